@@ -1,0 +1,52 @@
+//! Turnstile loads JSON login events from an Amazon SQS queue into PostgreSQL: masked, and each exactly once.
+//!
+//! A message takes this way, and the modules are listed in the order in which it meets them:
+//!
+//! ```text
+//! receive → decode → mask → batch → load (one transaction) → acknowledge
+//! ```
+//!
+//! # Invariants
+//!
+//! - A message is deleted from the queue only after the commit that holds its row or its dead letter:
+//!   [`acknowledge::acknowledge`] takes a [`load::Committed`], and only [`load::load`] can make one.
+//! - After [`mask`] no clear address, device id or body exists: a batch holds masked logins and sealed bodies.
+//! - No type that holds a body, a clear login, a key or a receipt prints it.
+//! - The pure core (`message`, `seal`, `login`, `decode`, `mask`, `verdict`, `batch`, `retry`) knows no clock, environment,
+//!   network, database or log, and imports only itself.
+//! - SQL over our tables lives in `table` only, each table in a room of its own; the queue knows no table.
+
+// The pure core.
+pub mod message;
+pub mod login;
+pub mod decode;
+pub mod seal;
+pub mod mask;
+pub mod verdict;
+pub mod batch;
+pub mod retry;
+
+// The steps around it.
+pub mod queue;
+pub mod receive;
+pub mod lease;
+pub mod database;
+pub mod table;
+pub mod load;
+pub mod acknowledge;
+
+// The jobs.
+pub mod lane;
+pub mod run;
+pub mod send;
+pub mod replay;
+pub mod audit;
+pub mod check;
+pub mod demo;
+
+// What they all stand on.
+pub mod keyring;
+pub mod config;
+pub mod shutdown;
+pub mod telemetry;
+pub mod cli;
