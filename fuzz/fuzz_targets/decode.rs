@@ -1,0 +1,13 @@
+//! Any bytes decode without a panic, and a rejection has a known code. Seeds: tests/fixtures/bodies.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use turnstile::decode::{Rejection, decode};
+use turnstile::message::RawBody;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Err(rejection) = decode(&RawBody::new(bytes)) {
+        assert!(Rejection::CODES.contains(&rejection.code()));
+    }
+});

@@ -1,0 +1,193 @@
+//! Verdicts in; one ordered, duplicate-free batch out, and what goes back to the queue.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+
+use time::{Date, OffsetDateTime, UtcOffset};
+
+use crate::decode::Rejection;
+use crate::login::MaskedLogin;
+use crate::message::{BodyHash, Delivery, MessageHash, ReceiptHandle};
+use crate::seal::SealedBody;
+use crate::verdict::{Content, Verdict};
+
+/// One message of a batch, with every delivery of it that is in hand.
+pub struct Entry {
+    /// The message.
+    pub hash: MessageHash,
+    /// The delivery that is recorded.
+    pub delivery: Delivery,
+    /// The other deliveries of the same message in the same batch.
+    pub repeats: Vec<Delivery>,
+    /// The keyed hash of the body.
+    pub body_hash: BodyHash,
+    /// The sealed body.
+    pub sealed_body: SealedBody,
+    /// The login to load, or the rejection to dead-letter.
+    pub content: Content,
+}
+
+impl Entry {
+    /// The row to load, where the message is a login.
+    pub fn login_row(&self) -> Option<LoginRow<'_>> {
+        match &self.content {
+            Content::Login(login) => {
+                Some(LoginRow { hash: self.hash, create_date: utc_day(self.delivery.sent_at), login })
+            }
+            Content::Rejected(_) => None,
+        }
+    }
+
+    /// The dead letter to write, where the message is none.
+    pub fn dead_letter_row(&self) -> Option<DeadLetterRow<'_>> {
+        match &self.content {
+            Content::Login(_) => None,
+            Content::Rejected(rejection) => {
+                let Self { hash, delivery, sealed_body, .. } = self;
+                Some(DeadLetterRow { hash: *hash, delivery, rejection, sealed_body })
+            }
+        }
+    }
+
+    /// Every delivery of the message that is in hand.
+    pub fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
+        std::iter::once(&self.delivery).chain(&self.repeats)
+    }
+
+    /// The same message as a dead letter.
+    pub fn rejected(self, rejection: Rejection) -> Self {
+        Self { content: Content::Rejected(rejection), ..self }
+    }
+
+    fn of(verdict: Verdict) -> Self {
+        let Verdict { delivery, hash, body_hash, sealed_body, content, unknown_keys: _ } = verdict;
+        Self { hash, delivery, repeats: Vec::new(), body_hash, sealed_body, content }
+    }
+}
+
+/// A login with what its row needs beside it.
+pub struct LoginRow<'e> {
+    /// The message that brought it.
+    pub hash: MessageHash,
+    /// The UTC day on which the message was sent: the nearest thing to the login's own day that a message carries.
+    pub create_date: Date,
+    /// The login.
+    pub login: &'e MaskedLogin,
+}
+
+/// A rejection with what its dead letter needs beside it.
+pub struct DeadLetterRow<'e> {
+    /// The message.
+    pub hash: MessageHash,
+    /// Its last delivery.
+    pub delivery: &'e Delivery,
+    /// Why it is no login.
+    pub rejection: &'e Rejection,
+    /// Its body.
+    pub sealed_body: &'e SealedBody,
+}
+
+/// The UTC day of a time.
+pub fn utc_day(time: OffsetDateTime) -> Date {
+    time.to_offset(UtcOffset::UTC).date()
+}
+
+/// Messages to be recorded in one transaction: each hash once, in the order of the hashes.
+///
+/// The order is what keeps two loaders with the same messages in hand from a deadlock: whoever comes second waits at
+/// the first hash they share, holding none that the other still wants.
+pub struct Batch(Vec<Entry>);
+
+/// Verdicts, sorted into what is recorded now and what goes back to the queue.
+pub struct Sorted {
+    /// Logins, and rejections that had their last attempt.
+    pub batch: Batch,
+    /// Rejections with attempts left.
+    pub returned: Vec<Delivery>,
+}
+
+impl Sorted {
+    /// Sorts verdicts. Every delivery is in the outcome once.
+    ///
+    /// A rejection has attempts left while its receive count is below `max_attempts`.
+    pub fn from_verdicts(verdicts: impl IntoIterator<Item = Verdict>, max_attempts: u32) -> Self {
+        let mut returned = Vec::new();
+        let mut entries: BTreeMap<MessageHash, Entry> = BTreeMap::new();
+        for verdict in verdicts {
+            let has_attempts_left = verdict.delivery.receive_count < max_attempts;
+            if matches!(verdict.content, Content::Rejected(_)) && has_attempts_left {
+                returned.push(verdict.delivery);
+                continue;
+            }
+            match entries.entry(verdict.hash) {
+                Slot::Vacant(slot) => {
+                    slot.insert(Entry::of(verdict));
+                }
+                Slot::Occupied(mut slot) => slot.get_mut().repeats.push(verdict.delivery),
+            }
+        }
+        Self { batch: Batch(entries.into_values().collect()), returned }
+    }
+}
+
+impl Batch {
+    /// The messages, in the order of their hashes.
+    pub fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+
+    /// The number of messages.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no message.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The handles of every delivery in the batch.
+    pub fn receipts(&self) -> impl Iterator<Item = &ReceiptHandle> {
+        self.0.iter().flat_map(Entry::deliveries).map(|delivery| &delivery.receipt)
+    }
+
+    /// Splits the batch in the middle; a batch of one message gives that message back.
+    pub fn split(mut self) -> Split {
+        match self.0.len() {
+            0 | 1 => self.0.pop().map_or(Split::Nothing, |entry| Split::One(Box::new(entry))),
+            length => {
+                let second = self.0.split_off(length / 2);
+                Split::Halves(self, Self(second))
+            }
+        }
+    }
+
+    /// The same messages in batches half the size, the last of them first; a batch of one message stays one.
+    pub fn into_smaller(self) -> Vec<Self> {
+        match self.split() {
+            Split::Halves(first, second) => vec![second, first],
+            Split::One(entry) => vec![Self::of_one(*entry)],
+            Split::Nothing => Vec::new(),
+        }
+    }
+
+    /// A batch of one message.
+    pub fn of_one(entry: Entry) -> Self {
+        Self(vec![entry])
+    }
+
+    /// The messages themselves, when the batch has served.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.0
+    }
+}
+
+/// What splitting a batch gives.
+pub enum Split {
+    /// Two batches, neither empty, every hash of the first before every hash of the second.
+    Halves(Batch, Batch),
+    /// The only message.
+    One(Box<Entry>),
+    /// The batch was empty.
+    Nothing,
+}

@@ -1,0 +1,337 @@
+//! The keys by id: one that masks now, and those that older rows were masked with.
+//!
+//! A keyring is a text, in a file that only its owner reads or in the environment variable [`KEYS_VARIABLE`]:
+//!
+//! ```text
+//! turnstile-keyring v1
+//! # lines that start with a number sign, and empty ones, say nothing
+//! key k4mq2x7 <32 bytes in standard Base64>
+//! key kz3f6ta <32 bytes in standard Base64>
+//! active kz3f6ta
+//! ```
+//!
+//! Keys stand in the order of their making. Bodies are hashed with the first one, so that the hashes stay
+//! comparable when a newer key becomes active; everything else is done with the active one.
+
+mod file;
+mod text;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+pub use self::file::Exposure;
+use crate::mask::{MaskKind, Masker, Unmasker};
+use crate::seal::{BodyOpener, BodySealer, Key, KeyId, MasterKey, NoCipher, NoKeyId};
+
+/// The environment variable that may hold a keyring's text instead of a file.
+pub const KEYS_VARIABLE: &str = "TURNSTILE_KEYS";
+
+/// An ordered set of keys, one of them active. It has at least one key, and prints ids only.
+pub struct Keyring {
+    entries: Vec<Entry>,
+    active: Arc<Key>,
+}
+
+struct Entry {
+    master: MasterKey,
+    key: Arc<Key>,
+}
+
+impl Keyring {
+    /// The keyring in a file, else the one in the environment variable [`KEYS_VARIABLE`].
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Absent`], which says how to make one, when there is neither; else as [`Keyring::load`].
+    pub fn find(path: Option<&Path>) -> Result<Self, KeyringError> {
+        if let Some(path) = path {
+            return Self::load(path);
+        }
+        match std::env::var(KEYS_VARIABLE) {
+            Ok(text) => Self::parse(&Zeroizing::new(text)),
+            Err(std::env::VarError::NotPresent) => Err(KeyringError::Absent),
+            Err(std::env::VarError::NotUnicode(_)) => Err(KeyringError::NotText),
+        }
+    }
+
+    /// The keyring in a file.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`] when the file cannot be read, or holds no keyring.
+    pub fn load(path: &Path) -> Result<Self, KeyringError> {
+        Self::parse(&file::read(path)?)
+    }
+
+    /// The keyring that a text describes.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError`] names the line, and never what stands in it.
+    pub fn parse(text: &str) -> Result<Self, KeyringError> {
+        text::parse(text)
+    }
+
+    /// A keyring of one new random key, under a new random id.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::NoRandomness`] when the system gives none.
+    pub fn generate() -> Result<Self, KeyringError> {
+        Self::generate_as(random_id()?)
+    }
+
+    /// A keyring of one new random key, under this id.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::NoRandomness`] when the system gives none.
+    pub fn generate_as(id: KeyId) -> Result<Self, KeyringError> {
+        let entry = Entry::generate(id)?;
+        Ok(Self { active: Arc::clone(&entry.key), entries: vec![entry] })
+    }
+
+    /// This keyring with one more random key, under this id or a random one, which is the active key from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::IdTaken`] when it has a key of this id already; [`KeyringError::NoRandomness`].
+    pub fn with_new_key(mut self, id: Option<KeyId>) -> Result<Self, KeyringError> {
+        let id = id.map_or_else(random_id, Ok)?;
+        if self.ids().any(|taken| *taken == id) {
+            return Err(KeyringError::IdTaken(id));
+        }
+        let entry = Entry::generate(id)?;
+        self.active = Arc::clone(&entry.key);
+        self.entries.push(entry);
+        Ok(self)
+    }
+
+    /// The key that masks and seals now.
+    pub fn active(&self) -> &KeyId {
+        self.active.id()
+    }
+
+    /// The ids of all keys, oldest first.
+    pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.entries.iter().map(|entry| entry.key.id())
+    }
+
+    /// Masks with the active key.
+    pub fn masker(&self, kind: MaskKind) -> Masker {
+        Masker::new(kind, Arc::clone(&self.active))
+    }
+
+    /// Recovers what any of the keys masked.
+    pub fn unmasker(&self) -> Unmasker {
+        Unmasker::new(self.keys())
+    }
+
+    /// Seals bodies with the active key, and hashes them with the oldest.
+    pub fn body_sealer(&self) -> BodySealer {
+        let oldest = self.entries.first().map_or(&self.active, |entry| &entry.key);
+        BodySealer::new(Arc::clone(&self.active), Arc::clone(oldest))
+    }
+
+    /// Opens the bodies that any of the keys sealed.
+    pub fn body_opener(&self) -> BodyOpener {
+        BodyOpener::new(self.keys())
+    }
+
+    /// Writes the keyring to a new file, which only its owner may read (mode 0600), and waits until it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Exists`] when there is a file already: it may hold the only copy of a key.
+    pub fn write_new(&self, path: &Path) -> Result<(), KeyringError> {
+        file::write_new(path, &text::write(self))
+    }
+
+    /// Adds a random key to the keyring in a file and makes it the active one; the old ones stay, to unmask.
+    ///
+    /// The file is replaced in one step: whoever loads it sees the old keyring or the new one. Two processes that add
+    /// at the same time both get their key in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::load`], [`Keyring::with_new_key`], and when the file cannot be replaced.
+    pub fn add_to(path: &Path, id: Option<KeyId>) -> Result<Self, KeyringError> {
+        file::update(path, |text| {
+            let keyring = Self::parse(text)?.with_new_key(id)?;
+            let text = text::write(&keyring);
+            Ok((keyring, text))
+        })
+    }
+
+    /// Whether others than its owner may read a keyring's file, which is worth a warning.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Unreadable`] when the file's permissions cannot be read.
+    pub fn exposure(path: &Path) -> Result<Option<Exposure>, KeyringError> {
+        file::exposure(path)
+    }
+
+    fn keys(&self) -> Vec<Arc<Key>> {
+        self.entries.iter().map(|entry| Arc::clone(&entry.key)).collect()
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring")
+            .field("ids", &self.ids().map(KeyId::as_str).collect::<Vec<_>>())
+            .field("active", &self.active().as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Entry {
+    fn new(id: KeyId, master: MasterKey) -> Result<Self, NoCipher> {
+        let key = Arc::new(Key::derive(id, &master)?);
+        Ok(Self { master, key })
+    }
+
+    fn generate(id: KeyId) -> Result<Self, KeyringError> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        fill(&mut *bytes)?;
+        Ok(Self::new(id, MasterKey::from_bytes(bytes))?)
+    }
+}
+
+/// `k` and six characters of Base32: thirty bits tell the keys of a ring apart.
+fn random_id() -> Result<KeyId, KeyringError> {
+    let mut bytes = [0; 6];
+    fill(&mut bytes)?;
+    let characters = bytes.map(|byte| {
+        char::from(match byte % 32 {
+            letter @ 0..26 => b'a' + letter,
+            digit => b'2' + (digit - 26),
+        })
+    });
+    let id: String = std::iter::once('k').chain(characters).collect();
+    Ok(id.parse()?)
+}
+
+fn fill(bytes: &mut [u8]) -> Result<(), KeyringError> {
+    aws_lc_rs::rand::fill(bytes).map_err(|_| KeyringError::NoRandomness)
+}
+
+/// Why there is no keyring. Names files, lines and ids, never a key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// Neither a file nor the environment variable was given.
+    #[error("there is none: neither a file is named, nor does {KEYS_VARIABLE} hold one")]
+    Absent,
+    /// The environment variable is not UTF-8.
+    #[error("{KEYS_VARIABLE} is not UTF-8")]
+    NotText,
+    /// A file cannot be read.
+    #[error("cannot read the keyring {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write the keyring {}: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is a file already.
+    #[error("{} exists and is not overwritten: it may hold the only copy of a key", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The text does not start with the keyring's version.
+    #[error("no keyring of this version: the first line must be `{header}`", header = text::HEADER)]
+    WrongHeader,
+    /// A line is wrong.
+    #[error("line {line} of the keyring {problem}")]
+    WrongLine {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: LineProblem,
+    },
+    /// No line says which key is active.
+    #[error("the keyring has no line `active ID`")]
+    NoActive,
+    /// The active key is not there.
+    #[error("the keyring's active key {0} is none of its keys")]
+    UnknownActive(KeyId),
+    /// The keyring has a key of this id already.
+    #[error("the keyring has a key {0} already")]
+    IdTaken(KeyId),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
+    /// The cryptographic library failed.
+    #[error(transparent)]
+    NoCipher(#[from] NoCipher),
+    /// An id is none.
+    #[error(transparent)]
+    NoKeyId(#[from] NoKeyId),
+}
+
+impl KeyringError {
+    /// What to do about it.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            Self::Absent | Self::Unreadable { .. } => {
+                "make one with `turnstile keys new --keyring PATH`, and set --keyring or TURNSTILE_KEYRING to its path \
+                 (or TURNSTILE_KEYS to its text)"
+            }
+            Self::Exists { .. } => "add a key to it with --add, or name another file",
+            Self::IdTaken(_) | Self::NoKeyId(_) => "choose another id",
+            Self::NotText | Self::WrongHeader | Self::WrongLine { .. } | Self::NoActive | Self::UnknownActive(_) => {
+                "name a file that `turnstile keys new` made, or your copy of it"
+            }
+            Self::Unwritable { .. } => "make its folder writable, or name another file",
+            Self::NoRandomness | Self::NoCipher(_) => "try again on a system that provides it",
+        }
+    }
+
+    /// Whether another setting would help; else the system failed.
+    pub fn is_wrong_setting(&self) -> bool {
+        match self {
+            Self::Absent
+            | Self::NotText
+            | Self::Unreadable { .. }
+            | Self::Exists { .. }
+            | Self::WrongHeader
+            | Self::WrongLine { .. }
+            | Self::NoActive
+            | Self::UnknownActive(_)
+            | Self::IdTaken(_)
+            | Self::NoKeyId(_) => true,
+            Self::Unwritable { .. } | Self::NoRandomness | Self::NoCipher(_) => false,
+        }
+    }
+}
+
+/// What is wrong with a line of a keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LineProblem {
+    /// It is none of the lines that a keyring has.
+    #[error("is neither `key ID BASE64` nor `active ID`")]
+    Unknown,
+    /// Its id is no id.
+    #[error("has no valid key id: {NoKeyId}")]
+    Id,
+    /// Its key is not 32 bytes in Base64.
+    #[error("has a key that is not 32 bytes in standard Base64")]
+    Key,
+    /// A line before it has the same id, or is the `active` line.
+    #[error("repeats a line before it")]
+    Repeated,
+}

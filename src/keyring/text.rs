@@ -1,0 +1,97 @@
+//! A keyring as text.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use zeroize::Zeroizing;
+
+use super::{Entry, Keyring, KeyringError, LineProblem};
+use crate::seal::{KeyId, MasterKey};
+
+/// The first line: what the text is, and the version of its form.
+pub(super) const HEADER: &str = "turnstile-keyring v1";
+
+pub(super) fn parse(text: &str) -> Result<Keyring, KeyringError> {
+    let mut lines = text.lines().map(str::trim_end).zip(1..);
+    if lines.next().is_none_or(|(header, _)| header != HEADER) {
+        return Err(KeyringError::WrongHeader);
+    }
+    let mut ring = Lines::default();
+    for (content, line) in lines.filter(|(content, _)| !content.is_empty() && !content.starts_with('#')) {
+        ring.read(content).map_err(|problem| KeyringError::WrongLine { line, problem })?;
+    }
+    ring.into_keyring()
+}
+
+pub(super) fn write(keyring: &Keyring) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(1024));
+    text.push_str(HEADER);
+    text.push_str("\n# Whoever reads this file can recover what its keys masked.\n");
+    for Entry { master, key } in &keyring.entries {
+        for part in ["key ", key.id().as_str(), " "] {
+            text.push_str(part);
+        }
+        BASE64_STANDARD.encode_string(master.as_bytes(), &mut text);
+        text.push('\n');
+    }
+    for part in ["active ", keyring.active().as_str(), "\n"] {
+        text.push_str(part);
+    }
+    text
+}
+
+/// What the lines said so far.
+#[derive(Default)]
+struct Lines {
+    keys: Vec<(KeyId, MasterKey)>,
+    active: Option<KeyId>,
+}
+
+impl Lines {
+    fn read(&mut self, line: &str) -> Result<(), LineProblem> {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("key"), Some(id), Some(key), None) => self.put(read_id(id)?, read_key(key)?),
+            (Some("active"), Some(id), None, None) => self.activate(read_id(id)?),
+            _ => Err(LineProblem::Unknown),
+        }
+    }
+
+    fn put(&mut self, id: KeyId, key: MasterKey) -> Result<(), LineProblem> {
+        if self.keys.iter().any(|(before, _)| *before == id) {
+            return Err(LineProblem::Repeated);
+        }
+        self.keys.push((id, key));
+        Ok(())
+    }
+
+    fn activate(&mut self, id: KeyId) -> Result<(), LineProblem> {
+        match self.active.replace(id) {
+            None => Ok(()),
+            Some(_) => Err(LineProblem::Repeated),
+        }
+    }
+
+    fn into_keyring(self) -> Result<Keyring, KeyringError> {
+        let id = self.active.ok_or(KeyringError::NoActive)?;
+        let entries =
+            self.keys.into_iter().map(|(id, master)| Entry::new(id, master)).collect::<Result<Vec<_>, _>>()?;
+        let active = entries.iter().find(|entry| *entry.key.id() == id).map(|entry| Arc::clone(&entry.key));
+        Ok(Keyring { active: active.ok_or(KeyringError::UnknownActive(id))?, entries })
+    }
+}
+
+fn read_id(text: &str) -> Result<KeyId, LineProblem> {
+    text.parse().map_err(|_| LineProblem::Id)
+}
+
+fn read_key(text: &str) -> Result<MasterKey, LineProblem> {
+    let bytes = Zeroizing::new(BASE64_STANDARD.decode(text).map_err(|_| LineProblem::Key)?);
+    let mut master = Zeroizing::new([0; 32]);
+    if bytes.len() != master.len() {
+        return Err(LineProblem::Key);
+    }
+    master.copy_from_slice(&bytes);
+    Ok(MasterKey::from_bytes(master))
+}

@@ -1,0 +1,214 @@
+//! What a message says: the clear login, which cannot be printed, and the masked one, which can be stored.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// A login as the body says it: personal data, so no format can print it and nothing can copy it.
+///
+/// ```compile_fail,E0277
+/// fn print(login: turnstile::login::UserLogin) {
+///     println!("{login:?}");
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// fn copy(login: &turnstile::login::UserLogin) -> turnstile::login::UserLogin {
+///     login.clone()
+/// }
+/// ```
+pub struct UserLogin {
+    /// Who logged in: 1 to 128 characters.
+    pub user_id: String,
+    /// The app's version.
+    pub app_version: AppVersion,
+    /// The kind of device: 1 to 32 characters.
+    pub device_type: String,
+    /// The address, in canonical form: an IPv4-mapped IPv6 address is the IPv4 address.
+    pub ip: IpAddr,
+    /// The locale, at most 32 characters; the only field that may be null.
+    pub locale: Option<String>,
+    /// The device's id: 1 to [`DEVICE_ID_BYTES`](crate::mask::DEVICE_ID_BYTES) bytes.
+    pub device_id: String,
+}
+
+/// A login as the table `user_logins` stores it. `user_id` is clear, so it has no `Debug` either.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MaskedLogin {
+    /// Who logged in.
+    pub user_id: String,
+    /// The kind of device.
+    pub device_type: String,
+    /// The masked address.
+    pub masked_ip: String,
+    /// The masked device id.
+    pub masked_device_id: String,
+    /// The locale.
+    pub locale: Option<String>,
+    /// The app's version.
+    pub app_version: AppVersion,
+}
+
+/// A version as one integer, `major·10⁶ + minor·10³ + patch`: it keeps the order, and the parts come back.
+///
+/// Missing parts are 0 and leading zeros say nothing, so `2`, `2.0` and `2.00` are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppVersion(i32);
+
+impl AppVersion {
+    /// The largest part: the next minor or patch would be another version's integer. PostgreSQL's `integer` would
+    /// hold a major part up to 2146; one rule for all three parts is easier to rely on.
+    pub const MAX_PART: u32 = 999;
+
+    /// The integer, as the column `app_version` stores it.
+    pub fn as_i32(self) -> i32 {
+        self.0
+    }
+
+    /// The version that an integer stands for; none for an integer that no version makes.
+    pub fn from_i32(integer: i32) -> Option<Self> {
+        let version = Self(integer);
+        (integer >= 0 && version.parts().0 <= Self::MAX_PART).then_some(version)
+    }
+
+    /// Major, minor and patch.
+    pub fn parts(self) -> (u32, u32, u32) {
+        let integer = self.0.unsigned_abs();
+        (integer / 1_000_000, integer / 1_000 % 1_000, integer % 1_000)
+    }
+
+    fn from_parts(major: u32, minor: u32, patch: u32) -> Result<Self, VersionError> {
+        if [major, minor, patch].iter().any(|part| *part > Self::MAX_PART) {
+            return Err(VersionError::PartTooLarge);
+        }
+        let integer = major * 1_000_000 + minor * 1_000 + patch;
+        i32::try_from(integer).map(Self).map_err(|_| VersionError::PartTooLarge)
+    }
+}
+
+/// Reads one to three parts of ASCII digits between dots.
+impl FromStr for AppVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        if let Some((version, tag)) = text.split_once('-') {
+            let refused = if tag.is_empty() { VersionError::Invalid } else { VersionError::PreRelease };
+            return version.parse::<Self>().and(Err(refused));
+        }
+        let mut parts = [0; 3];
+        let mut texts = text.split('.');
+        for (part, text) in parts.iter_mut().zip(&mut texts) {
+            *part = read_part(text)?;
+        }
+        let [major, minor, patch] = parts;
+        match texts.next() {
+            None => Self::from_parts(major, minor, patch),
+            Some(_) => Err(VersionError::Invalid),
+        }
+    }
+}
+
+impl fmt::Display for AppVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor, patch) = self.parts();
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
+
+/// Why a text is no version that one integer can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VersionError {
+    /// It is not one to three numbers of ASCII digits between dots.
+    #[error("a version is one to three numbers between dots")]
+    Invalid,
+    /// It is a version with a pre-release tag, which the integer cannot order.
+    #[error("a version must have no pre-release tag")]
+    PreRelease,
+    /// A part would run into the next one, or the integer out of its column.
+    #[error("a part of a version is at most 999")]
+    PartTooLarge,
+}
+
+fn read_part(text: &str) -> Result<u32, VersionError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(VersionError::Invalid);
+    }
+    // Digits alone fail to parse for one reason: there are too many of them.
+    text.parse().map_err(|_| VersionError::PartTooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_version_is_major_millions_minor_thousands_and_patch() {
+        for (text, integer) in [
+            ("0", 0),
+            ("2", 2_000_000),
+            ("2.0", 2_000_000),
+            ("2.00", 2_000_000),
+            ("002.3.0", 2_003_000),
+            ("2.3.10", 2_003_010),
+            ("999.999.999", 999_999_999),
+        ] {
+            assert_eq!(text.parse(), Ok(AppVersion(integer)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_one_integer_cannot_hold_is_refused_and_told_apart() {
+        use VersionError::{Invalid, PartTooLarge, PreRelease};
+        let refused = [
+            (
+                Invalid,
+                &["", ".", "1.", ".1", "1..2", "1.2.3.4", "-1.0", "+1", " 1", "1 ", "٣.١", "1e3", "1-", "a-b"][..],
+            ),
+            (PreRelease, &["2.3-beta", "1-2", "1.0.0-rc.1"]),
+            (PartTooLarge, &["1.1000", "1.0.1000", "1000", "1000.1", "99999999999", "1.1000-beta"]),
+        ];
+        for (error, texts) in refused {
+            for text in texts {
+                assert_eq!(text.parse::<AppVersion>(), Err(error), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_integers_of_versions_are_versions() {
+        for integer in [-1, i32::MIN, 1_000_000_000, i32::MAX] {
+            assert_eq!(AppVersion::from_i32(integer), None, "{integer}");
+        }
+    }
+
+    fn parts() -> impl Strategy<Value = (u32, u32, u32)> {
+        (0..=AppVersion::MAX_PART, 0..=AppVersion::MAX_PART, 0..=AppVersion::MAX_PART)
+    }
+
+    fn version((major, minor, patch): (u32, u32, u32)) -> AppVersion {
+        format!("{major}.{minor}.{patch}").parse().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn integers_keep_the_order_of_versions(one in parts(), other in parts()) {
+            prop_assert_eq!(version(one).as_i32().cmp(&version(other).as_i32()), one.cmp(&other));
+        }
+
+        #[test]
+        fn versions_come_back_from_their_integers(parts in parts()) {
+            let back = AppVersion::from_i32(version(parts).as_i32()).unwrap();
+            prop_assert_eq!(back.parts(), parts);
+            prop_assert_eq!(back.to_string().parse(), Ok(back));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in "[0-9.+-]{0,20}|\\PC{0,20}") {
+            if let Ok(version) = text.parse::<AppVersion>() {
+                prop_assert_eq!(AppVersion::from_i32(version.as_i32()), Some(version));
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What a failure means for the messages in hand: the one table that decides, and how long to wait.
+
+use std::time::Duration;
+
+use backoff::backoff::Backoff as _;
+use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+
+/// What a failure means. Nothing else in the program decides between these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It passes: the same again after a pause, as often as it takes. Never counts against a message.
+    Transient,
+    /// The commit may or may not hold: run the transaction again, the claim decides.
+    Ambiguous,
+    /// The database refuses the data: one of the batch's messages, to be found by splitting it.
+    OfOneMessage,
+    /// No message is at fault and no pause helps: the line stops, loudly.
+    OfTheSystem,
+}
+
+/// The class of an error that the database reported before COMMIT was sent, by its SQLSTATE
+/// (PostgreSQL documentation, appendix A).
+pub fn class_of_sqlstate(sqlstate: &str) -> Class {
+    match sqlstate {
+        // A standby is read-only until it is promoted; a lock was awaited too long; the server ended a transaction in
+        // which this process (stopped, or starved) said nothing for too long.
+        "25006" | "55P03" | "25P03" | "25P04" => return Class::Transient,
+        // A value too complex for the server's stack.
+        "54001" => return Class::OfOneMessage,
+        _ => {}
+    }
+    match sqlstate.get(..2) {
+        Some("08" | "40" | "53" | "57" | "58") => Class::Transient,
+        Some("22" | "23") => Class::OfOneMessage,
+        Some(_) | None => Class::OfTheSystem,
+    }
+}
+
+/// The class of a failed call to the queue, by the queue's error code and the HTTP status of its reply.
+///
+/// A status of 5xx or 429 passes whatever its code; of the others, only the codes that say so. An unknown refusal
+/// stops the line: a queue that is gone or closed to us does not come back by asking.
+pub fn class_of_queue_error(code: &str, status: Option<u16>) -> Class {
+    const PASSING: [&str; 16] = [
+        "timeout",
+        "connection",
+        "response",
+        "credentials", // They could not be had just now; ones that the queue refuses have a code of its own.
+        "OverLimit",
+        "RequestTimeout",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "ServiceUnavailable",
+        "KmsThrottled",
+    ];
+    let code = code.rsplit(['.', '#']).next().unwrap_or(code);
+    match status {
+        Some(429 | 500..) => Class::Transient,
+        Some(_) | None if PASSING.contains(&code) => Class::Transient,
+        Some(_) | None => Class::OfTheSystem,
+    }
+}
+
+/// Growing pauses between attempts at the same thing: exponential, with jitter, without end.
+#[derive(Debug)]
+pub struct Pauses(ExponentialBackoff);
+
+impl Pauses {
+    /// Pauses that start around `first`, double, and stay around `longest`; each is drawn from ±50 % of its length,
+    /// so that many loaders do not come back as one.
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        Self(
+            ExponentialBackoffBuilder::new()
+                .with_initial_interval(first)
+                .with_max_interval(longest)
+                .with_multiplier(2.0)
+                .with_randomization_factor(0.5)
+                .with_max_elapsed_time(None)
+                .build(),
+        )
+    }
+
+    /// Pauses for what may be away for a while: from a tenth of a second to ten.
+    pub fn through_an_outage() -> Self {
+        Self::new(Duration::from_millis(100), Duration::from_secs(10))
+    }
+
+    /// How long to wait before the next attempt.
+    pub fn next_pause(&mut self) -> Duration {
+        self.0.next_backoff().unwrap_or(self.0.max_interval)
+    }
+
+    /// Starts again from the first length, after a success.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+/// How long a rejected message stays hidden before its next delivery: `first`, doubled with every delivery so far,
+/// at most `longest`.
+pub fn pause_before_redelivery(receive_count: u32, first: Duration, longest: Duration) -> Duration {
+    let doublings = receive_count.saturating_sub(1).min(31);
+    first.saturating_mul(1_u32 << doublings).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sqlstate_has_the_class_of_its_meaning() {
+        for (sqlstate, class) in [
+            ("08006", Class::Transient),
+            ("40001", Class::Transient),
+            ("40P01", Class::Transient),
+            ("53100", Class::Transient),
+            ("53300", Class::Transient),
+            ("55P03", Class::Transient),
+            ("57014", Class::Transient),
+            ("57P01", Class::Transient),
+            ("57P03", Class::Transient),
+            ("58030", Class::Transient),
+            ("25006", Class::Transient),
+            ("22001", Class::OfOneMessage),
+            ("22021", Class::OfOneMessage),
+            ("22P05", Class::OfOneMessage),
+            ("23502", Class::OfOneMessage),
+            ("23514", Class::OfOneMessage),
+            ("54001", Class::OfOneMessage),
+            ("54000", Class::OfTheSystem),
+            ("25P02", Class::OfTheSystem),
+            ("25P03", Class::Transient),
+            ("42P01", Class::OfTheSystem),
+            ("42501", Class::OfTheSystem),
+            ("28P01", Class::OfTheSystem),
+            ("3D000", Class::OfTheSystem),
+            ("3F000", Class::OfTheSystem),
+            ("XX001", Class::OfTheSystem),
+            ("P0001", Class::OfTheSystem),
+            ("55000", Class::OfTheSystem),
+            ("", Class::OfTheSystem),
+            ("é", Class::OfTheSystem),
+        ] {
+            assert_eq!(class_of_sqlstate(sqlstate), class, "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn a_queue_error_stops_the_line_unless_it_is_known_to_pass() {
+        for (code, status, class) in [
+            ("timeout", None, Class::Transient),
+            ("connection", None, Class::Transient),
+            ("ThrottlingException", Some(400), Class::Transient),
+            ("com.amazonaws.sqs#RequestThrottled", Some(403), Class::Transient),
+            ("AWS.SimpleQueueService.OverLimit", Some(403), Class::Transient),
+            ("InternalError", Some(500), Class::Transient),
+            ("", Some(503), Class::Transient),
+            ("", Some(429), Class::Transient),
+            ("AWS.SimpleQueueService.NonExistentQueue", Some(400), Class::OfTheSystem),
+            ("QueueDoesNotExist", Some(400), Class::OfTheSystem),
+            ("AccessDenied", Some(403), Class::OfTheSystem),
+            ("ExpiredToken", Some(403), Class::OfTheSystem),
+            ("credentials", None, Class::Transient),
+        ] {
+            assert_eq!(class_of_queue_error(code, status), class, "{code} {status:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_start_again_after_a_success() {
+        let mut pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(2));
+        let drawn: Vec<Duration> = (0..20).map(|_| pauses.next_pause()).collect();
+        for (n, pause) in drawn.iter().enumerate() {
+            let middle = Duration::from_millis(100 << n.min(10)).min(Duration::from_secs(2));
+            assert!(*pause >= middle / 2 && *pause <= middle * 3 / 2 + Duration::from_millis(1), "{n}: {pause:?}");
+        }
+        pauses.reset();
+        assert!(pauses.next_pause() <= Duration::from_millis(151));
+    }
+
+    #[test]
+    fn the_pause_before_a_redelivery_doubles_with_each_delivery_up_to_the_longest() {
+        let pause = |count| pause_before_redelivery(count, Duration::from_secs(5), Duration::from_secs(900)).as_secs();
+        assert_eq!([0, 1, 2, 3, 8, 9, 40, u32::MAX].map(pause), [5, 5, 10, 20, 640, 900, 900, 900]);
+    }
+}

@@ -1,0 +1,318 @@
+//! Keys by id and purpose, and deterministic authenticated encryption with them.
+//!
+//! The cipher is AES-256-GCM-SIV (RFC 8452). Its nonces come from a keyed hash of what is sealed, so equal values are
+//! sealed alike and stay recognisable as equal; the mode is made to bear a nonce that stands twice. The purpose and
+//! the key's id are associated data: what was sealed for one purpose opens for no other.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
+use crate::message::{BodyHash, RawBody};
+
+/// The longest id of a key, in characters.
+pub const KEY_ID_CHARS: usize = 16;
+/// What sealing adds to the clear bytes: a nonce of 12 bytes and a tag of 16.
+pub const SEAL_BYTES: usize = NONCE_LEN + 16;
+
+/// Seals the bodies of dead letters, and hashes all bodies.
+#[derive(Clone)]
+pub struct BodySealer {
+    sealing: Arc<Key>,
+    hashing: Arc<Key>,
+}
+
+impl BodySealer {
+    /// Seals with one key and hashes with another, which may be the same.
+    ///
+    /// They are two so that a new key can start to seal while the hashes of the bodies stay comparable.
+    pub fn new(sealing: Arc<Key>, hashing: Arc<Key>) -> Self {
+        Self { sealing, hashing }
+    }
+
+    /// The keyed hash of a body: equal for equal bodies, and nothing without the key.
+    pub fn hash(&self, body: &RawBody) -> BodyHash {
+        BodyHash::from_bytes(*blake3::keyed_hash(&self.hashing.body_hash, body.as_bytes()).as_bytes())
+    }
+
+    /// The hash of a body, and the body sealed as `KEYID.` and then the bytes of nonce, ciphertext and tag.
+    pub fn seal(&self, body: &RawBody) -> (BodyHash, SealedBody) {
+        let hash = self.hash(body);
+        let Key { id, body: cipher, .. } = &*self.sealing;
+        let mut sealed = Vec::with_capacity(KEY_ID_CHARS + 1 + SEAL_BYTES + body.len());
+        sealed.extend_from_slice(id.as_str().as_bytes());
+        sealed.push(b'.');
+        cipher.seal_onto(&mut sealed, nonce(hash.as_bytes()), body.as_bytes());
+        (hash, SealedBody(sealed))
+    }
+}
+
+/// Opens the bodies that a [`BodySealer`] sealed, with any key of a ring.
+#[derive(Clone)]
+pub struct BodyOpener {
+    keys: Vec<Arc<Key>>,
+}
+
+impl BodyOpener {
+    /// Opens with these keys.
+    pub fn new(keys: Vec<Arc<Key>>) -> Self {
+        Self { keys }
+    }
+
+    /// The body, exactly as it was delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when the bytes are no sealed body, their key is absent, or they are not what the key sealed.
+    pub fn open(&self, sealed: &SealedBody) -> Result<RawBody, OpenError> {
+        let id = sealed.key_id().ok_or(OpenError::Malformed)?;
+        let rest = sealed.0.get(id.as_str().len() + 1..).unwrap_or_default();
+        let key = self.keys.iter().find(|key| key.id == id).ok_or(OpenError::UnknownKey(id))?;
+        let body = key.body.open(rest).ok_or(OpenError::NotAuthentic)?;
+        Ok(RawBody::new(body))
+    }
+}
+
+/// Why a sealed body does not open.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// It does not start with a key's id and a point.
+    #[error("it is no sealed body")]
+    Malformed,
+    /// The keyring has no key of this id.
+    #[error("it was sealed with the key {0}, which is not in the keyring")]
+    UnknownKey(KeyId),
+    /// It was changed, or sealed with another key of the same id.
+    #[error("it is not what the key of its id sealed")]
+    NotAuthentic,
+}
+
+/// A sealed body, as the table `dead_letters` stores it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedBody(Vec<u8>);
+
+impl SealedBody {
+    /// A sealed body that was stored before.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for storing.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The key that it says it was sealed with, if it says so in the form of a sealed body.
+    pub fn key_id(&self) -> Option<KeyId> {
+        let dot = self.0.iter().position(|byte| *byte == b'.')?;
+        str::from_utf8(self.0.get(..dot)?).ok()?.parse().ok()
+    }
+}
+
+impl fmt::Debug for SealedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedBody({} bytes)", self.0.len())
+    }
+}
+
+/// The name of a key, which stands in front of everything that the key sealed: 1 to [`KEY_ID_CHARS`] of `a-z0-9-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = NoKeyId;
+
+    fn from_str(text: &str) -> Result<Self, NoKeyId> {
+        let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let fits = (1..=KEY_ID_CHARS).contains(&text.len()) && text.bytes().all(is_allowed);
+        if fits { Ok(Self(text.to_owned())) } else { Err(NoKeyId) }
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text is no key id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key id is 1 to {KEY_ID_CHARS} small letters, digits and hyphens")]
+pub struct NoKeyId;
+
+/// The secret that all of a key's sub-keys come from. It is never printed, and overwritten when dropped.
+///
+/// ```compile_fail,E0277
+/// fn print(master: turnstile::seal::MasterKey) {
+///     println!("{master:?}");
+/// }
+/// ```
+pub struct MasterKey(Zeroizing<[u8; 32]>);
+
+impl MasterKey {
+    /// 32 bytes from a source of secure randomness.
+    pub fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the keyring's file.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// One key, ready for use: its id, and a sub-key for each purpose.
+pub struct Key {
+    id: KeyId,
+    pub(crate) ip: ColumnKey,
+    pub(crate) device_id: ColumnKey,
+    body: Cipher,
+    body_hash: SubKey,
+}
+
+impl Key {
+    /// Derives the sub-keys of a master key.
+    ///
+    /// # Errors
+    ///
+    /// [`NoCipher`] when the cryptographic library cannot make its ciphers.
+    pub fn derive(id: KeyId, master: &MasterKey) -> Result<Self, NoCipher> {
+        let column = |seal, nonce, token| {
+            Ok(ColumnKey {
+                cipher: Cipher::new(seal, &id, master)?,
+                nonce: sub_key(nonce, master),
+                token: sub_key(token, master),
+            })
+        };
+        Ok(Self {
+            ip: column(Purpose::SealIp, Purpose::NonceOfIp, Purpose::TokenOfIp)?,
+            device_id: column(Purpose::SealDeviceId, Purpose::NonceOfDeviceId, Purpose::TokenOfDeviceId)?,
+            body: Cipher::new(Purpose::SealBody, &id, master)?,
+            body_hash: sub_key(Purpose::HashBody, master),
+            id,
+        })
+    }
+
+    /// The key's name.
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+}
+
+/// The library made no cipher of a key: it is out of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the cryptographic library could not make a cipher")]
+pub struct NoCipher;
+
+/// What masks one column.
+pub(crate) struct ColumnKey {
+    cipher: Cipher,
+    nonce: SubKey,
+    token: SubKey,
+}
+
+impl ColumnKey {
+    /// Nonce, ciphertext and tag of a value: equal for equal values.
+    pub(crate) fn seal(&self, value: &[u8]) -> Vec<u8> {
+        let mut sealed = Vec::with_capacity(SEAL_BYTES + value.len());
+        self.cipher.seal_onto(&mut sealed, nonce(blake3::keyed_hash(&self.nonce, value).as_bytes()), value);
+        sealed
+    }
+
+    /// The value that was sealed.
+    pub(crate) fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.cipher.open(sealed)
+    }
+
+    /// A digest of a value, which nothing recovers.
+    pub(crate) fn token(&self, value: &[u8]) -> [u8; 32] {
+        *blake3::keyed_hash(&self.token, value).as_bytes()
+    }
+}
+
+type SubKey = Zeroizing<[u8; 32]>;
+
+/// What a sub-key is for. Its context must never change: what it sealed would not open again.
+#[derive(Clone, Copy)]
+enum Purpose {
+    SealIp,
+    NonceOfIp,
+    TokenOfIp,
+    SealDeviceId,
+    NonceOfDeviceId,
+    TokenOfDeviceId,
+    SealBody,
+    HashBody,
+}
+
+impl Purpose {
+    fn context(self) -> &'static str {
+        match self {
+            Self::SealIp => "turnstile key v1 seal ip",
+            Self::NonceOfIp => "turnstile key v1 nonce of ip",
+            Self::TokenOfIp => "turnstile key v1 token of ip",
+            Self::SealDeviceId => "turnstile key v1 seal device_id",
+            Self::NonceOfDeviceId => "turnstile key v1 nonce of device_id",
+            Self::TokenOfDeviceId => "turnstile key v1 token of device_id",
+            Self::SealBody => "turnstile key v1 seal body",
+            Self::HashBody => "turnstile key v1 hash body",
+        }
+    }
+}
+
+fn sub_key(purpose: Purpose, master: &MasterKey) -> SubKey {
+    Zeroizing::new(blake3::derive_key(purpose.context(), master.as_bytes()))
+}
+
+/// AES-256-GCM-SIV under one sub-key.
+struct Cipher {
+    key: LessSafeKey,
+    associated: Vec<u8>,
+}
+
+impl Cipher {
+    fn new(purpose: Purpose, id: &KeyId, master: &MasterKey) -> Result<Self, NoCipher> {
+        let key = UnboundKey::new(&AES_256_GCM_SIV, &*sub_key(purpose, master)).map_err(|_| NoCipher)?;
+        let associated = format!("{} with {id}", purpose.context()).into_bytes();
+        Ok(Self { key: LessSafeKey::new(key), associated })
+    }
+
+    /// Appends nonce, ciphertext and tag.
+    fn seal_onto(&self, out: &mut Vec<u8>, nonce: [u8; NONCE_LEN], clear: &[u8]) {
+        out.extend_from_slice(&nonce);
+        let start = out.len();
+        out.extend_from_slice(clear);
+        let (_, text) = out.split_at_mut(start);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let Ok(tag) = self.key.seal_in_place_separate_tag(nonce, Aad::from(&self.associated), text) else {
+            // RFC 8452 section 6: the one thing that the cipher refuses is more than 2^36 bytes, and a message has 2^20.
+            unreachable!("AES-256-GCM-SIV seals every message");
+        };
+        out.extend_from_slice(tag.as_ref());
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let mut text = text.to_vec();
+        let clear = self.key.open_in_place(nonce, Aad::from(&self.associated), &mut text).ok()?.len();
+        text.truncate(clear);
+        Some(text)
+    }
+}
+
+fn nonce(hash: &[u8; 32]) -> [u8; NONCE_LEN] {
+    let mut nonce = [0; NONCE_LEN];
+    nonce.iter_mut().zip(hash).for_each(|(nonce, hash)| *nonce = *hash);
+    nonce
+}

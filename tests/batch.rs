@@ -1,0 +1,81 @@
+//! What a batch is made of.
+
+use proptest::prelude::*;
+use turnstile::batch::{Batch, Sorted, Split};
+use turnstile::message::{Delivery, MessageHash};
+
+use crate::support::verdicts::{judge, login, message};
+
+/// A delivery: which message, how often delivered, and whether its body is a login.
+fn delivery() -> impl Strategy<Value = (u8, u32, bool)> {
+    (0_u8..12, 1_u32..6, proptest::bool::weighted(0.7))
+}
+
+proptest! {
+    #[test]
+    fn every_delivery_is_in_the_outcome_once_and_every_hash_in_the_batch_once_in_order(
+        deliveries in prop::collection::vec(delivery(), 0..40),
+        max_attempts in 1_u32..5,
+    ) {
+        let judge = judge();
+        let messages = deliveries.iter().map(|(id, count, good)| {
+            let body = if *good { login("someone", "ios") } else { "[]".to_owned() };
+            message(&format!("m{id} {good}"), &body, *count)
+        });
+        let given = receipts(messages.clone().map(|message| message.delivery));
+        let Sorted { batch, returned } = Sorted::from_verdicts(messages.map(|message| judge.judge(message)), max_attempts);
+
+        let has_attempts_left = |(_, count, good): &(u8, u32, bool)| !good && *count < max_attempts;
+        prop_assert_eq!(returned.len(), deliveries.iter().filter(|d| has_attempts_left(d)).count());
+        prop_assert!(returned.iter().all(|delivery| delivery.receive_count < max_attempts));
+
+        let hashes: Vec<MessageHash> = batch.entries().iter().map(|entry| entry.hash).collect();
+        prop_assert!(hashes.is_sorted_by(|a, b| a < b));
+
+        let recorded = batch.entries().iter().flat_map(|entry| entry.deliveries().cloned());
+        prop_assert_eq!(receipts(recorded.chain(returned)), given);
+    }
+
+    #[test]
+    fn splitting_keeps_every_message_and_the_order(length in 0_u32..30) {
+        let judge = judge();
+        let whole = crate::support::verdicts::logins(&judge, 0..length);
+        let hashes: Vec<MessageHash> = whole.entries().iter().map(|entry| entry.hash).collect();
+        prop_assert_eq!(split_to_the_end(whole), hashes);
+    }
+}
+
+fn split_to_the_end(batch: Batch) -> Vec<MessageHash> {
+    match batch.split() {
+        Split::Nothing => Vec::new(),
+        Split::One(entry) => vec![entry.hash],
+        Split::Halves(first, second) => {
+            assert!(!first.is_empty() && !second.is_empty());
+            [split_to_the_end(first), split_to_the_end(second)].concat()
+        }
+    }
+}
+
+fn receipts(deliveries: impl Iterator<Item = Delivery>) -> Vec<String> {
+    let mut receipts: Vec<String> = deliveries.map(|delivery| delivery.receipt.as_str().to_owned()).collect();
+    receipts.sort();
+    receipts
+}
+
+#[test]
+fn a_message_in_hand_twice_is_recorded_once_and_deleted_twice() {
+    let judge = judge();
+    let twice = [message("m", &login("a", "ios"), 1), message("m", &login("a", "ios"), 2)];
+    let sorted = Sorted::from_verdicts(twice.map(|message| judge.judge(message)), 3);
+    assert_eq!((sorted.batch.len(), sorted.batch.receipts().count()), (1, 2));
+}
+
+#[test]
+fn the_day_of_a_row_is_the_utc_day_on_which_its_message_was_sent() {
+    let judge = judge();
+    let mut late = message("m", &login("a", "ios"), 1);
+    late.delivery.sent_at = time::macros::datetime!(2026-03-01 23:30 -05:00);
+    let batch = crate::support::verdicts::batch(&judge, [late]);
+    let row = batch.entries()[0].login_row().unwrap();
+    assert_eq!(row.create_date, time::macros::date!(2026 - 03 - 02));
+}

@@ -1,0 +1,239 @@
+//! What is a login and what is none, and that a rejection says nothing of the body.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use turnstile::decode::{Decoded, Field, Rejection, decode};
+use turnstile::message::{IdentityMissing, RawBody};
+
+/// The bodies in tests/fixtures/bodies: the file's name up to `--` is the expected code, or `ok`.
+fn fixtures() -> Vec<(String, RawBody)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bodies");
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (name(path), RawBody::new(fs::read(path).unwrap()))).collect()
+}
+
+fn code(body: &RawBody) -> &'static str {
+    decode(body).map_or_else(|rejection| rejection.code(), |_| "ok")
+}
+
+fn rejection(body: impl Into<Vec<u8>>) -> Rejection {
+    decode(&RawBody::new(body)).err().expect("a rejection")
+}
+
+fn login(body: impl Into<Vec<u8>>) -> Decoded {
+    decode(&RawBody::new(body)).unwrap_or_else(|rejection| panic!("{rejection}"))
+}
+
+/// Every rejection that exists: a body can only choose among them.
+fn every_rejection() -> Vec<Rejection> {
+    let mut every = vec![
+        Rejection::EmptyBody,
+        Rejection::InvalidUtf8,
+        Rejection::ByteOrderMark,
+        Rejection::NestedTooDeep,
+        Rejection::InvalidJson,
+        Rejection::TruncatedJson,
+        Rejection::TrailingData,
+        Rejection::ArrayBody,
+        Rejection::NotAnObject,
+        Rejection::InvalidIp,
+        Rejection::InvalidVersion,
+        Rejection::VersionPreRelease,
+        Rejection::VersionPartTooLarge,
+        Rejection::from(IdentityMissing),
+        Rejection::RefusedByDatabase { sqlstate: "22P05".to_owned(), constraint: None },
+    ];
+    for field in Field::ALL {
+        every.extend([Rejection::MissingField(field), Rejection::NullField(field), Rejection::WrongType(field)]);
+        every.extend([Rejection::FieldTooLong(field), Rejection::EmptyField(field), Rejection::NulCharacter(field)]);
+    }
+    for field in Field::ALL.map(Some).into_iter().chain([None]) {
+        every.extend([Rejection::NumberOutOfRange(field), Rejection::DuplicateKey(field)]);
+        every.push(Rejection::LoneSurrogate(field));
+    }
+    every
+}
+
+#[test]
+fn every_fixture_gets_the_code_that_its_name_says() {
+    for (name, body) in fixtures() {
+        assert_eq!(code(&body), name.split("--").next().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn every_code_that_decode_can_give_has_a_fixture() {
+    let names: Vec<String> = fixtures().into_iter().map(|(name, _)| name).collect();
+    for code in Rejection::CODES.iter().filter(|code| !["identity_missing", "refused_by_database"].contains(code)) {
+        assert!(names.iter().any(|name| name.starts_with(&format!("{code}--"))), "{code}");
+    }
+}
+
+#[test]
+fn the_list_of_codes_names_each_rejection_once() {
+    let codes: BTreeSet<&str> = every_rejection().iter().map(Rejection::code).collect();
+    assert_eq!(codes, BTreeSet::from(Rejection::CODES));
+    assert_eq!(codes.len(), Rejection::CODES.len());
+}
+
+#[test]
+fn a_rejection_says_the_field_and_the_rule() {
+    let says = |body: &str| rejection(body).to_string();
+    assert_eq!(says("{}"), "the field user_id is missing");
+    assert_eq!(says(r#"{"user_id": null}"#), "the field user_id is null");
+    assert_eq!(says(r#"{"user_id": 1e999}"#), "the field user_id is a number that is out of range");
+    assert_eq!(says("1e999"), "the body is a number that is out of range");
+    assert_eq!(says(r#"{"ip": 1, "ip": 2}"#), "the field ip stands twice");
+    assert_eq!(says(r#"{"x": 1, "x": 2}"#), "a key that is no field of a login stands twice");
+    assert_eq!(says(&"[".repeat(129)), "the body is nested more than 128 levels deep");
+    assert_eq!(Rejection::FieldTooLong(Field::Locale).to_string(), "the field locale is longer than 32 characters");
+    assert_eq!(Rejection::FieldTooLong(Field::DeviceId).to_string(), "the field device_id is longer than 151 bytes");
+    assert_eq!(Rejection::VersionPartTooLarge.to_string(), "the field app_version has a part above 999");
+}
+
+#[test]
+fn of_several_broken_rules_the_first_in_the_documented_order_is_named() {
+    // Syntax anywhere goes before a wrong key, a wrong key before a wrong field, and fields go in their own order.
+    assert_eq!(rejection(r#"{"ip": 1, "ip": 2"#), Rejection::TruncatedJson);
+    assert_eq!(rejection(r#"{"ip": 1, "ip": 2} x"#), Rejection::TrailingData);
+    assert_eq!(rejection(r#"{"ip": 1, "ip": 2, "locale": 1, "locale": 2}"#), Rejection::DuplicateKey(Some(Field::Ip)));
+    assert_eq!(rejection(r#"{"\ud800": 1, "ip": 1, "ip": 2}"#), Rejection::LoneSurrogate(None));
+    assert_eq!(rejection(r#"{"device_id": null, "user_id": 1}"#), Rejection::WrongType(Field::UserId));
+    assert_eq!(
+        rejection(r#"{"user_id": "\u0000"#.to_owned() + &"x".repeat(200) + "\"}"),
+        Rejection::NulCharacter(Field::UserId)
+    );
+    assert_eq!(rejection(b"\xef\xbb\xbf\xff".as_slice()), Rejection::InvalidUtf8);
+    assert_eq!(rejection("[".repeat(200) + "}"), Rejection::NestedTooDeep);
+}
+
+#[test]
+fn a_mebibyte_of_brackets_is_rejected_without_filling_the_stack() {
+    for body in ["[".repeat(1 << 20), "{\"a\":".repeat(1 << 17), "[{\"\":".repeat(1 << 17)] {
+        assert_eq!(rejection(body), Rejection::NestedTooDeep);
+    }
+    let login =
+        r#"{"user_id": "u", "app_version": "1", "device_type": "d", "ip": "::1", "locale": null, "device_id": "i""#;
+    assert_eq!(self::login(format!("{login}, \"odd\": \"{}\"}}", "[".repeat(1 << 20))).unknown_keys, 1);
+}
+
+#[test]
+fn values_arrive_as_they_were_sent() {
+    let body = r#"{"\u0075ser_id": "a\u0062\ud83d\ude80", "app_version": "2.03", "device_type": "i\/os", "odd": {"odd": 1},
+        "ip": "::ffff:198.51.100.7", "locale": null, "device_id": "\"\\\n", "even": []}"#;
+    let Decoded { login, unknown_keys } = login(body);
+    assert_eq!(login.user_id, "ab🚀");
+    assert_eq!(login.app_version.as_i32(), 2_003_000);
+    assert_eq!(login.device_type, "i/os");
+    assert_eq!(login.ip.to_string(), "198.51.100.7");
+    assert_eq!(login.locale, None);
+    assert_eq!(login.device_id, "\"\\\n");
+    assert_eq!(unknown_keys, 2);
+}
+
+#[test]
+fn a_body_prints_its_length_only() {
+    let body = RawBody::new("canary");
+    assert_eq!(format!("{body:?}"), "RawBody(6 bytes)");
+    assert!(!format!("{body:#?}").contains("canary"));
+}
+
+/// Decodes, and fails when the rejection is not one that exists without the body.
+fn assert_says_nothing_of_the_body(body: Vec<u8>) {
+    if let Err(rejection) = decode(&RawBody::new(body)) {
+        assert!(every_rejection().contains(&rejection), "a rejection of its own making");
+    }
+}
+
+/// Pieces of JSON, in any order.
+fn json_like() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "\\",
+        "\"ip\"",
+        "\"locale\"",
+        "null",
+        "true",
+        "1e999",
+        "-",
+        "0",
+        "\\ud800",
+        "\\u0000",
+        "\u{feff}",
+        " ",
+        "\n",
+        "\"x\"",
+        "é",
+    ]);
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+/// A good login in which some bytes were replaced, put in or left out.
+fn damaged_login() -> impl Strategy<Value = Vec<u8>> {
+    let good: Vec<Vec<u8>> = fixtures().into_iter().map(|(_, body)| body.as_bytes().to_vec()).collect();
+    let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..6);
+    (prop::sample::select(good), damage).prop_map(|(mut body, damage)| {
+        for (place, byte, kind) in damage {
+            let at = place.index(body.len() + 1);
+            match kind {
+                0 => drop(body.splice(at..at, [byte])),
+                1 if at < body.len() => drop(body.remove(at)),
+                _ if at < body.len() => body[at] = byte,
+                _ => {}
+            }
+        }
+        body
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_decode_without_panic_and_echo(body in prop::collection::vec(any::<u8>(), 0..300)) {
+        assert_says_nothing_of_the_body(body);
+    }
+
+    #[test]
+    fn anything_like_json_decodes_without_panic_and_echo(body in json_like()) {
+        assert_says_nothing_of_the_body(body);
+    }
+
+    #[test]
+    fn a_damaged_login_decodes_without_panic_and_echo(body in damaged_login()) {
+        assert_says_nothing_of_the_body(body);
+    }
+
+    #[test]
+    fn any_login_within_the_limits_decodes_to_what_was_sent(
+        user_id in "[^\0]{1,128}",
+        device_type in "[^\0]{1,32}",
+        locale in prop::option::of("[^\0]{0,32}"),
+        device_id in "[^\0]{1,37}",
+        ip in any::<std::net::IpAddr>(),
+        (major, minor, patch) in (0..=999_u32, 0..=999_u32, 0..=999_u32),
+    ) {
+        let version = format!("{major}.{minor}.{patch}");
+        let body = serde_json::json!({
+            "user_id": user_id, "app_version": version, "device_type": device_type, "ip": ip.to_string(),
+            "locale": locale, "device_id": device_id,
+        });
+        let Decoded { login, unknown_keys } = login(body.to_string());
+        prop_assert_eq!(login.user_id, user_id);
+        prop_assert_eq!(login.app_version.to_string(), version);
+        prop_assert_eq!(login.device_type, device_type);
+        prop_assert_eq!(login.ip, ip.to_canonical());
+        prop_assert_eq!(login.locale, locale);
+        prop_assert_eq!(login.device_id, device_id);
+        prop_assert_eq!(unknown_keys, 0);
+    }
+}

@@ -1,0 +1,287 @@
+//! Keys are made, kept, added and listed without ever being shown.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+use turnstile::keyring::{Keyring, KeyringError, LineProblem};
+use turnstile::seal::KeyId;
+
+/// The canary of these tests: 32 bytes in Base64 that no message may show.
+const KEY: &str = "Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2E=";
+const OTHER_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+
+fn parse_error(text: &str) -> KeyringError {
+    let error = Keyring::parse(text).expect_err("an error");
+    assert!(!format!("{error} {error:?}").contains("Y2FuYXJ5"), "an error shows a key");
+    error
+}
+
+fn folder_and_path() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyring");
+    (folder, path)
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn ids(keyring: &Keyring) -> Vec<&str> {
+    keyring.ids().map(KeyId::as_str).collect()
+}
+
+#[test]
+fn a_keyring_text_is_read_in_the_order_of_its_keys() {
+    let text = format!("turnstile-keyring v1\r\n\n# a remark\nkey b {KEY}\n\tactive a \nkey a {OTHER_KEY}");
+    let keyring = Keyring::parse(&text).unwrap();
+    assert_eq!(ids(&keyring), ["b", "a"]);
+    assert_eq!(keyring.active().as_str(), "a");
+}
+
+#[test]
+fn a_wrong_line_is_named_by_its_number_and_never_shown() {
+    let short = "Y2FuYXJ5";
+    for (lines, line, problem) in [
+        (format!("key a {KEY}\nkey a {OTHER_KEY}\nactive a"), 3, LineProblem::Repeated),
+        (format!("key a {KEY}\nactive a\nactive a"), 4, LineProblem::Repeated),
+        (format!("key a {short}\nactive a"), 2, LineProblem::Key),
+        (format!("key a {KEY}{KEY}\nactive a"), 2, LineProblem::Key),
+        (format!("key a !{KEY}\nactive a"), 2, LineProblem::Key),
+        (format!("key A {KEY}\nactive a"), 2, LineProblem::Id),
+        (format!("key a-name-of-17-char {KEY}\nactive a"), 2, LineProblem::Id),
+        (format!("key a {KEY}\n\nactive a.b"), 4, LineProblem::Id),
+        (format!("key {KEY}\nactive a"), 2, LineProblem::Unknown),
+        (format!("key a {KEY} {KEY}\nactive a"), 2, LineProblem::Unknown),
+        (KEY.to_owned(), 2, LineProblem::Unknown),
+    ] {
+        let error = parse_error(&format!("turnstile-keyring v1\n{lines}"));
+        let KeyringError::WrongLine { line: at, problem: what } = error else { panic!("{error}") };
+        assert_eq!((at, what), (line, problem), "{lines}");
+    }
+}
+
+#[test]
+fn a_text_that_is_no_whole_keyring_is_refused() {
+    for text in ["", KEY, "turnstile-keyring v2\n", "turnstile-keyring v1x\n", " \nturnstile-keyring v1"] {
+        assert!(matches!(parse_error(text), KeyringError::WrongHeader), "{text}");
+    }
+    assert!(matches!(parse_error("turnstile-keyring v1"), KeyringError::NoActive));
+    assert!(matches!(parse_error(&format!("turnstile-keyring v1\nkey a {KEY}")), KeyringError::NoActive));
+    let unknown = parse_error(&format!("turnstile-keyring v1\nkey a {KEY}\nactive b"));
+    assert_eq!(unknown.to_string(), "the keyring's active key b is none of its keys");
+}
+
+#[test]
+fn a_keyring_prints_its_ids_and_never_its_keys() {
+    let keyring = Keyring::parse(&format!("turnstile-keyring v1\nkey a {KEY}\nactive a\n")).unwrap();
+    assert_eq!(format!("{keyring:?}"), r#"Keyring { ids: ["a"], active: "a", .. }"#);
+}
+
+#[test]
+fn a_new_file_is_for_its_owner_alone_and_holds_the_same_keys() {
+    let (_folder, path) = folder_and_path();
+    let keyring = Keyring::generate().unwrap();
+    keyring.write_new(&path).unwrap();
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(Keyring::exposure(&path).unwrap(), None);
+    let loaded = Keyring::load(&path).unwrap();
+    assert_eq!(loaded.active(), keyring.active());
+    let body = turnstile::message::RawBody::new("{}");
+    let (_, sealed) = keyring.body_sealer().seal(&body);
+    assert!(loaded.body_opener().open(&sealed).is_ok_and(|opened| opened == body));
+}
+
+#[test]
+fn two_new_keyrings_share_neither_id_nor_key() {
+    let (_folder, path) = folder_and_path();
+    let (one, other) = (Keyring::generate().unwrap(), Keyring::generate().unwrap());
+    assert_ne!(one.active(), other.active());
+    one.write_new(&path).unwrap();
+    let key = |path: &Path| fs::read_to_string(path).unwrap().lines().nth(2).unwrap()[12..].to_owned();
+    let first = key(&path);
+    fs::remove_file(&path).unwrap();
+    other.write_new(&path).unwrap();
+    assert_eq!(first.len(), 44);
+    assert_ne!(first, key(&path));
+}
+
+#[test]
+fn an_existing_file_is_never_overwritten() {
+    let (_folder, path) = folder_and_path();
+    fs::write(&path, "precious").unwrap();
+    assert!(matches!(Keyring::generate().unwrap().write_new(&path), Err(KeyringError::Exists { .. })));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn an_added_key_is_active_and_the_old_ones_stay() {
+    let (folder, path) = folder_and_path();
+    Keyring::generate_as("a".parse().unwrap()).unwrap().write_new(&path).unwrap();
+    let added = Keyring::add_to(&path, Some("b".parse().unwrap())).unwrap();
+    let loaded = Keyring::load(&path).unwrap();
+    for keyring in [&added, &loaded] {
+        assert_eq!(ids(keyring), ["a", "b"]);
+        assert_eq!(keyring.active().as_str(), "b");
+    }
+    assert!(matches!(Keyring::add_to(&path, Some("a".parse().unwrap())), Err(KeyringError::IdTaken(_))));
+    assert_eq!(ids(&Keyring::load(&path).unwrap()), ["a", "b"]);
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
+}
+
+#[test]
+fn a_key_is_added_to_the_file_that_a_link_points_at() {
+    let (folder, path) = folder_and_path();
+    let link = folder.path().join("link");
+    Keyring::generate().unwrap().write_new(&path).unwrap();
+    symlink(&path, &link).unwrap();
+    Keyring::add_to(&link, None).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(Keyring::load(&path).unwrap().ids().count(), 2);
+}
+
+#[test]
+fn keys_added_at_the_same_time_all_get_in() {
+    let (_folder, path) = folder_and_path();
+    Keyring::generate().unwrap().write_new(&path).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| Keyring::add_to(&path, None).unwrap());
+        }
+    });
+    assert_eq!(Keyring::load(&path).unwrap().ids().count(), 9);
+}
+
+#[test]
+fn a_file_that_others_can_open_is_an_exposure_with_its_way_out() {
+    let (_folder, path) = folder_and_path();
+    Keyring::generate().unwrap().write_new(&path).unwrap();
+    for mode in [0o640, 0o604, 0o620] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let exposure = Keyring::exposure(&path).unwrap().unwrap().to_string();
+        assert!(exposure.contains(&format!("0{mode:o}")), "{exposure}");
+        assert!(exposure.contains(&format!("chmod 600 {}", path.display())), "{exposure}");
+    }
+}
+
+/// The program, with no setting from the environment of the tests.
+fn turnstile(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+    command
+        .args(arguments)
+        .env_remove("TURNSTILE_KEYRING")
+        .env_remove("TURNSTILE_KEYS")
+        .env_remove("TURNSTILE_MASK")
+        .stdin(Stdio::null());
+    command
+}
+
+fn output_of(mut command: Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn keys_new_and_list_show_ids_only() {
+    let (_folder, path) = folder_and_path();
+    let keyring = path.to_str().unwrap();
+    let (code, made, _) = output_of(turnstile(&["keys", "new", "--keyring", keyring, "--id", "first"]));
+    assert_eq!(code, 0);
+    assert!(made.contains("its active key is first"), "{made}");
+    let mut add = turnstile(&["keys", "new", "--add", "--id", "second"]);
+    add.env("TURNSTILE_KEYRING", keyring);
+    let (code, added, _) = output_of(add);
+    assert_eq!(code, 0);
+    let (code, list, warnings) = output_of(turnstile(&["keys", "list", "--keyring", keyring]));
+    assert_eq!((code, list.as_str(), warnings.as_str()), (0, "first\nsecond\tactive\n", ""));
+    let text = fs::read_to_string(&path).unwrap();
+    for key in text.lines().filter_map(|line| line.strip_prefix("key ")?.split(' ').nth(1)) {
+        assert!(![&made, &added, &list].iter().any(|output| output.contains(key)), "a key is shown");
+    }
+}
+
+#[test]
+fn keys_new_on_an_existing_file_is_wrong_use_that_says_the_way_out() {
+    let (_folder, path) = folder_and_path();
+    fs::write(&path, "precious").unwrap();
+    let (code, out, err) = output_of(turnstile(&["keys", "new", "--keyring", path.to_str().unwrap()]));
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("is not overwritten") && err.contains("--add"), "{err}");
+}
+
+#[test]
+fn without_a_keyring_the_program_says_how_to_make_one() {
+    for arguments in [&["keys", "list"][..], &["unmask", "x"]] {
+        let (code, _, err) = output_of(turnstile(arguments));
+        assert_eq!(code, 2);
+        assert!(err.contains("turnstile keys new --keyring PATH"), "{err}");
+    }
+    let (code, _, err) = output_of(turnstile(&["keys", "list", "--keyring", "/nowhere/keyring"]));
+    assert_eq!(code, 2);
+    assert!(err.contains("/nowhere/keyring") && err.contains("turnstile keys new"), "{err}");
+}
+
+#[test]
+fn a_keyring_that_others_can_read_is_warned_of() {
+    let (_folder, path) = folder_and_path();
+    Keyring::generate().unwrap().write_new(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, _, err) = output_of(turnstile(&["keys", "list", "--keyring", path.to_str().unwrap()]));
+    assert_eq!(code, 0);
+    assert!(err.starts_with("warning: ") && err.contains("chmod 600"), "{err}");
+}
+
+#[test]
+fn every_mistake_of_the_commands_about_keys_is_told_with_its_way_out() {
+    for (arguments, told) in [
+        (&["keys", "new", "--id", "BAD ID"][..], &["--keyring (TURNSTILE_KEYRING)", "--id: \"BAD ID\""][..]),
+        (&["unmask", "--mask", "rot13", "x"], &["--mask (TURNSTILE_MASK): \"rot13\"", "choose seal or base64"]),
+        (&["unmask", "--mask", "token", "x"], &["--mask (TURNSTILE_MASK)", "nobody can recover"]),
+        (&["unmask", "x"], &["--keyring (TURNSTILE_KEYRING)", "TURNSTILE_KEYS"]),
+    ] {
+        let (code, _, err) = output_of(turnstile(arguments));
+        assert_eq!(code, 2, "{err}");
+        assert!(told.iter().all(|told| err.contains(told)), "{arguments:?}: {err}");
+        assert!(err.matches("turnstile keys new").count() <= 1, "{err}");
+    }
+}
+
+#[test]
+fn unmask_recovers_line_by_line_and_names_the_lines_that_it_cannot() {
+    let text = format!("turnstile-keyring v1\nkey a {KEY}\nactive a\n");
+    let key = Keyring::parse(&text).unwrap();
+    let mask = |device_id: &str| {
+        let login = turnstile::login::UserLogin {
+            user_id: "u".to_owned(),
+            app_version: "1".parse().unwrap(),
+            device_type: "d".to_owned(),
+            ip: "198.51.100.7".parse().unwrap(),
+            locale: None,
+            device_id: device_id.to_owned(),
+        };
+        key.masker(turnstile::mask::MaskKind::Seal).mask(login)
+    };
+    let plain = mask("device-1");
+    let lines =
+        [&plain.masked_ip, "nonsense", &plain.masked_device_id, "", &mask("two\nlines\u{1b}[2J").masked_device_id];
+
+    let mut command = turnstile(&["unmask"]);
+    command.env("TURNSTILE_KEYS", &text).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.join("\r\n").as_bytes()).unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(String::from_utf8(stdout).unwrap(), "198.51.100.7\n\ndevice-1\n\ntwo\\nlines\\u{1b}[2J\n");
+    let errors = String::from_utf8(stderr).unwrap();
+    assert_eq!(errors, "error: line 2: it is no masked value\nerror: line 4: it is no masked value\n");
+
+    let mut command = turnstile(&["unmask", &plain.masked_ip, &plain.masked_device_id]);
+    command.env("TURNSTILE_KEYS", &text);
+    assert_eq!(output_of(command), (0, "198.51.100.7\ndevice-1\n".to_owned(), String::new()));
+    let base64 = output_of(turnstile(&["unmask", "--mask", "base64", "MTk4LjUxLjEwMC43"]));
+    assert_eq!(base64, (0, "198.51.100.7\n".to_owned(), String::new()));
+}

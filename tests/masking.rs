@@ -1,0 +1,288 @@
+//! What a mask hides, what it keeps, and who can undo it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use turnstile::keyring::Keyring;
+use turnstile::login::{AppVersion, MaskedLogin, UserLogin};
+use turnstile::mask::{Column, DEVICE_ID_BYTES, MASKED_CHARS, MaskKind, UnmaskError, Unmasked, decode_base64};
+use turnstile::message::RawBody;
+use turnstile::seal::{OpenError, SealedBody};
+
+const KINDS: [MaskKind; 3] = [MaskKind::Seal, MaskKind::Token, MaskKind::Base64];
+
+/// A keyring whose keys are bytes of the same value, so that its masks can be written down.
+fn keyring() -> Keyring {
+    Keyring::parse(
+        "turnstile-keyring v1\n\
+         key old AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n\
+         key new AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n\
+         active new\n",
+    )
+    .unwrap()
+}
+
+/// Another key under the same id.
+fn impostor() -> Keyring {
+    Keyring::parse("turnstile-keyring v1\nkey new AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=\nactive new\n").unwrap()
+}
+
+fn masked(keyring: &Keyring, kind: MaskKind, ip: &str, device_id: &str) -> MaskedLogin {
+    keyring.masker(kind).mask(UserLogin {
+        user_id: "u".to_owned(),
+        app_version: "1.2.3".parse().unwrap(),
+        device_type: "d".to_owned(),
+        ip: ip.parse().unwrap(),
+        locale: None,
+        device_id: device_id.to_owned(),
+    })
+}
+
+fn sealed_ip(ip: &str) -> String {
+    masked(&keyring(), MaskKind::Seal, ip, "x").masked_ip
+}
+
+fn sealed_device_id(device_id: &str) -> String {
+    masked(&keyring(), MaskKind::Seal, "::1", device_id).masked_device_id
+}
+
+fn unmask(keyring: &Keyring, text: &str) -> Result<(Column, String), UnmaskError> {
+    keyring.unmasker().unmask(text).map(|Unmasked { column, value }| (column, value))
+}
+
+#[test]
+fn stored_masks_stay_what_they_are() {
+    // Computed once with another implementation of BLAKE3 and AES-256-GCM-SIV. If one of these changes, values that
+    // are stored already can no longer be joined or opened.
+    let [seal, token, base64] = KINDS.map(|kind| masked(&keyring(), kind, "198.51.100.7", "device-1"));
+    assert_eq!(seal.masked_ip, "new.3DmjKY7ay1GAmVu4N-Qt0MCW6LfEo7Rh3XlC5iUGIZht_XkI_kY5hIXWq9g");
+    assert_eq!(seal.masked_device_id, "new.UDknQfCD2lhPK8yL8CRUxpqV70cN1S2sEX0vWfX49QYFnzBc");
+    assert_eq!(token.masked_ip, "new:s4hIvprtiF2CiHb_S7voS2BKLEf4YSYMVf5lnVt1p0M");
+    assert_eq!(token.masked_device_id, "new:NgpEPidAE_dq5MIvKQW35yoP_yHKqm74DoeNVJtmLas");
+    assert_eq!(base64.masked_ip, "MTk4LjUxLjEwMC43");
+    assert_eq!(base64.masked_device_id, "ZGV2aWNlLTE=");
+}
+
+#[test]
+fn stored_bodies_stay_what_they_are() {
+    let (hash, sealed) = keyring().body_sealer().seal(&RawBody::new("{}"));
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(hex(hash.as_bytes()), "e1438a70d2033a822dbce74476d986e176469703d37f4920ffa4c2428521f250");
+    assert_eq!(hex(sealed.as_bytes()), "6e65772ee1438a70d2033a822dbce7442384566c2518fc37e6b63c1c41fd17059c12");
+}
+
+#[test]
+fn the_fields_that_are_not_personal_pass_unchanged() {
+    let login = masked(&keyring(), MaskKind::Seal, "::1", "x");
+    assert_eq!(login.user_id, "u");
+    assert_eq!(login.device_type, "d");
+    assert_eq!(login.locale, None);
+    assert_eq!(login.app_version, "1.2.3".parse::<AppVersion>().unwrap());
+}
+
+#[test]
+fn two_spellings_of_one_address_mask_alike() {
+    for kind in KINDS {
+        let mask = |ip| masked(&keyring(), kind, ip, "x").masked_ip;
+        assert_eq!(mask("198.51.100.7"), mask("::ffff:198.51.100.7"));
+        assert_eq!(mask("2001:db8::7"), mask("2001:0DB8:0:0:0:0:0:7"));
+    }
+}
+
+#[test]
+fn a_sealed_address_does_not_tell_by_its_length_what_it_is() {
+    assert_eq!(sealed_ip("1.1.1.1").len(), sealed_ip("2001:db8:1111:2222:3333:4444:5555:6666").len());
+}
+
+#[test]
+fn the_longest_values_under_the_longest_key_id_fit_their_columns() {
+    let keyring = Keyring::generate_as("k23456789-123456".parse().unwrap()).unwrap();
+    let mut longest = 0;
+    for kind in KINDS {
+        let login = masked(&keyring, kind, "2001:db8:1111:2222:3333:4444:5555:6666", &"x".repeat(DEVICE_ID_BYTES));
+        longest = longest.max(login.masked_ip.len()).max(login.masked_device_id.len());
+    }
+    assert!(longest <= MASKED_CHARS, "{longest}");
+    let one_more = masked(&keyring, MaskKind::Seal, "::1", &"x".repeat(DEVICE_ID_BYTES + 1));
+    assert!(one_more.masked_device_id.len() > MASKED_CHARS, "the limit is not the largest");
+}
+
+#[test]
+fn a_value_masked_for_one_column_does_not_open_as_the_other() {
+    // The same sixteen bytes in both columns.
+    let octets = "abcdefghijklmnop";
+    let ip = IpAddr::from(<[u8; 16]>::try_from(octets.as_bytes()).unwrap()).to_string();
+    assert_eq!(unmask(&keyring(), &sealed_ip(&ip)), Ok((Column::Ip, ip.clone())));
+    assert_eq!(unmask(&keyring(), &sealed_device_id(octets)), Ok((Column::DeviceId, octets.to_owned())));
+    let token = masked(&keyring(), MaskKind::Token, &ip, octets);
+    assert_ne!(token.masked_ip, token.masked_device_id);
+}
+
+#[test]
+fn what_an_older_key_masked_can_still_be_recovered() {
+    let old =
+        Keyring::parse("turnstile-keyring v1\nkey old AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\nactive old\n")
+            .unwrap();
+    let by_old = masked(&old, MaskKind::Seal, "::1", "device-1").masked_device_id;
+    assert_ne!(by_old, sealed_device_id("device-1"));
+    assert_eq!(unmask(&keyring(), &by_old), Ok((Column::DeviceId, "device-1".to_owned())));
+}
+
+#[test]
+fn a_text_that_cannot_be_recovered_is_told_why() {
+    let sealed = sealed_device_id("device-1");
+    let token = masked(&keyring(), MaskKind::Token, "::1", "device-1").masked_device_id;
+    let absent = sealed.replacen("new.", "gone.", 1);
+    let renamed = sealed.replacen("new.", "old.", 1);
+    for (text, why) in [
+        (token.as_str(), UnmaskError::Token),
+        (&absent, UnmaskError::UnknownKey("gone".parse().unwrap())),
+        (&renamed, UnmaskError::NotAuthentic),
+        (&sealed[..sealed.len() - 4], UnmaskError::NotAuthentic),
+        ("new.", UnmaskError::NotAuthentic),
+        ("new", UnmaskError::Malformed),
+        ("", UnmaskError::Malformed),
+        ("198.51.100.7", UnmaskError::Malformed),
+        ("2001:db8::7", UnmaskError::Malformed),
+        ("new:AAAA", UnmaskError::Malformed),
+        ("NEW.AAAA", UnmaskError::Malformed),
+        ("new.AA=", UnmaskError::Malformed),
+        ("ZGV2aWNlLTE=", UnmaskError::Malformed),
+    ] {
+        assert_eq!(unmask(&keyring(), text), Err(why), "{text}");
+    }
+    assert_eq!(unmask(&impostor(), &sealed), Err(UnmaskError::NotAuthentic));
+}
+
+#[test]
+fn base64_is_decoded_when_asked_and_without_a_key() {
+    let login = masked(&keyring(), MaskKind::Base64, "::ffff:198.51.100.7", "device-1");
+    assert_eq!(decode_base64(&login.masked_ip), Ok("198.51.100.7".to_owned()));
+    assert_eq!(decode_base64(&login.masked_device_id), Ok("device-1".to_owned()));
+    assert_eq!(decode_base64("no Base64"), Err(UnmaskError::Malformed));
+    assert_eq!(decode_base64("//79"), Err(UnmaskError::Malformed));
+}
+
+#[test]
+fn no_piece_of_a_clear_value_shows_in_its_mask() {
+    for (ip, device_id) in [("198.51.100.7", "717-22-9034"), ("2001:db8:1111:2222::7", "device-1 of user-2")] {
+        for kind in [MaskKind::Seal, MaskKind::Token] {
+            let login = masked(&keyring(), kind, ip, device_id);
+            assert_no_piece(&login.masked_ip, ip, 4);
+            assert_no_piece(&login.masked_device_id, device_id, 4);
+        }
+    }
+}
+
+fn assert_no_piece(masked: &str, clear: &str, length: usize) {
+    let clear: Vec<char> = clear.chars().collect();
+    for piece in clear.windows(length) {
+        assert!(!masked.contains(&piece.iter().collect::<String>()));
+    }
+}
+
+#[test]
+fn a_sealed_body_opens_to_the_bytes_that_were_delivered() {
+    for body in [&b""[..], b"{}", b"\xff\x00canary", &[b'x'; 1 << 20]] {
+        let body = RawBody::new(body);
+        let (hash, sealed) = keyring().body_sealer().seal(&body);
+        assert_eq!(hash, keyring().body_sealer().hash(&body));
+        assert!(keyring().body_opener().open(&sealed).is_ok_and(|opened| opened == body));
+    }
+}
+
+#[test]
+fn a_sealed_body_shows_neither_its_text_nor_prints_it() {
+    let (_, sealed) = keyring().body_sealer().seal(&RawBody::new("canary, canary, canary"));
+    assert!(sealed.as_bytes().starts_with(b"new."));
+    assert!(!sealed.as_bytes().windows(4).any(|piece| piece == b"cana"));
+    assert_eq!(format!("{sealed:?}"), "SealedBody(54 bytes)");
+}
+
+#[test]
+fn a_sealed_body_that_cannot_be_opened_is_told_why() {
+    let (_, sealed) = keyring().body_sealer().seal(&RawBody::new("canary"));
+    let open = |keyring: Keyring, bytes: &[u8]| {
+        keyring.body_opener().open(&SealedBody::from_bytes(bytes.to_vec())).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(open(impostor(), sealed.as_bytes()), OpenError::NotAuthentic);
+    assert_eq!(open(keyring(), b"new."), OpenError::NotAuthentic);
+    assert_eq!(open(keyring(), b"gone.xyz"), OpenError::UnknownKey("gone".parse().unwrap()));
+    assert_eq!(open(keyring(), b""), OpenError::Malformed);
+    assert_eq!(open(keyring(), b"\xff\xfe.xyz"), OpenError::Malformed);
+    // A masked value is no body, even under the same key.
+    assert_eq!(open(keyring(), sealed_device_id("device-1").as_bytes()), OpenError::NotAuthentic);
+}
+
+#[test]
+fn hashes_of_bodies_stay_comparable_when_a_new_key_becomes_active() {
+    let body = RawBody::new("canary");
+    let before = Keyring::generate().unwrap();
+    let hash = before.body_sealer().hash(&body);
+    let after = before.with_new_key(None).unwrap();
+    assert_eq!(after.body_sealer().hash(&body), hash);
+    assert!(Keyring::generate().unwrap().body_sealer().hash(&body) != hash, "the hash needs no key");
+}
+
+proptest! {
+    #[test]
+    fn unmask_inverts_seal(ip in any::<IpAddr>(), device_id in "\\PC{1,37}") {
+        let login = masked(&keyring(), MaskKind::Seal, &ip.to_string(), &device_id);
+        prop_assert_eq!(unmask(&keyring(), &login.masked_ip), Ok((Column::Ip, ip.to_canonical().to_string())));
+        prop_assert_eq!(unmask(&keyring(), &login.masked_device_id), Ok((Column::DeviceId, device_id)));
+    }
+
+    #[test]
+    fn equal_values_mask_alike_and_different_ones_do_not(values in prop::collection::vec("[ab]{1,3}", 2..20)) {
+        for kind in KINDS {
+            let masks: BTreeSet<String> =
+                values.iter().map(|value| masked(&keyring(), kind, "::1", value).masked_device_id).collect();
+            prop_assert_eq!(masks.len(), values.iter().collect::<BTreeSet<_>>().len());
+        }
+    }
+
+    #[test]
+    fn different_addresses_mask_differently(one in any::<IpAddr>(), other in any::<IpAddr>()) {
+        for kind in KINDS {
+            let mask = |ip: IpAddr| masked(&keyring(), kind, &ip.to_string(), "x").masked_ip;
+            prop_assert_eq!(mask(one) == mask(other), one.to_canonical() == other.to_canonical());
+        }
+    }
+
+    #[test]
+    fn no_long_piece_of_any_value_shows_in_its_mask(device_id in "[a-zA-Z0-9_-]{8,150}") {
+        for kind in [MaskKind::Seal, MaskKind::Token] {
+            assert_no_piece(&masked(&keyring(), kind, "::1", &device_id).masked_device_id, &device_id, 8);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused(device_id in "\\PC{1,20}", place in any::<prop::sample::Index>(), bit in 0..7_u32) {
+        let text = sealed_device_id(&device_id);
+        let mut bytes = text.clone().into_bytes();
+        let at = place.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let flipped = String::from_utf8(bytes).unwrap();
+        prop_assert!(unmask(&keyring(), &flipped).is_err());
+        prop_assert!(unmask(&impostor(), &text).is_err());
+    }
+
+    #[test]
+    fn a_flipped_bit_in_a_sealed_body_is_refused(
+        body in prop::collection::vec(any::<u8>(), 0..200), place in any::<prop::sample::Index>(), bit in 0..8_u32,
+    ) {
+        let (_, sealed) = keyring().body_sealer().seal(&RawBody::new(body));
+        let mut bytes = sealed.as_bytes().to_vec();
+        let at = place.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(keyring().body_opener().open(&SealedBody::from_bytes(bytes)).is_err());
+    }
+
+    #[test]
+    fn any_text_is_unmasked_without_panic(text in "\\PC{0,80}", rest in "[A-Za-z0-9_-]{0,80}") {
+        prop_assert!(unmask(&keyring(), &text).is_err());
+        let forged = format!("new.{rest}");
+        prop_assert!(unmask(&keyring(), &forged).is_err());
+    }
+}
