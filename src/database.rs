@@ -1,0 +1,484 @@
+//! The way to PostgreSQL: a pool, a deadline on every call, and a transaction whose commit is verified.
+
+pub mod address;
+pub mod durability;
+pub mod migrate;
+pub mod on_loan;
+pub mod server;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use deadpool_postgres::{Connect, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, Config, Row, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use self::address::{DatabaseAddress, TlsError};
+use crate::retry::{Class, class_of_sqlstate};
+
+/// What the pool is made with.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// Where the database is.
+    pub address: DatabaseAddress,
+    /// The most connections at once.
+    pub connections: usize,
+    /// The deadline of every call: connecting, waiting for a connection, each statement, the commit.
+    pub call_timeout: Duration,
+}
+
+/// A pool of connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    connector: Connector,
+    config: Config,
+    call_timeout: Duration,
+}
+
+impl Database {
+    /// Makes the pool; connects only when something is asked of it.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] when the certificates that TLS needs cannot be had.
+    pub fn new(settings: &DatabaseSettings) -> Result<Self, TlsError> {
+        let call_timeout = settings.call_timeout;
+        let connector = Connector { tls: settings.address.tls()?, unreplicated: Arc::default() };
+        let config = settings.address.config.clone();
+        let mut pooled = config.clone();
+        impose_deadlines(&mut pooled, call_timeout);
+        let recycling_method = RecyclingMethod::Fast;
+        let manager =
+            deadpool_postgres::Manager::from_connect(pooled, connector.clone(), ManagerConfig { recycling_method });
+        let pool = Pool::builder(manager).max_size(settings.connections).runtime(Runtime::Tokio1).build();
+        let pool =
+            pool.unwrap_or_else(|_| unreachable!("a pool with a runtime and no timeouts of its own can be built"));
+        Ok(Self { pool, connector, config, call_timeout })
+    }
+
+    /// Begins a transaction at READ COMMITTED, where a claim waits for its rival: above it, the second
+    /// claim fails with 40001 instead.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
+        // Not READ WRITE: a standby refuses that with 0A000, and a write with 25006, which passes when it is promoted.
+        self.begin_as("BEGIN ISOLATION LEVEL READ COMMITTED").await
+    }
+
+    /// Begins a transaction that sees one state of the database and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn begin_snapshot(&self) -> Result<Transaction, DatabaseError> {
+        self.begin_as("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    async fn begin_as(&self, begin: &str) -> Result<Transaction, DatabaseError> {
+        let client = match tokio::time::timeout(self.call_timeout, self.pool.get()).await {
+            Err(_) => return Err(DatabaseError::deadline("connect", self.call_timeout)),
+            Ok(Err(error)) => return Err(DatabaseError::from_pool(&error)),
+            Ok(Ok(client)) => client,
+        };
+        let transaction = Transaction {
+            client: Some(client),
+            call_timeout: self.call_timeout,
+            unreplicated: self.connector.unreplicated.clone(),
+            poisoned: AtomicBool::new(false),
+        };
+        let begun = transaction.call("begin", async |client| client.batch_execute(begin).await).await;
+        begun.map(|()| transaction)
+    }
+
+    /// A connection outside the pool and without the pool's deadlines, for migrations.
+    async fn connect_without_deadlines(&self) -> Result<Client, DatabaseError> {
+        let mut config = self.config.clone();
+        config.connect_timeout(self.call_timeout);
+        let connecting = tokio::time::timeout(self.call_timeout, self.connector.connect(&config));
+        match connecting.await {
+            Err(_) => Err(DatabaseError::deadline("connect", self.call_timeout)),
+            Ok(Err(error)) => Err(DatabaseError::from_driver("connect", &error)),
+            Ok(Ok((client, _))) => Ok(client),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("pool", &self.pool.status()).finish_non_exhaustive()
+    }
+}
+
+/// The server's own deadline ends before the client's, so that the usual overrun is an error and not a lost connection.
+fn of_the_server(call_timeout: Duration) -> Duration {
+    call_timeout.mul_f64(0.9)
+}
+
+fn impose_deadlines(config: &mut Config, call_timeout: Duration) {
+    let server = of_the_server(call_timeout).as_millis();
+    let lock = call_timeout.mul_f64(0.5).as_millis();
+    let idle = call_timeout.saturating_mul(3).as_millis();
+    let ours =
+        format!("-c statement_timeout={server} -c lock_timeout={lock} -c idle_in_transaction_session_timeout={idle}");
+    let theirs = config.get_options().unwrap_or_default();
+    // The last one wins, over the role's and the database's settings too: a commit is believed only as long as no
+    // warning came with it.
+    let last = "-c client_min_messages=warning";
+    config.options(format!("{ours} {theirs} {last}"));
+    if config.get_application_name().is_none() {
+        config.application_name("turnstile");
+    }
+    config.connect_timeout(call_timeout).tcp_user_timeout(call_timeout).keepalives_idle(Duration::from_secs(30));
+}
+
+/// Opens connections and reads the notices that come with them.
+#[derive(Clone)]
+struct Connector {
+    tls: MakeRustlsConnect,
+    /// How often the server said that a commit holds on this server only: the wait for its standby was cancelled.
+    unreplicated: Arc<AtomicU64>,
+}
+
+impl Connect for Connector {
+    fn connect(&self, config: &Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
+        let config = config.clone();
+        Box::pin(async move {
+            let (client, mut connection) = config.connect(self.tls.clone()).await?;
+            let unreplicated = self.unreplicated.clone();
+            let read = async move {
+                while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                    if is_lost_replication(&message) {
+                        unreplicated.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            };
+            Ok((client, tokio::spawn(read)))
+        })
+    }
+}
+
+type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
+
+/// The warning comes before the commit's own answer on the same connection, and has no SQLSTATE of its own: the name
+/// of the server routine is what no language setting changes.
+fn is_lost_replication(message: &AsyncMessage) -> bool {
+    matches!(message, AsyncMessage::Notice(notice) if notice.routine() == Some("SyncRepWaitForLSN"))
+}
+
+/// A transaction that cannot be committed after an error in it, and that knows whether its commit holds.
+///
+/// The driver's own transaction answers `Ok` to the COMMIT of an aborted transaction; with delete-after-commit that
+/// is silent loss. One that is dropped takes its connection with it.
+pub struct Transaction {
+    client: Option<Object>,
+    call_timeout: Duration,
+    unreplicated: Arc<AtomicU64>,
+    poisoned: AtomicBool,
+}
+
+impl Transaction {
+    /// Gives each later call of this transaction another deadline than the pool's, here and on the server.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn set_deadline(&mut self, call_timeout: Duration) -> Result<(), DatabaseError> {
+        let statement_timeout = of_the_server(call_timeout).as_millis();
+        let set = format!("SET LOCAL statement_timeout = {statement_timeout}");
+        self.call("set the deadline", async |client| client.batch_execute(&set).await).await?;
+        self.call_timeout = call_timeout;
+        Ok(())
+    }
+
+    /// Runs a statement and gives its rows. `attempted` names the step in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]; the transaction can no longer be committed then.
+    pub async fn query(
+        &self,
+        attempted: &'static str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let run = async |client: &Object| {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, parameters).await
+        };
+        self.call(attempted, run).await
+    }
+
+    /// Runs a statement that gives one row.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`], also when it gives another number of rows.
+    pub async fn query_one(
+        &self,
+        attempted: &'static str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, DatabaseError> {
+        let rows = self.query(attempted, sql, parameters).await?;
+        match <[Row; 1]>::try_from(rows) {
+            Ok([row]) => Ok(row),
+            Err(rows) => Err(self.broken(attempted, format!("{} rows where one was due", rows.len()))),
+        }
+    }
+
+    /// Runs a statement and gives the number of rows that it changed.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]; the transaction can no longer be committed then.
+    pub async fn execute(
+        &self,
+        attempted: &'static str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, DatabaseError> {
+        let run = async |client: &Object| {
+            let statement = client.prepare_cached(sql).await?;
+            client.execute(&statement, parameters).await
+        };
+        self.call(attempted, run).await
+    }
+
+    /// Poisons the transaction with a finding of our own: an answer that breaks what the caller relies on.
+    pub fn broken(&self, attempted: &'static str, problem: String) -> DatabaseError {
+        self.poisoned.store(true, Ordering::SeqCst);
+        DatabaseError { attempted, failure: Failure::Unexpected(problem), ambiguous: false }
+    }
+
+    /// Makes the commit wait for the disk and the synchronous standbys even if nothing else is written.
+    ///
+    /// PostgreSQL lets a transaction that wrote nothing end at once. One that found its claims taken relies on the
+    /// commit that took them, which a standby may not have confirmed: it must wait until that one is confirmed too.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn rely_on_earlier_commits(&self) -> Result<(), DatabaseError> {
+        let write = "SELECT pg_logical_emit_message(true, 'turnstile', '')";
+        self.query_one("wait for earlier commits", write, &[]).await.map(drop)
+    }
+
+    /// Commits, and answers `Ok` only if the server says afterwards that this very transaction is committed, and said
+    /// nothing of a standby that it gave up waiting for.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]. One after COMMIT was sent is [`Class::Ambiguous`], whatever it says.
+    pub async fn commit(mut self) -> Result<(), DatabaseError> {
+        // Deferred constraints speak now, while their error still names a message and not an ambiguous commit.
+        let check = async |client: &Object| client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await;
+        let take_xid = "SELECT pg_current_xact_id()::text";
+        let (checked, xid) = futures_util::future::join(
+            self.call("check deferred constraints", check),
+            self.query_one("take the transaction id", take_xid, &[]),
+        )
+        .await;
+        checked?; // First: behind a failed check the other one only says that the transaction is aborted.
+        let xid: String = xid?.get(0);
+        if self.poisoned.load(Ordering::SeqCst) {
+            return Err(self.broken("commit", "an earlier statement of the transaction failed".to_owned()));
+        }
+        let unreplicated = self.unreplicated.load(Ordering::SeqCst);
+        let commit = format!("COMMIT; SELECT pg_xact_status('{xid}'::xid8)");
+        let answer = self.call("commit", async |client| client.simple_query(&commit).await).await;
+        let answer = answer.map_err(DatabaseError::made_ambiguous)?;
+        if status_of(&answer) != Some("committed") {
+            let problem =
+                format!("the server answers {:?} for the transaction", status_of(&answer).unwrap_or("nothing"));
+            return Err(self.broken("commit", problem).made_ambiguous());
+        }
+        if self.unreplicated.load(Ordering::SeqCst) != unreplicated {
+            let problem = "a synchronous standby did not confirm a commit".to_owned();
+            return Err(self.broken("commit", problem).made_ambiguous());
+        }
+        drop(self.client.take()); // Back to the pool.
+        Ok(())
+    }
+
+    /// Ends the transaction without effect and keeps its connection, whatever failed in it before.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the connection is lost; the transaction has no effect then either.
+    pub async fn rollback(mut self) -> Result<(), DatabaseError> {
+        self.call("roll back", async |client| client.batch_execute("ROLLBACK").await).await?;
+        drop(self.client.take());
+        Ok(())
+    }
+
+    async fn call<T>(
+        &self,
+        attempted: &'static str,
+        call: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, DatabaseError> {
+        let Some(client) = &self.client else {
+            return Err(self.broken(attempted, "the transaction has ended".to_owned()));
+        };
+        let outcome = match tokio::time::timeout(self.call_timeout, call(client)).await {
+            Err(_) => Err(DatabaseError::deadline(attempted, self.call_timeout)),
+            Ok(Err(error)) => Err(DatabaseError::from_driver(attempted, &error)),
+            Ok(Ok(value)) => Ok(value),
+        };
+        outcome.inspect_err(|_| self.poisoned.store(true, Ordering::SeqCst))
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        // Nobody knows what the server is doing for this connection: it must not serve anyone else.
+        if let Some(client) = self.client.take() {
+            drop(Object::take(client));
+        }
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("poisoned", &self.poisoned).finish_non_exhaustive()
+    }
+}
+
+fn status_of(answer: &[SimpleQueryMessage]) -> Option<&str> {
+    answer.iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    })
+}
+
+/// A call to the database failed. Holds SQLSTATE and constraint name, never the server's message: it quotes values.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{attempted}: {failure}")]
+pub struct DatabaseError {
+    attempted: &'static str,
+    failure: Failure,
+    ambiguous: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Failure {
+    #[error("no answer within {} ms", .0.as_millis())]
+    Deadline(Duration),
+    #[error("the connection was lost or could not be made{}", .0.map(|kind| format!(" ({kind})")).unwrap_or_default())]
+    Connection(Option<std::io::ErrorKind>),
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error("SQLSTATE {sqlstate}{}{}", constraint.as_deref().map(|name| format!(", constraint {name}")).unwrap_or_default(), way_out(sqlstate))]
+    Refused { sqlstate: String, constraint: Option<String> },
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+fn way_out(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "42501" => ": the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all",
+        "42P01" => ": a table is missing; run `turnstile migrate`",
+        _ => "",
+    }
+}
+
+impl DatabaseError {
+    /// What the failure means for the messages in hand.
+    pub fn class(&self) -> Class {
+        match &self.failure {
+            _ if self.ambiguous => Class::Ambiguous,
+            Failure::Deadline(_) | Failure::Connection(_) => Class::Transient,
+            Failure::Tls(_) | Failure::Unexpected(_) => Class::OfTheSystem,
+            Failure::Refused { sqlstate, .. } => match class_of_sqlstate(sqlstate) {
+                // Where no data was sent yet, a refusal of data is none of a message.
+                Class::OfOneMessage if matches!(self.attempted, "connect" | "begin") => Class::OfTheSystem,
+                class => class,
+            },
+        }
+    }
+
+    /// Whether a statement that carries the batch took longer than it may: less at once may help.
+    pub fn is_overrun(&self) -> bool {
+        let took_too_long = match &self.failure {
+            Failure::Deadline(_) => true,
+            Failure::Refused { sqlstate, .. } => sqlstate == "57014",
+            Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => false,
+        };
+        took_too_long && !matches!(self.attempted, "connect" | "begin" | "commit")
+    }
+
+    /// The server's SQLSTATE, where it gave one.
+    pub fn sqlstate(&self) -> Option<&str> {
+        match &self.failure {
+            Failure::Refused { sqlstate, .. } => Some(sqlstate),
+            Failure::Deadline(_) | Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => None,
+        }
+    }
+
+    /// The name of the constraint that a row breaks, where the server gave one.
+    pub fn constraint(&self) -> Option<&str> {
+        match &self.failure {
+            Failure::Refused { constraint, .. } => constraint.as_deref(),
+            Failure::Deadline(_) | Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => None,
+        }
+    }
+
+    fn deadline(attempted: &'static str, after: Duration) -> Self {
+        Self { attempted, failure: Failure::Deadline(after), ambiguous: false }
+    }
+
+    fn made_ambiguous(self) -> Self {
+        Self { ambiguous: true, ..self }
+    }
+
+    fn from_pool(error: &PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::from_driver("connect", error),
+            PoolError::Timeout(_)
+            | PoolError::Closed
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_) => {
+                Self { attempted: "connect", failure: Failure::Unexpected(error.to_string()), ambiguous: false }
+            }
+        }
+    }
+
+    fn from_driver(attempted: &'static str, error: &tokio_postgres::Error) -> Self {
+        Self { attempted, failure: Failure::of(attempted, error), ambiguous: false }
+    }
+}
+
+impl Failure {
+    fn of(attempted: &str, error: &tokio_postgres::Error) -> Self {
+        if let Some(refusal) = error.as_db_error() {
+            let sqlstate = refusal.code().code().to_owned();
+            return Self::Refused { sqlstate, constraint: refusal.constraint().map(str::to_owned) };
+        }
+        if error.is_closed() {
+            return Self::Connection(None);
+        }
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+                return match io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                    Some(tls) => Self::Tls(tls.to_string()),
+                    None => Self::Connection(Some(io.kind())),
+                };
+            }
+            source = cause.source();
+        }
+        // While connecting, the driver speaks of settings; later it may speak of values.
+        match attempted {
+            "connect" => Self::Unexpected(error.to_string()),
+            _ => Self::Unexpected("the driver cannot make or read a value".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Whether the server keeps the commits that it acknowledges.
+
+use super::{Database, DatabaseError};
+
+/// The settings on which the promise rests, as they are in a session of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Durability {
+    /// `fsync`: `off` loses data when the operating system crashes.
+    pub fsync: String,
+    /// `synchronous_commit`: `off` acknowledges commits that a crash of the server loses.
+    pub synchronous_commit: String,
+    /// `full_page_writes`: `off` may leave torn pages after a crash.
+    pub full_page_writes: String,
+}
+
+impl Durability {
+    /// What is wrong with the settings, each with the way out; empty when acknowledged commits are kept.
+    pub fn problems(&self) -> Vec<String> {
+        let off = [
+            ("fsync", &self.fsync),
+            ("synchronous_commit", &self.synchronous_commit),
+            ("full_page_writes", &self.full_page_writes),
+        ];
+        off.into_iter()
+            .filter(|(_, value)| *value == "off")
+            .map(|(name, _)| {
+                format!(
+                    "{name} is off: PostgreSQL may lose commits that it acknowledged, after their messages were \
+                     deleted; set {name} = on for this server, database and role"
+                )
+            })
+            .collect()
+    }
+}
+
+impl Database {
+    /// Asks the server for its durability.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn durability(&self) -> Result<Durability, DatabaseError> {
+        let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes')";
+        let transaction = self.begin_snapshot().await?;
+        let row = transaction.query_one("ask for durability", sql, &[]).await?;
+        transaction.rollback().await?;
+        Ok(Durability { fsync: row.get(0), synchronous_commit: row.get(1), full_page_writes: row.get(2) })
+    }
+}

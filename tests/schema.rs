@@ -1,0 +1,129 @@
+//! The tables that the migrations make.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use turnstile::database::address::DatabaseAddress;
+use turnstile::database::{Database, DatabaseSettings, migrate};
+
+use crate::support::logins::World;
+use crate::support::postgres::TestDatabase;
+
+fn database(test: &TestDatabase) -> Database {
+    let address = DatabaseAddress::parse(test.url()).unwrap();
+    Database::new(&DatabaseSettings { address, connections: 1, call_timeout: Duration::from_secs(10) }).unwrap()
+}
+
+#[tokio::test]
+async fn the_migrated_tables_are_the_ones_written_down() {
+    let test = TestDatabase::empty().await;
+    database(&test).migrate().await.unwrap();
+    let schema = schema_of(&test.client().await).await;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schema.sql");
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&file, &schema).unwrap();
+    }
+    let written_down = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(schema, written_down, "the migrations make other tables: UPDATE_SCHEMA=1 make test writes them down");
+}
+
+/// Columns, constraints, indexes and comments, in an order and form that no server version changes.
+async fn schema_of(client: &Client) -> String {
+    let lines = "
+        SELECT 1, c.relname, a.attnum::int, format('%s.%s %s%s%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+            CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END,
+            coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '') || CASE a.attidentity WHEN 'a' THEN ' IDENTITY' ELSE '' END)
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'refinery_schema_history'
+        UNION ALL
+        SELECT 2, c.relname, 0, format('%s CONSTRAINT %s %s', c.relname, k.conname, pg_get_constraintdef(k.oid))
+        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relname <> 'refinery_schema_history' AND k.contype <> 'n'
+        UNION ALL
+        SELECT 3, tablename, 0, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'refinery_schema_history'
+        UNION ALL
+        SELECT 4, c.relname, d.objsubid, format('COMMENT %s%s %s', c.relname, coalesce('.' || a.attname, ''), d.description)
+        FROM pg_description d JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+        ORDER BY 2, 1, 3, 4";
+    let mut schema =
+        String::from("-- The tables as the migrations make them. UPDATE_SCHEMA=1 make test writes this file.\n");
+    let mut table = String::new();
+    for row in client.query(lines, &[]).await.unwrap() {
+        if table != row.get::<_, &str>(1) {
+            table = row.get(1);
+            writeln!(schema).unwrap();
+        }
+        writeln!(schema, "{}", row.get::<_, &str>(3)).unwrap();
+    }
+    schema
+}
+
+#[tokio::test]
+async fn a_table_that_stands_there_with_rows_is_adopted_and_keeps_them() {
+    let test = TestDatabase::empty().await;
+    let client = test.client().await;
+    let standing = "CREATE TABLE user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(256),
+                        masked_device_id varchar(256), locale varchar(32), app_version integer, create_date date);
+                    INSERT INTO user_logins VALUES ('u', 'ios', 'a', 'b', NULL, 200, '2020-01-01'), ('u', 'ios', 'a', 'b', NULL, 200, '2020-01-01')";
+    client.batch_execute(standing).await.unwrap();
+    database(&test).migrate().await.unwrap();
+    let sql = "SELECT count(*) FILTER (WHERE message_hash IS NULL), min(create_date)::text FROM user_logins";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1)), (2_i64, "2020-01-01"));
+}
+
+#[tokio::test]
+async fn a_table_with_other_columns_is_refused_by_name_and_left_as_it_is() {
+    let test = TestDatabase::empty().await;
+    let client = test.client().await;
+    client.batch_execute("CREATE TABLE user_logins (user_id text, app_version integer)").await.unwrap();
+    let refused = database(&test).migrate().await.unwrap_err().to_string();
+    assert!(refused.contains("user_id must be character varying(128) and is text"), "{refused}");
+    assert!(refused.contains("locale must be character varying(32) and is missing"), "{refused}");
+    let columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'user_logins'";
+    assert_eq!(client.query_one(columns, &[]).await.unwrap().get::<_, i64>(0), 2);
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_program_are_left_alone_and_it_is_said() {
+    let world = World::migrated().await;
+    let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+                 VALUES (99, 'from_tomorrow', '2030-01-01T00:00:00Z', '1')";
+    world.client.batch_execute(newer).await.unwrap();
+    let migrated = world.database.migrate().await.unwrap();
+    assert!(migrated.applied.is_empty() && migrated.is_newer(), "{migrated:?}");
+    world.turnstile(&["migrate"]).await.assert_said(0, &["the tables are at version 99, newer than this program's"]);
+}
+
+#[tokio::test]
+async fn eight_migrators_at_once_all_succeed() {
+    let test = TestDatabase::empty().await;
+    let migrators: Vec<_> = (0..8)
+        .map(|_| {
+            let database = database(&test);
+            tokio::spawn(async move { database.migrate().await.unwrap().applied.len() })
+        })
+        .collect();
+    let mut applied = 0;
+    for migrator in migrators {
+        applied += migrator.await.unwrap();
+    }
+    assert_eq!(applied, migrate::migration_count());
+    assert_eq!(database(&test).schema_version().await.unwrap(), Some(migrate::newest_version()));
+}
+
+#[test]
+fn every_file_of_the_migrations_is_in_the_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let files = std::fs::read_dir(folder).unwrap().count();
+    assert_eq!(
+        migrate::migration_count(),
+        files,
+        "a new migration is built in only after a change of src/database/migrate.rs or a clean build"
+    );
+}

@@ -1,0 +1,90 @@
+-- The tables as the migrations make them. UPDATE_SCHEMA=1 make test writes this file.
+
+dead_letters.message_hash bytea NOT NULL
+dead_letters.code text NOT NULL
+dead_letters.detail text NOT NULL
+dead_letters.sealed_body bytea NOT NULL
+dead_letters.message_id text NOT NULL
+dead_letters.receive_count integer NOT NULL
+dead_letters.sent_at timestamp with time zone NOT NULL
+dead_letters.received_at timestamp with time zone NOT NULL
+dead_letters.dead_lettered_at timestamp with time zone NOT NULL DEFAULT now()
+dead_letters.status text NOT NULL DEFAULT 'open'::text
+dead_letters.resolved_at timestamp with time zone
+dead_letters.resolved_by text
+dead_letters CONSTRAINT dead_letters_check CHECK ((((status = 'open'::text) = (resolved_at IS NULL)) AND ((status = 'open'::text) = (resolved_by IS NULL))))
+dead_letters CONSTRAINT dead_letters_message_hash_check CHECK ((octet_length(message_hash) = 32))
+dead_letters CONSTRAINT dead_letters_pkey PRIMARY KEY (message_hash)
+dead_letters CONSTRAINT dead_letters_receive_count_check CHECK ((receive_count > 0))
+dead_letters CONSTRAINT dead_letters_status_check CHECK ((status = ANY (ARRAY['open'::text, 'replayed'::text, 'discarded'::text])))
+CREATE INDEX dead_letters_open_idx ON public.dead_letters USING btree (code, dead_lettered_at) WHERE (status = 'open'::text)
+CREATE UNIQUE INDEX dead_letters_pkey ON public.dead_letters USING btree (message_hash)
+COMMENT dead_letters One row per message that is no login, after its bounded retries. turnstile dead-letters lists, shows and replays them.
+COMMENT dead_letters.message_hash The message: processed_messages.message_hash.
+COMMENT dead_letters.code Why the body is no login: the code of the rejection.
+COMMENT dead_letters.detail The rejection in words; names fields and limits, never values.
+COMMENT dead_letters.sealed_body The body as it was delivered, sealed (AES-256-GCM-SIV) under the key whose id stands before the first dot.
+COMMENT dead_letters.message_id SQS MessageId.
+COMMENT dead_letters.receive_count The queue's ApproximateReceiveCount at the last delivery.
+COMMENT dead_letters.sent_at The queue's SentTimestamp.
+COMMENT dead_letters.received_at When the loader received the last delivery, by the loader's clock.
+COMMENT dead_letters.dead_lettered_at Start of the transaction that wrote the row, by the database's clock.
+COMMENT dead_letters.status open; replayed (its login stands in user_logins under the same hash); discarded.
+COMMENT dead_letters.resolved_at When it was replayed or discarded.
+COMMENT dead_letters.resolved_by Who replayed or discarded it: the database role, and the name given.
+
+outbox.event_id bytea NOT NULL
+outbox.position bigint NOT NULL IDENTITY
+outbox.payload jsonb NOT NULL
+outbox.created_at timestamp with time zone NOT NULL DEFAULT now()
+outbox.published_at timestamp with time zone
+outbox CONSTRAINT outbox_event_id_check CHECK ((octet_length(event_id) = 32))
+outbox CONSTRAINT outbox_pkey PRIMARY KEY (event_id)
+CREATE INDEX outbox_unpublished_idx ON public.outbox USING btree ("position") WHERE (published_at IS NULL)
+CREATE UNIQUE INDEX outbox_pkey ON public.outbox USING btree (event_id)
+COMMENT outbox One event per loaded login, written in the transaction that loaded it. Published at least once, under the same event_id.
+COMMENT outbox.event_id The message hash: the same however often the event is published, so that a consumer can drop repeats.
+COMMENT outbox.position Order of writing; two lanes may commit out of this order.
+COMMENT outbox.payload The login as user_logins holds it: masked values only.
+COMMENT outbox.created_at Start of the transaction that loaded the login.
+COMMENT outbox.published_at When the event was published; NULL until then.
+
+processed_messages.message_hash bytea NOT NULL
+processed_messages.outcome text NOT NULL
+processed_messages.first_message_id text NOT NULL
+processed_messages.body_hash bytea NOT NULL
+processed_messages.sent_at timestamp with time zone NOT NULL
+processed_messages.received_at timestamp with time zone NOT NULL
+processed_messages.processed_at timestamp with time zone NOT NULL DEFAULT now()
+processed_messages CONSTRAINT processed_messages_body_hash_check CHECK ((octet_length(body_hash) = 32))
+processed_messages CONSTRAINT processed_messages_message_hash_check CHECK ((octet_length(message_hash) = 32))
+processed_messages CONSTRAINT processed_messages_outcome_check CHECK ((outcome = ANY (ARRAY['loaded'::text, 'dead_lettered'::text])))
+processed_messages CONSTRAINT processed_messages_pkey PRIMARY KEY (message_hash)
+CREATE UNIQUE INDEX processed_messages_pkey ON public.processed_messages USING btree (message_hash)
+COMMENT processed_messages One row per message identity: the claim that makes loading exactly-once. A delivery whose hash stands here is a duplicate.
+COMMENT processed_messages.message_hash BLAKE3 (derive_key mode, context naming scheme and version) over queue ARN, identity scheme and identity key.
+COMMENT processed_messages.outcome Where the message went: loaded (one row in user_logins) or dead_lettered (one row in dead_letters). Replay turns dead_lettered into loaded.
+COMMENT processed_messages.first_message_id SQS MessageId of the delivery that made the claim: tells a redelivery from another message with the same identity.
+COMMENT processed_messages.body_hash Keyed hash of the body that made the claim; of no use without the keyring.
+COMMENT processed_messages.sent_at The queue's SentTimestamp.
+COMMENT processed_messages.received_at When the loader received the delivery that made the claim, by the loader's clock.
+COMMENT processed_messages.processed_at Start of the transaction that made the claim, by the database's clock.
+
+user_logins.user_id character varying(128)
+user_logins.device_type character varying(32)
+user_logins.masked_ip character varying(256)
+user_logins.masked_device_id character varying(256)
+user_logins.locale character varying(32)
+user_logins.app_version integer
+user_logins.create_date date
+user_logins.message_hash bytea
+CREATE UNIQUE INDEX user_logins_message_hash_key ON public.user_logins USING btree (message_hash)
+COMMENT user_logins One row per login, personal fields masked.
+COMMENT user_logins.user_id Who logged in, as the app sent it.
+COMMENT user_logins.device_type The kind of device, as the app sent it.
+COMMENT user_logins.masked_ip The masked IP address: equal addresses mask alike under one key. KEYID.… is sealed (turnstile unmask recovers it), KEYID:… is a token.
+COMMENT user_logins.masked_device_id The masked device id: equal ids mask alike under one key.
+COMMENT user_logins.locale The locale; NULL where the app sent null.
+COMMENT user_logins.app_version major * 1000000 + minor * 1000 + patch, missing parts 0: keeps the order of versions.
+COMMENT user_logins.create_date UTC day on which the message was sent (the queue's SentTimestamp).
+COMMENT user_logins.message_hash The message that brought the row: processed_messages.message_hash. NULL in rows that stood here before Turnstile.
