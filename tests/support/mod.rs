@@ -1,0 +1,21 @@
+//! What the tests stand on.
+
+pub(crate) mod logins;
+pub(crate) mod pipeline;
+pub(crate) mod postgres;
+pub(crate) mod scripted_http;
+pub(crate) mod verdicts;
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that must happen: long, because a loaded machine is no failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds, and fails the test, naming `what`, if it does not within [`PATIENCE`].
+pub(crate) async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let since = Instant::now();
+    while !condition().await {
+        assert!(since.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! One PostgreSQL for the whole test process, and a fresh database in it for each test.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use tokio::sync::OnceCell;
+use tokio_postgres::Client;
+use turnstile::database::on_loan::{self, Loan, Options};
+
+/// Never dropped, as no static is: the server's watchdog ends it with the process.
+static SERVER: OnceCell<Loan> = OnceCell::const_new();
+
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// A database that no other test sees.
+pub(crate) struct TestDatabase {
+    name: String,
+    url: String,
+}
+
+impl TestDatabase {
+    /// A database with nothing in it.
+    pub(crate) async fn empty() -> Self {
+        // The process id keeps test runs apart that share the server of DATABASE_URL.
+        let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("turnstile_test_{}_{number}", std::process::id());
+        let url = server().await.create_database(&name, None).await.expect("a new database");
+        Self { name, url }
+    }
+
+    /// Where it is, for a `Config`, a pool or a command of ours.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A connection of its own; it closes when the client is dropped.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.url).await
+    }
+}
+
+impl Drop for TestDatabase {
+    /// On a server that somebody else runs, nothing of ours stays. Ours goes as a whole.
+    fn drop(&mut self) {
+        let Some(server @ Loan::Named(_)) = SERVER.get() else { return };
+        let name = &self.name;
+        // A thread of its own, because the test's runtime cannot be waited for from inside.
+        thread::scope(|scope| {
+            let dropped = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(server.drop_database(name)).map_err(std::io::Error::other)
+            });
+            if !matches!(dropped.join(), Ok(Ok(()))) {
+                eprintln!("the database {name} could not be dropped");
+            }
+        });
+    }
+}
+
+/// Connects as the URL says, with TLS or without.
+pub(crate) async fn connect(url: &str) -> Client {
+    on_loan::connect(url).await.expect("a connection")
+}
+
+async fn server() -> &'static Loan {
+    let started =
+        // Durable, as in production: `turnstile run` refuses to load into a server that is not.
+        SERVER.get_or_try_init(|| Loan::from_env_or_start(Options::default())).await;
+    started.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Makes every loader wait with its claims until the transaction is rolled back.
+pub(crate) async fn block_claims(client: &mut Client) -> tokio_postgres::Transaction<'_> {
+    let lock = client.transaction().await.expect("a transaction");
+    lock.batch_execute("LOCK TABLE processed_messages IN ACCESS EXCLUSIVE MODE").await.expect("the lock");
+    lock
+}
