@@ -1,0 +1,87 @@
+//! Keeps what is in hand invisible to others, for as long as it takes to load it, and gives it back after.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::message::{Delivery, ReceiptHandle};
+use crate::queue::{MESSAGES_PER_CALL, Queue, Taken, side_by_side};
+use crate::retry::pause_before_redelivery;
+
+/// The longest time for which a rejected message is hidden between two attempts.
+const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
+
+/// Does `work` while the lease on the messages is renewed at half the visibility timeout, counted from `since`: when
+/// the first of them was received. The queue allows 12 hours in all; after that the messages come again, and the
+/// claim absorbs them.
+pub async fn hold<Q: Queue, T>(
+    queue: &Q,
+    receipts: &[ReceiptHandle],
+    visibility_timeout: Duration,
+    since: Instant,
+    work: impl Future<Output = T>,
+) -> T {
+    let renew = async {
+        let period = visibility_timeout / 2;
+        let changes: Vec<_> = receipts.iter().map(|receipt| (receipt.clone(), visibility_timeout)).collect();
+        let mut next = since + period;
+        loop {
+            sleep_until(next).await;
+            let renewed = change_visibility(queue, &changes).await;
+            tracing::debug!(renewed, messages = changes.len(), "lease renewed");
+            // What was not renewed is tried again while its lease still holds.
+            next = Instant::now() + if renewed == changes.len() { period } else { period / 4 };
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = renew => never,
+    }
+}
+
+/// Gives rejected messages back to the queue, each hidden for longer than the time before, starting at `retry_delay`.
+pub async fn return_for_retry<Q: Queue>(queue: &Q, returned: &[Delivery], retry_delay: Duration) {
+    let changes: Vec<_> = returned
+        .iter()
+        .map(|delivery| {
+            let pause = pause_before_redelivery(delivery.receive_count, retry_delay, LONGEST_RETRY_DELAY);
+            (delivery.receipt.clone(), pause)
+        })
+        .collect();
+    change_visibility(queue, &changes).await;
+}
+
+/// Gives messages back to the queue for whoever asks next.
+pub async fn release<Q: Queue>(queue: &Q, receipts: &[ReceiptHandle]) {
+    let changes: Vec<_> = receipts.iter().map(|receipt| (receipt.clone(), Duration::ZERO)).collect();
+    let released = change_visibility(queue, &changes).await;
+    tracing::debug!(released, messages = changes.len(), "released");
+}
+
+/// Ten a call and the calls side by side; says how many the queue took. The others keep the timeout that they have.
+async fn change_visibility<Q: Queue>(queue: &Q, changes: &[(ReceiptHandle, Duration)]) -> usize {
+    let calls = changes.chunks(MESSAGES_PER_CALL).map(async |chunk| match queue.change_visibility(chunk).await {
+        Ok(taken) => {
+            let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
+            let mut yes = 0;
+            for entry in taken {
+                match entry {
+                    Taken::Yes => yes += 1,
+                    Taken::No { code, .. } => *refusals.entry(code).or_default() += 1,
+                }
+            }
+            if !refusals.is_empty() {
+                tracing::debug!(?refusals, "the queue did not change some visibility timeouts");
+            }
+            yes
+        }
+        Err(error) => {
+            tracing::warn!(%error, messages = chunk.len(), "visibility timeouts could not be changed");
+            0
+        }
+    });
+    side_by_side(calls).await.into_iter().sum()
+}

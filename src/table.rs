@@ -1,0 +1,40 @@
+//! The tables, one room each. SQL text that reads or writes them lives here only; a table knows no other table, and what
+//! several of them must say of each other stands in [`agreement`].
+
+pub mod agreement;
+pub mod clear_values;
+pub mod dead_letters;
+pub mod outbox;
+pub mod processed_messages;
+pub mod user_logins;
+
+use crate::database::{DatabaseError, Transaction};
+use crate::message::MessageHash;
+
+/// The message hash in a column.
+fn hash_from(transaction: &Transaction, bytes: &[u8]) -> Result<MessageHash, DatabaseError> {
+    let hash = <[u8; 32]>::try_from(bytes).map(MessageHash::from_bytes);
+    hash.map_err(|_| transaction.broken("read a message hash", "it is not 32 bytes long".to_owned()))
+}
+
+/// Makes sure that all rows of an insert stand, those that stood before included. `count` gives, for the keys, how
+/// many do; it is asked only where the insert reports fewer rows than it was given.
+async fn insist(
+    transaction: &Transaction,
+    table: &str,
+    inserted: u64,
+    keys: &[&[u8]],
+    count: &str,
+) -> Result<(), DatabaseError> {
+    if inserted == keys.len() as u64 {
+        return Ok(());
+    }
+    let standing: i64 = transaction.query_one("count rows", count, &[&keys]).await?.get(0);
+    match usize::try_from(standing) == Ok(keys.len()) {
+        true => Ok(()),
+        false => Err(transaction.broken(
+            "insert rows",
+            format!("{table} took {standing} of {} rows: look for a trigger or rule that drops rows", keys.len()),
+        )),
+    }
+}

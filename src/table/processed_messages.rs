@@ -1,0 +1,176 @@
+//! `processed_messages`: the claims that make loading exactly-once.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::batch::Entry;
+use crate::database::{DatabaseError, Transaction};
+use crate::message::MessageHash;
+use crate::verdict::Content;
+
+/// Claims the messages for this transaction and gives back those that were not claimed before.
+///
+/// Where another transaction is claiming the same hash, this waits until it ends: then the hash is either taken or
+/// free. Entries must come in the order of their hashes.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<HashSet<MessageHash>, DatabaseError> {
+    let hashes: Vec<&[u8]> = entries.iter().map(|entry| &entry.hash.as_bytes()[..]).collect();
+    let outcomes: Vec<&str> = entries.iter().map(|entry| outcome(&entry.content)).collect();
+    let message_ids: Vec<&str> = entries.iter().map(|entry| entry.delivery.message_id.as_str()).collect();
+    let body_hashes: Vec<&[u8]> = entries.iter().map(|entry| &entry.body_hash.as_bytes()[..]).collect();
+    let sent: Vec<OffsetDateTime> = entries.iter().map(|entry| entry.delivery.sent_at).collect();
+    let received: Vec<OffsetDateTime> = entries.iter().map(|entry| entry.delivery.received_at).collect();
+    let sql = "INSERT INTO processed_messages
+                   (message_hash, outcome, first_message_id, body_hash, sent_at, received_at)
+               SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[])
+               ON CONFLICT (message_hash) DO NOTHING
+               RETURNING message_hash";
+    let claimed = transaction
+        .query("claim messages", sql, &[&hashes, &outcomes, &message_ids, &body_hashes, &sent, &received])
+        .await?;
+    claimed.iter().map(|row| super::hash_from(transaction, row.get(0))).collect()
+}
+
+fn outcome(content: &Content) -> &'static str {
+    match content {
+        Content::Login(_) => "loaded",
+        Content::Rejected(_) => "dead_lettered",
+    }
+}
+
+/// How the deliveries of claimed messages relate to the ones that made the claims.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repeats {
+    /// The same message again.
+    pub redelivered: u64,
+    /// Another message with the same identity and the same body.
+    pub resent: u64,
+    /// Another message with the same identity and a different body: the producer uses one id for two things, or the
+    /// key that hashes bodies has changed.
+    pub contradicting: u64,
+}
+
+/// Tells how messages that could not be claimed relate to the claims that stand in their way.
+///
+/// # Errors
+///
+/// [`DatabaseError`], also when there is no claim in the way of one: it is no duplicate, and must not be deleted.
+pub async fn compare(transaction: &Transaction, repeated: &[&Entry]) -> Result<Repeats, DatabaseError> {
+    let hashes: Vec<&[u8]> = repeated.iter().map(|entry| &entry.hash.as_bytes()[..]).collect();
+    let message_ids: Vec<&str> = repeated.iter().map(|entry| entry.delivery.message_id.as_str()).collect();
+    let body_hashes: Vec<&[u8]> = repeated.iter().map(|entry| &entry.body_hash.as_bytes()[..]).collect();
+    let sql = "SELECT count(*) FILTER (WHERE p.first_message_id = r.message_id),
+                      count(*) FILTER (WHERE p.first_message_id <> r.message_id AND p.body_hash = r.body_hash),
+                      count(*) FILTER (WHERE p.first_message_id <> r.message_id AND p.body_hash <> r.body_hash)
+               FROM unnest($1::bytea[], $2::text[], $3::bytea[]) AS r (message_hash, message_id, body_hash)
+               JOIN processed_messages p USING (message_hash)";
+    let row = transaction.query_one("compare repeats", sql, &[&hashes, &message_ids, &body_hashes]).await?;
+    let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+    let repeats = Repeats { redelivered: count(0), resent: count(1), contradicting: count(2) };
+    let compared = repeats.redelivered + repeats.resent + repeats.contradicting;
+    match compared == repeated.len() as u64 {
+        true => Ok(repeats),
+        false => Err(transaction.broken(
+            "compare repeats",
+            format!(
+                "of {} messages that could not be claimed, {compared} were claimed before: look for a trigger, rule or \
+                 index that drops rows of processed_messages",
+                repeated.len()
+            ),
+        )),
+    }
+}
+
+/// Turns the outcome of dead-lettered messages into `loaded` and gives back those of which it did: a message without a
+/// claim, or with one that says `loaded` already, is not among them.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn mark_loaded(
+    transaction: &Transaction,
+    hashes: &[MessageHash],
+) -> Result<HashSet<MessageHash>, DatabaseError> {
+    let keys: Vec<&[u8]> = hashes.iter().map(|hash| &hash.as_bytes()[..]).collect();
+    let sql = "UPDATE processed_messages SET outcome = 'loaded'
+               WHERE message_hash = ANY($1::bytea[]) AND outcome = 'dead_lettered'
+               RETURNING message_hash";
+    let marked = transaction.query("mark messages as loaded", sql, &[&keys]).await?;
+    marked.iter().map(|row| super::hash_from(transaction, row.get(0))).collect()
+}
+
+/// What is recorded of a message.
+#[derive(Clone, Debug)]
+pub struct Processed {
+    /// Where it went: `loaded` or `dead_lettered`.
+    pub outcome: String,
+    /// SQS MessageId of the delivery that made the claim.
+    pub first_message_id: String,
+    /// When that message was sent.
+    pub sent_at: OffsetDateTime,
+    /// When that delivery was received.
+    pub received_at: OffsetDateTime,
+    /// When the claim was made.
+    pub processed_at: OffsetDateTime,
+}
+
+/// Reads what is recorded of a message, if it was claimed.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn read(transaction: &Transaction, hash: MessageHash) -> Result<Option<Processed>, DatabaseError> {
+    let sql = "SELECT outcome, first_message_id, sent_at, received_at, processed_at
+               FROM processed_messages WHERE message_hash = $1";
+    let rows = transaction.query("read a claim", sql, &[&&hash.as_bytes()[..]]).await?;
+    Ok(rows.first().map(|row| Processed {
+        outcome: row.get(0),
+        first_message_id: row.get(1),
+        sent_at: row.get(2),
+        received_at: row.get(3),
+        processed_at: row.get(4),
+    }))
+}
+
+/// How many messages are recorded, whatever their outcome.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn count(transaction: &Transaction) -> Result<u64, DatabaseError> {
+    let row = transaction.query_one("count messages", "SELECT count(*) FROM processed_messages", &[]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+}
+
+/// How fast logins went from the queue into the tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    /// From the first login's SentTimestamp to the last one's commit.
+    pub over: Duration,
+    /// Half of the logins took at most this long from their SentTimestamp to their commit.
+    pub p50: Duration,
+    /// 99 of a hundred did.
+    pub p99: Duration,
+}
+
+/// The pace of all logins loaded. The server must keep the times of commits (`track_commit_timestamp`).
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn pace(transaction: &Transaction) -> Result<Pace, DatabaseError> {
+    let sql = "SELECT coalesce(extract(epoch FROM max(committed_at) - min(sent_at)), 0)::float8,
+                      coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY took), 0)::float8,
+                      coalesce(percentile_disc(0.99) WITHIN GROUP (ORDER BY took), 0)::float8
+               FROM (SELECT sent_at, pg_xact_commit_timestamp(xmin) AS committed_at,
+                            extract(epoch FROM pg_xact_commit_timestamp(xmin) - sent_at) AS took
+                     FROM processed_messages WHERE outcome = 'loaded') AS loaded";
+    let row = transaction.query_one("measure the pace", sql, &[]).await?;
+    let seconds = |column: usize| Duration::try_from_secs_f64(row.get(column)).unwrap_or_default();
+    Ok(Pace { over: seconds(0), p50: seconds(1), p99: seconds(2) })
+}

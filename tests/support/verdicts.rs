@@ -1,0 +1,58 @@
+//! Messages as a queue would deliver them, and the judge that makes verdicts of them.
+
+use time::OffsetDateTime;
+use turnstile::batch::{Batch, Sorted};
+use turnstile::keyring::Keyring;
+use turnstile::mask::MaskKind;
+use turnstile::message::{
+    Attributes, Delivery, Identifier, Identity, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage,
+};
+use turnstile::verdict::Judge;
+
+/// 2026-03-01, half past eleven in the evening, UTC.
+pub(crate) const SENT_AT: OffsetDateTime = time::macros::datetime!(2026-03-01 23:30 UTC);
+
+/// A judge with a keyring of its own.
+pub(crate) fn judge() -> Judge {
+    let keyring = Keyring::generate().expect("a keyring");
+    Judge {
+        identifier: Identifier::new(
+            Identity::MessageId,
+            &QueueIdentity::new("arn:aws:sqs:us-east-1:000000000000:logins"),
+        ),
+        masker: keyring.masker(MaskKind::Seal),
+        sealer: keyring.body_sealer(),
+    }
+}
+
+/// A delivery of a message.
+pub(crate) fn message(id: &str, body: &str, receive_count: u32) -> ReceivedMessage {
+    ReceivedMessage {
+        delivery: Delivery {
+            message_id: MessageId::new(id),
+            receipt: ReceiptHandle::new(format!("receipt {id} {receive_count}")),
+            sent_at: SENT_AT,
+            received_at: SENT_AT + time::Duration::minutes(45),
+            receive_count,
+        },
+        body: RawBody::new(body),
+        attributes: Attributes::default(),
+    }
+}
+
+/// A body that is a login of this user on this kind of device.
+pub(crate) fn login(user: &str, device_type: &str) -> String {
+    format!(
+        r#"{{"user_id":"{user}","app_version":"2.3.1","device_type":"{device_type}","ip":"203.0.113.7","locale":"DE","device_id":"device of {user}"}}"#
+    )
+}
+
+/// The batch of some messages, rejections dead-lettered at once.
+pub(crate) fn batch(judge: &Judge, messages: impl IntoIterator<Item = ReceivedMessage>) -> Batch {
+    Sorted::from_verdicts(messages.into_iter().map(|message| judge.judge(message)), 1).batch
+}
+
+/// The batch of the logins with these numbers.
+pub(crate) fn logins(judge: &Judge, numbers: std::ops::Range<u32>) -> Batch {
+    batch(judge, numbers.map(|n| message(&format!("m{n}"), &login(&format!("user {n}"), "ios"), 1)))
+}
