@@ -1,0 +1,125 @@
+//! The queue, as the loader needs it.
+
+pub mod local;
+pub mod sqs;
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
+
+/// The most messages that one call receives, deletes or hides: the queue's own limit.
+pub const MESSAGES_PER_CALL: usize = 10;
+
+/// The largest body, and the largest batch of bodies in one send, in bytes: SQS refuses more.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// The longest time for which one receive may wait for a message.
+pub const MAX_WAIT: Duration = Duration::from_secs(20);
+
+/// A queue that delivers each message at least once and hides a delivered one for its visibility timeout.
+///
+/// Every call ends within a deadline of its own. A call that failed may have taken effect.
+pub trait Queue: Clone + Send + Sync + 'static {
+    /// What tells this queue's messages from another's.
+    fn identity(&self) -> &QueueIdentity;
+
+    /// Receives up to `max` (at most [`MESSAGES_PER_CALL`]) messages and hides them for `visibility_timeout`, waiting
+    /// up to `wait` (at most [`MAX_WAIT`]) for the first.
+    ///
+    /// The queue counts in whole seconds: `wait` is rounded down, `visibility_timeout` up.
+    ///
+    /// `Ok` with no message means only that none came: the queue may hold some. A message whose body was damaged on
+    /// the way (its MD5 does not match) is not among them: it is counted, and comes again.
+    /// Dropping this future hides the messages that it was about to bring until their timeout: let it come home.
+    fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+        visibility_timeout: Duration,
+    ) -> impl Future<Output = Result<Vec<ReceivedMessage>, QueueError>> + Send;
+
+    /// Deletes up to [`MESSAGES_PER_CALL`] deliveries in one call; `Ok` says for each, in order, whether it was taken.
+    ///
+    /// A message whose delete succeeded may still be delivered again (a stale handle, a standard queue).
+    fn delete(&self, receipts: &[ReceiptHandle]) -> impl Future<Output = Result<Vec<Taken>, QueueError>> + Send;
+
+    /// Hides up to [`MESSAGES_PER_CALL`] deliveries for the time given with each, counted from now (0 s to 12 h,
+    /// rounded up to whole seconds); `Ok` says for each, in order, whether it was taken.
+    fn change_visibility(
+        &self,
+        changes: &[(ReceiptHandle, Duration)],
+    ) -> impl Future<Output = Result<Vec<Taken>, QueueError>> + Send;
+
+    /// How many messages the queue says it holds: approximate, and late by up to a minute on AWS.
+    fn depth(&self) -> impl Future<Output = Result<Depth, QueueError>> + Send;
+}
+
+/// Makes calls, sixteen side by side at the most, and gives their answers in order.
+pub async fn side_by_side<F: Future>(mut calls: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut answers = Vec::new();
+    loop {
+        let group: Vec<F> = calls.by_ref().take(16).collect();
+        if group.is_empty() {
+            return answers;
+        }
+        answers.extend(join_all(group).await);
+    }
+}
+
+/// What the queue did with one entry of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It did what was asked.
+    Yes,
+    /// It refused this entry with an error code of its own (`ReceiptHandleIsInvalid`, `InternalError`, …).
+    No {
+        /// The queue's error code.
+        code: String,
+        /// Whether the queue says that the request itself was wrong, so that the same again fails again.
+        sender_fault: bool,
+    },
+}
+
+/// A queue's approximate counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages that a receive would deliver.
+    pub visible: u64,
+    /// Messages delivered and neither deleted nor visible again.
+    pub in_flight: u64,
+    /// Messages whose delay has not passed.
+    pub delayed: u64,
+}
+
+impl Depth {
+    /// Whether the queue says that it holds nothing at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A call to the queue failed as a whole. Holds the queue's error code, never a body.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{call} failed: {code}")]
+pub struct QueueError {
+    /// The API call, as SQS names it.
+    pub call: &'static str,
+    /// The queue's error code, or where there is none `timeout`, `connection`, `response` (a reply that cannot be read),
+    /// `credentials` (none could be had) or `request` (the call could not be written).
+    pub code: String,
+    /// The HTTP status, where a reply came.
+    pub status: Option<u16>,
+}
+
+impl QueueError {
+    /// Whether the server answered that there is no such queue.
+    ///
+    /// The JSON protocol names it in one way; servers that also keep the older query protocol's names, Amazon's among
+    /// them, in another.
+    pub fn names_no_queue(&self) -> bool {
+        matches!(self.code.as_str(), "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue")
+    }
+}

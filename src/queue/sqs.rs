@@ -1,0 +1,322 @@
+//! Amazon SQS, and every server that speaks its protocol, through the AWS SDK.
+//!
+//! Region, credentials and endpoint come from the standard AWS settings (environment, profile, container, instance).
+//! The SDK sets no deadline for a reply, checks no MD5 and reads no reply that holds invalid UTF-8; here it does.
+
+mod address;
+mod clock;
+mod connect;
+mod delivery;
+mod failure;
+mod odd_reply;
+mod send;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{BuildError, SdkError};
+use aws_sdk_sqs::operation::receive_message::{ReceiveMessageError, ReceiveMessageOutput};
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+    MessageSystemAttributeName, QueueAttributeName,
+};
+use time::OffsetDateTime;
+
+pub use self::address::{NoQueueAddress, QueueAddress, QueueUrl};
+pub use self::connect::{ConnectError, QueueFacts};
+pub use self::send::{Outgoing, Sender, Sent};
+
+use self::clock::ServerClock;
+use self::connect::Place;
+use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered};
+use self::failure::failure;
+use super::{Depth, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError, Taken};
+use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
+
+/// Which queue to connect to, and how.
+#[derive(Clone, Debug)]
+pub struct SqsSettings {
+    /// The queue's name or URL.
+    pub queue: QueueAddress,
+    /// The message attribute that [`Identity::attribute`](crate::message::Identity::attribute) wants with each
+    /// message; no other is asked for.
+    pub identity_attribute: Option<String>,
+    /// How long to wait for a queue that does not exist yet, or whose server does not answer yet. Zero: not at all.
+    pub wait_for_queue: Duration,
+    /// How long a call may take in all; a receive may take as long as it waits, and this.
+    pub call_deadline: Duration,
+}
+
+impl SqsSettings {
+    /// No attribute, no waiting, 5 s a call.
+    pub fn new(queue: QueueAddress) -> Self {
+        Self { queue, identity_attribute: None, wait_for_queue: Duration::ZERO, call_deadline: Duration::from_secs(5) }
+    }
+}
+
+/// A queue of Amazon SQS. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct SqsQueue(Arc<Connected>);
+
+#[derive(Debug)]
+struct Connected {
+    receiver: Client,
+    controller: Client,
+    facts: QueueFacts,
+    clock: ServerClock,
+    call_deadline: Duration,
+    system_attributes: Vec<MessageSystemAttributeName>,
+    message_attributes: Option<Vec<String>>,
+    damaged: AtomicU64,
+}
+
+impl SqsQueue {
+    /// Finds the queue with the standard AWS settings, and asks it for its attributes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], which says the way out.
+    pub async fn connect(settings: &SqsSettings) -> Result<Self, ConnectError> {
+        Self::connect_with(settings, &connect::aws_settings().await).await
+    }
+
+    /// The same with AWS settings from elsewhere than the environment.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], which says the way out.
+    pub async fn connect_with(settings: &SqsSettings, aws: &SdkConfig) -> Result<Self, ConnectError> {
+        let place = Place::new(settings, aws).await?;
+        let (controller, clock) = (place.controller(), ServerClock::default());
+        let look = || async { place.ask(&controller, place.find(&controller).await?, &clock).await };
+        let facts = place.wait_for(settings.wait_for_queue, look).await?;
+        let (system_attributes, message_attributes) = wanted(settings.identity_attribute.clone());
+        Ok(Self(Arc::new(Connected {
+            receiver: place.receiver(MAX_WAIT + settings.call_deadline),
+            controller,
+            facts,
+            clock,
+            call_deadline: settings.call_deadline,
+            system_attributes,
+            message_attributes,
+            damaged: AtomicU64::new(0),
+        })))
+    }
+
+    /// What the queue said of itself when it was connected to.
+    pub fn facts(&self) -> &QueueFacts {
+        &self.0.facts
+    }
+
+    /// By how much the server's clock was ahead of ours, if its reply told its time: right to about a second and the
+    /// time that the reply took.
+    pub fn clock_difference(&self) -> Option<time::Duration> {
+        self.0.clock.difference()
+    }
+
+    /// How many received messages were not delivered on since the start, because their bodies did not match their
+    /// MD5 or they had no id.
+    pub fn damaged(&self) -> u64 {
+        self.0.damaged.load(Ordering::Relaxed)
+    }
+
+    fn deliver(&self, delivered: Vec<Delivered>) -> Vec<ReceivedMessage> {
+        let received_at = OffsetDateTime::now_utc();
+        let mut messages = Vec::with_capacity(delivered.len());
+        for message in delivered {
+            match message.into_message(received_at) {
+                Ok(message) => messages.push(message),
+                Err(damaged) => self.count(&damaged),
+            }
+        }
+        messages
+    }
+
+    fn count(&self, damaged: &Damaged) {
+        self.0.damaged.fetch_add(1, Ordering::Relaxed);
+        let message_id = damaged.message_id.as_ref().map_or("unknown", |id| id.as_str());
+        tracing::warn!(
+            message_id,
+            "a message arrived damaged (its MD5 does not match, or it has no id): it will come again"
+        );
+    }
+}
+
+impl Queue for SqsQueue {
+    fn identity(&self) -> &QueueIdentity {
+        &self.0.facts.identity
+    }
+
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+        visibility_timeout: Duration,
+    ) -> Result<Vec<ReceivedMessage>, QueueError> {
+        const CALL: &str = "ReceiveMessage";
+        let wait = Duration::from_secs(wait.min(MAX_WAIT).as_secs());
+        let call = (self.0.receiver.receive_message())
+            .queue_url(&self.0.facts.url)
+            .max_number_of_messages(max.clamp(1, MESSAGES_PER_CALL) as i32)
+            .wait_time_seconds(whole_seconds(wait))
+            .visibility_timeout(whole_seconds(visibility_timeout))
+            .set_message_system_attribute_names(Some(self.0.system_attributes.clone()))
+            .set_message_attribute_names(self.0.message_attributes.clone())
+            .send();
+        // The client's own deadline allows for the longest wait; this call's is tighter.
+        let Ok(reply) = tokio::time::timeout(wait + self.0.call_deadline, call).await else {
+            return Err(QueueError { call: CALL, code: "timeout".to_owned(), status: None });
+        };
+        match reply {
+            Ok(reply) => Ok(self.deliver(read(reply))),
+            Err(error) => match read_again(&error) {
+                Some(delivered) => Ok(self.deliver(delivered)),
+                None => Err(failure(CALL, &error)),
+            },
+        }
+    }
+
+    async fn delete(&self, receipts: &[ReceiptHandle]) -> Result<Vec<Taken>, QueueError> {
+        const CALL: &str = "DeleteMessageBatch";
+        if receipts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries = receipts.iter().enumerate().map(|(index, receipt)| {
+            DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(receipt.as_str()).build()
+        });
+        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
+        let call = self.0.controller.delete_message_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
+        let reply = call.send().await.map_err(|error| failure(CALL, &error))?;
+        Ok(in_order(receipts.len(), reply.successful.iter().map(|done| done.id.as_str()), &reply.failed))
+    }
+
+    async fn change_visibility(&self, changes: &[(ReceiptHandle, Duration)]) -> Result<Vec<Taken>, QueueError> {
+        const CALL: &str = "ChangeMessageVisibilityBatch";
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries = changes.iter().enumerate().map(|(index, (receipt, hidden))| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(receipt.as_str())
+                .visibility_timeout(whole_seconds(*hidden))
+                .build()
+        });
+        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
+        let call = (self.0.controller.change_message_visibility_batch())
+            .queue_url(&self.0.facts.url)
+            .set_entries(Some(entries));
+        let reply = call.send().await.map_err(|error| failure(CALL, &error))?;
+        Ok(in_order(changes.len(), reply.successful.iter().map(|done| done.id.as_str()), &reply.failed))
+    }
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        let call = (self.0.controller.get_queue_attributes())
+            .queue_url(&self.0.facts.url)
+            .attribute_names(QueueAttributeName::ApproximateNumberOfMessages)
+            .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
+            .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesDelayed);
+        let reply = call.send().await.map_err(|error| failure("GetQueueAttributes", &error))?;
+        let said = reply.attributes.unwrap_or_default();
+        // Silence is not zero: a queue that does not say what it holds must not be taken for empty.
+        let unsaid = || QueueError { call: "GetQueueAttributes", code: "response".to_owned(), status: None };
+        let count = |name| said.get(&name).and_then(|text| text.parse().ok()).ok_or_else(unsaid);
+        Ok(Depth {
+            visible: count(QueueAttributeName::ApproximateNumberOfMessages)?,
+            in_flight: count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)?,
+            delayed: count(QueueAttributeName::ApproximateNumberOfMessagesDelayed)?,
+        })
+    }
+}
+
+/// The system's attributes and the message's own ones to ask for with each message.
+fn wanted(identity: Option<String>) -> (Vec<MessageSystemAttributeName>, Option<Vec<String>>) {
+    let mut system =
+        vec![MessageSystemAttributeName::SentTimestamp, MessageSystemAttributeName::ApproximateReceiveCount];
+    match identity {
+        Some(name) if name == DEDUPLICATION_ID => {
+            system.push(MessageSystemAttributeName::MessageDeduplicationId);
+            (system, None)
+        }
+        Some(name) => (system, Some(vec![name])),
+        None => (system, None),
+    }
+}
+
+fn read(reply: ReceiveMessageOutput) -> Vec<Delivered> {
+    reply.messages.unwrap_or_default().into_iter().map(Delivered::from).collect()
+}
+
+/// A successful reply that the SDK could not read (see [`odd_reply`]).
+fn read_again(error: &SdkError<ReceiveMessageError>) -> Option<Vec<Delivered>> {
+    let reply = error.raw_response().filter(|reply| reply.status().is_success())?;
+    odd_reply::messages(reply.body().bytes()?)
+}
+
+/// A batch's answers, in the order of its entries, whose ids are their numbers.
+///
+/// An entry that the reply does not mention was not taken; of one that it names twice, the refusal counts.
+fn in_order<'r>(
+    entries: usize,
+    successful: impl Iterator<Item = &'r str>,
+    failed: &[BatchResultErrorEntry],
+) -> Vec<Taken> {
+    let mut taken = vec![Taken::No { code: "missing".to_owned(), sender_fault: false }; entries];
+    let mut set = |id: &str, to: Taken| {
+        if let Some(entry) = id.parse().ok().and_then(|index: usize| taken.get_mut(index)) {
+            *entry = to;
+        }
+    };
+    successful.for_each(|id| set(id, Taken::Yes));
+    for refusal in failed {
+        set(&refusal.id, Taken::No { code: refusal.code.clone(), sender_fault: refusal.sender_fault });
+    }
+    taken
+}
+
+fn unbuilt(call: &'static str, _: &BuildError) -> QueueError {
+    QueueError { call, code: "request".to_owned(), status: None }
+}
+
+/// Rounded up, within what SQS takes.
+fn whole_seconds(time: Duration) -> i32 {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    i32::try_from(seconds).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_s_answers_stand_in_the_order_of_its_entries() {
+        let refusal = |id: &str| {
+            let entry = BatchResultErrorEntry::builder().id(id).code("InternalError").sender_fault(false);
+            entry.build().unwrap()
+        };
+        let no = |code: &str| Taken::No { code: code.to_owned(), sender_fault: false };
+        let taken = in_order(4, ["3", "0", "9", "x", "1"].into_iter(), &[refusal("1"), refusal("77")]);
+        assert_eq!(taken, [Taken::Yes, no("InternalError"), no("missing"), Taken::Yes]);
+    }
+
+    #[test]
+    fn only_the_attributes_that_the_identity_needs_are_asked_for() {
+        let (system, own) = wanted(None);
+        assert_eq!((system.len(), own), (2, None));
+        let (system, own) = wanted(Some("EventId".to_owned()));
+        assert_eq!((system.len(), own), (2, Some(vec!["EventId".to_owned()])));
+        let (system, own) = wanted(Some(DEDUPLICATION_ID.to_owned()));
+        assert_eq!((system.last(), own), (Some(&MessageSystemAttributeName::MessageDeduplicationId), None));
+    }
+
+    #[test]
+    fn times_are_rounded_up_to_the_whole_seconds_that_the_queue_takes() {
+        for (time, seconds) in [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2), (30_000, 30)] {
+            assert_eq!(whole_seconds(Duration::from_millis(time)), seconds);
+        }
+        assert_eq!(whole_seconds(Duration::MAX.saturating_sub(Duration::from_secs(1))), i32::MAX);
+    }
+}

@@ -1,0 +1,152 @@
+//! One message of a receive reply, and what of it can be delivered on.
+
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
+use md5::{Digest, Md5};
+use time::OffsetDateTime;
+
+use crate::message::{Attributes, Delivery, MessageId, RawBody, ReceiptHandle, ReceivedMessage};
+
+/// The name under which the FIFO deduplication id stands among the [`Attributes`].
+pub(super) const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
+
+/// A message as the reply holds it, before anything in it is believed. No `Debug`: it holds the body.
+#[derive(Default)]
+pub(super) struct Delivered {
+    pub(super) message_id: Option<String>,
+    pub(super) receipt: Option<String>,
+    pub(super) body: Vec<u8>,
+    /// MD5OfBody, hexadecimal.
+    pub(super) body_md5: Option<String>,
+    /// Milliseconds since 1970.
+    pub(super) sent_timestamp: Option<String>,
+    pub(super) receive_count: Option<String>,
+    pub(super) attributes: Vec<(String, Vec<u8>)>,
+}
+
+impl Delivered {
+    /// The message, unless something on the way damaged it.
+    ///
+    /// A server that gives no MD5 is believed. Without a readable SentTimestamp the message counts as sent when it was
+    /// received, without a readable ApproximateReceiveCount as delivered for the first time: both are late at worst.
+    pub(super) fn into_message(self, received_at: OffsetDateTime) -> Result<ReceivedMessage, Damaged> {
+        let (Some(message_id), Some(receipt)) = (self.message_id, self.receipt) else {
+            return Err(Damaged { message_id: None });
+        };
+        let message_id = MessageId::new(message_id);
+        if self.body_md5.is_some_and(|expected| !md5_is(&self.body, &expected)) {
+            return Err(Damaged { message_id: Some(message_id) });
+        }
+        let delivery = Delivery {
+            message_id,
+            receipt: ReceiptHandle::new(receipt),
+            sent_at: self.sent_timestamp.as_deref().and_then(sent_at).unwrap_or(received_at),
+            received_at,
+            receive_count: self.receive_count.and_then(|count| count.parse().ok()).unwrap_or(1),
+        };
+        let attributes: Attributes = self.attributes.into_iter().collect();
+        Ok(ReceivedMessage { delivery, body: RawBody::new(self.body), attributes })
+    }
+}
+
+/// A message whose body is not what the queue sent, or that has no id or no handle.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    pub(super) message_id: Option<MessageId>,
+}
+
+impl From<Message> for Delivered {
+    fn from(message: Message) -> Self {
+        let mut system = message.attributes.unwrap_or_default();
+        let own = message.message_attributes.unwrap_or_default();
+        let deduplication_id = system.remove(&MessageSystemAttributeName::MessageDeduplicationId);
+        let attributes = own.into_iter().filter_map(|(name, value)| Some((name, bytes_of(value)?)));
+        Self {
+            message_id: message.message_id,
+            receipt: message.receipt_handle,
+            body: message.body.unwrap_or_default().into_bytes(),
+            body_md5: message.md5_of_body,
+            sent_timestamp: system.remove(&MessageSystemAttributeName::SentTimestamp),
+            receive_count: system.remove(&MessageSystemAttributeName::ApproximateReceiveCount),
+            attributes: with_deduplication_id(attributes, deduplication_id),
+        }
+    }
+}
+
+/// The message's own attributes and, after them, so that it wins, the system's deduplication id.
+pub(super) fn with_deduplication_id(
+    own: impl Iterator<Item = (String, Vec<u8>)>,
+    id: Option<String>,
+) -> Vec<(String, Vec<u8>)> {
+    own.chain(id.map(|id| (DEDUPLICATION_ID.to_owned(), id.into_bytes()))).collect()
+}
+
+fn bytes_of(value: MessageAttributeValue) -> Option<Vec<u8>> {
+    match value.string_value {
+        Some(text) => Some(text.into_bytes()),
+        None => value.binary_value.map(|blob| blob.into_inner()),
+    }
+}
+
+fn sent_at(milliseconds: &str) -> Option<OffsetDateTime> {
+    let nanoseconds = milliseconds.parse::<i64>().ok()?.checked_mul(1_000_000)?;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).ok()
+}
+
+/// Whether `bytes` have this MD5, which SQS writes in hexadecimal. It guards against accidents, not against attackers.
+pub(super) fn md5_is(bytes: &[u8], expected: &str) -> bool {
+    let digest = Md5::digest(bytes);
+    let written = |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|text| u8::from_str_radix(text, 16).ok());
+    expected.len() == 2 * digest.len()
+        && expected.as_bytes().chunks(2).map(written).eq(digest.iter().copied().map(Some))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivered() -> Delivered {
+        Delivered {
+            message_id: Some("m".to_owned()),
+            receipt: Some("r".to_owned()),
+            body: b"hello".to_vec(),
+            body_md5: Some("5d41402abc4b2a76b9719d911017c592".to_owned()),
+            sent_timestamp: Some("1700000000123".to_owned()),
+            receive_count: Some("7".to_owned()),
+            attributes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_message_carries_its_sent_time_and_count_and_sane_ones_where_the_server_gives_none() {
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
+        let whole = delivered().into_message(now).unwrap().delivery;
+        assert_eq!(whole.sent_at.unix_timestamp_nanos(), 1_700_000_000_123_000_000);
+        assert_eq!(whole.receive_count, 7);
+
+        let garbled = ["", "soon", "-", "99999999999999999999", "9223372036854775807"];
+        for text in garbled.map(|text| Some(text.to_owned())).into_iter().chain([None]) {
+            let odd = Delivered { sent_timestamp: text.clone(), receive_count: text.clone(), ..delivered() };
+            let odd = odd.into_message(now).unwrap().delivery;
+            assert_eq!((odd.sent_at, odd.receive_count), (now, 1), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_does_not_match_its_md5_is_not_delivered_on() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        for md5 in ["", "5d41402abc4b2a76b9719d911017c593", "not hexadecimal at all, but long", "5d41"] {
+            let damaged = Delivered { body_md5: Some(md5.to_owned()), ..delivered() }.into_message(now);
+            assert_eq!(damaged.unwrap_err().message_id, Some(MessageId::new("m")), "{md5}");
+        }
+        let upper = Delivered { body_md5: Some("5D41402ABC4B2A76B9719D911017C592".to_owned()), ..delivered() };
+        assert!(upper.into_message(now).is_ok());
+        assert!(Delivered { body_md5: None, ..delivered() }.into_message(now).is_ok());
+    }
+
+    #[test]
+    fn a_message_without_id_or_receipt_is_not_delivered_on() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        assert!(Delivered { message_id: None, ..delivered() }.into_message(now).is_err());
+        assert!(Delivered { receipt: None, ..delivered() }.into_message(now).is_err());
+    }
+}

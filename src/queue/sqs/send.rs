@@ -1,0 +1,135 @@
+//! Sending: a batch of bodies in one call.
+
+use std::borrow::Borrow;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+
+use super::clock::ServerClock;
+use super::connect::{self, ConnectError, Place};
+use super::delivery::md5_is;
+use super::failure::failure;
+use super::{SqsSettings, unbuilt};
+use crate::message::MessageId;
+use crate::queue::QueueError;
+
+/// A send carries up to 1 MiB, which a slow line may need some seconds for: longer than other calls may take, because
+/// a send that is cut off and repeated may put its messages into the queue twice.
+const SEND_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A message to be sent. No `Debug`: it holds the body.
+#[derive(Clone)]
+pub struct Outgoing {
+    /// The body: 1 byte to 1 MiB, without the characters that SQS refuses.
+    pub body: String,
+    /// What makes a repeated send of the same message one message within five minutes; FIFO queues only, and kept
+    /// over every repetition. It must tell nothing of the body: it is not treated as personal data.
+    pub deduplication_id: Option<String>,
+}
+
+/// What became of one message of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is in the queue, under this id.
+    Yes(MessageId),
+    /// It is not, or (code `md5`) something else than what was sent is.
+    No {
+        /// The queue's error code; `missing` if it did not answer for this entry, `md5` if it answered for another body.
+        code: String,
+        /// Whether the queue says that the message itself is at fault, so that the same again fails again.
+        sender_fault: bool,
+    },
+}
+
+/// Sends messages to one queue. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    client: Client,
+    url: String,
+    group: Option<String>,
+}
+
+impl Sender {
+    /// Finds the queue with the standard AWS settings. `group` is the message group of what is sent to a FIFO queue.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], which says the way out.
+    pub async fn connect(settings: &SqsSettings, group: &str) -> Result<Self, ConnectError> {
+        Self::connect_with(settings, group, &connect::aws_settings().await).await
+    }
+
+    /// The same with AWS settings from elsewhere than the environment.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], which says the way out.
+    pub async fn connect_with(settings: &SqsSettings, group: &str, aws: &SdkConfig) -> Result<Self, ConnectError> {
+        let place = Place::new(settings, aws).await?;
+        let controller = place.controller();
+        let url = match settings.wait_for_queue {
+            // Finding needs no permission but to find; whoever may only send can send.
+            Duration::ZERO => place.find(&controller).await?,
+            patience => {
+                let look =
+                    || async { place.ask(&controller, place.find(&controller).await?, &ServerClock::default()).await };
+                place.wait_for(patience, look).await?.url
+            }
+        };
+        let group = url.ends_with(".fifo").then(|| group.to_owned());
+        Ok(Self { client: place.sender(SEND_DEADLINE), url, group })
+    }
+
+    /// Whether the queue keeps the order of what is sent.
+    pub fn is_fifo(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// Sends up to ten messages of up to 1 MiB in all in one call; `Ok` says for each, in order, what became of it.
+    ///
+    /// # Errors
+    ///
+    /// The call failed as a whole. After `timeout`, `connection` and `response` the messages may be in the queue, and
+    /// sending them again may put them there twice, unless a deduplication id prevents it.
+    pub async fn send<M: Borrow<Outgoing>>(&self, messages: &[M]) -> Result<Vec<Sent>, QueueError> {
+        const CALL: &str = "SendMessageBatch";
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries = messages.iter().map(Borrow::borrow).enumerate().map(|(index, message)| {
+            SendMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .message_body(&message.body)
+                .set_message_group_id(self.group.clone())
+                .set_message_deduplication_id(message.deduplication_id.clone())
+                .build()
+        });
+        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
+        let call = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        let reply = call.send().await.map_err(|error| failure(CALL, &error))?;
+        Ok(in_order(messages, reply))
+    }
+}
+
+fn in_order<M: Borrow<Outgoing>>(messages: &[M], reply: SendMessageBatchOutput) -> Vec<Sent> {
+    let mut sent = vec![Sent::No { code: "missing".to_owned(), sender_fault: false }; messages.len()];
+    let entry = |id: &str| id.parse::<usize>().ok();
+    for done in reply.successful {
+        let Some(index) = entry(&done.id) else { continue };
+        if let (Some(message), Some(answer)) = (messages.get(index), sent.get_mut(index)) {
+            *answer = match md5_is(message.borrow().body.as_bytes(), &done.md5_of_message_body) {
+                true => Sent::Yes(MessageId::new(done.message_id)),
+                false => Sent::No { code: "md5".to_owned(), sender_fault: true },
+            };
+        }
+    }
+    for refusal in reply.failed {
+        if let Some(answer) = entry(&refusal.id).and_then(|index| sent.get_mut(index)) {
+            *answer = Sent::No { code: refusal.code, sender_fault: refusal.sender_fault };
+        }
+    }
+    sent
+}
