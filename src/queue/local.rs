@@ -1,0 +1,248 @@
+//! The queue in a box: an SQS-compatible server over real HTTP, in memory, which can also fail on purpose.
+//!
+//! It speaks the AWS JSON 1.0 protocol, takes any credentials, and behaves as the SQS API reference and developer
+//! guide document. What AWS leaves open is decided here: a standard queue delivers the oldest visible message first, a
+//! receive brings as many messages as it can, an old receipt handle deletes nothing, and what AWS does within a minute
+//! (attributes, purges, counts) happens at once.
+//!
+//! # Invariants
+//!
+//! - No rule reads a clock: [`clock::Moment`] is handed in.
+//! - No call costs more for a longer backlog, beyond the logarithm of an ordered set.
+//! - No bytes from the network make it panic.
+
+pub mod clock;
+pub mod error;
+pub mod faults;
+mod line;
+pub mod message;
+mod receipt;
+mod reply;
+pub mod request;
+mod server;
+mod service;
+mod settings;
+mod state;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::DropGuard;
+
+pub use faults::{FaultCounts, Faults};
+pub use server::MAX_REQUEST_BYTES;
+pub use service::{ACCOUNT, Served};
+pub use state::{DEDUPLICATION_INTERVAL, MAX_IN_FLIGHT, MAX_VISIBILITY, QueueStats};
+
+use clock::{Clock, Moment};
+use error::ApiError;
+use server::Server;
+use service::Service;
+
+/// The region of a server that was not given one.
+pub const DEFAULT_REGION: &str = "us-east-1";
+
+/// How long [`LocalQueue::shutdown`] lets calls come home.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A running server. It ends when this value is dropped, or better by [`LocalQueue::shutdown`].
+pub struct LocalQueue {
+    server: Arc<Server>,
+    _end: DropGuard,
+}
+
+/// A queue that a server shall have from its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueOptions {
+    /// Its name: up to 80 letters, digits, hyphens and underscores; a FIFO queue's ends in `.fifo`.
+    pub name: String,
+    /// How long a delivered message stays hidden: whole seconds, 0 s to 12 h.
+    pub visibility_timeout: Duration,
+    /// How long a message is hidden after its send: whole seconds, 0 s to 15 min.
+    pub delay: Duration,
+    /// For how long a message is kept: whole seconds, 1 min to 14 days.
+    pub retention: Duration,
+    /// Where a message goes that was received too often.
+    pub redrive: Option<Redrive>,
+    /// Whether the queue keeps the order of groups and drops repeated sends.
+    pub fifo: bool,
+    /// Whether a FIFO queue knows a repeated send by its body.
+    pub content_based_deduplication: bool,
+}
+
+impl QueueOptions {
+    /// A queue with the defaults of SQS (30 s visibility timeout, no delay, 4 days); FIFO where the name says so.
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            fifo: name.ends_with(".fifo"),
+            name,
+            visibility_timeout: Duration::from_secs(30),
+            delay: Duration::ZERO,
+            retention: Duration::from_secs(345_600),
+            redrive: None,
+            content_based_deduplication: false,
+        }
+    }
+
+    /// Whether a queue may bear this name.
+    pub fn is_valid_name(name: &str) -> bool {
+        settings::check_name(name, name.ends_with(".fifo")).is_ok()
+    }
+
+    fn attributes(&self) -> BTreeMap<String, String> {
+        let mut attributes = BTreeMap::from([
+            ("VisibilityTimeout".to_owned(), self.visibility_timeout.as_secs().to_string()),
+            ("DelaySeconds".to_owned(), self.delay.as_secs().to_string()),
+            ("MessageRetentionPeriod".to_owned(), self.retention.as_secs().to_string()),
+        ]);
+        if self.fifo {
+            attributes.insert("FifoQueue".to_owned(), "true".to_owned());
+            let by_content = self.content_based_deduplication.to_string();
+            attributes.insert("ContentBasedDeduplication".to_owned(), by_content);
+        }
+        attributes
+    }
+}
+
+/// Where a message goes that was received too often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redrive {
+    /// The dead-letter queue's name; a queue of its own among those that the server starts with.
+    pub dead_letter_queue: String,
+    /// How often a message is delivered before it goes there: 1 to 1000.
+    pub max_receive_count: u32,
+}
+
+/// A server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalQueueError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A queue cannot be as it was asked for.
+    #[error("queue {name}: {source}")]
+    Queue {
+        /// The queue's name.
+        name: String,
+        /// What is wrong with it.
+        source: ApiError,
+    },
+}
+
+impl LocalQueue {
+    /// Starts a server with these queues in the region [`DEFAULT_REGION`]. Port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalQueueError`] when the address is taken or a queue's options are outside the limits of SQS.
+    pub async fn start(listen: SocketAddr, queues: Vec<QueueOptions>, faults: Faults) -> Result<Self, LocalQueueError> {
+        Self::start_in(DEFAULT_REGION, listen, queues, faults).await
+    }
+
+    /// Starts a server whose queues have the ARNs of this region.
+    ///
+    /// # Errors
+    ///
+    /// As [`LocalQueue::start`].
+    pub async fn start_in(
+        region: &str,
+        listen: SocketAddr,
+        queues: Vec<QueueOptions>,
+        faults: Faults,
+    ) -> Result<Self, LocalQueueError> {
+        let clock = Clock::start();
+        let mut service = Service::new(region.to_owned(), faults);
+        create_queues(&mut service, queues, clock.now())?;
+        let refused = |source| LocalQueueError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let server = Arc::new(Server::new(service, clock, address));
+        let end = server.ended.clone().drop_guard();
+        server.tasks.spawn(Arc::clone(&server).accept(listener));
+        Ok(Self { server, _end: end })
+    }
+
+    /// Where the server listens, as a client's endpoint: `http://127.0.0.1:9324`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    /// The URL of the queue of this name, whether it exists or not.
+    pub fn queue_url(&self, name: &str) -> String {
+        format!("{}/{ACCOUNT}/{name}", self.endpoint())
+    }
+
+    /// The ARN of the queue of this name, whether it exists or not.
+    pub fn queue_arn(&self, name: &str) -> String {
+        self.server.service().arn(name)
+    }
+
+    /// Switches faults on or off from here on; the dice start anew from the seed.
+    pub fn set_faults(&self, faults: Faults) {
+        self.server.service().dice.set(faults);
+    }
+
+    /// How often each fault has happened since the start.
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.server.service().dice.counts()
+    }
+
+    /// What has been served since the start.
+    pub fn served(&self) -> Served {
+        self.server.service().served
+    }
+
+    /// The exact counts of a queue, where there is one of this name.
+    pub fn stats(&self, queue: &str) -> Option<QueueStats> {
+        let now = self.server.now();
+        self.server.service().stats(queue, now)
+    }
+
+    /// Puts any bytes into a queue as a message, also those that a send refuses, and gives its MessageId where there
+    /// is such a queue. A receive brings the bytes as they are, in JSON that need not be UTF-8.
+    pub fn insert_raw(&self, queue: &str, body: Vec<u8>) -> Option<String> {
+        let now = self.server.now();
+        self.server.service().insert_raw(queue, body.into(), now)
+    }
+
+    /// Stops: waiting receives are answered with what there is, calls come home within a few seconds, the rest ends.
+    pub async fn shutdown(self) {
+        self.server.closing.cancel();
+        self.server.tasks.close();
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, self.server.tasks.wait()).await.is_err() {
+            tracing::warn!("some calls to the queue in a box did not end in time");
+        }
+    }
+}
+
+/// Creates the queues, and lets them name their dead-letter queues once all exist.
+fn create_queues(service: &mut Service, queues: Vec<QueueOptions>, now: Moment) -> Result<(), LocalQueueError> {
+    for queue in &queues {
+        service
+            .create_queue(queue.name.clone(), &queue.attributes(), BTreeMap::new(), now)
+            .map_err(|source| LocalQueueError::Queue { name: queue.name.clone(), source })?;
+    }
+    for (queue, redrive) in queues.iter().filter_map(|queue| Some((queue, queue.redrive.as_ref()?))) {
+        let policy = serde_json::json!({
+            "deadLetterTargetArn": service.arn(&redrive.dead_letter_queue),
+            "maxReceiveCount": redrive.max_receive_count,
+        });
+        service
+            .set_queue_attributes(&queue.name, &one_attribute("RedrivePolicy", policy.to_string()), now)
+            .map_err(|source| LocalQueueError::Queue { name: queue.name.clone(), source })?;
+    }
+    Ok(())
+}
+
+fn one_attribute(name: &str, value: String) -> BTreeMap<String, String> {
+    BTreeMap::from([(name.to_owned(), value)])
+}
