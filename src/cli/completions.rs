@@ -1,0 +1,28 @@
+//! `turnstile completions`.
+
+use std::io::Write;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::{Cli, Outcome};
+
+/// What `turnstile completions` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "For bash: turnstile completions bash > /etc/bash_completion.d/turnstile
+For zsh: turnstile completions zsh > \"${fpath[1]}/_turnstile\"
+For fish: turnstile completions fish > ~/.config/fish/completions/turnstile.fish")]
+pub struct Args {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "turnstile", &mut script);
+        std::io::stdout().lock().write_all(&script)?;
+        Ok(Outcome::Done)
+    }
+}

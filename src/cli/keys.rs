@@ -1,0 +1,124 @@
+//! `turnstile keys`: makes keyrings and lists what is in them, ids only.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::Outcome;
+use crate::config::{KeyringArgs, Mistakes, given};
+use crate::keyring::{Keyring, KeyringError};
+use crate::seal::KeyId;
+
+/// What `turnstile keys` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a keyring file with one random key, readable by its owner alone (mode 0600)
+    ///
+    /// An existing file is never overwritten. Keep a copy of the file in a safe place: without it, nothing that was
+    /// masked with it can be recovered.
+    New {
+        /// The keyring's file
+        #[arg(long, env = "TURNSTILE_KEYRING", hide_env_values = true, value_name = "PATH")]
+        keyring: Option<PathBuf>,
+        /// The new key's id: 1 to 16 small letters, digits and hyphens [default: random]
+        #[arg(long)]
+        id: Option<String>,
+        /// Add a key to an existing keyring: it masks from now on, the old ones stay to recover what they masked
+        #[arg(long)]
+        add: bool,
+    },
+    /// List the ids of a keyring's keys, oldest first; never the keys
+    List {
+        #[command(flatten)]
+        keyring: KeyringArgs,
+    },
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let done = match &self.command {
+            Command::New { keyring, id, add } => match settings_of_new(keyring.as_deref(), id) {
+                Ok((path, id)) => new(path, id, *add),
+                Err(mistakes) => return super::refuse(&mistakes),
+            },
+            Command::List { keyring } => list(keyring.path()),
+        };
+        match done {
+            Ok(text) => say(&text),
+            Err(error) => refuse(&error),
+        }
+    }
+}
+
+fn settings_of_new<'p>(path: Option<&'p Path>, id: &Option<String>) -> Result<(&'p Path, Option<KeyId>), Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let path = match path.filter(|path| !path.as_os_str().is_empty()) {
+        None => mistakes.note(KeyringArgs::SETTING, "is not set", "name the file to make: --keyring turnstile.keyring"),
+        path => path,
+    };
+    let id = match given(id) {
+        None => Some(None),
+        Some(text) => mistakes
+            .take(
+                "--id",
+                text.parse::<KeyId>().map_err(|why| format!("{text:?} is none: {why}")),
+                "choose another, or none",
+            )
+            .map(Some),
+    };
+    mistakes.or(path.zip(id))
+}
+
+fn new(path: &Path, id: Option<KeyId>, add: bool) -> Result<String, KeyringError> {
+    let (keyring, made) = if add {
+        (Keyring::add_to(path, id)?, "added a key to")
+    } else {
+        let keyring = id.map_or_else(Keyring::generate, Keyring::generate_as)?;
+        keyring.write_new(path)?;
+        (keyring, "made")
+    };
+    Ok(format!(
+        "{made} the keyring {path}: its active key is {active}\n\
+         Keep a copy in a safe place: without it, nothing that it masked can be recovered.\n",
+        path = path.display(),
+        active = keyring.active()
+    ))
+}
+
+fn list(path: Option<&Path>) -> Result<String, KeyringError> {
+    let keyring = Keyring::find(path)?;
+    warn_of_exposure(path)?;
+    let line = |id: &KeyId| if id == keyring.active() { format!("{id}\tactive\n") } else { format!("{id}\n") };
+    Ok(keyring.ids().map(line).collect())
+}
+
+/// Says on standard error when others than its owner may read the keyring.
+pub(super) fn warn_of_exposure(path: Option<&Path>) -> Result<(), KeyringError> {
+    if let Some(exposure) = path.map(Keyring::exposure).transpose()?.flatten() {
+        writeln!(io::stderr(), "warning: {exposure}").unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Says why there is no keyring: a wrong setting, or a failure.
+fn refuse(error: &KeyringError) -> anyhow::Result<Outcome> {
+    let mut mistakes = Mistakes::default();
+    mistakes.note::<()>(KeyringArgs::SETTING, error, error.way_out());
+    match error.is_wrong_setting() {
+        true => super::refuse(&mistakes),
+        false => Err(mistakes.into()),
+    }
+}
+
+fn say(text: &str) -> anyhow::Result<Outcome> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads may stop to read.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
+        written => Ok(written.map(|()| Outcome::Done)?),
+    }
+}

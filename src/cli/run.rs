@@ -1,0 +1,136 @@
+//! `turnstile run`.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::{Outcome, refuse};
+use crate::config::{Mistakes, RunArgs, RunSettings};
+use crate::database::Database;
+use crate::keyring::Keyring;
+use crate::mask::MaskKind;
+use crate::message::Identifier;
+use crate::queue::Queue;
+use crate::queue::sqs::SqsQueue;
+use crate::run::Loader;
+use crate::shutdown::{Shutdown, Signals};
+use crate::telemetry::Metrics;
+use crate::verdict::Judge;
+
+/// What `turnstile run` takes.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Ends on SIGINT or SIGTERM: the first lets what is in hand come to its end, the second does not.
+Exit codes: 0 done, 1 failed (nothing is lost: what was not committed comes again), 2 wrong use."
+)]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let mut mistakes = Mistakes::default();
+        let settings = self.run.read(&mut mistakes);
+        let keyring = self.run.keyring.read(&mut mistakes);
+        let (settings, keyring) = match mistakes.or(settings.zip(keyring)) {
+            Ok(read) => read,
+            Err(mistakes) => return refuse(&mistakes),
+        };
+        if settings.mask == MaskKind::Base64 {
+            tracing::warn!("--mask base64 is an encoding and no mask: whoever reads the table reads the values");
+        }
+        if let Some(exposure) = settings.keyring.as_deref().and_then(|path| Keyring::exposure(path).ok().flatten()) {
+            tracing::warn!("{exposure}");
+        }
+        let mut signals = Signals::listen().context("listening for signals")?;
+        let shutdown_timeout = settings.shutdown_timeout;
+        let shutdown = Shutdown::default();
+        let running = load_with(settings, keyring, shutdown.clone());
+        let asked_to_end = async {
+            let signal = signals.next().await;
+            tracing::info!(signal, "ending: no new messages are received");
+            let giving_up = shutdown.begin(shutdown_timeout);
+            let second = signals.next();
+            tokio::select! {
+                signal = second => signal,
+                () = async { giving_up.await; std::future::pending().await } => "",
+            }
+        };
+        let ended = tokio::select! {
+            ended = running => ended,
+            signal = asked_to_end => Err(anyhow::anyhow!("cut off by a second signal ({signal}); what was in hand comes again")),
+        };
+        Ok(ended.unwrap_or_else(|error| {
+            tracing::error!("{error:#}");
+            Outcome::Failed
+        }))
+    }
+}
+
+async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) -> anyhow::Result<Outcome> {
+    let (database, queue) = tokio::select! {
+        prepared = prepare(&settings) => prepared?,
+        () = shutdown.stopping.cancelled() => return Ok(Outcome::Done),
+    };
+    let judge = Judge {
+        identifier: Identifier::new(settings.identity.clone(), queue.identity()),
+        masker: keyring.masker(settings.mask),
+        sealer: keyring.body_sealer(),
+    };
+    tracing::info!(
+        queue = queue.facts().url,
+        database = %settings.database.address,
+        lanes = settings.lanes,
+        identity = %settings.identity,
+        mask = %settings.mask,
+        key = %keyring.active().as_str(),
+        "loading"
+    );
+    let metrics = Arc::new(Metrics::default());
+    let loader = Loader {
+        queue,
+        database,
+        judge: Arc::new(judge),
+        lanes: settings.lanes,
+        lane: settings.lane,
+        shutdown_timeout: settings.shutdown_timeout,
+        metrics: metrics.clone(),
+    };
+    let outcome = match loader.run(shutdown).await {
+        Ok(()) => Outcome::Done,
+        Err(_already_logged) => Outcome::Failed,
+    };
+    metrics.whole().log("ended");
+    Ok(outcome)
+}
+
+/// Makes sure of the database, then of the queue.
+async fn prepare(settings: &RunSettings) -> anyhow::Result<(Database, SqsQueue)> {
+    let database = Database::new(&settings.database)?;
+    if settings.migrate {
+        super::migrate::migrate(&database).await?;
+    }
+    refuse_unfit(&database).await?;
+    let queue = SqsQueue::connect(&settings.queue).await?;
+    let max_receive_count = queue.facts().max_receive_count;
+    if max_receive_count.is_some_and(|count| count <= settings.lane.max_attempts) {
+        tracing::warn!(
+            max_receive_count,
+            max_attempts = settings.lane.max_attempts,
+            "the queue's redrive takes messages before --max-attempts: they end in its dead-letter queue, unloaded"
+        );
+    }
+    Ok((database, queue))
+}
+
+/// Refuses a database in which the promise would not hold.
+async fn refuse_unfit(database: &Database) -> anyhow::Result<()> {
+    if let Some(refusal) = database.server_facts().await?.refusal() {
+        anyhow::bail!(refusal);
+    }
+    super::migrate::refuse_older(database).await?;
+    let problems = database.durability().await?.problems();
+    anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! `turnstile unmask`: recovers masked values, line by line.
+
+use std::io::{self, BufRead, Write};
+
+use super::{Outcome, keys, refuse};
+use crate::config::{KeyringArgs, Mistakes, given};
+use crate::mask::{MaskKind, UnmaskError, Unmasker, decode_base64};
+
+/// What `turnstile unmask` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Masked values; without any they are read from standard input, one a line
+    ///
+    /// Each clear value is printed on a line of its own, in the same order. In the place of one that cannot be
+    /// recovered stands an empty line, and standard error says why; the exit code is 1 then. Control characters in a
+    /// clear value are printed as escapes.
+    #[arg(value_name = "VALUE")]
+    values: Vec<String>,
+    #[command(flatten)]
+    keyring: KeyringArgs,
+    /// How the values were masked: seal (with a key of the keyring), base64 (not at all: no keyring is needed). What
+    /// token made of a value nobody can recover [default: seal]
+    #[arg(long, env = "TURNSTILE_MASK", value_name = "KIND")]
+    mask: Option<String>,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let mut mistakes = Mistakes::default();
+        let recovery = self.recovery(&mut mistakes);
+        let recovery = match mistakes.or(recovery) {
+            Ok(recovery) => recovery,
+            Err(mistakes) => return refuse(&mistakes),
+        };
+        if let Recovery::Keys(_) = recovery {
+            keys::warn_of_exposure(self.keyring.path())?;
+        }
+        let (out, err) = (io::stdout().lock(), io::stderr().lock());
+        let ended = if self.values.is_empty() {
+            recover(&recovery, io::stdin().lock().split(b'\n'), out, err)
+        } else {
+            recover(&recovery, self.values.into_iter().map(|value| Ok(value.into_bytes())), out, err)
+        };
+        match ended {
+            // Whoever reads may stop to read.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
+            ended => Ok(ended?),
+        }
+    }
+
+    fn recovery(&self, mistakes: &mut Mistakes) -> Option<Recovery> {
+        const MASK: &str = "--mask (TURNSTILE_MASK)";
+        let text = given(&self.mask).unwrap_or("seal");
+        let kind = text.parse::<MaskKind>().map_err(|why| format!("{text:?} {why}"));
+        match mistakes.take(MASK, kind, "choose seal or base64")? {
+            MaskKind::Seal => Some(Recovery::Keys(self.keyring.read(mistakes)?.unmasker())),
+            MaskKind::Base64 => Some(Recovery::Decoding),
+            MaskKind::Token => {
+                let problem = "a token is a digest: nobody can recover what it was made of";
+                mistakes.note(MASK, problem, "give sealed values, with --mask seal")
+            }
+        }
+    }
+}
+
+/// Writes the clear value of each line, and returns [`Outcome::Failed`] when one could not be recovered.
+fn recover(
+    recovery: &Recovery,
+    lines: impl Iterator<Item = io::Result<Vec<u8>>>,
+    mut out: impl Write,
+    mut err: impl Write,
+) -> io::Result<Outcome> {
+    let mut outcome = Outcome::Done;
+    for (line, number) in lines.zip(1..) {
+        match recovery.recover(&line?) {
+            Ok(value) => writeln!(out, "{}", printable(&value))?,
+            Err(error) => {
+                writeln!(out)?;
+                writeln!(err, "error: line {number}: {error}")?;
+                outcome = Outcome::Failed;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(outcome)
+}
+
+enum Recovery {
+    Keys(Unmasker),
+    Decoding,
+}
+
+impl Recovery {
+    fn recover(&self, line: &[u8]) -> Result<String, UnmaskError> {
+        let text = str::from_utf8(line.trim_ascii()).map_err(|_| UnmaskError::Malformed)?;
+        match self {
+            Self::Keys(unmasker) => unmasker.unmask(text).map(|unmasked| unmasked.value),
+            Self::Decoding => decode_base64(text),
+        }
+    }
+}
+
+/// A value came from whoever sent the message: it must neither end its line nor steer a terminal.
+fn printable(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for character in value.chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}

@@ -1,0 +1,168 @@
+//! A lane: receive → decode → mask → batch → load → acknowledge, over and over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::acknowledge::acknowledge;
+use crate::batch::Sorted;
+use crate::database::Database;
+use crate::lease;
+use crate::load::{LoadError, load};
+use crate::message::ReceiptHandle;
+use crate::queue::{Queue, QueueError};
+use crate::receive::{ReceiveLimits, Received, receive};
+use crate::retry::{Class, Pauses, class_of_queue_error};
+use crate::shutdown::Shutdown;
+use crate::telemetry::{BatchReport, Metrics};
+use crate::verdict::Judge;
+
+/// How often in a row the queue must say that it holds nothing, and a receive bring nothing, before it is taken to be
+/// drained: the queue's counts are approximate.
+const DRAINED_AFTER: u32 = 3;
+
+/// How a lane works; the same for all of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneSettings {
+    /// How much is received at once, and for how long it is hidden.
+    pub limits: ReceiveLimits,
+    /// How many deliveries a message that is no login gets before it is dead-lettered.
+    pub max_attempts: u32,
+    /// How long a rejected message is hidden before its second delivery; doubled after that.
+    pub retry_delay: Duration,
+    /// Whether to end when the queue is drained.
+    pub until_empty: bool,
+}
+
+/// One lane. Any number of them, in any number of processes, may share a queue and a database.
+pub struct Lane<Q> {
+    /// Where messages come from.
+    pub queue: Q,
+    /// Where they go.
+    pub database: Database,
+    /// What makes verdicts of them.
+    pub judge: Arc<Judge>,
+    /// How to work.
+    pub settings: LaneSettings,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+    /// When to end.
+    pub shutdown: Shutdown,
+}
+
+/// What made a lane stop before its end. Nothing is lost by it: what was not committed comes again.
+#[derive(Debug, thiserror::Error)]
+pub enum LaneError {
+    /// The queue refuses, and a pause would not help.
+    #[error("the queue cannot be received from: {0}")]
+    Queue(QueueError),
+    /// The database refuses, or could not be reached until the end.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+impl<Q: Queue> Lane<Q> {
+    /// Works until told to stop, or until the queue is drained where that was asked.
+    ///
+    /// # Errors
+    ///
+    /// [`LaneError`]
+    pub async fn run(self) -> Result<(), LaneError> {
+        let mut pauses = Pauses::through_an_outage();
+        let mut drained = 0;
+        while !self.shutdown.stopping.is_cancelled() && drained < DRAINED_AFTER {
+            let mut received = match receive(&self.queue, &self.settings.limits, &self.shutdown.stopping).await {
+                Ok(received) => received,
+                Err(error) => {
+                    self.pause_after(error, &mut pauses).await?;
+                    continue;
+                }
+            };
+            let failure = received.failure.take();
+            drained = match received.messages.is_empty() {
+                true if self.settings.until_empty && self.holds_nothing().await => drained + 1,
+                true => 0,
+                false => {
+                    self.take_through(received).await?;
+                    0
+                }
+            };
+            match failure {
+                Some(error) => self.pause_after(error, &mut pauses).await?,
+                None => pauses.reset(),
+            }
+        }
+        Ok(())
+    }
+
+    /// The way of the messages of one gathering.
+    async fn take_through(&self, received: Received) -> Result<(), LaneError> {
+        let LaneSettings { limits, max_attempts, retry_delay, .. } = self.settings;
+        let count = received.messages.len() as u64;
+        let verdicts: Vec<_> = received.messages.into_iter().map(|message| self.judge.judge(message)).collect();
+        let unknown_keys = verdicts.iter().map(|verdict| verdict.unknown_keys as u64).sum();
+        let Sorted { batch, returned } = Sorted::from_verdicts(verdicts, max_attempts);
+        let in_hand: Vec<ReceiptHandle> = batch.receipts().cloned().collect();
+
+        let loading = load(&self.database, batch, max_attempts, &self.shutdown.giving_up);
+        let loading = lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, loading);
+        let returning = lease::return_for_retry(&self.queue, &returned, retry_delay);
+        let loaded = match futures_util::future::join(loading, returning).await {
+            (Ok(loaded), ()) => loaded,
+            (Err(error @ LoadError::GaveUp), ()) => {
+                lease::release(&self.queue, &in_hand).await;
+                tracing::warn!(%error, messages = in_hand.len(), "given back to the queue");
+                self.metrics.add(&BatchReport { received: count, unknown_keys, ..BatchReport::default() });
+                return Ok(());
+            }
+            // Not released: a program that is started again and again would use up the receives of healthy messages,
+            // and the queue's own redrive would take them.
+            (Err(error @ LoadError::Stopped(_)), ()) => return Err(error.into()),
+        };
+        self.metrics.time(&loaded.sent_at, OffsetDateTime::now_utc());
+        let returning = lease::return_for_retry(&self.queue, &loaded.returned, retry_delay);
+        let (acknowledged, ()) =
+            futures_util::future::join(acknowledge(&self.queue, loaded.committed), returning).await;
+
+        let returned = (returned.len() + loaded.returned.len()) as u64;
+        let report = BatchReport { received: count, tally: loaded.tally, returned, acknowledged, unknown_keys };
+        tracing::debug!(
+            received = report.received,
+            loaded = report.tally.loaded,
+            dead_lettered = report.tally.dead_lettered,
+            duplicates = report.tally.duplicates(),
+            returned = report.returned,
+            deleted = report.acknowledged.deleted,
+            not_deleted = report.acknowledged.not_deleted,
+            attempts_repeated = report.tally.attempts_repeated,
+            unknown_keys = report.unknown_keys,
+            "batch done"
+        );
+        self.metrics.add(&report);
+        Ok(())
+    }
+
+    async fn holds_nothing(&self) -> bool {
+        match self.queue.depth().await {
+            Ok(depth) => depth.is_empty(),
+            Err(error) => {
+                tracing::warn!(%error, "the queue does not say what it holds");
+                false
+            }
+        }
+    }
+
+    async fn pause_after(&self, error: QueueError, pauses: &mut Pauses) -> Result<(), LaneError> {
+        if class_of_queue_error(&error.code, error.status) != Class::Transient {
+            return Err(LaneError::Queue(error));
+        }
+        let pause = pauses.next_pause();
+        tracing::warn!(%error, pause_ms = pause.as_millis(), "receiving failed and is tried again");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.shutdown.stopping.cancelled() => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! The loader: lanes side by side until they are told to stop, the queue is drained, or one of them cannot go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval_at};
+
+use crate::database::Database;
+use crate::lane::{Lane, LaneError, LaneSettings};
+use crate::queue::Queue;
+use crate::shutdown::Shutdown;
+use crate::telemetry::Metrics;
+use crate::verdict::Judge;
+
+/// How often a line says what was done: by a loader that runs for ever, and by one that somebody waits for.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+const REPORT_EVERY_UNTIL_EMPTY: Duration = Duration::from_secs(5);
+
+/// Everything that the lanes share.
+pub struct Loader<Q> {
+    /// Where messages come from.
+    pub queue: Q,
+    /// Where they go.
+    pub database: Database,
+    /// What makes verdicts of them.
+    pub judge: Arc<Judge>,
+    /// How many lanes.
+    pub lanes: usize,
+    /// How each works.
+    pub lane: LaneSettings,
+    /// How long the end may take once it was asked for.
+    pub shutdown_timeout: Duration,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why the loader ended otherwise than it should. No message is lost by it.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A lane could not go on; the others were told to stop.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+    /// A lane panicked: a defect.
+    #[error("a lane ended by a defect of the program; its messages come again")]
+    Defect,
+    /// The lanes did not end in time and were cut off; what they had in hand comes again.
+    #[error("{0} lanes did not end within --shutdown-timeout and were cut off; what they had in hand comes again")]
+    Overrun(usize),
+}
+
+impl<Q: Queue> Loader<Q> {
+    /// Runs the lanes to their end.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`], already logged; the first that occurred, after every lane has ended.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
+        let mut lanes: JoinSet<Result<(), LaneError>> = JoinSet::new();
+        for _ in 0..self.lanes {
+            lanes.spawn(self.lane(&shutdown).run());
+        }
+        let every = if self.lane.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
+        let reporting = report(&self.metrics, every);
+        let timed_out = async {
+            shutdown.stopping.cancelled().await;
+            tokio::time::sleep(self.shutdown_timeout).await;
+        };
+        tokio::select! {
+            ended = wait_for_all(&mut lanes, &shutdown, self.shutdown_timeout) => return ended,
+            () = timed_out => {}
+            never = reporting => match never {},
+        }
+        let cut_off = lanes.len();
+        lanes.shutdown().await;
+        let overrun = RunError::Overrun(cut_off);
+        tracing::error!("{overrun}");
+        Err(overrun)
+    }
+
+    fn lane(&self, shutdown: &Shutdown) -> Lane<Q> {
+        Lane {
+            queue: self.queue.clone(),
+            database: self.database.clone(),
+            judge: self.judge.clone(),
+            settings: self.lane,
+            metrics: self.metrics.clone(),
+            shutdown: shutdown.clone(),
+        }
+    }
+}
+
+/// Waits for every lane; the first that fails makes the others stop.
+async fn wait_for_all(
+    lanes: &mut JoinSet<Result<(), LaneError>>,
+    shutdown: &Shutdown,
+    within: Duration,
+) -> Result<(), RunError> {
+    let mut outcome = Ok(());
+    while let Some(ended) = lanes.join_next().await {
+        let failure = match ended {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => RunError::Lane(error),
+            Err(_) => RunError::Defect,
+        };
+        // The others will meet the same, or nothing: the first tells.
+        if outcome.is_ok() {
+            tracing::error!("a lane cannot go on, and the others end: {failure}");
+            outcome = Err(failure);
+        }
+        if !shutdown.stopping.is_cancelled() {
+            let shutdown = shutdown.clone();
+            tokio::spawn(async move { shutdown.begin(within).await });
+        }
+    }
+    outcome
+}
+
+async fn report(metrics: &Metrics, every: Duration) -> std::convert::Infallible {
+    let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        metrics.take().log("so far");
+    }
+}

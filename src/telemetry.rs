@@ -1,0 +1,284 @@
+//! What can be seen from outside: the log, and the counts and latencies behind its lines.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use time::OffsetDateTime;
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::acknowledge::Acknowledged;
+use crate::load::Tally;
+
+/// Libraries whose lower levels print bound parameters, bodies or credentials; they stay at these levels or above,
+/// whatever `RUST_LOG` says. Everything that is not ours and not named here stays at `info` or above.
+const CAPPED: [(&str, LevelFilter); 4] = [
+    ("tokio_postgres", LevelFilter::INFO),
+    ("postgres", LevelFilter::INFO),
+    ("aws_config", LevelFilter::WARN),
+    ("refinery_core", LevelFilter::WARN),
+];
+
+/// The level above which a library's own lines are never shown.
+const LIBRARIES: LevelFilter = LevelFilter::INFO;
+
+/// Starts the log on standard error: for people on a terminal, JSON elsewhere.
+///
+/// `RUST_LOG` chooses what is shown (default `info`); it cannot lower the libraries that print values.
+pub fn start() {
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let for_people = io::stderr().is_terminal();
+    let colours = for_people && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let format = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match for_people {
+        true => format.with_ansi(colours).with_target(false).boxed(),
+        false => format.json().flatten_event(true).boxed(),
+    };
+    // A second start (tests) keeps the first log.
+    if tracing_subscriber::registry().with(NeverValues).with(wanted).with(lines).try_init().is_err() {
+        tracing::debug!("the log was started before");
+    }
+}
+
+/// A filter over the whole log: what it refuses, no setting brings back.
+struct NeverValues;
+
+impl<S: tracing::Subscriber> Layer<S> for NeverValues {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        may_be_logged(metadata.target(), *metadata.level())
+    }
+}
+
+fn may_be_logged(target: &str, level: tracing::Level) -> bool {
+    let is_of = |name: &str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    if is_of("turnstile") {
+        return true;
+    }
+    let capped = CAPPED.iter().find(|(name, _)| is_of(name)).map_or(LIBRARIES, |(_, level)| *level);
+    level <= capped
+}
+
+/// What one batch brought, from the lane that took it through.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BatchReport {
+    /// Deliveries received.
+    pub received: u64,
+    /// What the transactions did.
+    pub tally: Tally,
+    /// Deliveries given back to the queue for another attempt.
+    pub returned: u64,
+    /// What became of the deletes.
+    pub acknowledged: Acknowledged,
+    /// Keys in bodies that are none of a login's.
+    pub unknown_keys: u64,
+}
+
+/// The counts of a process since its start, and its latencies since the last time they were taken.
+#[derive(Debug)]
+pub struct Metrics(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    started: Instant,
+    totals: Totals,
+    latencies: Histogram<u64>,
+    all_latencies: Histogram<u64>,
+    last: (Instant, Totals),
+}
+
+/// Counts since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Deliveries received.
+    pub received: u64,
+    /// Logins loaded.
+    pub loaded: u64,
+    /// Messages dead-lettered.
+    pub dead_lettered: u64,
+    /// Deliveries that brought nothing new.
+    pub duplicates: u64,
+    /// Of these, other messages with the same identity and a different body.
+    pub contradicting: u64,
+    /// Deliveries given back to the queue for another attempt.
+    pub returned: u64,
+    /// Deliveries deleted from the queue.
+    pub deleted: u64,
+    /// Deliveries that the queue did not delete.
+    pub not_deleted: u64,
+    /// Keys in bodies that are none of a login's.
+    pub unknown_keys: u64,
+    /// Transactions that ran again.
+    pub attempts_repeated: u64,
+}
+
+/// Counts and latencies over a stretch of time.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Counts since the start.
+    pub totals: Totals,
+    /// How long the stretch was.
+    pub over: Duration,
+    /// Logins loaded in it, a second.
+    pub loaded_per_second: f64,
+    /// Half of its logins took at most this long from the queue's SentTimestamp to the commit.
+    pub p50: Duration,
+    /// 99 of a hundred did.
+    pub p99: Duration,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self(Mutex::new(State {
+            started: now,
+            totals: Totals::default(),
+            latencies: milliseconds(),
+            all_latencies: milliseconds(),
+            last: (now, Totals::default()),
+        }))
+    }
+}
+
+/// Three digits, from a millisecond to as long as a queue can hold a message.
+fn milliseconds() -> Histogram<u64> {
+    let fourteen_days = 14 * 24 * 60 * 60 * 1000;
+    Histogram::new_with_max(fourteen_days, 3).unwrap_or_else(|_| unreachable!("the bounds are constants in order"))
+}
+
+impl Metrics {
+    /// Adds what a batch brought.
+    pub fn add(&self, batch: &BatchReport) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).totals.add(batch);
+    }
+
+    /// Adds the latencies of logins that were sent at these times and committed now.
+    pub fn time(&self, sent: &[OffsetDateTime], committed_at: OffsetDateTime) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for sent_at in sent {
+            let latency = u64::try_from((committed_at - *sent_at).whole_milliseconds()).unwrap_or(0);
+            state.latencies.saturating_record(latency);
+            state.all_latencies.saturating_record(latency);
+        }
+    }
+
+    /// What happened since the last call, and starts a new stretch.
+    pub fn take(&self) -> Summary {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, before) = state.last;
+        let summary = summarize(&state.totals, before.loaded, since.elapsed(), &state.latencies);
+        state.last = (Instant::now(), state.totals);
+        state.latencies.reset();
+        summary
+    }
+
+    /// What happened since the start.
+    pub fn whole(&self) -> Summary {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        summarize(&state.totals, 0, state.started.elapsed(), &state.all_latencies)
+    }
+}
+
+fn summarize(totals: &Totals, loaded_before: u64, over: Duration, latencies: &Histogram<u64>) -> Summary {
+    let loaded = totals.loaded.saturating_sub(loaded_before);
+    Summary {
+        totals: *totals,
+        over,
+        loaded_per_second: loaded as f64 / over.as_secs_f64().max(0.001),
+        p50: Duration::from_millis(latencies.value_at_quantile(0.5)),
+        p99: Duration::from_millis(latencies.value_at_quantile(0.99)),
+    }
+}
+
+impl Summary {
+    /// Writes the line of the log that says what was done: counts since the start, rate and latencies of the stretch.
+    pub fn log(&self, what: &str) {
+        let milliseconds = |latency: Duration| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            seconds = self.over.as_secs(),
+            loaded_per_second = (self.loaded_per_second * 10.0).round() / 10.0,
+            p50_ms = milliseconds(self.p50),
+            p99_ms = milliseconds(self.p99),
+            received = self.totals.received,
+            loaded = self.totals.loaded,
+            dead_lettered = self.totals.dead_lettered,
+            duplicates = self.totals.duplicates,
+            contradicting = self.totals.contradicting,
+            returned = self.totals.returned,
+            not_deleted = self.totals.not_deleted,
+            unknown_keys = self.totals.unknown_keys,
+            attempts_repeated = self.totals.attempts_repeated,
+            "{what}: {}",
+            self.totals
+        );
+    }
+}
+
+impl Totals {
+    fn add(&mut self, batch: &BatchReport) {
+        self.received += batch.received;
+        self.loaded += batch.tally.loaded;
+        self.dead_lettered += batch.tally.dead_lettered;
+        self.duplicates += batch.tally.duplicates();
+        self.contradicting += batch.tally.repeats.contradicting;
+        self.returned += batch.returned;
+        self.deleted += batch.acknowledged.deleted;
+        self.not_deleted += batch.acknowledged.not_deleted;
+        self.unknown_keys += batch.unknown_keys;
+        self.attempts_repeated += batch.tally.attempts_repeated;
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} received, {} loaded, {} dead-lettered, {} duplicates absorbed, {} returned for another attempt",
+            self.received, self.loaded, self.dead_lettered, self.duplicates, self.returned
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn libraries_that_print_values_stay_quiet_whatever_is_asked() {
+        for (target, level, may) in [
+            ("turnstile::load", Level::TRACE, true),
+            ("tokio_postgres::query", Level::DEBUG, false),
+            ("tokio_postgres::connection", Level::INFO, true),
+            ("aws_smithy_runtime::client::orchestrator", Level::TRACE, false),
+            ("aws_smithy_runtime::client::orchestrator", Level::DEBUG, false),
+            ("aws_config::profile", Level::INFO, false),
+            ("aws_config::profile", Level::WARN, true),
+            ("hyper_util::client", Level::TRACE, false),
+            ("turnstile_of_someone_else", Level::DEBUG, false),
+        ] {
+            assert_eq!(may_be_logged(target, level), may, "{target} {level}");
+        }
+    }
+
+    #[test]
+    fn a_stretch_counts_what_came_in_it_and_the_whole_counts_all() {
+        let metrics = Metrics::default();
+        let sent = OffsetDateTime::UNIX_EPOCH;
+        let batch = |loaded| BatchReport { tally: Tally { loaded, ..Tally::default() }, ..BatchReport::default() };
+        metrics.add(&batch(10));
+        metrics.time(&[sent; 10], sent + Duration::from_millis(20));
+        assert_eq!(metrics.take().p99.as_millis(), 20);
+        metrics.add(&batch(5));
+        metrics.time(&[sent; 5], sent + Duration::from_millis(80));
+        let stretch = metrics.take();
+        assert_eq!((stretch.totals.loaded, stretch.p50.as_millis()), (15, 80));
+        assert_eq!(metrics.take().p99, Duration::ZERO);
+        assert_eq!(metrics.whole().p50.as_millis(), 20);
+    }
+}

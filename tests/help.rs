@@ -1,0 +1,224 @@
+//! What `--help`, the manual and the completions say is complete, and holds no secret.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::{Arg, CommandFactory};
+use turnstile::cli::Cli;
+use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
+
+use crate::support::logins::World;
+use crate::support::pipeline::QUEUE;
+use crate::support::postgres::TestDatabase;
+
+/// Read by the tests and where servers are started for a demo: no settings of a job.
+const NO_SETTINGS: [&str; 2] = ["TURNSTILE_PG_BIN", "TURNSTILE_TEST_BORROWER"];
+
+#[test]
+fn every_number_is_documented_with_its_default_its_limits_and_its_unit() {
+    for (command, argument) in arguments() {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let name = format!("{command} {argument}: {help}");
+        assert!(!help.is_empty(), "{name}");
+        let units: &[&str] = match value_name(&argument).as_deref() {
+            Some("N") => &[""],
+            Some("DURATION") => &["ms", "s", "m", "h"],
+            Some("BYTES") => &["B"],
+            _ => continue,
+        };
+        let notes: Vec<&str> = help.split('[').skip(1).filter_map(|note| note.split(']').next()).collect();
+        let default = notes.iter().find_map(|note| note.strip_prefix("default: ")).unwrap_or_else(|| panic!("{name}"));
+        let limits = notes.iter().find_map(|note| note.split_once(" to ")).unwrap_or_else(|| panic!("{name}"));
+        for value in [default, limits.0, limits.1] {
+            assert!(units.iter().any(|unit| value.ends_with(unit)), "{value} has no unit: {name}");
+        }
+    }
+}
+
+#[test]
+fn every_variable_is_named_after_its_flag() {
+    for (command, argument) in arguments() {
+        let (Some(flag), Some(variable)) = (argument.get_long(), argument.get_env()) else { continue };
+        // The queue in a box is a server of its own: what is set for a loader beside it must not reach it.
+        let prefix = if command == "local-queue" { "TURNSTILE_LOCAL_QUEUE" } else { "TURNSTILE" };
+        let expected = match flag {
+            "database-url" => "DATABASE_URL".to_owned(),
+            flag => format!("{prefix}_{}", flag.replace('-', "_").to_uppercase()),
+        };
+        assert_eq!(variable, &*expected, "{command}");
+    }
+    let is_setting = |argument: &Arg| !["help", "version"].contains(&argument.get_id().as_str());
+    for (command, argument) in arguments().into_iter().filter(|(command, _)| command == "run") {
+        assert_eq!(argument.get_env().is_some(), is_setting(&argument), "{command} {argument}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switch_is_on_when_its_variable_says_anything_but_no() {
+    let listen = ([127, 0, 0, 1], 0).into();
+    let queue = LocalQueue::start(listen, vec![QueueOptions::new(QUEUE)], Faults::default()).await.unwrap();
+    let test = TestDatabase::empty().await;
+    let world = World::at(test.url(), Duration::from_secs(30)).await;
+    let run = |value: &str| {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+        run.arg("run").env_clear().envs([("TURNSTILE_UNTIL_EMPTY", value), ("TURNSTILE_MIGRATE", value)]);
+        run.env("DATABASE_URL", &world.url).env("TURNSTILE_KEYRING", world.keyring_file());
+        run.env("TURNSTILE_QUEUE", QUEUE).env("AWS_ENDPOINT_URL", queue.endpoint()).env("AWS_REGION", "us-east-1");
+        run.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x").output().unwrap()
+    };
+    for no in ["", "0", "false", "off"] {
+        let output = run(no);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(!output.status.success() && said.contains("no tables of Turnstile"), "{no:?}: {said}");
+    }
+    let output = run("1");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn every_variable_that_the_program_reads_is_in_a_help_text() {
+    let mut variables = BTreeSet::new();
+    variables_of(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut variables);
+    assert!(variables.contains("TURNSTILE_KEYS") && variables.contains("TURNSTILE_LANES"));
+    let helps: String = commands().iter().map(|name| help_of(name)).collect();
+    for variable in variables.iter().filter(|variable| !NO_SETTINGS.contains(&variable.as_str())) {
+        assert!(helps.contains(variable), "{variable}");
+    }
+}
+
+#[test]
+fn check_takes_exactly_what_run_takes() {
+    let of = |name: &str| -> Vec<String> {
+        arguments()
+            .into_iter()
+            .filter(|(command, _)| command == name)
+            .map(|(_, argument)| argument.to_string())
+            .collect()
+    };
+    assert_eq!(of("check"), of("run"));
+    assert!(of("run").len() > 10);
+}
+
+#[test]
+fn no_help_text_shows_what_a_variable_holds_that_may_be_a_secret() {
+    for name in commands() {
+        let help = help_of(&name);
+        assert!(!help.contains(SECRET), "{name}: {help}");
+    }
+}
+
+#[test]
+fn the_manual_and_the_completions_name_every_command() {
+    let page = turnstile(&["man"]).replace('\\', "");
+    for name in commands() {
+        let first = name.split(' ').next().unwrap();
+        assert!(page.contains(&format!("turnstile-{first}(1)")), "{name}");
+    }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = turnstile(&["completions", shell]);
+        for name in commands().iter().flat_map(|name| name.split(' ')).chain(["visibility-timeout"]) {
+            assert!(script.contains(name), "{shell}: {name}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command_with_every_flag_and_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    turnstile(&["man", folder.path().to_str().unwrap()]);
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap().replace('\\', "");
+    assert!(page("turnstile.1").contains("SUBCOMMANDS"));
+    let page_of = |command: &str| page(&format!("turnstile-{}.1", command.replace(' ', "-")));
+    for command in commands() {
+        assert!(page_of(&command).contains("SYNOPSIS"), "{command}");
+    }
+    for (command, argument) in arguments() {
+        let page = page_of(&command);
+        assert!(argument.get_long().is_none_or(|flag| page.contains(&format!("--{flag}"))), "{command} {argument}");
+        let variable = argument.get_env().map(|variable| variable.to_str().unwrap());
+        assert!(variable.is_none_or(|variable| page.contains(variable)), "{command} {argument}");
+    }
+}
+
+/// What every variable holds that is set for [`turnstile`].
+const SECRET: &str = "sesame";
+
+fn help_of(command: &str) -> String {
+    let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+    turnstile(&arguments)
+}
+
+fn turnstile(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_turnstile"))
+        .args(arguments)
+        .env_clear()
+        .envs(
+            [
+                "DATABASE_URL",
+                "PGPASSWORD",
+                "TURNSTILE_KEYS",
+                "TURNSTILE_KEYRING",
+                "TURNSTILE_QUEUE",
+                "AWS_SECRET_ACCESS_KEY",
+            ]
+            .map(|variable| (variable, SECRET)),
+        )
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Every command and command of a command, as one types it after the program's name: `run`, `keys new`.
+fn commands() -> Vec<String> {
+    built().into_iter().map(|command| name_of(&command)).collect()
+}
+
+/// The flags and values of every command, with the command's name.
+fn arguments() -> Vec<(String, Arg)> {
+    let of = |command: clap::Command| {
+        let name = name_of(&command);
+        command.get_arguments().cloned().map(move |argument| (name.clone(), argument)).collect::<Vec<_>>()
+    };
+    built().into_iter().flat_map(of).collect()
+}
+
+fn built() -> Vec<clap::Command> {
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    let mut to_do: Vec<clap::Command> = program.get_subcommands().cloned().collect();
+    let mut all = Vec::new();
+    while let Some(command) = to_do.pop() {
+        to_do.extend(command.get_subcommands().cloned());
+        all.push(command);
+    }
+    all
+}
+
+fn name_of(command: &clap::Command) -> String {
+    command.get_bin_name().unwrap().trim_start_matches("turnstile ").to_owned()
+}
+
+fn value_name(argument: &Arg) -> Option<String> {
+    argument.get_value_names()?.first().map(ToString::to_string)
+}
+
+/// Collects every `TURNSTILE_…` in the source.
+fn variables_of(folder: &Path, variables: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            variables_of(&path, variables);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for rest in text.split("TURNSTILE_").skip(1) {
+            let name: String = rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+            if !name.is_empty() {
+                variables.insert(format!("TURNSTILE_{name}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The loader before SQS servers that other people wrote.
+
+use turnstile::database::address::DatabaseAddress;
+use turnstile::database::{Database, DatabaseSettings};
+use turnstile::keyring::Keyring;
+use turnstile::message::Identity;
+use turnstile::queue::Queue;
+use turnstile::queue::sqs::{SqsQueue, SqsSettings};
+
+use crate::support::pipeline::{QUEUE, Running, quick, send_to};
+use crate::support::postgres::TestDatabase;
+use crate::support::scripted_http::aws_at;
+use crate::support::verdicts::login;
+
+/// The servers, as `NAME=ENDPOINT NAME=ENDPOINT …`.
+const SERVERS: &str = "TURNSTILE_TEST_SQS_SERVERS";
+
+#[tokio::test]
+#[ignore = "needs other SQS servers: `make conformance` starts them and runs this"]
+async fn through_every_sqs_server_each_login_becomes_one_row_and_each_bad_body_one_dead_letter() {
+    let servers = std::env::var(SERVERS).expect("the servers' endpoints in TURNSTILE_TEST_SQS_SERVERS");
+    for server in servers.split_whitespace() {
+        let (name, endpoint) = server.split_once('=').unwrap();
+        println!("{name}");
+        pass_through(endpoint).await;
+    }
+}
+
+async fn pass_through(endpoint: &str) {
+    let sqs = aws_sdk_sqs::Client::new(&aws_at(endpoint));
+    sqs.create_queue().queue_name(QUEUE).send().await.unwrap();
+    let logins = (0..93).map(|n| login(&format!("user {n}"), "ios"));
+    let bad = ["no login", "[]", "{}", "null", "{\"user_id\": 7}", "\u{feff}{}", "7"].map(str::to_owned);
+    let bad_count = i64::try_from(bad.len()).unwrap();
+    send_to(QUEUE, endpoint, logins.chain(bad)).await;
+
+    let test = TestDatabase::empty().await;
+    let address = DatabaseAddress::parse(test.url()).unwrap();
+    let call_timeout = std::time::Duration::from_secs(20);
+    let database = Database::new(&DatabaseSettings { address, connections: 2, call_timeout }).unwrap();
+    database.migrate().await.unwrap();
+    let keyring = Keyring::generate().unwrap();
+    for again in [false, true] {
+        let identity = Identity::MessageId;
+        let loader = Running::start(endpoint, QUEUE, &database, &keyring, &identity, 2, quick()).await;
+        let totals = loader.ended().await.unwrap();
+        assert_eq!(totals.received == 0, again, "{totals}");
+        let sql = "SELECT (SELECT count(*) FROM user_logins), (SELECT count(*) FROM dead_letters)";
+        let row = test.client().await.query_one(sql, &[]).await.unwrap();
+        assert_eq!((row.get(0), row.get(1)), (93_i64, bad_count));
+    }
+    let queue = SqsQueue::connect_with(&SqsSettings::new(QUEUE.parse().unwrap()), &aws_at(endpoint)).await.unwrap();
+    assert!(queue.depth().await.unwrap().is_empty());
+}

@@ -1,0 +1,161 @@
+//! A loader between a queue in a box and a database of its own, in this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+use turnstile::database::address::DatabaseAddress;
+use turnstile::database::{Database, DatabaseSettings};
+use turnstile::keyring::Keyring;
+use turnstile::lane::LaneSettings;
+use turnstile::mask::MaskKind;
+use turnstile::message::{Identifier, Identity};
+use turnstile::queue::Queue;
+use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
+use turnstile::queue::sqs::{Outgoing, Sender, Sent, SqsQueue, SqsSettings};
+use turnstile::receive::ReceiveLimits;
+use turnstile::run::{Loader, RunError};
+use turnstile::shutdown::Shutdown;
+use turnstile::telemetry::{Metrics, Totals};
+use turnstile::verdict::Judge;
+
+use super::postgres::TestDatabase;
+use super::scripted_http::aws_at;
+
+pub(crate) const QUEUE: &str = "logins";
+
+/// The parts around a loader.
+pub(crate) struct Pipeline {
+    pub(crate) box_: LocalQueue,
+    pub(crate) database: Database,
+    pub(crate) client: Client,
+    pub(crate) test: TestDatabase,
+    pub(crate) keyring: Keyring,
+    pub(crate) identity: Identity,
+    queue_name: String,
+}
+
+/// Settings with which a test ends soon.
+pub(crate) fn quick() -> LaneSettings {
+    LaneSettings {
+        limits: ReceiveLimits {
+            batch_size: 100,
+            batch_bytes: 4 << 20,
+            linger: Duration::from_millis(50),
+            wait: Duration::from_secs(1),
+            visibility_timeout: Duration::from_secs(30),
+        },
+        max_attempts: 3,
+        retry_delay: Duration::ZERO,
+        until_empty: true,
+    }
+}
+
+impl Pipeline {
+    pub(crate) async fn new() -> Self {
+        Self::with(QueueOptions::new(QUEUE), Faults::default()).await
+    }
+
+    pub(crate) async fn with(options: QueueOptions, faults: Faults) -> Self {
+        let queue_name = options.name.clone();
+        let box_ = LocalQueue::start(([127, 0, 0, 1], 0).into(), vec![options], faults).await.unwrap();
+        let test = TestDatabase::empty().await;
+        let address = DatabaseAddress::parse(test.url()).unwrap();
+        let settings = DatabaseSettings { address, connections: 4, call_timeout: Duration::from_secs(20) };
+        let database = Database::new(&settings).unwrap();
+        database.migrate().await.unwrap();
+        let client = test.client().await;
+        let keyring = Keyring::generate().unwrap();
+        Self { box_, database, client, test, keyring, identity: Identity::MessageId, queue_name }
+    }
+
+    /// Sends bodies, and fails the test if one is refused.
+    pub(crate) async fn send(&self, bodies: impl IntoIterator<Item = String>) {
+        send_to(&self.queue_name, &self.box_.endpoint(), bodies).await;
+    }
+
+    /// Starts a loader with this many lanes.
+    pub(crate) async fn start(&self, lanes: usize, lane: LaneSettings) -> Running {
+        let (endpoint, name) = (self.box_.endpoint(), self.queue_name.clone());
+        let Self { database, keyring, identity, .. } = self;
+        Running::start(&endpoint, &name, database, keyring, identity, lanes, lane).await
+    }
+
+    /// Runs a loader of two lanes until the queue is drained.
+    pub(crate) async fn drain(&self) -> Totals {
+        self.start(2, quick()).await.ended().await.unwrap()
+    }
+
+    /// The rows of the four tables: processed, logins, dead letters, events.
+    pub(crate) async fn counts(&self) -> [i64; 4] {
+        let sql = "SELECT (SELECT count(*) FROM processed_messages), (SELECT count(*) FROM user_logins),
+                          (SELECT count(*) FROM dead_letters), (SELECT count(*) FROM outbox)";
+        let row = self.client.query_one(sql, &[]).await.unwrap();
+        [0, 1, 2, 3].map(|column| row.get(column))
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        let stats = self.box_.stats(&self.queue_name).unwrap();
+        stats.visible + stats.in_flight + stats.delayed
+    }
+}
+
+/// Sends bodies to a queue, and fails the test if one is refused.
+pub(crate) async fn send_to(queue: &str, endpoint: &str, bodies: impl IntoIterator<Item = String>) {
+    let settings = SqsSettings::new(queue.parse().unwrap());
+    let sender = Sender::connect_with(&settings, "group", &aws_at(endpoint)).await.unwrap();
+    let is_fifo = queue.ends_with(".fifo");
+    let outgoing = |(n, body): (usize, String)| Outgoing { body, deduplication_id: is_fifo.then(|| n.to_string()) };
+    let bodies: Vec<Outgoing> = bodies.into_iter().enumerate().map(outgoing).collect();
+    for ten in bodies.chunks(10) {
+        for sent in sender.send(ten).await.unwrap() {
+            assert!(matches!(sent, Sent::Yes(_)), "a body was refused");
+        }
+    }
+}
+
+/// A loader at work.
+pub(crate) struct Running {
+    ended: JoinHandle<Result<(), RunError>>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Running {
+    pub(crate) async fn start(
+        endpoint: &str,
+        queue: &str,
+        database: &Database,
+        keyring: &Keyring,
+        identity: &Identity,
+        lanes: usize,
+        lane: LaneSettings,
+    ) -> Self {
+        let mut settings = SqsSettings::new(queue.parse().unwrap());
+        settings.identity_attribute = identity.attribute().map(str::to_owned);
+        let queue = SqsQueue::connect_with(&settings, &aws_at(endpoint)).await.unwrap();
+        let judge = Judge {
+            identifier: Identifier::new(identity.clone(), queue.identity()),
+            masker: keyring.masker(MaskKind::Seal),
+            sealer: keyring.body_sealer(),
+        };
+        let metrics = Arc::new(Metrics::default());
+        let shutdown = Shutdown::default();
+        let loader = Loader {
+            queue,
+            database: database.clone(),
+            judge: Arc::new(judge),
+            lanes,
+            lane,
+            shutdown_timeout: Duration::from_secs(20),
+            metrics: metrics.clone(),
+        };
+        Self { ended: tokio::spawn(loader.run(shutdown.clone())), shutdown, metrics }
+    }
+
+    /// Waits for its end and gives what it counted.
+    pub(crate) async fn ended(self) -> Result<Totals, RunError> {
+        self.ended.await.unwrap().map(|()| self.metrics.whole().totals)
+    }
+}
