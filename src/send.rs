@@ -1,0 +1,283 @@
+//! Sends a file of bodies, one a line, to a queue.
+//!
+//! Sending is at least once: after a lost reply a batch is sent again, and its messages may then be in the queue
+//! twice. The report says how many that may be. On a FIFO queue a deduplication id prevents it; there one batch is
+//! sent at a time, so that the lines keep their order, unless the queue refuses one and takes its successors.
+
+mod lines;
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use self::lines::{Chunk, Line, read_ahead};
+use crate::queue::QueueError;
+use crate::queue::sqs::{Sender, Sent};
+use crate::retry::{Class, Pauses, class_of_queue_error};
+
+/// How many batches are under way at once; each holds up to 1 MiB, and about as much again while it is written.
+const BATCHES_IN_FLIGHT: usize = 8;
+
+/// How often a batch or an entry of it is tried before it is given up: half a minute of pauses in all.
+const TRIES: u32 = 10;
+
+/// How many of the lines that were not sent the report names; all are counted.
+const LINES_NAMED: usize = 20;
+
+/// What became of a file.
+#[derive(Debug, Default)]
+pub struct SendReport {
+    /// Messages that the queue took.
+    pub sent: u64,
+    /// Empty lines, which are skipped: a message must have a body.
+    pub empty: u64,
+    /// The first lines that were not sent.
+    pub not_sent: Vec<NotSent>,
+    /// All lines that were read and not sent, by code.
+    pub not_sent_by_code: BTreeMap<String, u64>,
+    /// At most so many messages are in the queue once more than they were sent, because the reply to an earlier try
+    /// was lost.
+    pub perhaps_twice: u64,
+    /// The last line that was taken up; with `stopped`, the lines after it were not sent.
+    pub last_line: u64,
+    /// Bytes of the file that were read.
+    pub bytes_read: u64,
+    /// What ended the job before the end of the file.
+    pub stopped: Option<Stopped>,
+}
+
+/// A line that is not in the queue, by its number, never by its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotSent {
+    /// The line, counted from 1.
+    pub line: u64,
+    /// The queue's error code, or `too-long` (over 1 MiB), `not-utf-8`, `md5` (the queue has another body), `missing`
+    /// (the queue did not answer for it).
+    pub code: String,
+}
+
+/// What ended a job before the end of its file.
+#[derive(Debug, thiserror::Error)]
+pub enum Stopped {
+    /// The queue refuses everything, or was away for too long.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The file could not be read on.
+    #[error("the file cannot be read: {0}")]
+    File(#[from] io::Error),
+    /// Someone asked for it.
+    #[error("stopped by a signal")]
+    Signal,
+}
+
+impl SendReport {
+    /// How many lines were read and not sent.
+    pub fn not_sent_count(&self) -> u64 {
+        self.not_sent_by_code.values().sum()
+    }
+
+    /// Whether every line of the file that holds something is in the queue.
+    pub fn is_complete(&self) -> bool {
+        self.stopped.is_none() && self.not_sent_by_code.is_empty()
+    }
+
+    fn take_up(&mut self, chunk: &mut Chunk) {
+        (self.last_line, self.bytes_read) = (chunk.last_line, chunk.bytes_read);
+        self.empty += chunk.empty;
+        chunk.unsendable.drain(..).for_each(|not_sent| self.miss(not_sent));
+    }
+
+    fn add(&mut self, delivered: Delivered) {
+        self.sent += delivered.sent;
+        self.perhaps_twice += delivered.perhaps_twice;
+        delivered.not_sent.into_iter().for_each(|not_sent| self.miss(not_sent));
+        if let Some(error) = delivered.stopped {
+            self.stopped.get_or_insert(Stopped::Queue(error));
+        }
+    }
+
+    fn miss(&mut self, not_sent: NotSent) {
+        *self.not_sent_by_code.entry(not_sent.code.clone()).or_default() += 1;
+        self.not_sent.push(not_sent);
+        self.not_sent.sort_by_key(|not_sent| not_sent.line);
+        self.not_sent.truncate(LINES_NAMED);
+    }
+}
+
+/// Sends every line of `reader`. `progress` is called after every batch; `stop` ends the job after the batches that
+/// are under way.
+pub async fn send(
+    reader: impl BufRead + Send + 'static,
+    sender: &Sender,
+    stop: &CancellationToken,
+    mut progress: impl FnMut(&SendReport),
+) -> SendReport {
+    let limit = if sender.is_fifo() { 1 } else { BATCHES_IN_FLIGHT };
+    let mut report = SendReport::default();
+    let mut chunks = read_ahead(reader, sender.is_fifo());
+    let mut under_way = FuturesUnordered::new();
+    let mut reading = true;
+    while reading || !under_way.is_empty() {
+        tokio::select! {
+            () = stop.cancelled(), if reading => report.stopped = Some(Stopped::Signal),
+            Some(delivered) = under_way.next(), if !under_way.is_empty() => report.add(delivered),
+            chunk = chunks.recv(), if reading && under_way.len() < limit => match chunk {
+                Some(Ok(mut chunk)) => {
+                    report.take_up(&mut chunk);
+                    under_way.push(deliver(sender, chunk.lines));
+                }
+                Some(Err(error)) => report.stopped = Some(Stopped::File(error)),
+                None => reading = false,
+            }
+        }
+        reading &= report.stopped.is_none();
+        progress(&report);
+    }
+    report
+}
+
+/// What became of one chunk.
+#[derive(Default)]
+struct Delivered {
+    sent: u64,
+    perhaps_twice: u64,
+    not_sent: Vec<NotSent>,
+    stopped: Option<QueueError>,
+}
+
+/// Sends lines in one call, or in as many as it takes.
+///
+/// Where one bad line makes the queue refuse the whole call, the halves are sent apart, until it stands alone.
+async fn deliver(sender: &Sender, lines: Vec<Line>) -> Delivered {
+    let mut delivered = Delivered::default();
+    let mut parts = vec![lines];
+    while let Some(mut lines) = parts.pop() {
+        let Err(error) = delivered.try_all(sender, &mut lines).await else { continue };
+        match verdict(&error) {
+            Verdict::OfOneMessage if lines.len() > 1 => {
+                let second = lines.split_off(lines.len() / 2);
+                parts.extend([second, lines]);
+            }
+            Verdict::OfOneMessage => delivered.miss(lines, &error.code),
+            Verdict::Again | Verdict::Stop => {
+                parts.drain(..).chain([lines]).for_each(|lines| delivered.miss(lines, &error.code));
+                delivered.stopped = Some(error);
+            }
+        }
+    }
+    delivered
+}
+
+impl Delivered {
+    /// Sends the lines, and those again that the queue could not take, with growing pauses. `Ok` when each has its
+    /// answer; an error leaves in `lines` those that have none.
+    async fn try_all(&mut self, sender: &Sender, lines: &mut Vec<Line>) -> Result<(), QueueError> {
+        let mut tries = 0;
+        let mut pauses = Pauses::through_an_outage();
+        while !lines.is_empty() {
+            tries += 1;
+            match sender.send(lines).await {
+                Ok(answers) => self.note(lines, answers, tries == TRIES),
+                Err(error) if verdict(&error) == Verdict::Again && tries < TRIES => {
+                    if sender.is_fifo() || !may_have_arrived(&error) {
+                        tracing::debug!(%error, lines = lines.len(), "sending again");
+                    } else {
+                        tracing::debug!(%error, lines = lines.len(), "sending again, perhaps twice");
+                        self.perhaps_twice += lines.len() as u64;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            if !lines.is_empty() {
+                tokio::time::sleep(pauses.next_pause()).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps in `lines` those that are worth another try.
+    fn note(&mut self, lines: &mut Vec<Line>, answers: Vec<Sent>, last_try: bool) {
+        let answered: Vec<(Line, Sent)> = lines.drain(..).zip(answers).collect();
+        for (line, answer) in answered {
+            match answer {
+                Sent::Yes(_) => self.sent += 1,
+                Sent::No { sender_fault: false, .. } if !last_try => lines.push(line),
+                Sent::No { code, .. } => self.miss(vec![line], &code),
+            }
+        }
+    }
+
+    fn miss(&mut self, lines: Vec<Line>, code: &str) {
+        self.not_sent.extend(lines.iter().map(|line| NotSent { line: line.number, code: code.to_owned() }));
+    }
+}
+
+/// What a failed call means for its lines.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It passes: the same again.
+    Again,
+    /// The queue does not like one of the bodies.
+    OfOneMessage,
+    /// The next call would fail too.
+    Stop,
+}
+
+fn verdict(error: &QueueError) -> Verdict {
+    match error.code.as_str() {
+        "InvalidMessageContents" | "InvalidParameterValue" | "BatchRequestTooLong" | "SerializationException" => {
+            Verdict::OfOneMessage
+        }
+        code if class_of_queue_error(code, error.status) == Class::Transient => Verdict::Again,
+        _ => Verdict::Stop,
+    }
+}
+
+/// Whether the queue may have taken the messages of a call that failed: it did not say that it did not.
+fn may_have_arrived(error: &QueueError) -> bool {
+    matches!(error.code.as_str(), "timeout" | "connection" | "response") || error.status.is_some_and(|s| s >= 500)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_call_is_repeated_split_or_ends_the_job_by_its_code_and_status() {
+        for (code, status, expected) in [
+            ("timeout", None, Verdict::Again),
+            ("connection", None, Verdict::Again),
+            ("response", Some(502), Verdict::Again),
+            ("InternalError", Some(500), Verdict::Again),
+            ("ServiceUnavailable", Some(503), Verdict::Again),
+            ("ThrottlingException", Some(400), Verdict::Again),
+            ("RequestThrottled", Some(403), Verdict::Again),
+            ("KMS.ThrottlingException", Some(400), Verdict::Again),
+            ("Anything", Some(429), Verdict::Again),
+            ("InvalidMessageContents", Some(400), Verdict::OfOneMessage),
+            ("InvalidParameterValue", Some(400), Verdict::OfOneMessage),
+            ("BatchRequestTooLong", Some(400), Verdict::OfOneMessage),
+            ("AccessDeniedException", Some(403), Verdict::Stop),
+            ("AWS.SimpleQueueService.NonExistentQueue", Some(400), Verdict::Stop),
+            ("credentials", None, Verdict::Again),
+            ("request", None, Verdict::Stop),
+            ("SomethingNew", Some(400), Verdict::Stop),
+        ] {
+            let error = QueueError { call: "SendMessageBatch", code: code.to_owned(), status };
+            assert_eq!(verdict(&error), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_report_names_the_first_lines_and_counts_all() {
+        let mut report = SendReport::default();
+        for line in (1..=50).rev() {
+            report.miss(NotSent { line, code: "too-long".to_owned() });
+        }
+        assert_eq!((report.not_sent.len(), report.not_sent[0].line, report.not_sent_count()), (LINES_NAMED, 1, 50));
+        assert!(!report.is_complete());
+    }
+}
