@@ -1,0 +1,150 @@
+//! What can be judged from the settings and this machine alone.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Judgement;
+use crate::config::RunSettings;
+use crate::keyring::{KEYS_VARIABLE, Keyring, KeyringError};
+use crate::mask::MaskKind;
+use crate::message::Identity;
+
+/// Ids and counts, never a key.
+pub(super) fn keyring(path: Option<&Path>, found: &Result<Keyring, KeyringError>) -> Judgement {
+    match found {
+        Ok(keyring) => {
+            let place = path.map_or(KEYS_VARIABLE.to_owned(), |path| path.display().to_string());
+            let (keys, active) = (keyring.ids().count(), keyring.active().as_str());
+            Judgement::ok(format!("{place} holds {keys} {}, active {active}", if keys == 1 { "key" } else { "keys" }))
+        }
+        Err(error) => Judgement::error(error.to_string(), error.way_out()),
+    }
+}
+
+pub(super) fn keyring_file(path: Option<&Path>) -> Judgement {
+    match path.map(Keyring::exposure) {
+        None => Judgement::ok(format!("none: the keys are looked for in {KEYS_VARIABLE}")),
+        Some(Ok(None)) => Judgement::ok("only its owner may read it"),
+        Some(Ok(Some(exposure))) => Judgement::warning("others may read the keys", exposure.to_string()),
+        Some(Err(_)) => Judgement::skipped("the file cannot be read"),
+    }
+}
+
+pub(super) fn mask(kind: MaskKind) -> Judgement {
+    match kind {
+        MaskKind::Seal => Judgement::ok("seal: encrypted, and recoverable with the keyring only"),
+        MaskKind::Token => Judgement::ok("token: a keyed digest, not recoverable"),
+        MaskKind::Base64 => Judgement::warning(
+            "base64 is an encoding and no mask: whoever reads the table reads the values",
+            "use --mask seal (recoverable with the keyring) or --mask token (not recoverable)",
+        ),
+    }
+}
+
+pub(super) fn identity(identity: &Identity) -> Judgement {
+    match identity {
+        Identity::MessageId | Identity::Field(_) | Identity::Attribute(_) => Judgement::ok(identity.to_string()),
+        Identity::Content => Judgement::warning(
+            "content: equal bodies collapse into one row for ever, and login events carry neither time nor id",
+            "use --identity message-id, or field:/json/pointer where every body carries an id of its own",
+        ),
+    }
+}
+
+/// What bounds how long messages are in hand.
+pub(super) struct Times {
+    pub(super) visibility_timeout: Duration,
+    pub(super) linger: Duration,
+    pub(super) database_timeout: Duration,
+    pub(super) queue_deadline: Duration,
+}
+
+impl Times {
+    pub(super) fn of(settings: &RunSettings) -> Self {
+        Self {
+            visibility_timeout: settings.lane.limits.visibility_timeout,
+            linger: settings.lane.limits.linger,
+            database_timeout: settings.database.call_timeout,
+            queue_deadline: settings.queue.call_deadline,
+        }
+    }
+}
+
+/// The lease is renewed when half of the visibility timeout has passed, and must land within the other half: a
+/// renewal that takes as long as a call may take comes too late otherwise, and the messages come again while they
+/// are loaded.
+pub(super) fn lease(times: &Times) -> Judgement {
+    let Times { visibility_timeout, linger, database_timeout, queue_deadline } = *times;
+    let half = visibility_timeout / 2;
+    let sum = format!("{half:?} is half of --visibility-timeout {visibility_timeout:?}");
+    let (problem, longest) = if linger >= half {
+        (format!("--linger {linger:?} gathers for as long as {sum}, when the lease is first renewed"), linger)
+    } else if half < database_timeout {
+        (format!("one call of --database-timeout {database_timeout:?} may outlast the lease: {sum}"), database_timeout)
+    } else if half < queue_deadline {
+        (format!("one renewal may take {queue_deadline:?} and outlast the lease: {sum}"), queue_deadline)
+    } else {
+        return Judgement::ok(format!(
+            "renewed after {half:?}; one database call takes at most {database_timeout:?}, gathering {linger:?}"
+        ));
+    };
+    let enough = (longest.max(database_timeout).max(queue_deadline) * 2 + Duration::from_secs(1)).as_secs();
+    Judgement::warning(
+        format!("{problem}: messages may come again while they are loaded"),
+        format!("set --visibility-timeout to {enough}s or more"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Level;
+
+    fn times(visibility_timeout: u64, linger: u64, database_timeout: u64) -> Times {
+        let [visibility_timeout, linger, database_timeout] =
+            [visibility_timeout, linger, database_timeout].map(Duration::from_millis);
+        Times { visibility_timeout, linger, database_timeout, queue_deadline: Duration::from_secs(5) }
+    }
+
+    #[test]
+    fn a_lease_must_outlast_what_may_take_longest() {
+        for (times, way_out) in [
+            (times(60_000, 200, 10_000), None),
+            (times(20_000, 9_999, 10_000), None),
+            (times(20_000, 10_000, 10_000), Some("21s")),
+            (times(19_999, 200, 10_000), Some("21s")),
+            (times(60_000, 30_000, 10_000), Some("61s")),
+            (times(60_000, 200, 30_001), Some("61s")),
+            (times(60_000, 200, 120_000), Some("241s")),
+            (times(9_999, 200, 1_000), Some("11s")),
+            (times(10_000, 200, 1_000), None),
+        ] {
+            let judged = lease(&times);
+            let needed = judged.way_out.as_deref().and_then(|text| text.split(' ').find(|word| word.ends_with('s')));
+            assert_eq!(needed, way_out, "{judged:?}");
+            let mended = way_out.map(|text| text.trim_end_matches('s').parse().unwrap());
+            let mended =
+                Times { visibility_timeout: mended.map_or(times.visibility_timeout, Duration::from_secs), ..times };
+            assert!(lease(&mended).level == Level::Ok, "the way out leads out: {judged:?}");
+        }
+    }
+
+    #[test]
+    fn what_hides_nothing_and_what_collapses_logins_is_warned_of() {
+        for (kind, warned) in [(MaskKind::Seal, false), (MaskKind::Token, false), (MaskKind::Base64, true)] {
+            assert_eq!(mask(kind).level == Level::Warning, warned, "{kind}");
+        }
+        for (scheme, warned) in
+            [("message-id", false), ("content", true), ("field:/event/id", false), ("attribute:EventId", false)]
+        {
+            assert_eq!(identity(&scheme.parse().unwrap()).level == Level::Warning, warned, "{scheme}");
+        }
+    }
+
+    #[test]
+    fn a_missing_keyring_is_an_error_that_says_how_to_make_one() {
+        let judged = keyring(None, &Err(KeyringError::Absent));
+        assert_eq!(judged.level, Level::Error);
+        assert!(judged.way_out.unwrap().contains("turnstile keys new"));
+    }
+}
