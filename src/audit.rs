@@ -1,0 +1,52 @@
+//! Proves the promise from the tables.
+
+use std::time::Duration;
+
+use crate::database::{Database, DatabaseError};
+use crate::table::agreement::{self, Breaks, Counts, RULES, Rule};
+
+/// How many of the messages that break a rule are named.
+pub const NAMED_PER_RULE: u32 = 100;
+
+/// What the tables say of each other, all of it in one moment.
+#[derive(Debug)]
+pub struct Audit {
+    /// How much stands in the tables.
+    pub counts: Counts,
+    /// The rules that are broken, and by which messages.
+    pub broken: Vec<(&'static Rule, Breaks)>,
+}
+
+impl Audit {
+    /// Whether every message is in exactly one of its two places.
+    pub fn holds(&self) -> bool {
+        self.broken.is_empty()
+    }
+}
+
+/// Holds the tables to every rule of [`RULES`], in one snapshot: loaders may go on meanwhile, and their batches are seen
+/// whole or not at all. As with any long snapshot, the server cleans up no row that is deleted meanwhile.
+///
+/// `deadline` is that of each statement; `progress` is told how many rules are done.
+///
+/// # Errors
+///
+/// [`DatabaseError`]; nothing is proven then.
+pub async fn audit(
+    database: &Database,
+    deadline: Duration,
+    mut progress: impl FnMut(usize),
+) -> Result<Audit, DatabaseError> {
+    let mut snapshot = database.begin_snapshot().await?;
+    snapshot.set_deadline(deadline).await?;
+    let mut audit = Audit { counts: agreement::count(&snapshot).await?, broken: Vec::new() };
+    for (done, rule) in RULES.iter().enumerate() {
+        progress(done);
+        let breaks = agreement::breaks(&snapshot, rule, NAMED_PER_RULE).await?;
+        if breaks.total > 0 {
+            audit.broken.push((rule, breaks));
+        }
+    }
+    snapshot.rollback().await?;
+    Ok(audit)
+}

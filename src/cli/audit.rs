@@ -1,0 +1,94 @@
+//! `turnstile audit`.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Outcome, migrate, refuse, say};
+use crate::audit::{Audit, audit};
+use crate::config::{DatabaseArgs, Mistakes, given};
+use crate::database::{Database, DatabaseSettings};
+use crate::table::agreement::{Breaks, RULES, Rule};
+
+/// What `turnstile audit` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Reads one snapshot: loaders may go on meanwhile, and a standby will do.
+Exit codes: 0 the promise holds, 1 it is broken or could not be proven, 2 wrong use.")]
+pub struct Args {
+    #[command(flatten)]
+    database: DatabaseArgs,
+
+    /// How long each of its statements may take: they read whole tables [default: 1h] [1s to 24h]
+    #[arg(long, env = "TURNSTILE_AUDIT_TIMEOUT", value_name = "DURATION")]
+    audit_timeout: Option<String>,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let (settings, deadline) = match self.read() {
+            Ok(settings) => settings,
+            Err(mistakes) => return refuse(&mistakes),
+        };
+        let database = Database::new(&settings)?;
+        migrate::refuse_older(&database).await?;
+        let bar = bar();
+        let audited = audit(&database, deadline, |rules_done| bar.set_position(rules_done as u64)).await;
+        bar.finish_and_clear();
+        let audit = audited?;
+        say_counts(&audit)?;
+        for (rule, breaks) in &audit.broken {
+            say_broken(rule, breaks)?;
+        }
+        match audit.holds() {
+            true => {
+                say("the promise holds: every message is in exactly one place")?;
+                Ok(Outcome::Done)
+            }
+            false => {
+                say(&format!("the promise is broken: {} of {} rules", audit.broken.len(), RULES.len()))?;
+                Ok(Outcome::Failed)
+            }
+        }
+    }
+
+    fn read(&self) -> Result<(DatabaseSettings, Duration), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let database = self.database.read(1, &mut mistakes);
+        let deadline = mistakes.duration(
+            "--audit-timeout (TURNSTILE_AUDIT_TIMEOUT)",
+            given(&self.audit_timeout).unwrap_or("1h"),
+            Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60),
+        );
+        mistakes.or(database.zip(deadline))
+    }
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rules, {elapsed}");
+    let bar = ProgressBar::new(RULES.len() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn say_counts(audit: &Audit) -> anyhow::Result<()> {
+    let counts = audit.counts;
+    let recorded = counts.loaded + counts.dead_lettered;
+    say(&format!("processed_messages  {recorded} ({} loaded, {} dead-lettered)", counts.loaded, counts.dead_lettered))?;
+    say(&format!(
+        "user_logins         {} (and {} that stood there before Turnstile)",
+        counts.rows, counts.adopted_rows
+    ))?;
+    let letters = counts.open + counts.replayed + counts.discarded;
+    let (open, replayed, discarded) = (counts.open, counts.replayed, counts.discarded);
+    say(&format!("dead_letters        {letters} ({open} open, {replayed} replayed, {discarded} discarded)"))?;
+    say(&format!("outbox              {}", counts.events))
+}
+
+fn say_broken(rule: &Rule, breaks: &Breaks) -> anyhow::Result<()> {
+    say(&format!("broken: {}: {} messages, each of which {}", rule.name, breaks.total, rule.broken_by))?;
+    breaks.first.iter().try_for_each(|hash| say(&format!("  {} {hash}", rule.name)))?;
+    match breaks.total - breaks.first.len() as u64 {
+        0 => Ok(()),
+        more => say(&format!("  {} and {more} more", rule.name)),
+    }
+}

@@ -1,0 +1,166 @@
+//! The audit holds wherever the promise does, and finds every way in which the tables can break it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use turnstile::audit::audit;
+use turnstile::table::agreement::{Counts, RULES};
+
+use crate::support::logins::World;
+use crate::support::postgres::TestDatabase;
+use crate::support::verdicts::logins;
+
+/// Two loaded logins, and dead letters of every status.
+async fn with_everything() -> World {
+    let world = World::migrated().await;
+    world.load_logins(&["a", "b"]).await;
+    world.load_once_rejected(&["replayed"]).await;
+    world.replay_all().await;
+    world.load_rejected(&[("discarded", "[1]"), ("open", "[1]")]).await;
+    let discard = "UPDATE dead_letters SET status = 'discarded', resolved_at = now(), resolved_by = 'ada'
+                   WHERE message_id = 'discarded'";
+    world.client.execute(discard, &[]).await.unwrap();
+    world
+}
+
+#[tokio::test]
+async fn the_promise_holds_after_loading_replaying_and_discarding() {
+    let world = with_everything().await;
+    let audit = world.audit().await;
+    assert!(audit.holds(), "{:?}", audit.broken);
+    let counts =
+        Counts { loaded: 3, dead_lettered: 2, rows: 3, adopted_rows: 0, open: 1, replayed: 1, discarded: 1, events: 3 };
+    assert_eq!(audit.counts, counts);
+    let said = world.turnstile(&["audit"]).await;
+    said.assert_said(0, &["5 (3 loaded, 2 dead-lettered)", "3 (1 open, 1 replayed, 1 discarded)", "the promise holds"]);
+}
+
+#[tokio::test]
+async fn rows_that_stood_in_an_adopted_table_are_counted_apart() {
+    let test = TestDatabase::empty().await;
+    let adopted = "CREATE TABLE user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(256),
+                       masked_device_id varchar(256), locale varchar(32), app_version integer, create_date date);
+                   INSERT INTO user_logins (user_id) VALUES ('old'), ('old'), (NULL)";
+    test.client().await.batch_execute(adopted).await.unwrap();
+    let world = World::at(test.url(), Duration::from_secs(30)).await;
+    world.database.migrate().await.unwrap();
+    world.load_logins(&["a", "b"]).await;
+    let audit = world.audit().await;
+    assert!(audit.holds(), "{:?}", audit.broken);
+    assert_eq!((audit.counts.rows, audit.counts.adopted_rows), (2, 3));
+}
+
+#[tokio::test]
+async fn the_promise_holds_at_every_moment_while_loaders_load() {
+    let world = World::migrated().await;
+    let loading = async {
+        for from in (0..400).step_by(20) {
+            world.load_batch(logins(&world.judge, from..from + 20)).await;
+        }
+    };
+    let auditing = async {
+        for _ in 0..10 {
+            world.assert_promise().await;
+        }
+    };
+    tokio::join!(loading, auditing);
+    assert_eq!(world.audit().await.counts.rows, 400);
+}
+
+/// What is done to the tables, and the rules that it breaks.
+const BREAKS: [(&str, &[&str]); 15] = [
+    ("DELETE FROM user_logins WHERE user_id = 'a'", &["loaded_without_row"]),
+    (
+        "DELETE FROM outbox WHERE event_id = (SELECT message_hash FROM user_logins WHERE user_id = 'a')",
+        &["loaded_without_event"],
+    ),
+    (
+        "UPDATE dead_letters SET status = 'open', resolved_at = NULL, resolved_by = NULL WHERE status = 'replayed'",
+        &["loaded_with_unreplayed_letter"],
+    ),
+    ("UPDATE dead_letters SET status = 'discarded' WHERE status = 'replayed'", &["loaded_with_unreplayed_letter"]),
+    ("DELETE FROM dead_letters WHERE status = 'open'", &["dead_lettered_without_letter"]),
+    ("DELETE FROM dead_letters WHERE status = 'discarded'", &["dead_lettered_without_letter"]),
+    ("UPDATE dead_letters SET status = 'replayed' WHERE status = 'discarded'", &["dead_lettered_with_replayed_letter"]),
+    (
+        "INSERT INTO user_logins (message_hash) SELECT message_hash FROM dead_letters WHERE status = 'open'",
+        &["dead_lettered_with_row"],
+    ),
+    (
+        "INSERT INTO outbox (event_id, payload) SELECT message_hash, '{}' FROM dead_letters WHERE status = 'open'",
+        &["dead_lettered_with_event"],
+    ),
+    ("INSERT INTO user_logins (message_hash) VALUES ('\\x00')", &["row_without_claim"]),
+    (
+        "DROP INDEX user_logins_message_hash_key;
+         INSERT INTO user_logins SELECT * FROM user_logins WHERE user_id = 'a'",
+        &["row_twice"],
+    ),
+    ("DELETE FROM processed_messages WHERE first_message_id = 'open'", &["letter_without_claim"]),
+    ("INSERT INTO outbox (event_id, payload) VALUES (decode(repeat('00', 32), 'hex'), '{}')", &["event_without_claim"]),
+    (
+        "DELETE FROM processed_messages WHERE first_message_id = 'replayed'",
+        &["row_without_claim", "letter_without_claim", "event_without_claim"],
+    ),
+    (
+        "UPDATE processed_messages SET outcome = 'loaded' WHERE first_message_id = 'open'",
+        &["loaded_without_row", "loaded_without_event", "loaded_with_unreplayed_letter"],
+    ),
+];
+
+#[tokio::test]
+async fn every_way_of_breaking_the_promise_is_found_and_named() {
+    for (corruption, rules) in BREAKS {
+        let world = with_everything().await;
+        world.client.batch_execute(corruption).await.unwrap();
+        let audit = world.audit().await;
+        let found: Vec<(&str, u64, usize)> =
+            audit.broken.iter().map(|(rule, breaks)| (rule.name, breaks.total, breaks.first.len())).collect();
+        let expected: Vec<(&str, u64, usize)> = rules.iter().map(|rule| (*rule, 1, 1)).collect();
+        assert_eq!(found, expected, "{corruption}");
+    }
+}
+
+#[test]
+fn every_rule_has_a_case_that_breaks_it() {
+    let broken: BTreeSet<&str> = BREAKS.iter().flat_map(|(_, rules)| rules.iter().copied()).collect();
+    assert_eq!(broken, RULES.iter().map(|rule| rule.name).collect());
+}
+
+#[tokio::test]
+async fn a_rule_that_many_messages_break_names_the_first_hundred_and_says_how_many_more() {
+    let world = World::migrated().await;
+    world.load_batch(logins(&world.judge, 0..150)).await;
+    world.client.execute("DELETE FROM user_logins", &[]).await.unwrap();
+    let said = world.turnstile(&["audit"]).await;
+    said.assert_said(1, &["loaded_without_row: 150 messages", "and 50 more", "the promise is broken: 1 of 11 rules"]);
+    let sql = "SELECT encode(message_hash, 'hex') FROM processed_messages ORDER BY message_hash";
+    let hashes: Vec<String> = world.client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    for (n, hash) in hashes.iter().enumerate() {
+        assert_eq!(said.stdout.contains(&format!("  loaded_without_row {hash}\n")), n < 100, "{n}");
+    }
+}
+
+#[tokio::test]
+async fn an_audit_outlives_the_deadline_of_ordinary_calls_and_keeps_its_own() {
+    let world = with_everything().await;
+    let slow = "ALTER TABLE outbox RENAME TO events;
+                CREATE VIEW outbox AS SELECT events.* FROM pg_sleep(1.2), events";
+    world.client.batch_execute(slow).await.unwrap();
+    let hasty = World::at(&world.url, Duration::from_secs(1)).await;
+    let patient = audit(&hasty.database, Duration::from_secs(60), |_| {}).await.unwrap();
+    assert!(patient.holds());
+    let error = audit(&hasty.database, Duration::from_secs(1), |_| {}).await.unwrap_err();
+    assert_eq!(error.sqlstate(), Some("57014"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_without_tables_is_an_error_that_says_what_to_run() {
+    let test = TestDatabase::empty().await;
+    let world = World::at(test.url(), Duration::from_secs(30)).await;
+    for command in [&["audit"][..], &["dead-letters", "list"]] {
+        let said = world.turnstile(command).await;
+        assert_eq!(said.code, 1);
+        assert!(said.stderr.contains("turnstile migrate"), "{said:?}");
+    }
+}
