@@ -1,0 +1,54 @@
+//! `turnstile dead-letters discard`.
+
+use super::{ByArgs, Prefix, find, open};
+use crate::cli::{Outcome, refuse, say};
+use crate::config::{DatabaseArgs, Mistakes};
+use crate::database::DatabaseSettings;
+use crate::replay::discard;
+
+/// What `turnstile dead-letters discard` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    by: ByArgs,
+
+    /// The hashes, or at least their first 8 digits
+    #[arg(value_name = "HASH", required = true)]
+    hashes: Vec<String>,
+}
+
+struct Settings {
+    database: DatabaseSettings,
+    prefixes: Vec<Prefix>,
+    by: String,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let Settings { database, prefixes, by } = match self.read() {
+            Ok(settings) => settings,
+            Err(mistakes) => return refuse(&mistakes),
+        };
+        let database = open(&database).await?;
+        let hashes = find(&database, &prefixes).await?;
+        let discarded = discard(&database, &hashes, &by).await?;
+        for hash in &hashes {
+            match discarded.contains(hash) {
+                true => say(&format!("discarded {hash}"))?,
+                false => say(&format!("{hash} is not open"))?,
+            }
+        }
+        Ok(if discarded.len() == hashes.len() { Outcome::Done } else { Outcome::Failed })
+    }
+
+    fn read(&self) -> Result<Settings, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let database = self.database.read(1, &mut mistakes);
+        let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
+        let by = self.by.read(&mut mistakes);
+        let all = || Some(Settings { database: database?, prefixes, by: by? });
+        mistakes.or(all())
+    }
+}

@@ -1,0 +1,193 @@
+//! `turnstile dead-letters replay`.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{ByArgs, FilterArgs, Prefix, find, open};
+use crate::cli::{Outcome, refuse, say};
+use crate::config::{DatabaseArgs, KeyringArgs, MaskArgs, Mistakes, given};
+use crate::database::{Database, DatabaseSettings};
+use crate::keyring::Keyring;
+use crate::mask::MaskKind;
+use crate::message::MessageHash;
+use crate::replay::{Replay, Report, Stopped};
+use crate::table::dead_letters::{self, Filter, Status};
+
+/// How often a line of progress is written where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// What `turnstile dead-letters replay` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Replaying twice changes nothing, and several may replay at once.
+Exit codes: 0 everything asked for is replayed, 1 some are still no logins or something failed (what was replayed holds), 2 wrong use.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    keyring: KeyringArgs,
+    #[command(flatten)]
+    mask: MaskArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    by: ByArgs,
+
+    /// These: hashes, or at least their first 8 digits
+    #[arg(value_name = "HASH")]
+    hashes: Vec<String>,
+
+    /// All that are open
+    #[arg(long, conflicts_with = "hashes")]
+    all: bool,
+
+    /// Only say what would be replayed; what the database itself refuses is not found like this
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Stop when so many are replayed [default: no limit] [1 to 1000000000]
+    #[arg(long, value_name = "N")]
+    limit: Option<String>,
+
+    /// One JSON object, for scripts
+    #[arg(long)]
+    json: bool,
+}
+
+struct Settings {
+    database: DatabaseSettings,
+    keyring: Keyring,
+    mask: MaskKind,
+    filter: Filter,
+    prefixes: Vec<Prefix>,
+    by: String,
+    limit: u64,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let Settings { database, keyring, mask, mut filter, prefixes, by, limit } = match self.read() {
+            Ok(settings) => settings,
+            Err(mistakes) => return refuse(&mistakes),
+        };
+        if mask == MaskKind::Base64 {
+            tracing::warn!("--mask base64 is an encoding and no mask: whoever reads the table reads the values");
+        }
+        let database = open(&database).await?;
+        let mut discarded = 0;
+        if !prefixes.is_empty() {
+            let hashes = find(&database, &prefixes).await?;
+            discarded = self.say_resolved(&database, &hashes).await?;
+            filter.hashes = Some(hashes);
+        }
+        let replay =
+            Replay { opener: keyring.body_opener(), masker: keyring.masker(mask), by, dry_run: self.dry_run, database };
+        let mut progress = Progress::start(count_open(&replay.database, &filter).await?);
+        let ended = replay.run(&filter, limit, |report| progress.show(report)).await;
+        progress.bar.finish_and_clear();
+        let (report, stopped) = match ended {
+            Ok(report) => (report, None),
+            Err(Stopped { report, error }) => (*report, Some(error)),
+        };
+        self.say_report(&report, limit)?;
+        match stopped {
+            Some(error) => Err(anyhow::Error::new(error).context("the replay stopped; what is reported above holds")),
+            None if report.stay_open() > 0 || discarded > 0 => Ok(Outcome::Failed),
+            None => Ok(Outcome::Done),
+        }
+    }
+
+    fn read(&self) -> Result<Settings, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let database = self.database.read(1, &mut mistakes);
+        let keyring = self.keyring.read(&mut mistakes);
+        let mask = self.mask.read(&mut mistakes);
+        let filter = self.filter.read(&mut mistakes);
+        let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
+        let by = self.by.read(&mut mistakes);
+        let limit = match given(&self.limit) {
+            None => Some(u64::MAX),
+            Some(text) => mistakes.whole("--limit", text, 1..=1_000_000_000).map(|limit| limit as u64),
+        };
+        let asked = self.all || !self.hashes.is_empty() || given(&self.filter.code).is_some();
+        if !asked {
+            let way_out = "give HASH…, --code CODE or --all";
+            mistakes.note::<()>("HASH", "nothing says which dead letters are meant", way_out);
+        }
+        let all = || {
+            let (database, keyring, mask) = (database?, keyring?, mask?);
+            Some(Settings { database, keyring, mask, filter, prefixes, by: by?, limit: limit? })
+        };
+        mistakes.or(all())
+    }
+
+    /// Says which of the letters that were asked for by name are resolved already, and counts those that were discarded:
+    /// they are not replayed.
+    async fn say_resolved(&self, database: &Database, hashes: &[MessageHash]) -> anyhow::Result<u64> {
+        let filter = Filter { hashes: Some(hashes.to_vec()), ..Filter::default() };
+        let snapshot = database.begin_snapshot().await?;
+        let letters = dead_letters::newest(&snapshot, &filter, hashes.len() as u64).await?;
+        snapshot.rollback().await?;
+        let mut discarded = 0;
+        for letter in letters.iter().filter(|letter| letter.status != Status::Open) {
+            discarded += u64::from(letter.status == Status::Discarded);
+            tracing::warn!(hash = %letter.hash, "a dead letter is {} already and is not replayed", letter.status.as_str());
+        }
+        Ok(discarded)
+    }
+
+    fn say_report(&self, report: &Report, limit: u64) -> anyhow::Result<()> {
+        let Report { replayed, open, no_longer_open } = report;
+        if self.json {
+            let open: Vec<_> =
+                open.iter().map(|(why, letters)| json!({"why": why.to_string(), "letters": letters})).collect();
+            let report = json!({"dry_run": self.dry_run, "replayed": replayed, "stay_open": open, "no_longer_open": no_longer_open});
+            return say(&report.to_string());
+        }
+        let would = if self.dry_run { "would be " } else { "" };
+        say(&format!("{replayed} of {} open dead letters {would}replayed", report.seen()))?;
+        if *replayed == limit {
+            say("stopped at --limit")?;
+        }
+        for (why, letters) in open {
+            say(&format!("{letters} stay open: {why}"))?;
+        }
+        if *no_longer_open > 0 {
+            say(&format!(
+                "{no_longer_open} were resolved meanwhile: by somebody else, or by this replay in a commit whose answer was lost"
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+async fn count_open(database: &Database, filter: &Filter) -> anyhow::Result<u64> {
+    let filter = Filter { status: Some(Status::Open), ..filter.clone() };
+    let snapshot = database.begin_snapshot().await?;
+    let counts = dead_letters::count(&snapshot, &filter).await?;
+    snapshot.rollback().await?;
+    Ok(counts.iter().map(|count| count.letters).sum())
+}
+
+/// A bar on a terminal, a line now and then elsewhere.
+struct Progress {
+    bar: ProgressBar,
+    last_line: Instant,
+}
+
+impl Progress {
+    fn start(letters: u64) -> Self {
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} dead letters, {eta} left");
+        let bar = ProgressBar::new(letters).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, last_line: Instant::now() }
+    }
+
+    fn show(&mut self, report: &Report) {
+        self.bar.set_position(report.seen());
+        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            tracing::info!(seen = report.seen(), replayed = report.replayed, of = self.bar.length(), "replaying");
+        }
+    }
+}

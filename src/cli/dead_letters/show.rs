@@ -1,0 +1,169 @@
+//! `turnstile dead-letters show`.
+
+use serde_json::{Value, json};
+
+use super::text::{aligned, body_json, exact, letter_json, printable, seconds};
+use super::{Prefix, find, open};
+use crate::cli::{Outcome, refuse, say};
+use crate::config::{DatabaseArgs, KeyringArgs, Mistakes};
+use crate::database::{Database, DatabaseSettings};
+use crate::message::{MessageHash, RawBody};
+use crate::seal::{BodyOpener, OpenError, SealedBody};
+use crate::table::dead_letters::{self, DeadLetter, Filter};
+use crate::table::processed_messages::{self, Processed};
+
+/// What `turnstile dead-letters show` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    keyring: KeyringArgs,
+
+    /// The hashes, or at least their first 8 digits
+    #[arg(value_name = "HASH", required = true)]
+    hashes: Vec<String>,
+
+    /// Show the body too, which is personal data; needs the keyring. What a terminal cannot print is escaped
+    #[arg(long)]
+    reveal: bool,
+
+    /// One JSON object a line, for scripts
+    #[arg(long)]
+    json: bool,
+}
+
+struct Settings {
+    database: DatabaseSettings,
+    prefixes: Vec<Prefix>,
+    opener: Option<BodyOpener>,
+}
+
+/// All that is known of a dead letter.
+struct Facts {
+    letter: DeadLetter,
+    processed: Option<Processed>,
+    sealed: SealedBody,
+    /// Where it was asked for.
+    body: Option<Result<RawBody, OpenError>>,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let Settings { database, prefixes, opener } = match self.read() {
+            Ok(settings) => settings,
+            Err(mistakes) => return refuse(&mistakes),
+        };
+        let database = open(&database).await?;
+        let mut outcome = Outcome::Done;
+        for (n, hash) in find(&database, &prefixes).await?.into_iter().enumerate() {
+            let facts = Facts::read(&database, hash, opener.as_ref()).await?;
+            if matches!(facts.body, Some(Err(_))) {
+                outcome = Outcome::Failed;
+            }
+            match self.json {
+                true => say(&facts.json().to_string())?,
+                false if n > 0 => say(&format!("\n{}", facts.lines()))?,
+                false => say(&facts.lines())?,
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn read(&self) -> Result<Settings, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let database = self.database.read(1, &mut mistakes);
+        let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
+        let opener = match self.reveal {
+            true => self.keyring.read(&mut mistakes).map(|keyring| keyring.body_opener()),
+            false => None,
+        };
+        mistakes.or(database.map(|database| Settings { database, prefixes, opener }))
+    }
+}
+
+impl Facts {
+    async fn read(database: &Database, hash: MessageHash, opener: Option<&BodyOpener>) -> anyhow::Result<Self> {
+        let snapshot = database.begin_snapshot().await?;
+        let only = Filter { hashes: Some(vec![hash]), ..Filter::default() };
+        let letter = dead_letters::newest(&snapshot, &only, 1).await?.pop();
+        let processed = processed_messages::read(&snapshot, hash).await?;
+        let sealed = dead_letters::body(&snapshot, hash).await?;
+        snapshot.rollback().await?;
+        let letter = letter.ok_or_else(|| anyhow::anyhow!("the dead letter {hash} is gone"))?;
+        let body = opener.map(|opener| opener.open(&sealed));
+        Ok(Self { letter, processed, sealed, body })
+    }
+
+    fn lines(&self) -> String {
+        let Self { letter, processed, sealed, body } = self;
+        let mut facts = vec![
+            ("hash", letter.hash.to_string()),
+            ("status", letter.status.as_str().to_owned()),
+            ("code", letter.code.clone()),
+            ("detail", letter.detail.clone()),
+            ("dead-lettered", seconds(letter.dead_lettered_at)),
+            ("message id", letter.message_id.clone()),
+            ("sent", seconds(letter.sent_at)),
+            ("last received", seconds(letter.received_at)),
+            ("deliveries", letter.receive_count.to_string()),
+        ];
+        if let (Some(at), Some(by)) = (letter.resolved_at, &letter.resolved_by) {
+            facts.extend([("resolved", seconds(at)), ("resolved by", by.clone())]);
+        }
+        match processed {
+            None => facts.push(("recorded as", "nothing: no row in processed_messages".to_owned())),
+            Some(processed) => facts.extend([
+                ("recorded as", processed.outcome.clone()),
+                ("recorded", seconds(processed.processed_at)),
+                ("first message id", processed.first_message_id.clone()),
+                ("first sent", seconds(processed.sent_at)),
+                ("first received", seconds(processed.received_at)),
+            ]),
+        }
+        facts.push(("sealed body", format!("{} bytes{}", sealed.as_bytes().len(), sealed_with(sealed))));
+        let mut lines: Vec<Vec<String>> =
+            facts.into_iter().map(|(name, fact)| vec![name.to_owned(), printable(fact.as_bytes())]).collect();
+        match body {
+            None => {}
+            Some(Ok(body)) => lines.push(vec!["body".to_owned(), printable(body.as_bytes())]),
+            Some(Err(error)) => lines.push(vec!["body".to_owned(), format!("cannot be opened: {error}")]),
+        }
+        aligned(&lines).join("\n")
+    }
+
+    fn json(&self) -> Value {
+        let mut facts = letter_json(&self.letter);
+        let mut add = |name: &str, value: Value| {
+            if let Value::Object(facts) = &mut facts {
+                facts.insert(name.to_owned(), value);
+            }
+        };
+        add("processed", self.processed.as_ref().map_or(Value::Null, processed_json));
+        add("sealed_bytes", Value::from(self.sealed.as_bytes().len()));
+        add("sealed_with", self.sealed.key_id().map_or(Value::Null, |id| Value::from(id.as_str())));
+        match &self.body {
+            None => {}
+            Some(Ok(body)) => {
+                let (name, body) = body_json(body);
+                add(name, body);
+            }
+            Some(Err(error)) => add("body_error", Value::from(error.to_string())),
+        }
+        facts
+    }
+}
+
+fn processed_json(processed: &Processed) -> Value {
+    json!({
+        "outcome": processed.outcome,
+        "first_message_id": processed.first_message_id,
+        "sent_at": exact(processed.sent_at),
+        "received_at": exact(processed.received_at),
+        "processed_at": exact(processed.processed_at),
+    })
+}
+
+fn sealed_with(sealed: &SealedBody) -> String {
+    sealed.key_id().map(|id| format!(", under the key {id}")).unwrap_or_default()
+}

@@ -1,0 +1,167 @@
+//! A database with Turnstile's tables in it, and messages on their way into it as loaders bring them.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+use turnstile::audit::{Audit, audit};
+use turnstile::batch::{Batch, Sorted};
+use turnstile::database::address::DatabaseAddress;
+use turnstile::database::{Database, DatabaseSettings};
+use turnstile::decode::Rejection;
+use turnstile::keyring::Keyring;
+use turnstile::load::load;
+use turnstile::mask::MaskKind;
+use turnstile::message::{Identifier, Identity, QueueIdentity};
+use turnstile::replay::{Replay, Report};
+use turnstile::table::dead_letters::Filter;
+use turnstile::verdict::{Content, Judge};
+
+use super::postgres::{TestDatabase, connect};
+use super::verdicts::{login, message};
+
+/// What no output may hold: it stands in the body of every message here.
+pub(crate) const PRIVATE: [&str; 3] = ["203.0.113.7", "device of", "canary"];
+
+/// A database, its keyring, and a loader's judge.
+pub(crate) struct World {
+    pub(crate) url: String,
+    pub(crate) database: Database,
+    pub(crate) client: Client,
+    pub(crate) keyring: Keyring,
+    pub(crate) judge: Judge,
+    folder: TempDir,
+    _test: Option<TestDatabase>,
+}
+
+impl World {
+    /// Tables with nothing in them.
+    pub(crate) async fn migrated() -> Self {
+        let test = TestDatabase::empty().await;
+        let mut world = Self::at(test.url(), Duration::from_secs(30)).await;
+        world._test = Some(test);
+        world.database.migrate().await.unwrap();
+        world
+    }
+
+    /// Whatever stands at this address.
+    pub(crate) async fn at(url: &str, call_timeout: Duration) -> Self {
+        let address = DatabaseAddress::parse(url).unwrap();
+        let database = Database::new(&DatabaseSettings { address, connections: 8, call_timeout }).unwrap();
+        let keyring = Keyring::generate().unwrap();
+        let judge = Judge {
+            identifier: Identifier::new(Identity::MessageId, &QueueIdentity::new("arn:aws:sqs:eu:1:logins")),
+            masker: keyring.masker(MaskKind::Seal),
+            sealer: keyring.body_sealer(),
+        };
+        let folder = TempDir::new().unwrap();
+        keyring.write_new(&folder.path().join("keyring")).unwrap();
+        Self { url: url.to_owned(), database, client: connect(url).await, keyring, judge, folder, _test: None }
+    }
+
+    /// Where the keyring's file is.
+    pub(crate) fn keyring_file(&self) -> PathBuf {
+        self.folder.path().join("keyring")
+    }
+
+    /// Loads the logins of these users.
+    pub(crate) async fn load_logins(&self, users: &[&str]) {
+        self.load(users.iter().map(|user| (*user, login(user, "ios"), None))).await;
+    }
+
+    /// Dead-letters these bodies.
+    pub(crate) async fn load_rejected(&self, letters: &[(&str, &str)]) {
+        self.load(letters.iter().map(|(id, body)| (*id, (*body).to_owned(), None))).await;
+    }
+
+    /// Dead-letters the logins of these users, as rules would that are no longer in force.
+    pub(crate) async fn load_once_rejected(&self, users: &[&str]) {
+        self.load(users.iter().map(|user| (*user, login(user, "ios"), Some(Rejection::InvalidVersion)))).await;
+    }
+
+    async fn load(&self, messages: impl Iterator<Item = (&str, String, Option<Rejection>)>) {
+        let verdicts = messages.map(|(id, body, rejection)| {
+            let mut verdict = self.judge.judge(message(id, &body, 1));
+            if let Some(rejection) = rejection {
+                verdict.content = Content::Rejected(rejection);
+            }
+            verdict
+        });
+        self.load_batch(Sorted::from_verdicts(verdicts, 1).batch).await;
+    }
+
+    /// Loads a batch as a lane does; what is refused is dead-lettered at once.
+    pub(crate) async fn load_batch(&self, batch: Batch) {
+        let loaded = load(&self.database, batch, 1, &CancellationToken::new()).await.unwrap();
+        assert!(loaded.returned.is_empty());
+    }
+
+    /// A replay by `ada` with the world's keyring.
+    pub(crate) fn replay(&self) -> Replay {
+        Replay {
+            database: self.database.clone(),
+            opener: self.keyring.body_opener(),
+            masker: self.keyring.masker(MaskKind::Seal),
+            by: "ada".to_owned(),
+            dry_run: false,
+        }
+    }
+
+    /// Replays all that is open.
+    pub(crate) async fn replay_all(&self) -> Report {
+        self.replay().run(&Filter::default(), u64::MAX, |_| {}).await.unwrap()
+    }
+
+    /// What the audit says.
+    pub(crate) async fn audit(&self) -> Audit {
+        audit(&self.database, Duration::from_secs(60), |_| {}).await.unwrap()
+    }
+
+    /// Fails unless the promise holds.
+    pub(crate) async fn assert_promise(&self) {
+        let audit = self.audit().await;
+        assert!(audit.holds(), "{:?}", audit.broken);
+    }
+
+    /// What a statement without parameters counts.
+    pub(crate) async fn count(&self, what: &str) -> i64 {
+        self.client.query_one(&format!("SELECT count(*) FROM {what}"), &[]).await.unwrap().get(0)
+    }
+
+    /// Runs the program itself on this database, with this keyring.
+    pub(crate) async fn turnstile(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+        command.args(arguments).env("DATABASE_URL", &self.url).env("TURNSTILE_KEYRING", self.keyring_file());
+        command.env("USER", "grace").env("RUST_LOG", "debug").kill_on_drop(true);
+        let Output { status, stdout, stderr } = command.output().await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ended { code: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
+    }
+}
+
+/// How the program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// Fails if anything of a body was said.
+    pub(crate) fn assert_discreet(&self) {
+        for private in PRIVATE {
+            assert!(!self.stdout.contains(private) && !self.stderr.contains(private), "{private}: {self:?}");
+        }
+    }
+
+    /// Fails unless it ended like this and said these things on standard output.
+    pub(crate) fn assert_said(&self, code: i32, things: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        things.iter().for_each(|thing| assert!(self.stdout.contains(thing), "{thing:?} in {self:?}"));
+    }
+}
