@@ -1,0 +1,170 @@
+//! `turnstile demo`.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::builder::FalseyValueParser;
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+
+use super::{Outcome, refuse, say};
+use crate::config::{Mistakes, given};
+use crate::demo::{Progress, Report, Settings, World, run};
+use crate::shutdown::Signals;
+
+/// How often a line tells of the progress where no terminal shows a bar.
+const PLAIN_PROGRESS: Duration = Duration::from_secs(3);
+
+/// What `turnstile demo` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Starts a queue of its own and a throw-away PostgreSQL (which must be installed), sends made-up logins, lets two loaders \
+load them while the queue misbehaves and one of them is killed, and compares what was sent with what the tables hold. \
+Nothing of it stays; Ctrl-C ends it at any time.
+
+Exit codes: 0 the promise held, 1 it did not or the demo could not be played, 2 wrong use.")]
+pub struct Args {
+    /// How many messages to send [default: 10000] [1 to 1000000]
+    #[arg(long, env = "TURNSTILE_MESSAGES", value_name = "N")]
+    messages: Option<String>,
+
+    /// Decides which messages are made up, and where the dice of the queue's faults start [default: 1]
+    /// [0 to 4294967295]
+    #[arg(long, env = "TURNSTILE_SEED", value_name = "N")]
+    seed: Option<String>,
+
+    /// Leave both servers running after the report, say how to connect, and end with Ctrl-C
+    #[arg(long, env = "TURNSTILE_KEEP", value_parser = FalseyValueParser::new())]
+    keep: bool,
+}
+
+impl Args {
+    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let settings = match self.read() {
+            Ok(settings) => settings,
+            Err(mistakes) => return refuse(&mistakes),
+        };
+        let mut signals = Signals::listen().context("listening for signals")?;
+        let (mut world, report) = tokio::select! {
+            played = play(settings) => played?,
+            signal = signals.next() => return interrupted(signal),
+        };
+        if self.keep {
+            say(&how_to_connect(&world, &report))?;
+            signals.next().await;
+        }
+        if report.promise_held() {
+            return Ok(Outcome::Done);
+        }
+        say(&format!("The logs of the loaders stay in {}", world.keep_logs().display()))?;
+        Ok(Outcome::Failed)
+    }
+
+    fn read(&self) -> Result<Settings, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let messages =
+            mistakes.whole("--messages (TURNSTILE_MESSAGES)", given(&self.messages).unwrap_or("10000"), 1..=1_000_000);
+        let seed = mistakes.whole("--seed (TURNSTILE_SEED)", given(&self.seed).unwrap_or("1"), 0..=u32::MAX as usize);
+        let settings =
+            messages.zip(seed).map(|(messages, seed)| Settings { messages: messages as u64, seed: seed as u64 });
+        mistakes.or(settings)
+    }
+}
+
+/// What was dropped before this is called is stopped and removed.
+fn interrupted(signal: &str) -> anyhow::Result<Outcome> {
+    say(&format!("Ended by {signal}: both servers and the loaders are stopped, and nothing is left behind."))?;
+    Ok(Outcome::Failed)
+}
+
+/// Plays the demo and tells its report. The world goes on for as long as it is held.
+async fn play(settings: Settings) -> anyhow::Result<(World, Report)> {
+    say("Starting a queue and a throw-away PostgreSQL …")?;
+    let mut world = World::start().await?;
+    let messages = HumanCount(settings.messages);
+    say(&format!("Sending {messages} made-up messages (seed {}), while two loaders load them …", settings.seed))?;
+    let mut view = View::new(settings.messages);
+    match run(&world, settings, |progress| view.show(progress)).await {
+        Ok(report) => {
+            view.end();
+            say(&format!("\n{report}"))?;
+            Ok((world, report))
+        }
+        Err(error) => {
+            view.end();
+            let logs = world.keep_logs();
+            Err(error)
+                .with_context(|| format!("the demo broke off (the logs of its loaders stay in {})", logs.display()))
+        }
+    }
+}
+
+fn how_to_connect(world: &World, report: &Report) -> String {
+    let program = std::env::current_exe().map_or_else(|_| "turnstile".to_owned(), |path| path.display().to_string());
+    let exports: Vec<String> =
+        world.environment().iter().map(|(name, value)| format!("  export {name}='{value}'")).collect();
+    let value = report.rows.first().map_or("VALUE", |(login, _)| login.masked_ip.as_str());
+    format!(
+        "
+Both servers run on until Ctrl-C, without faults. To use them from another terminal, or with any AWS client:
+
+{exports}
+
+  look at the tables       psql \"$DATABASE_URL\"
+  send one message a line  {program} send FILE
+  load what was sent       {program} run --until-empty
+  recover a masked value   {program} unmask {value}
+  see what was malformed   {program} dead-letters list
+  prove the promise        {program} audit
+",
+        exports = exports.join("\n")
+    )
+}
+
+/// Two bars on a terminal, a line now and then elsewhere; both on standard error.
+struct View {
+    bars: Option<[ProgressBar; 2]>,
+    of: u64,
+    said: Instant,
+}
+
+impl View {
+    fn new(of: u64) -> Self {
+        let bars = io::stderr().is_terminal().then(|| {
+            let both = MultiProgress::new();
+            ["sent", "in the tables"].map(|name| {
+                let style = ProgressStyle::with_template("{prefix:>13} {wide_bar} {human_pos}/{human_len}");
+                let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+                both.add(ProgressBar::new(of).with_style(style).with_prefix(name))
+            })
+        });
+        Self { bars, of, said: Instant::now() }
+    }
+
+    fn show(&mut self, progress: Progress) {
+        let Progress { sent, recorded } = progress;
+        let n = HumanCount;
+        match &self.bars {
+            Some([sent_bar, recorded_bar]) => {
+                sent_bar.set_position(sent);
+                recorded_bar.set_position(recorded);
+            }
+            None if self.said.elapsed() >= PLAIN_PROGRESS => {
+                self.said = Instant::now();
+                let line = match recorded < self.of {
+                    true => format!("{} of {} sent, {} in the tables", n(sent), n(self.of), n(recorded)),
+                    false => {
+                        "All are in the tables; the loaders make sure that nothing is left in the queue".to_owned()
+                    }
+                };
+                // Who does not read the progress still wants the report.
+                writeln!(io::stderr(), "{line}").unwrap_or_default();
+            }
+            None => {}
+        }
+    }
+
+    fn end(self) {
+        self.bars.into_iter().flatten().for_each(|bar| bar.finish_and_clear());
+    }
+}

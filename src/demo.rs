@@ -1,0 +1,285 @@
+//! A small world in which Turnstile can be seen at work: real servers, real loaders, faults, a crash, and a report.
+//!
+//! Nothing here loads a message: the loaders are `turnstile run` processes with settings of their own, and what they
+//! did is read from the tables afterwards and compared with what was sent.
+
+mod journal;
+mod loaders;
+mod logins;
+mod producer;
+mod report;
+mod watchdog;
+mod world;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+pub use self::journal::{Sent, Verdict};
+pub use self::report::Report;
+pub use self::world::World;
+
+use self::journal::{Journal, Place};
+use self::loaders::Loaders;
+use self::logins::Logins;
+use self::producer::produce;
+use crate::database::address::{AddressError, TlsError};
+use crate::database::migrate::MigrateError;
+use crate::database::on_loan::OnLoanError;
+use crate::database::{Database, DatabaseError};
+use crate::keyring::KeyringError;
+use crate::queue::QueueError;
+use crate::queue::local::{Faults, LocalQueueError};
+use crate::queue::sqs::{ConnectError, NoQueueAddress};
+use crate::table::{clear_values, dead_letters, processed_messages, user_logins};
+
+/// How many loaders share the queue.
+const LOADERS: usize = 2;
+/// How many deliveries a malformed message gets: the loaders' own default.
+const MAX_ATTEMPTS: u64 = 3;
+/// The shortest and the longest pause between two looks at the tables: too long, and the half-way mark is missed.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// By how much longer the pause between two looks is than a look, within those: counting a million rows takes a while.
+const LOOKS_SELDOM: u32 = 10;
+/// For how long nothing may move: longer than any pause of a loader.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How many hashes one question to a table brings.
+const PAGE: i64 = 10_000;
+/// How many rows the report shows.
+const ROWS_SHOWN: i64 = 3;
+
+/// How large a demo, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many messages are sent.
+    pub messages: u64,
+    /// Decides the messages, and the dice of the queue's faults.
+    pub seed: u64,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Messages that the queue took.
+    pub sent: u64,
+    /// Messages that the tables hold.
+    pub recorded: u64,
+}
+
+/// Sends messages into the world's queue while its loaders load them, kills a loader half-way, and reports what came
+/// of it. `progress` is called some times a second.
+///
+/// # Errors
+///
+/// [`DemoError`] when something other than the promise broke. A broken promise is a [`Report`].
+pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(Progress)) -> Result<Report, DemoError> {
+    let Settings { messages, seed } = settings;
+    // Before the faults begin: finding the queue is not what is shown here.
+    let sender = world.sender().await?;
+    world.queue.set_faults(faults(seed));
+    let mut loaders = Loaders::start(LOADERS, world, loader_environment(world, messages))?;
+    let sent = AtomicU64::new(0);
+    let (mut journal, killed_at) = tokio::try_join!(
+        produce(world, &sender, Logins::new(seed, messages), &sent),
+        load(world, &mut loaders, messages, &sent, &mut progress),
+    )?;
+    let (delivered, fault_counts) = (world.queue.served().delivered, world.queue.fault_counts());
+    world.queue.set_faults(Faults::default());
+
+    let (loaded, dead_letters) = compare(&world.database, &mut journal).await?;
+    let log_lines_leaking = loaders.count_log_lines_holding(journal.secrets())?;
+    let transaction = world.database.begin_snapshot().await?;
+    let sent = journal.count();
+    Ok(Report {
+        settings,
+        sent,
+        delivered,
+        loaded,
+        dead_letters,
+        absorbed: delivered.saturating_sub(sent.messages() + (MAX_ATTEMPTS - 1) * sent.malformed),
+        verdict: journal.verdict(),
+        leaked: log_lines_leaking + clear_values::count_rows_holding(&transaction, journal.secrets()).await?,
+        pace: processed_messages::pace(&transaction).await?,
+        faults: fault_counts,
+        killed_at,
+        rows: user_logins::some(&transaction, ROWS_SHOWN).await?,
+    })
+}
+
+/// Often enough that each happens, seldom enough that the work goes on.
+fn faults(seed: u64) -> Faults {
+    Faults {
+        seed,
+        throttle: 0.01,
+        error_500: 0.01,
+        lost_reply: 0.02,
+        // The demo must know every message that it sent, to compare.
+        sends_are_answered: true,
+        partial_batch_failure: 0.01,
+        early_redelivery: 0.03,
+        redelivery_after_delete: 0.01,
+        duplicate_in_receive: 0.05,
+        delay: 0.03,
+        max_delay: Duration::from_millis(200),
+    }
+}
+
+/// How the loaders differ from any others: what makes them wait is short, so that the demo is.
+fn loader_environment(world: &World, messages: u64) -> Vec<(String, String)> {
+    // Of few messages, too, some batches shall be before the crash and some after it.
+    let batch_size = (messages / 20).clamp(10, 500);
+    let own = [
+        ("TURNSTILE_BATCH_SIZE", batch_size.to_string()),
+        ("TURNSTILE_MAX_ATTEMPTS", MAX_ATTEMPTS.to_string()),
+        ("TURNSTILE_VISIBILITY_TIMEOUT", "3s".to_owned()),
+        ("TURNSTILE_RETRY_DELAY", "1s".to_owned()),
+        // A loader that is started again may meet a fault before it meets the queue.
+        ("TURNSTILE_WAIT_FOR_QUEUE", "1m".to_owned()),
+        // No profile of this machine leads them elsewhere; and what they log at their most talkative is looked through.
+        ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("RUST_LOG", "debug".to_owned()),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    world.environment().into_iter().chain(own).collect()
+}
+
+/// Looks after the loaders until they have drained the queue of all messages. Gives the number of recorded messages
+/// at which one of them was killed.
+async fn load(
+    world: &World,
+    loaders: &mut Loaders<'_>,
+    messages: u64,
+    sent: &AtomicU64,
+    progress: &mut impl FnMut(Progress),
+) -> Result<Option<u64>, DemoError> {
+    let mut killed_at = None;
+    let mut moved = (Instant::now(), Progress { sent: 0, recorded: 0 });
+    loop {
+        let look = Instant::now();
+        let now = Progress { sent: sent.load(Ordering::Relaxed), recorded: recorded(&world.database).await? };
+        let pause = (look.elapsed() * LOOKS_SELDOM).clamp(PAUSES.0, PAUSES.1);
+        progress(now);
+        if killed_at.is_none() && now.recorded * 2 >= messages && loaders.kill_one_and_start_it_again().await? {
+            killed_at = Some(now.recorded);
+        }
+        if loaders.have_ended()? {
+            if now.sent == messages && world.messages_in_queue() == 0 {
+                return Ok(killed_at);
+            }
+            loaders.start_again()?;
+        }
+        if now != moved.1 {
+            moved = (Instant::now(), now);
+        } else if moved.0.elapsed() > PATIENCE {
+            return Err(DemoError::Stalled(now));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn recorded(database: &Database) -> Result<u64, DatabaseError> {
+    let transaction = database.begin_snapshot().await?;
+    let recorded = processed_messages::count(&transaction).await?;
+    transaction.rollback().await?;
+    Ok(recorded)
+}
+
+/// Looks through both tables for what was sent, in one state of the database; gives the number of rows loaded, and of
+/// dead letters by code.
+async fn compare(database: &Database, journal: &mut Journal) -> Result<(u64, BTreeMap<String, u64>), DatabaseError> {
+    let transaction = database.begin_snapshot().await?;
+    let (mut loaded, mut after) = (0, None);
+    loop {
+        let page = user_logins::hashes(&transaction, after, PAGE).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        for (hash, rows) in page {
+            journal.found(hash, Place::Logins, rows);
+            loaded += rows;
+        }
+    }
+    let (every, mut after) = (dead_letters::Filter::default(), None);
+    loop {
+        let page = dead_letters::next(&transaction, &every, after, PAGE.unsigned_abs()).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        page.into_iter().for_each(|hash| journal.found(hash, Place::DeadLetters, 1));
+    }
+    let counts = dead_letters::count(&transaction, &every).await?;
+    let by_code = counts.into_iter().map(|count| (count.code, count.letters)).collect();
+    transaction.rollback().await?;
+    Ok((loaded, by_code))
+}
+
+/// Why the demo did not come to its report.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// There is no PostgreSQL to start.
+    #[error(transparent)]
+    Postgres(#[from] OnLoanError),
+    /// The queue in a box cannot start.
+    #[error("the queue in a box cannot start")]
+    Queue(#[from] LocalQueueError),
+    /// The keyring cannot be made.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The tables cannot be made.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The database fails the demo's own questions.
+    #[error("the demo's own look at the database failed: {0}")]
+    Database(#[from] DatabaseError),
+    /// The URL of a database on loan is none: a defect.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The TLS library refuses.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The name of the demo's queue is none: a defect.
+    #[error(transparent)]
+    QueueName(#[from] NoQueueAddress),
+    /// The producer does not find the queue.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A send ended in a way that leaves open what the queue took.
+    #[error("a send was not answered ({0}), so that what was sent cannot be compared: try again, or fewer --messages")]
+    Send(#[source] QueueError),
+    /// The queue will never take a message.
+    #[error("the queue refuses a message of the demo: {code}")]
+    Refused {
+        /// Its error code.
+        code: String,
+    },
+    /// A loader ended with an error.
+    #[error("a loader ended with {status}. The end of its log:\n{log}")]
+    Loader {
+        /// How it ended.
+        status: ExitStatus,
+        /// Its last lines.
+        log: String,
+    },
+    /// Nothing moves any more.
+    #[error(
+        "nothing has moved for {} s: {} messages are sent and {} recorded. The loaders' logs may say why",
+        PATIENCE.as_secs(), .0.sent, .0.recorded
+    )]
+    Stalled(Progress),
+    /// A call to the system failed.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// What the system answered.
+        source: io::Error,
+    },
+}
+
+impl DemoError {
+    fn system(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}

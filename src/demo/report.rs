@@ -1,0 +1,305 @@
+//! What the demo found, in words for everybody.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use indicatif::HumanCount;
+use time::Date;
+
+use super::Settings;
+use super::journal::{Sent, Verdict};
+use crate::login::MaskedLogin;
+use crate::queue::local::FaultCounts;
+use crate::table::processed_messages::Pace;
+
+/// How many characters of a masked value are shown.
+const MASKED_SHOWN: usize = 26;
+
+/// What came of a demo. No `Debug`: it holds rows.
+pub struct Report {
+    /// What was asked for.
+    pub settings: Settings,
+    /// What the queue took.
+    pub sent: Sent,
+    /// How many times the queue delivered a message.
+    pub delivered: u64,
+    /// Rows in `user_logins`.
+    pub loaded: u64,
+    /// Dead letters by code.
+    pub dead_letters: BTreeMap<String, u64>,
+    /// Deliveries beyond the first of a login, and beyond the granted attempts of a malformed message.
+    pub absorbed: u64,
+    /// How the tables differ from what was sent.
+    pub verdict: Verdict,
+    /// Rows and lines of the loaders' logs that hold a clear value which was sent.
+    pub leaked: u64,
+    /// How fast it went.
+    pub pace: Pace,
+    /// The faults that the queue made.
+    pub faults: FaultCounts,
+    /// How many messages were recorded when a loader was killed, if one was.
+    pub killed_at: Option<u64>,
+    /// Some rows of `user_logins`.
+    pub rows: Vec<(MaskedLogin, Date)>,
+}
+
+impl Report {
+    /// Whether every message is where it belongs, once, and no clear value got out.
+    pub fn promise_held(&self) -> bool {
+        self.verdict.holds() && self.leaked == 0
+    }
+
+    fn counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, delivered, loaded, absorbed, verdict, leaked, .. } = self;
+        let dead: u64 = self.dead_letters.values().sum();
+        let more = delivered.saturating_sub(sent.messages());
+        let n = HumanCount;
+        line(
+            f,
+            "sent",
+            n(sent.messages()),
+            format!("{} logins, {} malformed messages", n(sent.logins), n(sent.malformed)),
+        )?;
+        if sent.repeats > 0 {
+            let repeats =
+                format!("{} logins repeat another word for word: they are logins of their own", n(sent.repeats));
+            line(f, "", "", repeats)?;
+        }
+        line(
+            f,
+            "delivered",
+            n(*delivered),
+            format!("times that the queue handed out a message: {} more than there are messages", n(more)),
+        )?;
+        line(f, "loaded", n(*loaded), "rows in user_logins")?;
+        line(
+            f,
+            "dead-lettered",
+            n(dead),
+            "malformed messages, tried again in vain, then kept sealed for people to look at",
+        )?;
+        for (code, letters) in &self.dead_letters {
+            line(f, "", "", format!("{:>6}  {code}", n(*letters)))?;
+        }
+        line(f, "duplicates absorbed", n(*absorbed), "deliveries of what was known already: they changed nothing")?;
+        line(f, "lost", n(verdict.lost), "messages that are nowhere")?;
+        line(f, "doubled", n(verdict.doubled), "messages that are there more than once")?;
+        line(f, "misrouted", n(verdict.misrouted()), "malformed ones that were loaded, or logins that were not")?;
+        line(f, "leaked", n(*leaked), "clear addresses or device ids in any table or in the loaders' logs")?;
+        let rate = *loaded as f64 / self.pace.over.as_secs_f64().max(0.001);
+        line(
+            f,
+            "messages/s",
+            n(rate as u64),
+            format!("logins loaded, over {}, the crash and all faults included", seconds(self.pace.over)),
+        )?;
+        line(
+            f,
+            "latency p50",
+            seconds(self.pace.p50),
+            "half of the logins were in the table this long after they were sent",
+        )?;
+        line(
+            f,
+            "latency p99",
+            seconds(self.pace.p99),
+            "99 of 100 were; what the queue withheld or a crash interrupted takes longest",
+        )
+    }
+
+    fn trouble(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FaultCounts {
+            throttle,
+            error_500,
+            lost_reply,
+            partial_batch_failure,
+            early_redelivery,
+            redelivery_after_delete,
+            duplicate_in_receive,
+            delay,
+        } = self.faults;
+        writeln!(f, "What went wrong, on purpose:")?;
+        for (what, times) in [
+            ("calls that the queue refused because they were too many", throttle),
+            ("calls that failed inside the queue", error_500),
+            ("calls that took effect, and whose answer got lost", lost_reply),
+            ("single messages of a call that the queue failed to do", partial_batch_failure),
+            ("messages delivered to a second loader while the first had them", early_redelivery),
+            ("messages that came back after they had been deleted", redelivery_after_delete),
+            ("answers that held one message twice", duplicate_in_receive),
+            ("answers that came late", delay),
+        ] {
+            match times {
+                0 => writeln!(f, "  {:>8}  {what} (none this time: chance)", "0")?,
+                _ => writeln!(f, "  {:>8}  {what}", HumanCount(times).to_string())?,
+            }
+        }
+        match self.killed_at {
+            Some(recorded) => writeln!(
+                f,
+                "  {:>8}  loader killed in the middle of its work (kill -9, at {} messages), and started again",
+                1,
+                HumanCount(recorded)
+            ),
+            None => writeln!(f, "  {:>8}  loaders killed: they were done before half-time; send more --messages", 0),
+        }
+    }
+
+    fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Rows of user_logins, as everybody sees them who may read the table (long values cut here):")?;
+        let heads = ["user", "masked ip", "masked device id"];
+        row(f, heads.map(str::to_owned), "version", "day")?;
+        for (login, day) in &self.rows {
+            let masked = [&login.masked_ip, &login.masked_device_id].map(|text| shortened(text, MASKED_SHOWN));
+            let [ip, device_id] = masked;
+            row(
+                f,
+                [shortened(&login.user_id, 13), ip, device_id],
+                &login.app_version.as_i32().to_string(),
+                &day.to_string(),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn conclusion(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.promise_held() {
+            return write!(f, "The promise held: every message is in the tables, and none of them twice.");
+        }
+        let Verdict { lost, doubled, malformed_loaded, logins_dead_lettered, unknown } = self.verdict;
+        write!(f, "THE PROMISE DID NOT HOLD:")?;
+        for (times, what) in [
+            (lost, "messages that are lost"),
+            (doubled, "messages that are there more than once"),
+            (malformed_loaded, "malformed messages that were loaded"),
+            (logins_dead_lettered, "logins that were dead-lettered"),
+            (unknown, "rows or dead letters of messages that nobody sent"),
+            (self.leaked, "rows or log lines that hold a clear address or device id"),
+        ] {
+            if times > 0 {
+                write!(f, "\n  {what}: {}", HumanCount(times))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.counts(f)?;
+        writeln!(f)?;
+        self.trouble(f)?;
+        writeln!(f)?;
+        self.table(f)?;
+        writeln!(f)?;
+        self.conclusion(f)
+    }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, name: &str, count: impl fmt::Display, meaning: impl fmt::Display) -> fmt::Result {
+    writeln!(f, "{name:<20}{:>10}  {meaning}", count.to_string())
+}
+
+fn row(f: &mut fmt::Formatter<'_>, cells: [String; 3], version: &str, day: &str) -> fmt::Result {
+    let [user, ip, device_id] = cells;
+    let width = MASKED_SHOWN;
+    writeln!(f, "  {user:<13}  {ip:<width$}  {device_id:<width$}  {version:>9}  {day}")
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn shortened(text: &str, chars: usize) -> String {
+    match text.chars().count() <= chars {
+        true => text.to_owned(),
+        false => text.chars().take(chars - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(verdict: Verdict, leaked: u64) -> Report {
+        let login = MaskedLogin {
+            user_id: "0f5a3c1e-user-one".to_owned(),
+            device_type: "android".to_owned(),
+            masked_ip: "kexample.bGHOycw017d81C5PbGHOycw017d81C5P".to_owned(),
+            masked_device_id: "kexample.pbVtLS9O".to_owned(),
+            locale: None,
+            app_version: "2.3.1".parse().unwrap(),
+        };
+        let day = time::macros::date!(2026 - 03 - 01);
+        Report {
+            settings: Settings { messages: 10_000, seed: 1 },
+            sent: Sent { logins: 9_950, repeats: 2_480, malformed: 50 },
+            delivered: 10_830,
+            loaded: 9_950,
+            dead_letters: BTreeMap::from([("invalid_ip".to_owned(), 50)]),
+            absorbed: 730,
+            verdict,
+            leaked,
+            pace: Pace {
+                over: Duration::from_secs(10),
+                p50: Duration::from_millis(620),
+                p99: Duration::from_millis(3_810),
+            },
+            faults: FaultCounts { lost_reply: 1_064, ..FaultCounts::default() },
+            killed_at: Some(5_145),
+            rows: vec![(login, day)],
+        }
+    }
+
+    /// The first two words of each line.
+    fn figures(report: &Report) -> Vec<String> {
+        let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        report.to_string().lines().map(words).collect()
+    }
+
+    #[test]
+    fn the_report_says_each_figure_behind_its_name() {
+        let report = report(Verdict::default(), 0);
+        let (text, figures) = (report.to_string(), figures(&report));
+        for expected in [
+            "sent 10,000",
+            "delivered 10,830",
+            "loaded 9,950",
+            "dead-lettered 50",
+            "lost 0",
+            "doubled 0",
+            "leaked 0",
+            "messages/s 995",
+        ] {
+            assert!(figures.iter().any(|figure| figure == expected), "{expected}: {text}");
+        }
+        for expected in ["730  deliveries", "0.6 s", "3.8 s", "1,064  calls", "none this time"] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+        assert!(text.contains("2003001  2026-03-01"), "{text}");
+        assert!(report.promise_held() && text.ends_with("none of them twice."), "{text}");
+    }
+
+    #[test]
+    fn a_broken_promise_is_said_with_every_figure_that_breaks_it() {
+        let verdict = Verdict { lost: 3, doubled: 1, ..Verdict::default() };
+        let broken = report(verdict, 0);
+        let text = broken.to_string();
+        assert!(!broken.promise_held());
+        assert!(
+            text.ends_with(
+                "THE PROMISE DID NOT HOLD:\n  messages that are lost: 3\n  messages that are there more than once: 1"
+            ),
+            "{text}"
+        );
+        for (verdict, leaked) in [
+            (Verdict { malformed_loaded: 1, ..Verdict::default() }, 0),
+            (Verdict { logins_dead_lettered: 1, ..Verdict::default() }, 0),
+            (Verdict { unknown: 1, ..Verdict::default() }, 0),
+            (Verdict::default(), 1),
+        ] {
+            assert!(!report(verdict, leaked).promise_held());
+        }
+    }
+}
