@@ -1,0 +1,37 @@
+//! The guarantees, each checked from outside.
+
+// clippy.toml allows these in functions marked as tests, not in what those stand on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr
+)]
+
+mod support;
+
+mod audit;
+mod batch;
+mod decode;
+mod demo;
+mod identity;
+mod keyring;
+mod lane;
+mod load;
+mod logging;
+mod masking;
+mod on_loan;
+mod replay;
+mod processes;
+mod readme;
+mod schema;
+mod send;
+mod check;
+mod grants;
+mod help;
+mod sqs;
+mod stand_ins;
+mod tidy;
+mod local_queue;

@@ -1,0 +1,307 @@
+//! The house rules that no compiler checks: who may import whom, where SQL stands, what a file may be.
+//!
+//! A rule that fails says why it stands. An arrow that is really needed is added to [`ROOMS`], where a reviewer sees it.
+
+mod source;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use self::source::{Source, holds_word};
+
+/// Decides and computes: a function of its arguments, without clock, environment, network, database or log.
+const CORE: &[&str] = &["message", "login", "decode", "seal", "mask", "verdict", "batch", "retry"];
+/// Does one thing each with the queue or the database.
+const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load", "acknowledge"];
+/// Composes steps.
+const JOBS: &[&str] = &["lane", "replay", "audit"];
+/// What the steps and jobs stand on.
+const GROUND: &[&str] = &["keyring", "config", "shutdown", "telemetry"];
+
+/// Rooms, what they may import, and why no more.
+type Rule = (&'static [&'static str], &'static [&'static [&'static str]], &'static str);
+
+/// Who may import whom. Each room may also import itself.
+const ROOMS: &[Rule] = &[
+    (CORE, &[CORE], "the pure core imports only itself, so that it can be tested and fuzzed without a world around it"),
+    (&["queue"], &[CORE], "the queue never sees a table, a database or a step"),
+    (&["receive", "lease"], &[CORE, &["queue"]], "what is in hand is no matter of the database"),
+    (&["database"], &[CORE], "the database's calls and deadlines are the same for every table"),
+    (&["table"], &[CORE, &["database"]], "a table knows its own rows, and no other table"),
+    (&["load"], &[CORE, &["database", "table"]], "the transaction has no queue: it only says what is committed"),
+    (&["acknowledge"], &[CORE, &["queue", "load"]], "a delete needs the proof of a commit, and no database"),
+    (JOBS, &[CORE, STEPS, &["keyring", "shutdown", "telemetry"]], "a job calls steps and tables, never another job"),
+    (&["send"], &[CORE, &["queue"], GROUND], "sending needs a queue and nothing behind it"),
+    (&["run"], &[CORE, STEPS, GROUND, &["lane"]], "`run` starts the jobs that go on for ever"),
+    (&["check"], &[CORE, STEPS, GROUND], "a preflight looks at parts and starts no job"),
+    (&["demo"], &[CORE, STEPS, GROUND, JOBS, &["run", "send"]], "the demo is a small world: it may start everything"),
+    (&["keyring"], &[CORE], "keys come before everything that needs them"),
+    (&["config"], &[CORE, STEPS, JOBS, &["keyring"]], "settings know the parts that they set, and start none"),
+    (&["shutdown"], &[], "a signal knows nobody: it is asked"),
+    (&["telemetry"], &[CORE, &["receive", "load", "acknowledge"]], "it counts what steps return, and calls nobody"),
+    (&["cli"], &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo"]], "the command line starts everything"),
+    (&["main"], &[&["cli", "telemetry"]], "the program parses, dispatches and turns the end into an exit code"),
+    (&["lib"], &[], "the map of the rooms does nothing"),
+];
+
+/// What would give the pure core a clock, an environment, a network or a log.
+const NOT_IN_CORE: &[&str] =
+    &["async", "await", "Instant", "SystemTime", "now_utc", "now_local", "println", "eprintln"];
+const NOT_USED_IN_CORE: &[&str] = &[
+    "tokio",
+    "tracing",
+    "rand",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "tokio_postgres",
+    "deadpool_postgres",
+    "aws_sdk_sqs",
+    "hyper",
+];
+/// Addresses are values; only sockets are a network.
+const USED_IN_CORE: &[&str] = &["std::net::IpAddr", "std::net::Ipv4Addr", "std::net::Ipv6Addr"];
+
+const SQL: &[&str] = &["SELECT", "INSERT", "UPDATE", "DELETE", "COPY", "insert into", "delete from", "select *"];
+/// Where a statement may stand that names no table of ours: locks, settings, transaction ids.
+const SQL_WITHOUT_TABLES: &[&str] = &["database", "check"];
+const TABLES: &[&str] = &["user_logins", "processed_messages", "dead_letters", "outbox"];
+
+const MAX_LINES: usize = 600;
+const NO_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "misc"];
+
+#[test]
+fn no_room_imports_what_its_line_does_not_allow() {
+    hold("arrows", &sources(), new_arrows);
+}
+
+#[test]
+fn the_pure_core_has_no_world_around_it() {
+    hold("pure core", &sources(), world_in_core);
+}
+
+#[test]
+fn sql_stands_in_the_rooms_of_the_tables() {
+    hold("SQL", &sources(), sql_outside_tables);
+}
+
+#[test]
+fn errors_have_types_outside_the_command_line() {
+    hold("anyhow", &sources(), untyped_errors);
+}
+
+#[test]
+fn every_file_is_short_enough_and_named_after_what_it_holds() {
+    let rust = files().into_iter().filter(|path| path.ends_with(".rs"));
+    let found: Vec<_> = rust.flat_map(|path| unwieldy(&path, &read(&path))).collect();
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn no_file_names_a_place_of_one_machine() {
+    let found: Vec<_> = files().iter().flat_map(|path| private_places(path, &read(path))).collect();
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+fn hold(rule: &str, sources: &[Source], broken: impl Fn(&Source) -> Vec<String>) {
+    assert!(sources.len() > 20, "the sources were not found");
+    let found: Vec<_> = sources.iter().flat_map(broken).collect();
+    assert!(found.is_empty(), "the rule of the {rule} is broken (tests/tidy.rs):\n{}\n", found.join("\n"));
+}
+
+fn new_arrows(source: &Source) -> Vec<String> {
+    let path = &source.path;
+    let room = room_of(source);
+    let Some((_, may, because)) = ROOMS.iter().find(|(rooms, _, _)| rooms.contains(&room)) else {
+        return vec![format!("{path}: the room `{room}` has no line in ROOMS: say there what it may import")];
+    };
+    let tables = |module: &[&str]| module.first() == Some(&"table") && module.len() > 1;
+    let own = source.module();
+    let mut found = Vec::new();
+    for import in source.crate_paths() {
+        let import: Vec<&str> = import.iter().map(String::as_str).collect();
+        let Some(to) = import.first().filter(|to| is_room(to)) else { continue };
+        let another_table = tables(&own) && tables(&import) && own[1] != import[1] && TABLES.contains(&import[1]);
+        if another_table || (*to != room && !may.iter().any(|rooms| rooms.contains(to))) {
+            found.push(format!("{path} imports `{}`, but {because}", import.join("::")));
+        }
+    }
+    found
+}
+
+/// Whether the first step of a path is a room, and not an item that the crate's root gives another name.
+fn is_room(name: &str) -> bool {
+    ROOMS.iter().any(|(rooms, _, _)| rooms.contains(&name))
+}
+
+fn room_of(source: &Source) -> &str {
+    match source.module().first() {
+        Some(room) => room,
+        None => source.path.trim_start_matches("src/").trim_end_matches(".rs"),
+    }
+}
+
+fn world_in_core(source: &Source) -> Vec<String> {
+    if !CORE.contains(&room_of(source)) {
+        return Vec::new();
+    }
+    let words = NOT_IN_CORE.iter().filter(|word| source.has_word(word)).map(|word| (*word).to_owned());
+    let paths = NOT_USED_IN_CORE.iter().flat_map(|banned| {
+        let root = banned.split("::").next().unwrap_or(banned);
+        let used = source.paths_of(root).into_iter().map(|path| path.join("::"));
+        used.filter(move |path| path == banned || path.starts_with(&format!("{banned}::")))
+    });
+    words
+        .chain(paths)
+        .filter(|used| !USED_IN_CORE.contains(&used.as_str()))
+        .map(|used| format!("{} uses `{used}`: the pure core is a function of its arguments", source.path))
+        .collect()
+}
+
+fn sql_outside_tables(source: &Source) -> Vec<String> {
+    let room = room_of(source);
+    let is_statement = |text: &str| SQL.iter().any(|word| holds_word(text, word));
+    let names_a_table = |text: &str| TABLES.iter().any(|table| holds_word(text, table));
+    source
+        .literals
+        .iter()
+        .filter(|(_, text)| room != "table" && is_statement(text))
+        .filter(|(_, text)| !SQL_WITHOUT_TABLES.contains(&room) || names_a_table(text))
+        // What a preflight advises to type is no statement of ours.
+        .filter(|(_, text)| !holds_word(text, "GRANT"))
+        .map(|(line, _)| {
+            let path = &source.path;
+            format!("{path}:{line}: SQL over our tables stands in src/table/*.rs, where it is read beside its table")
+        })
+        .collect()
+}
+
+fn untyped_errors(source: &Source) -> Vec<String> {
+    let allowed = matches!(room_of(source), "main" | "cli");
+    let found = !allowed && source.has_word("anyhow");
+    found
+        .then(|| format!("{}: only main and cli use anyhow; a caller here must see which error it is", source.path))
+        .into_iter()
+        .collect()
+}
+
+fn unwieldy(path: &str, text: &str) -> Vec<String> {
+    let lines = text.lines().count();
+    let long =
+        (lines > MAX_LINES).then(|| format!("{path} has {lines} lines, at most {MAX_LINES}: it holds two things"));
+    let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let unnamed = stem.split('_').any(|word| NO_NAMES.contains(&word));
+    let unnamed = unnamed.then(|| format!("{path}: the name says nothing; name the file after what it holds"));
+    long.into_iter().chain(unnamed).collect()
+}
+
+fn private_places(path: &str, text: &str) -> Vec<String> {
+    // Put together here, so that this file does not name them; the last is where this checkout lies.
+    let homes = ["home", "Users", "root"].map(|folder| format!("/{folder}/"));
+    let checkout = env!("CARGO_MANIFEST_DIR").to_owned();
+    // A short one, as in a container, is a part of other paths.
+    let checkout = Some(checkout).filter(|checkout| checkout.matches('/').count() > 1);
+    let places = homes.into_iter().chain(checkout);
+    places
+        .filter(|place| text.contains(place))
+        .map(|place| format!("{path} names {place}, which is nowhere else"))
+        .collect()
+}
+
+fn sources() -> Vec<Source> {
+    let rust = files().into_iter().filter(|path| path.starts_with("src/") && path.ends_with(".rs"));
+    rust.map(|path| Source::new(&path, &read(&path))).collect()
+}
+
+/// Every text file of the project, below its folder.
+fn files() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let name = entry.file_name().into_string().unwrap();
+            let built = matches!(name.as_str(), "target" | ".git" | ".venv" | "__pycache__" | "artifacts" | "coverage");
+            match path.is_dir() {
+                true if !built => folders.push(path),
+                false if name != ".git" && fs::read_to_string(&path).is_ok() => found.push(below(root, path)),
+                true | false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn below(root: &Path, path: PathBuf) -> String {
+    path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn a_new_arrow_breaks_the_rule_of_the_arrows() {
+    for (path, code) in [
+        ("src/mask.rs", "use crate::keyring::Keyring;"),
+        ("src/table/outbox.rs", "use super::user_logins::Row;"),
+        ("src/table/outbox.rs", "use crate::table::{dead_letters::Row, outbox::Event};"),
+        ("src/queue/local/http.rs", "use crate::database::Pool;"),
+        ("src/lane.rs", "fn f() { crate::replay::run() }"),
+        ("src/load.rs", "use crate::cli::Outcome;"),
+        ("src/unknown_room.rs", ""),
+    ] {
+        assert_eq!(new_arrows(&Source::new(path, code)).len(), 1, "{path}: {code}");
+    }
+    for (path, code) in [
+        ("src/table/outbox.rs", "use super::outbox::Row; use crate::message::MessageHash;"),
+        ("src/queue/local/http.rs", "use super::state::State; use crate::queue::local::Settings;"),
+        ("src/cli/run.rs", "use super::Outcome; use crate::{config, run};"),
+    ] {
+        assert_eq!(new_arrows(&Source::new(path, code)), Vec::<String>::new(), "{path}: {code}");
+    }
+}
+
+#[test]
+fn a_clock_or_a_socket_breaks_the_rule_of_the_pure_core() {
+    for code in [
+        "use std::time::{Duration, Instant};",
+        "use std::net::TcpStream;",
+        "fn f() { std::env::var(n) }",
+        "use tracing::debug;",
+        "async fn f() {}",
+        "fn f() { OffsetDateTime::now_utc() }",
+    ] {
+        assert_eq!(world_in_core(&Source::new("src/mask.rs", code)).len(), 1, "{code}");
+        assert!(world_in_core(&Source::new("src/lane.rs", code)).is_empty());
+    }
+    let allowed = "use std::net::{IpAddr, Ipv4Addr}; use std::time::Duration; // an Instant";
+    assert!(world_in_core(&Source::new("src/mask.rs", allowed)).is_empty());
+}
+
+#[test]
+fn a_statement_over_our_tables_breaks_the_rule_of_the_sql() {
+    let found = |path: &str, text: &str| sql_outside_tables(&Source::new(path, &format!("q({text:?})"))).len();
+    assert_eq!(found("src/audit.rs", "SELECT 1"), 1);
+    assert_eq!(found("src/database.rs", "SELECT pg_advisory_lock(1)"), 0);
+    assert_eq!(found("src/database/pool.rs", "DELETE FROM outbox"), 1);
+    assert_eq!(found("src/table/outbox.rs", "DELETE FROM outbox"), 0);
+    assert_eq!(found("src/check.rs", "GRANT INSERT ON outbox TO loader"), 0);
+    assert_eq!(found("src/queue/sqs.rs", "DeleteMessageBatch"), 0);
+}
+
+#[test]
+fn a_long_or_nameless_file_or_a_private_place_breaks_its_rule() {
+    assert_eq!(unwieldy("src/a.rs", &"\n".repeat(MAX_LINES + 1)).len(), 1);
+    assert_eq!(unwieldy("src/queue_utils.rs", "").len(), 1);
+    assert_eq!(unwieldy("src/queue.rs", &"\n".repeat(MAX_LINES)).len(), 0);
+    assert_eq!(private_places("a.md", "at home/me/x").len(), 0);
+    assert_eq!(private_places("a.md", &["", "home", "me", "x"].join("/")).len(), 1);
+    assert_eq!(untyped_errors(&Source::new("src/load.rs", "use anyhow::Result;")).len(), 1);
+    assert_eq!(untyped_errors(&Source::new("src/cli/run.rs", "use anyhow::Result;")).len(), 0);
+}
