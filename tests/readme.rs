@@ -1,0 +1,198 @@
+//! What the README and the other pages say is what the program does, and where their links lead is something.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, Command, CommandFactory};
+use turnstile::cli::Cli;
+use turnstile::decode::Rejection;
+
+#[test]
+fn the_settings_table_has_every_flag_of_run_with_its_variable_default_and_limits() {
+    let page = page("README.md");
+    let rows = rows_under(&page, "## Settings");
+    let run = command("run");
+    let flags: Vec<&Arg> =
+        run.get_arguments().filter(|flag| !["help", "version"].contains(&flag.get_id().as_str())).collect();
+    assert!(flags.len() > 15);
+    for flag in &flags {
+        let name = format!("--{}", flag.get_long().unwrap());
+        let row = rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("no row for {name}"));
+        let said = [row[1].clone(), row[2].clone(), row[3].clone()];
+        let help = flag.get_help().unwrap().to_string();
+        let variable = flag.get_env().map(|name| name.to_str().unwrap().to_owned()).unwrap_or_default();
+        assert_eq!(said, [variable, note(&help, "default: "), limits(&help)], "{name}");
+    }
+    let known: BTreeSet<String> = flags.iter().map(|flag| format!("--{}", flag.get_long().unwrap())).collect();
+    let told: BTreeSet<String> = rows.into_iter().map(|row| row[0].clone()).filter(|name| name != "flag").collect();
+    assert_eq!(told, known);
+}
+
+#[test]
+fn the_list_of_commands_has_every_command_and_no_other() {
+    let told: BTreeSet<String> = rows_under(&page("README.md"), "## Commands")
+        .iter()
+        .filter(|row| row[0] != "command")
+        .flat_map(|row| row[0].split(", ").map(name_of).collect::<Vec<_>>())
+        .collect();
+    let program = built();
+    let mut known = BTreeSet::new();
+    for command in program.get_subcommands() {
+        let inner: Vec<String> =
+            command.get_subcommands().map(|inner| format!("{} {}", command.get_name(), inner.get_name())).collect();
+        match inner.is_empty() {
+            true => known.extend([command.get_name().to_owned()]),
+            false => known.extend(inner),
+        }
+    }
+    assert_eq!(told, known);
+}
+
+#[test]
+fn every_flag_that_a_page_shows_is_one_of_its_command() {
+    let mut shown = 0;
+    for path in pages() {
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let typed = line.trim().trim_start_matches("$ ");
+            let Some(arguments) = typed.strip_prefix("turnstile ") else { continue };
+            let words: Vec<&str> = arguments.split('#').next().unwrap().split_whitespace().collect();
+            let command = innermost(&words);
+            for flag in words.iter().filter_map(|word| word.strip_prefix("--")) {
+                let is_known = command.get_arguments().any(|argument| argument.get_long() == Some(flag));
+                assert!(is_known, "{}: {line}", path.display());
+                shown += 1;
+            }
+        }
+    }
+    assert!(shown > 10);
+}
+
+#[test]
+fn the_policy_allows_the_five_actions_that_the_loader_calls_and_nothing_else() {
+    let readme = page("README.md");
+    let policy = readme.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let policy: serde_json::Value = serde_json::from_str(policy).unwrap();
+    let [statement] = policy["Statement"].as_array().unwrap().as_slice() else { panic!("one statement") };
+    let allowed: BTreeSet<&str> =
+        statement["Action"].as_array().unwrap().iter().map(|action| action.as_str().unwrap()).collect();
+    let called = [
+        ("receive_message", "sqs:ReceiveMessage"),
+        ("delete_message_batch", "sqs:DeleteMessage"),
+        ("change_message_visibility_batch", "sqs:ChangeMessageVisibility"),
+        ("get_queue_attributes", "sqs:GetQueueAttributes"),
+        ("get_queue_url", "sqs:GetQueueUrl"),
+    ];
+    assert_eq!(allowed, called.iter().map(|(_, action)| *action).collect());
+    let source = page("src/queue/sqs.rs") + &page("src/queue/sqs/connect.rs");
+    for (call, action) in called {
+        assert!(source.contains(&format!(".{call}()")), "nothing calls for {action}");
+    }
+}
+
+#[test]
+fn every_code_of_a_dead_letter_is_explained() {
+    let page = page("docs/OPERATIONS.md");
+    let told: BTreeSet<String> = rows_under(&page, "## Dead letters")
+        .iter()
+        .filter(|row| row[0] != "code")
+        .flat_map(|row| row[0].split(", ").map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(told, Rejection::CODES.iter().map(|code| (*code).to_owned()).collect());
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let mut followed = 0;
+    for path in pages() {
+        let text = fs::read_to_string(&path).unwrap();
+        for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link}", path.display());
+            if !anchor.is_empty() {
+                let headings = anchors(&fs::read_to_string(&target).unwrap());
+                assert!(headings.contains(anchor), "{}: {link}", path.display());
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed > 20);
+}
+
+/// The value of a note of a help text: `10s` of `[default: 10s]`, or nothing.
+fn note(help: &str, name: &str) -> String {
+    notes(help).find_map(|note| note.strip_prefix(name)).unwrap_or_default().to_owned()
+}
+
+/// The limits of a help text: `1 to 64` of `[1 to 64]`, or nothing.
+fn limits(help: &str) -> String {
+    let is_limits = |note: &&str| note.contains(" to ") && !note.starts_with("default");
+    notes(help).find(is_limits).unwrap_or_default().to_owned()
+}
+
+fn notes(help: &str) -> impl Iterator<Item = &str> {
+    help.split('[').skip(1).filter_map(|note| note.split(']').next())
+}
+
+/// The cells of the tables under a heading, up to the next one of its level, without their code marks.
+fn rows_under(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let next = format!("{} ", heading.split(' ').next().unwrap());
+    let lines = page.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with(&next));
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+    lines.filter_map(|line| line.strip_prefix("| ")).map(cells).collect()
+}
+
+/// `keys new` of `turnstile keys new`; a value to fill in is written in capitals.
+fn name_of(typed: &str) -> String {
+    let words = typed.split(' ').skip(1).filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn command(name: &str) -> Command {
+    built().find_subcommand(name).unwrap().clone()
+}
+
+fn built() -> Command {
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    program
+}
+
+/// The command that these words lead to.
+fn innermost(words: &[&str]) -> Command {
+    let mut command = built();
+    for word in words {
+        let Some(inner) = command.find_subcommand(word).cloned() else { break };
+        command = inner;
+    }
+    command
+}
+
+fn links(text: &str) -> Vec<&str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
+}
+
+/// The names under which a page's headings can be linked to.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |line: &str| {
+        let title = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        title.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect()
+    };
+    headings.map(anchor).collect()
+}
+
+fn pages() -> Vec<PathBuf> {
+    let at_root = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root().join(name));
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    at_root.into_iter().chain(docs.filter(|path| path.extension().is_some_and(|end| end == "md"))).collect()
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
