@@ -1,0 +1,48 @@
+# The front door. `make` alone lists what can be typed.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+SECONDS ?= 60
+NIGHTLY ?= nightly
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test conformance bench fuzz lint fmt
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Check for Rust, a C compiler and PostgreSQL, and install PostgreSQL where that is possible
+	@scripts/setup
+
+demo: setup ## See it work: real queue protocol, real PostgreSQL, faults, a crash, and a report
+	@[ -x target/debug/turnstile ] || echo "Building Turnstile: the first time takes some minutes."
+	@$(CARGO) run --quiet --locked -- demo
+
+test: setup ## Run every test, doctests included
+	$(CARGO) test --locked
+
+conformance: setup ## Compare the queue in a box with other SQS servers, through boto3
+	bash tests/conformance/run
+
+bench: setup ## Measure the pure core and the transaction
+	$(CARGO) bench --locked
+
+fuzz: ## Fuzz every target for SECONDS (60) each; needs a nightly toolchain and cargo-fuzz
+	@targets=$$($(CARGO) +$(NIGHTLY) fuzz list) || { echo "cargo-fuzz is missing: cargo install cargo-fuzz"; exit 1; }; \
+	for target in $$targets; do \
+		mkdir -p "fuzz/corpus/$$target"; \
+		$(CARGO) +$(NIGHTLY) fuzz run "$$target" "fuzz/corpus/$$target" tests/fixtures/bodies -- -max_total_time=$(SECONDS) || exit 1; \
+	done
+
+lint: ## Check format, lints, documentation, and (with cargo-deny) licences and sources
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check bans licenses sources; \
+	else \
+		echo "cargo-deny is not installed: bans, licences and sources were not checked (cargo install cargo-deny)"; \
+	fi
+
+fmt: ## Format the code
+	$(CARGO) fmt
