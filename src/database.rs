@@ -272,6 +272,27 @@ impl Transaction {
         self.query_one("wait for earlier commits", write, &[]).await.map(drop)
     }
 
+    /// Ends the transaction with what its statements came to: commits their `Ok`; after an error none of them holds,
+    /// unless it is [`Class::Ambiguous`].
+    ///
+    /// After a refusal of data the connection is kept, because whoever splits the data goes on with it; any other
+    /// failure takes the connection with it.
+    ///
+    /// # Errors
+    ///
+    /// The error of the statements, or that of the commit or of the rollback.
+    pub async fn conclude<T>(self, outcome: Result<T, DatabaseError>) -> Result<T, DatabaseError> {
+        match outcome {
+            Ok(value) => self.commit().await.map(|()| value),
+            Err(error) => {
+                if error.class() == Class::OfOneMessage {
+                    self.rollback().await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Commits, and answers `Ok` only if the server says afterwards that this very transaction is committed, and said
     /// nothing of a standby that it gave up waiting for.
     ///

@@ -215,16 +215,8 @@ struct Recorded {
 /// not ambiguous.
 async fn transact(database: &Database, entries: &[Entry]) -> Result<Recorded, DatabaseError> {
     let transaction = database.begin().await?;
-    match record(&transaction, entries).await {
-        Ok(recorded) => transaction.commit().await.map(|()| recorded),
-        Err(error) => {
-            // Splitting goes on with the same connection; any other failure takes the connection with it.
-            if error.class() == Class::OfOneMessage {
-                transaction.rollback().await?;
-            }
-            Err(error)
-        }
-    }
+    let recorded = record(&transaction, entries).await;
+    transaction.conclude(recorded).await
 }
 
 async fn record(transaction: &Transaction, entries: &[Entry]) -> Result<Recorded, DatabaseError> {

@@ -188,16 +188,8 @@ impl Replay {
     /// ambiguous.
     async fn transact(&self, hashes: &[MessageHash]) -> Result<Report, DatabaseError> {
         let transaction = self.database.begin().await?;
-        match self.load_again(&transaction, hashes).await {
-            Ok(report) => transaction.commit().await.map(|()| report),
-            Err(error) => {
-                // Splitting goes on with the same connection; any other failure takes the connection with it.
-                if error.class() == Class::OfOneMessage {
-                    transaction.rollback().await?;
-                }
-                Err(error)
-            }
-        }
+        let loaded_again = self.load_again(&transaction, hashes).await;
+        transaction.conclude(loaded_again).await
     }
 
     async fn load_again(&self, transaction: &Transaction, hashes: &[MessageHash]) -> Result<Report, DatabaseError> {
