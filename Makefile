@@ -6,7 +6,7 @@ SECONDS ?= 60
 NIGHTLY ?= nightly
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance bench fuzz lint fmt
+.PHONY: help setup demo test evidence conformance bench fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: setup ## See it work: real queue protocol, real PostgreSQL, faults, a cras
 
 test: setup ## Run every test, doctests included
 	$(CARGO) test --locked
+
+evidence: ## Print what the fault tests of the last `make test` survived, and how each is repeated
+	@scripts/evidence
 
 conformance: setup ## Compare the queue in a box with other SQS servers, through boto3
 	bash tests/conformance/run

@@ -1,5 +1,7 @@
 //! What the tests stand on.
 
+#[allow(dead_code, reason = "the fault tests come next")]
+pub(crate) mod evidence;
 pub(crate) mod logins;
 pub(crate) mod pipeline;
 pub(crate) mod postgres;
