@@ -1,4 +1,8 @@
-//! Proves the promise from the tables.
+//! Proves the promise from the tables: that they agree with each other, and, where a sender kept a journal, with what
+//! was sent.
+
+pub mod comparison;
+pub mod journal;
 
 use std::time::Duration;
 

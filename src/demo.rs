@@ -3,7 +3,7 @@
 //! Nothing here loads a message: the loaders are `turnstile run` processes with settings of their own, and what they
 //! did is read from the tables afterwards and compared with what was sent.
 
-mod journal;
+mod dispatched;
 mod loaders;
 mod logins;
 mod producer;
@@ -17,23 +17,23 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-pub use self::journal::{Sent, Verdict};
+pub use self::dispatched::SentCount;
 pub use self::report::Report;
 pub use self::world::World;
 
-use self::journal::{Journal, Place};
+use self::dispatched::Dispatched;
 use self::loaders::Loaders;
 use self::logins::Logins;
 use self::producer::produce;
 use crate::database::address::{AddressError, TlsError};
 use crate::database::migrate::MigrateError;
 use crate::database::on_loan::OnLoanError;
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Transaction};
 use crate::keyring::KeyringError;
 use crate::queue::QueueError;
 use crate::queue::local::{Faults, LocalQueueError};
 use crate::queue::sqs::{ConnectError, NoQueueAddress};
-use crate::table::{clear_values, dead_letters, processed_messages, user_logins};
+use crate::table::{agreement, dead_letters, processed_messages, user_logins};
 
 /// How many loaders share the queue.
 const LOADERS: usize = 2;
@@ -45,8 +45,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 const LOOKS_SELDOM: u32 = 10;
 /// For how long nothing may move: longer than any pause of a loader.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How many hashes one question to a table brings.
-const PAGE: i64 = 10_000;
 /// How many rows the report shows.
 const ROWS_SHOWN: i64 = 3;
 
@@ -81,26 +79,25 @@ pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(Pro
     world.queue.set_faults(faults(seed));
     let mut loaders = Loaders::start(LOADERS, world, loader_environment(world, messages))?;
     let sent = AtomicU64::new(0);
-    let (mut journal, killed_at) = tokio::try_join!(
+    let (dispatched, killed_at) = tokio::try_join!(
         produce(world, &sender, Logins::new(seed, messages), &sent),
         load(world, &mut loaders, messages, &sent, &mut progress),
     )?;
     let (delivered, fault_counts) = (world.queue.served().delivered, world.queue.fault_counts());
     world.queue.set_faults(Faults::default());
 
-    let (loaded, dead_letters) = compare(&world.database, &mut journal).await?;
-    let log_lines_leaking = loaders.count_log_lines_holding(journal.secrets())?;
+    let Dispatched { count, expected, canaries, .. } = dispatched;
+    let mut discrepancies = expected.compare(&world.database, &canaries).await?;
+    discrepancies.leaked += loaders.count_log_lines_holding(&canaries)?;
     let transaction = world.database.begin_snapshot().await?;
-    let sent = journal.count();
     Ok(Report {
         settings,
-        sent,
+        sent: count,
         delivered,
-        loaded,
-        dead_letters,
-        absorbed: delivered.saturating_sub(sent.messages() + (MAX_ATTEMPTS - 1) * sent.malformed),
-        verdict: journal.verdict(),
-        leaked: log_lines_leaking + clear_values::count_rows_holding(&transaction, journal.secrets()).await?,
+        loaded: agreement::count(&transaction).await?.rows,
+        dead_letters: dead_letters_by_code(&transaction).await?,
+        absorbed: delivered.saturating_sub(count.messages() + (MAX_ATTEMPTS - 1) * count.malformed),
+        discrepancies,
         pace: processed_messages::pace(&transaction).await?,
         faults: fault_counts,
         killed_at,
@@ -188,31 +185,9 @@ async fn recorded(database: &Database) -> Result<u64, DatabaseError> {
     Ok(recorded)
 }
 
-/// Looks through both tables for what was sent, in one state of the database; gives the number of rows loaded, and of
-/// dead letters by code.
-async fn compare(database: &Database, journal: &mut Journal) -> Result<(u64, BTreeMap<String, u64>), DatabaseError> {
-    let transaction = database.begin_snapshot().await?;
-    let (mut loaded, mut after) = (0, None);
-    loop {
-        let page = user_logins::hashes(&transaction, after, PAGE).await?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(*last);
-        for (hash, rows) in page {
-            journal.found(hash, Place::Logins, rows);
-            loaded += rows;
-        }
-    }
-    let (every, mut after) = (dead_letters::Filter::default(), None);
-    loop {
-        let page = dead_letters::next(&transaction, &every, after, PAGE.unsigned_abs()).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(*last);
-        page.into_iter().for_each(|hash| journal.found(hash, Place::DeadLetters, 1));
-    }
-    let counts = dead_letters::count(&transaction, &every).await?;
-    let by_code = counts.into_iter().map(|count| (count.code, count.letters)).collect();
-    transaction.rollback().await?;
-    Ok((loaded, by_code))
+async fn dead_letters_by_code(transaction: &Transaction) -> Result<BTreeMap<String, u64>, DatabaseError> {
+    let counts = dead_letters::count(transaction, &dead_letters::Filter::default()).await?;
+    Ok(counts.into_iter().map(|count| (count.code, count.letters)).collect())
 }
 
 /// Why the demo did not come to its report.

@@ -346,7 +346,12 @@ impl Identifier {
     ///
     /// [`IdentityMissing`] when the message does not carry what the scheme names.
     pub fn hash(&self, message: &ReceivedMessage) -> Result<MessageHash, IdentityMissing> {
-        Ok(finish(&self.scheme, &self.identity.key(message)?))
+        Ok(self.hash_of_key(&self.identity.key(message)?))
+    }
+
+    /// The hash under the scheme of a message whose identity key is known already, for instance to its sender.
+    pub fn hash_of_key(&self, key: &[u8]) -> MessageHash {
+        finish(&self.scheme, key)
     }
 
     /// The hash by MessageId, whatever the scheme.

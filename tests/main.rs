@@ -14,6 +14,7 @@ mod support;
 
 mod audit;
 mod batch;
+mod comparison;
 mod decode;
 mod demo;
 mod identity;

@@ -1,7 +1,7 @@
 //! The loaders: real `turnstile run` processes, of this very program.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader};
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -9,6 +9,7 @@ use tokio::process::{Child, Command};
 
 use super::DemoError;
 use super::world::World;
+use crate::audit::comparison::count_lines_holding;
 
 /// How many lines of a log an error shows.
 const LINES_SHOWN: usize = 15;
@@ -79,15 +80,7 @@ impl<'w> Loaders<'w> {
 
     /// How many lines of the loaders' logs hold one of `values`.
     pub(super) fn count_log_lines_holding(&self, values: &[String]) -> Result<u64, DemoError> {
-        let count = |loader: &Loader| -> io::Result<u64> {
-            let mut found = 0;
-            for line in BufReader::new(File::open(&loader.log)?).split(b'\n') {
-                let line = line?;
-                let line = String::from_utf8_lossy(&line);
-                found += u64::from(values.iter().any(|value| line.contains(value.as_str())));
-            }
-            Ok(found)
-        };
+        let count = |loader: &Loader| count_lines_holding(&loader.log, values);
         self.all.iter().map(count).sum::<io::Result<u64>>().map_err(DemoError::system("read a loader's log"))
     }
 

@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
-use super::journal::Kind;
+use crate::audit::journal::Kind;
 
 /// How likely a login is one that was made before, by the same user on the same device.
 const REPEATS: f64 = 0.25;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::DemoError;
-use super::journal::Journal;
+use super::dispatched::Dispatched;
 use super::logins::{Logins, MadeUp};
 use super::world::{QUEUE, World};
 use crate::message::{Identifier, Identity, MessageId, QueueIdentity};
@@ -36,7 +36,7 @@ pub(super) async fn produce(
     sender: &Sender,
     mut logins: Logins,
     sent: &AtomicU64,
-) -> Result<Journal, DemoError> {
+) -> Result<Dispatched, DemoError> {
     let identity = QueueIdentity::new(world.queue.queue_arn(QUEUE));
     let identifier = Identifier::new(Identity::MessageId, &identity);
     let backlog = (logins.all() / 4).clamp(SHORT_BACKLOG, BACKLOG);
@@ -46,14 +46,14 @@ pub(super) async fn produce(
     });
     let mut calls =
         stream::iter(batches).map(|batch| deliver(world, sender, backlog, batch)).buffer_unordered(CALLS_AT_ONCE);
-    let mut journal = Journal::default();
+    let mut dispatched = Dispatched::new(identifier);
     while let Some(taken) = calls.next().await {
         for (id, made) in taken? {
-            journal.note(identifier.hash_by_message_id(&id), made);
+            dispatched.note(&id, made);
             sent.fetch_add(1, Ordering::Relaxed);
         }
     }
-    Ok(journal)
+    Ok(dispatched)
 }
 
 /// Sends a batch, and what the queue refused of it again, until the queue has taken all.

@@ -8,7 +8,8 @@ use indicatif::HumanCount;
 use time::Date;
 
 use super::Settings;
-use super::journal::{Sent, Verdict};
+use super::dispatched::SentCount;
+use crate::audit::comparison::Discrepancies;
 use crate::login::MaskedLogin;
 use crate::queue::local::FaultCounts;
 use crate::table::processed_messages::Pace;
@@ -21,7 +22,7 @@ pub struct Report {
     /// What was asked for.
     pub settings: Settings,
     /// What the queue took.
-    pub sent: Sent,
+    pub sent: SentCount,
     /// How many times the queue delivered a message.
     pub delivered: u64,
     /// Rows in `user_logins`.
@@ -30,10 +31,8 @@ pub struct Report {
     pub dead_letters: BTreeMap<String, u64>,
     /// Deliveries beyond the first of a login, and beyond the granted attempts of a malformed message.
     pub absorbed: u64,
-    /// How the tables differ from what was sent.
-    pub verdict: Verdict,
-    /// Rows and lines of the loaders' logs that hold a clear value which was sent.
-    pub leaked: u64,
+    /// How the tables, and the loaders' logs, differ from what was promised.
+    pub discrepancies: Discrepancies,
     /// How fast it went.
     pub pace: Pace,
     /// The faults that the queue made.
@@ -47,11 +46,12 @@ pub struct Report {
 impl Report {
     /// Whether every message is where it belongs, once, and no clear value got out.
     pub fn promise_held(&self) -> bool {
-        self.verdict.holds() && self.leaked == 0
+        self.discrepancies.none()
     }
 
     fn counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent, delivered, loaded, absorbed, verdict, leaked, .. } = self;
+        let Self { sent, delivered, loaded, absorbed, .. } = self;
+        let Discrepancies { lost, doubled, unexpected, misrouted, leaked } = self.discrepancies;
         let dead: u64 = self.dead_letters.values().sum();
         let more = delivered.saturating_sub(sent.messages());
         let n = HumanCount;
@@ -83,10 +83,11 @@ impl Report {
             line(f, "", "", format!("{:>6}  {code}", n(*letters)))?;
         }
         line(f, "duplicates absorbed", n(*absorbed), "deliveries of what was known already: they changed nothing")?;
-        line(f, "lost", n(verdict.lost), "messages that are nowhere")?;
-        line(f, "doubled", n(verdict.doubled), "messages that are there more than once")?;
-        line(f, "misrouted", n(verdict.misrouted()), "malformed ones that were loaded, or logins that were not")?;
-        line(f, "leaked", n(*leaked), "clear addresses or device ids in any table or in the loaders' logs")?;
+        line(f, "lost", n(lost), "messages that are nowhere")?;
+        line(f, "doubled", n(doubled), "messages that are there more than once")?;
+        line(f, "unexpected", n(unexpected), "messages in the tables that nobody sent")?;
+        line(f, "misrouted", n(misrouted), "malformed ones that were loaded, or logins that were not")?;
+        line(f, "leaked", n(leaked), "clear addresses or device ids in any table or in the loaders' logs")?;
         let rate = *loaded as f64 / self.pace.over.as_secs_f64().max(0.001);
         line(
             f,
@@ -167,15 +168,14 @@ impl Report {
         if self.promise_held() {
             return write!(f, "The promise held: every message is in the tables, and none of them twice.");
         }
-        let Verdict { lost, doubled, malformed_loaded, logins_dead_lettered, unknown } = self.verdict;
+        let Discrepancies { lost, doubled, unexpected, misrouted, leaked } = self.discrepancies;
         write!(f, "THE PROMISE DID NOT HOLD:")?;
         for (times, what) in [
             (lost, "messages that are lost"),
             (doubled, "messages that are there more than once"),
-            (malformed_loaded, "malformed messages that were loaded"),
-            (logins_dead_lettered, "logins that were dead-lettered"),
-            (unknown, "rows or dead letters of messages that nobody sent"),
-            (self.leaked, "rows or log lines that hold a clear address or device id"),
+            (unexpected, "messages in the tables that nobody sent"),
+            (misrouted, "malformed messages that were loaded, or logins that were dead-lettered"),
+            (leaked, "rows or log lines that hold a clear address or device id"),
         ] {
             if times > 0 {
                 write!(f, "\n  {what}: {}", HumanCount(times))?;
@@ -222,7 +222,7 @@ fn shortened(text: &str, chars: usize) -> String {
 mod tests {
     use super::*;
 
-    fn report(verdict: Verdict, leaked: u64) -> Report {
+    fn report(discrepancies: Discrepancies) -> Report {
         let login = MaskedLogin {
             user_id: "0f5a3c1e-user-one".to_owned(),
             device_type: "android".to_owned(),
@@ -234,13 +234,12 @@ mod tests {
         let day = time::macros::date!(2026 - 03 - 01);
         Report {
             settings: Settings { messages: 10_000, seed: 1 },
-            sent: Sent { logins: 9_950, repeats: 2_480, malformed: 50 },
+            sent: SentCount { logins: 9_950, repeats: 2_480, malformed: 50 },
             delivered: 10_830,
             loaded: 9_950,
             dead_letters: BTreeMap::from([("invalid_ip".to_owned(), 50)]),
             absorbed: 730,
-            verdict,
-            leaked,
+            discrepancies,
             pace: Pace {
                 over: Duration::from_secs(10),
                 p50: Duration::from_millis(620),
@@ -260,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_report_says_each_figure_behind_its_name() {
-        let report = report(Verdict::default(), 0);
+        let report = report(Discrepancies::default());
         let (text, figures) = (report.to_string(), figures(&report));
         for expected in [
             "sent 10,000",
@@ -283,8 +282,7 @@ mod tests {
 
     #[test]
     fn a_broken_promise_is_said_with_every_figure_that_breaks_it() {
-        let verdict = Verdict { lost: 3, doubled: 1, ..Verdict::default() };
-        let broken = report(verdict, 0);
+        let broken = report(Discrepancies { lost: 3, doubled: 1, ..Discrepancies::default() });
         let text = broken.to_string();
         assert!(!broken.promise_held());
         assert!(
@@ -293,13 +291,12 @@ mod tests {
             ),
             "{text}"
         );
-        for (verdict, leaked) in [
-            (Verdict { malformed_loaded: 1, ..Verdict::default() }, 0),
-            (Verdict { logins_dead_lettered: 1, ..Verdict::default() }, 0),
-            (Verdict { unknown: 1, ..Verdict::default() }, 0),
-            (Verdict::default(), 1),
+        for discrepancies in [
+            Discrepancies { unexpected: 1, ..Discrepancies::default() },
+            Discrepancies { misrouted: 1, ..Discrepancies::default() },
+            Discrepancies { leaked: 1, ..Discrepancies::default() },
         ] {
-            assert!(!report(verdict, leaked).promise_held());
+            assert!(!report(discrepancies).promise_held());
         }
     }
 }

@@ -6,6 +6,7 @@
 //! an adopted table, it is a rule.
 
 use crate::database::{DatabaseError, Transaction};
+use crate::message::MessageHash;
 
 /// What must not be, and the statement that finds it.
 #[derive(Debug)]
@@ -165,4 +166,63 @@ pub async fn count(transaction: &Transaction) -> Result<Counts, DatabaseError> {
         discarded: count(6),
         events: count(7),
     })
+}
+
+/// Where `processed_messages` says that a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A row of `user_logins`.
+    Loaded,
+    /// A row of `dead_letters`.
+    DeadLettered,
+}
+
+/// What one message has left in the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// What its claim says; none: it is not claimed.
+    pub outcome: Option<Outcome>,
+    /// Rows in `user_logins`.
+    pub rows: u64,
+    /// Dead letters that were not replayed: the place of a message that was loaded after all is its row.
+    pub letters: u64,
+    /// Events in `outbox`.
+    pub events: u64,
+}
+
+/// What the messages have left whose hashes begin with this byte: the 256 parts of the whole, each of which fits into
+/// memory.
+///
+/// # Errors
+///
+/// [`DatabaseError`], also when an outcome is none that Turnstile writes.
+pub async fn traces(transaction: &Transaction, first_byte: u8) -> Result<Vec<(MessageHash, Traces)>, DatabaseError> {
+    let (from, beyond) = ([first_byte], [&[first_byte][..], &[u8::MAX; 32]].concat());
+    let sql = "SELECT message_hash, p.outcome, coalesce(u.rows, 0), coalesce(d.letters, 0), coalesce(o.events, 0)
+               FROM (SELECT message_hash, outcome FROM processed_messages
+                     WHERE message_hash >= $1 AND message_hash < $2) AS p
+               FULL JOIN (SELECT message_hash, count(*) AS rows FROM user_logins
+                          WHERE message_hash >= $1 AND message_hash < $2 GROUP BY message_hash) AS u
+                   USING (message_hash)
+               FULL JOIN (SELECT message_hash, count(*) AS letters FROM dead_letters
+                          WHERE message_hash >= $1 AND message_hash < $2 AND status <> 'replayed'
+                          GROUP BY message_hash) AS d
+                   USING (message_hash)
+               FULL JOIN (SELECT event_id AS message_hash, count(*) AS events FROM outbox
+                          WHERE event_id >= $1 AND event_id < $2 GROUP BY event_id) AS o
+                   USING (message_hash)";
+    let attempted = "read what messages left";
+    let rows = transaction.query(attempted, sql, &[&&from[..], &beyond]).await?;
+    let read = |row: &tokio_postgres::Row| {
+        let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+        let outcome = match row.get::<_, Option<&str>>(1) {
+            None => None,
+            Some("loaded") => Some(Outcome::Loaded),
+            Some("dead_lettered") => Some(Outcome::DeadLettered),
+            Some(_) => return Err(transaction.broken(attempted, "an outcome is unknown".to_owned())),
+        };
+        let traces = Traces { outcome, rows: count(2), letters: count(3), events: count(4) };
+        Ok((super::hash_from(transaction, row.get(0))?, traces))
+    };
+    rows.iter().map(read).collect()
 }

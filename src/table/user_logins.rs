@@ -5,7 +5,6 @@ use time::Date;
 use crate::batch::LoginRow;
 use crate::database::{DatabaseError, Transaction};
 use crate::login::{AppVersion, MaskedLogin};
-use crate::message::MessageHash;
 
 /// Inserts the rows. A row whose message already has one is left as it is: its claim may have been pruned since.
 ///
@@ -38,28 +37,6 @@ pub async fn insert(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<
         .await?;
     let count = "SELECT count(*) FROM user_logins WHERE message_hash = ANY($1::bytea[])";
     super::insist(transaction, "user_logins", inserted, &hashes, count).await
-}
-
-/// Up to `limit` messages that have rows here, in the order of their hashes and after `after`, each with the number
-/// of its rows.
-///
-/// # Errors
-///
-/// [`DatabaseError`]
-pub async fn hashes(
-    transaction: &Transaction,
-    after: Option<MessageHash>,
-    limit: i64,
-) -> Result<Vec<(MessageHash, u64)>, DatabaseError> {
-    let after = after.as_ref().map(|hash| &hash.as_bytes()[..]);
-    let sql = "SELECT message_hash, count(*) FROM user_logins
-               WHERE message_hash IS NOT NULL AND ($1::bytea IS NULL OR message_hash > $1)
-               GROUP BY message_hash ORDER BY message_hash LIMIT $2";
-    let rows = transaction.query("read the hashes of logins", sql, &[&after, &limit]).await?;
-    let read = |row: &tokio_postgres::Row| {
-        Ok((super::hash_from(transaction, row.get(0))?, u64::try_from(row.get::<_, i64>(1)).unwrap_or(0)))
-    };
-    rows.iter().map(read).collect()
 }
 
 /// Up to `limit` rows that messages brought, with their days, in no order that means anything.

@@ -1,16 +1,20 @@
 //! A loader between a queue in a box and a database of its own, in this process.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
+use turnstile::audit::comparison::{Discrepancies, Expected};
+use turnstile::audit::journal::{self, Journal, Kind};
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::{Database, DatabaseSettings};
 use turnstile::keyring::Keyring;
 use turnstile::lane::LaneSettings;
 use turnstile::mask::MaskKind;
-use turnstile::message::{Identifier, Identity};
+use turnstile::message::{Identifier, Identity, MessageId, QueueIdentity};
 use turnstile::queue::Queue;
 use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 use turnstile::queue::sqs::{Outgoing, Sender, Sent, SqsQueue, SqsSettings};
@@ -22,6 +26,7 @@ use turnstile::verdict::Judge;
 
 use super::postgres::TestDatabase;
 use super::scripted_http::aws_at;
+use super::verdicts::{CANARIES, login};
 
 pub(crate) const QUEUE: &str = "logins";
 
@@ -34,6 +39,7 @@ pub(crate) struct Pipeline {
     pub(crate) keyring: Keyring,
     pub(crate) identity: Identity,
     queue_name: String,
+    folder: TempDir,
 }
 
 /// Settings with which a test ends soon.
@@ -67,12 +73,38 @@ impl Pipeline {
         database.migrate().await.unwrap();
         let client = test.client().await;
         let keyring = Keyring::generate().unwrap();
-        Self { box_, database, client, test, keyring, identity: Identity::MessageId, queue_name }
+        let folder = tempfile::tempdir().unwrap();
+        Self { box_, database, client, test, keyring, identity: Identity::MessageId, queue_name, folder }
     }
 
     /// Sends bodies, and fails the test if one is refused.
     pub(crate) async fn send(&self, bodies: impl IntoIterator<Item = String>) {
         send_to(&self.queue_name, &self.box_.endpoint(), bodies).await;
+    }
+
+    /// Sends so many logins with so many malformed messages among them, and notes them in the journal.
+    pub(crate) async fn send_mixed(&self, logins: usize, malformed: usize) {
+        let (bodies, kinds): (Vec<_>, Vec<_>) = mixed(logins, malformed).unzip();
+        let ids = send_to(&self.queue_name, &self.box_.endpoint(), bodies).await;
+        let sent: Vec<_> = ids.iter().zip(kinds).map(|(id, kind)| journal::Sent::by_message_id(id, kind)).collect();
+        Journal::open(&self.journal()).unwrap().note(&sent).unwrap();
+    }
+
+    /// How the tables differ from what the journal says was sent.
+    pub(crate) async fn discrepancies(&self) -> Discrepancies {
+        let queue = QueueIdentity::new(self.box_.queue_arn(&self.queue_name));
+        compare(&self.journal(), &Identifier::new(self.identity.clone(), &queue), &self.database).await
+    }
+
+    /// Fails unless the queue is drained, and every message of the journal stands once and in its place.
+    pub(crate) async fn assert_promise(&self) {
+        assert_eq!(self.depth(), 0, "messages are left in the queue");
+        let discrepancies = self.discrepancies().await;
+        assert!(discrepancies.none(), "{discrepancies}");
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.folder.path().join("journal")
     }
 
     /// Starts a loader with this many lanes.
@@ -101,18 +133,40 @@ impl Pipeline {
     }
 }
 
-/// Sends bodies to a queue, and fails the test if one is refused.
-pub(crate) async fn send_to(queue: &str, endpoint: &str, bodies: impl IntoIterator<Item = String>) {
+/// Bodies of logins with those of malformed messages evenly among them; all hold canaries.
+pub(crate) fn mixed(logins: usize, malformed: usize) -> impl Iterator<Item = (String, Kind)> {
+    let all = logins + malformed;
+    (0..all).map(move |n| match (n + 1) * malformed / all > n * malformed / all {
+        true => (format!("no login of device of canary {n}, 203.0.113.7"), Kind::Malformed),
+        false => (login(&format!("user {}", n % 500), "ios"), Kind::Login),
+    })
+}
+
+/// Compares what a journal says was sent with what stands in the tables.
+pub(crate) async fn compare(journal: &Path, identifier: &Identifier, database: &Database) -> Discrepancies {
+    let mut expected = Expected::default();
+    journal::read(journal).unwrap().for_each(|sent| expected.take(&sent.unwrap(), identifier));
+    assert!(!expected.is_empty(), "the journal is empty: nothing would be compared");
+    expected.compare(database, &CANARIES.map(str::to_owned)).await.unwrap()
+}
+
+/// Sends bodies to a queue, and gives their MessageIds; fails the test if one is refused.
+pub(crate) async fn send_to(queue: &str, endpoint: &str, bodies: impl IntoIterator<Item = String>) -> Vec<MessageId> {
     let settings = SqsSettings::new(queue.parse().unwrap());
     let sender = Sender::connect_with(&settings, "group", &aws_at(endpoint)).await.unwrap();
     let is_fifo = queue.ends_with(".fifo");
     let outgoing = |(n, body): (usize, String)| Outgoing { body, deduplication_id: is_fifo.then(|| n.to_string()) };
     let bodies: Vec<Outgoing> = bodies.into_iter().enumerate().map(outgoing).collect();
+    let mut ids = Vec::with_capacity(bodies.len());
     for ten in bodies.chunks(10) {
         for sent in sender.send(ten).await.unwrap() {
-            assert!(matches!(sent, Sent::Yes(_)), "a body was refused");
+            match sent {
+                Sent::Yes(id) => ids.push(id),
+                Sent::No { code, .. } => panic!("a body was refused: {code}"),
+            }
         }
     }
+    ids
 }
 
 /// A loader at work.

@@ -1,0 +1,195 @@
+//! The checker: what was sent, compared with what stands in the tables.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use super::journal::{Kind, Sent};
+use crate::database::{Database, DatabaseError};
+use crate::message::{Identifier, MessageHash};
+use crate::table::agreement::{self, Outcome, Traces};
+use crate::table::clear_values;
+
+/// What was sent, by the hashes under which it must stand in the tables: some 60 bytes a message.
+#[derive(Default)]
+pub struct Expected(HashMap<MessageHash, Expectation>);
+
+struct Expectation {
+    kind: Kind,
+    found: bool,
+}
+
+/// How the tables differ from what was sent. The promise holds where every count is zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Discrepancies {
+    /// Messages that are nowhere, or that lack their event or their claim.
+    pub lost: u64,
+    /// Messages that are in the tables more than once.
+    pub doubled: u64,
+    /// Messages in the tables that nobody sent, and events of messages that were not loaded.
+    pub unexpected: u64,
+    /// Logins that were dead-lettered, and malformed messages that were loaded.
+    pub misrouted: u64,
+    /// Rows of the tables, and lines of other output, that hold a personal value in clear.
+    pub leaked: u64,
+}
+
+impl Discrepancies {
+    /// Whether there are none.
+    pub fn none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Discrepancies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lost, doubled, unexpected, misrouted, leaked } = self;
+        write!(f, "{lost} lost, {doubled} doubled, {unexpected} unexpected, {misrouted} misrouted, {leaked} leaked")
+    }
+}
+
+impl Expected {
+    /// Takes in a message that the queue took. A message whose identity was sent before is the same message.
+    pub fn take(&mut self, sent: &Sent, identifier: &Identifier) {
+        let expectation = Expectation { kind: sent.kind, found: false };
+        self.0.insert(sent.hash(identifier), expectation);
+    }
+
+    /// How many messages are expected.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Compares with the tables, in one state of the database, and looks through every column for the canaries:
+    /// personal values that were sent and must stand nowhere in clear.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]; nothing is proven then.
+    pub async fn compare(mut self, database: &Database, canaries: &[String]) -> Result<Discrepancies, DatabaseError> {
+        let mut found = Discrepancies::default();
+        let snapshot = database.begin_snapshot().await?;
+        for first_byte in 0..=u8::MAX {
+            for (hash, traces) in agreement::traces(&snapshot, first_byte).await? {
+                self.look_at(hash, traces, &mut found);
+            }
+        }
+        found.lost += self.0.values().filter(|expectation| !expectation.found).count() as u64;
+        found.leaked = match canaries {
+            [] => 0,
+            _ => clear_values::count_rows_holding(&snapshot, canaries).await?,
+        };
+        snapshot.rollback().await?;
+        Ok(found)
+    }
+
+    fn look_at(&mut self, hash: MessageHash, traces: Traces, found: &mut Discrepancies) {
+        let Some(expectation) = self.0.get_mut(&hash) else {
+            found.unexpected += 1;
+            return;
+        };
+        expectation.found = true;
+        if let Some(count) = discrepancy(expectation.kind, traces, found) {
+            *count += 1;
+        }
+    }
+}
+
+/// Where a message that was sent is counted that has left these traces; nowhere, if they are as promised.
+fn discrepancy(kind: Kind, traces: Traces, found: &mut Discrepancies) -> Option<&mut u64> {
+    let Traces { outcome, rows, letters, events } = traces;
+    let place = match (rows, letters) {
+        (1, 0) => Kind::Login,
+        (0, 1) => Kind::Malformed,
+        (0, 0) => return Some(&mut found.lost),
+        (_, _) => return Some(&mut found.doubled),
+    };
+    match (place, outcome, events) {
+        _ if place != kind => Some(&mut found.misrouted),
+        (_, None, _) | (Kind::Login, Some(_), 0) => Some(&mut found.lost),
+        (Kind::Malformed, Some(_), 1..) => Some(&mut found.unexpected),
+        (Kind::Login, Some(_), 2..) => Some(&mut found.doubled),
+        (Kind::Login, Some(Outcome::DeadLettered), 1) | (Kind::Malformed, Some(Outcome::Loaded), 0) => {
+            Some(&mut found.misrouted)
+        }
+        (Kind::Login, Some(Outcome::Loaded), 1) | (Kind::Malformed, Some(Outcome::DeadLettered), 0) => None,
+    }
+}
+
+/// How many lines of a file hold one of the canaries.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn count_lines_holding(path: &Path, canaries: &[String]) -> io::Result<u64> {
+    let mut found = 0;
+    for line in BufReader::new(File::open(path)?).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        found += u64::from(canaries.iter().any(|canary| line.contains(canary.as_str())));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOADED: Traces = Traces { outcome: Some(Outcome::Loaded), rows: 1, letters: 0, events: 1 };
+    const DEAD_LETTERED: Traces = Traces { outcome: Some(Outcome::DeadLettered), rows: 0, letters: 1, events: 0 };
+
+    fn found(kind: Kind, traces: Traces) -> Discrepancies {
+        let mut found = Discrepancies::default();
+        if let Some(count) = discrepancy(kind, traces, &mut found) {
+            *count += 1;
+        }
+        found
+    }
+
+    #[test]
+    fn a_message_that_stands_once_in_its_place_is_as_promised() {
+        assert!(found(Kind::Login, LOADED).none());
+        assert!(found(Kind::Malformed, DEAD_LETTERED).none());
+    }
+
+    #[test]
+    fn each_way_to_break_the_promise_has_its_count() {
+        let lost = Discrepancies { lost: 1, ..Discrepancies::default() };
+        let doubled = Discrepancies { doubled: 1, ..Discrepancies::default() };
+        let unexpected = Discrepancies { unexpected: 1, ..Discrepancies::default() };
+        let misrouted = Discrepancies { misrouted: 1, ..Discrepancies::default() };
+        for (kind, traces, expected) in [
+            (Kind::Login, Traces { rows: 0, ..LOADED }, lost),
+            (Kind::Login, Traces { outcome: None, ..LOADED }, lost),
+            (Kind::Login, Traces { events: 0, ..LOADED }, lost),
+            (Kind::Login, Traces { rows: 2, ..LOADED }, doubled),
+            (Kind::Login, Traces { letters: 1, ..LOADED }, doubled),
+            (Kind::Login, Traces { events: 2, ..LOADED }, doubled),
+            (Kind::Login, DEAD_LETTERED, misrouted),
+            (Kind::Login, Traces { outcome: Some(Outcome::DeadLettered), ..LOADED }, misrouted),
+            (Kind::Malformed, LOADED, misrouted),
+            (Kind::Malformed, Traces { letters: 0, ..DEAD_LETTERED }, lost),
+            (Kind::Malformed, Traces { outcome: None, ..DEAD_LETTERED }, lost),
+            (Kind::Malformed, Traces { events: 1, ..DEAD_LETTERED }, unexpected),
+            (Kind::Malformed, Traces { outcome: Some(Outcome::Loaded), ..DEAD_LETTERED }, misrouted),
+        ] {
+            assert_eq!(found(kind, traces), expected, "{kind:?} {traces:?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_hold_a_canary_are_counted_whatever_else_they_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, b"nothing\nthe canary-1 sings\n\xff canary-2\ncanary\n").unwrap();
+        let canaries = ["canary-1", "canary-2"].map(str::to_owned);
+        assert_eq!(count_lines_holding(&path, &canaries).unwrap(), 2);
+    }
+}

@@ -1,0 +1,84 @@
+//! The checker sees every way in which the tables can differ from what was sent.
+
+use turnstile::audit::comparison::Discrepancies;
+
+use crate::support::pipeline::Pipeline;
+
+#[tokio::test]
+async fn tables_that_a_loader_filled_do_not_differ_from_what_was_sent() {
+    let pipeline = Pipeline::new().await;
+    pipeline.send_mixed(250, 6).await;
+    pipeline.drain().await;
+    pipeline.assert_promise().await;
+}
+
+#[tokio::test]
+async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
+    let pipeline = Pipeline::new().await;
+    pipeline.send_mixed(40, 4).await;
+    pipeline.drain().await;
+    let none = Discrepancies::default();
+    // Each of them strikes two messages, or one with two traces of one.
+    for (tampering, restoring, expected) in [
+        (
+            "DELETE FROM user_logins WHERE message_hash IN (SELECT message_hash FROM user_logins LIMIT 2)",
+            "user_logins",
+            Discrepancies { lost: 2, ..none },
+        ),
+        (
+            "DELETE FROM dead_letters WHERE message_hash IN (SELECT message_hash FROM dead_letters LIMIT 2)",
+            "dead_letters",
+            Discrepancies { lost: 2, ..none },
+        ),
+        (
+            "DELETE FROM outbox WHERE event_id IN (SELECT event_id FROM outbox LIMIT 2)",
+            "outbox",
+            Discrepancies { lost: 2, ..none },
+        ),
+        (
+            "DELETE FROM processed_messages WHERE message_hash IN (SELECT message_hash FROM processed_messages LIMIT 2)",
+            "processed_messages",
+            Discrepancies { lost: 2, ..none },
+        ),
+        (
+            "DROP INDEX user_logins_message_hash_key; INSERT INTO user_logins SELECT * FROM user_logins LIMIT 2",
+            "user_logins",
+            Discrepancies { doubled: 2, ..none },
+        ),
+        (
+            "INSERT INTO user_logins (message_hash) SELECT sha256('nobody sent this')",
+            "user_logins",
+            Discrepancies { unexpected: 1, ..none },
+        ),
+        (
+            "INSERT INTO outbox (event_id, payload) SELECT message_hash, '{}' FROM dead_letters LIMIT 2",
+            "outbox",
+            Discrepancies { unexpected: 2, ..none },
+        ),
+        (
+            "UPDATE processed_messages SET outcome = 'dead_lettered' WHERE message_hash IN (SELECT message_hash FROM user_logins LIMIT 2)",
+            "processed_messages",
+            Discrepancies { misrouted: 2, ..none },
+        ),
+        (
+            "UPDATE user_logins SET locale = '203.0.113.7' WHERE message_hash IN (SELECT message_hash FROM user_logins LIMIT 2)",
+            "user_logins",
+            Discrepancies { leaked: 2, ..none },
+        ),
+        (
+            "UPDATE dead_letters SET sealed_body = 'the device of canary' WHERE message_hash IN (SELECT message_hash FROM dead_letters LIMIT 1)",
+            "dead_letters",
+            Discrepancies { leaked: 1, ..none },
+        ),
+    ] {
+        let keep = format!("CREATE TABLE kept AS TABLE {restoring}");
+        pipeline.client.batch_execute(&keep).await.unwrap();
+        pipeline.client.batch_execute(tampering).await.unwrap();
+        assert_eq!(pipeline.discrepancies().await, expected, "{tampering}");
+        let restore = format!(
+            "DELETE FROM {restoring}; INSERT INTO {restoring} OVERRIDING SYSTEM VALUE TABLE kept; DROP TABLE kept"
+        );
+        pipeline.client.batch_execute(&restore).await.unwrap();
+        assert!(pipeline.discrepancies().await.none(), "restored after {tampering}");
+    }
+}
