@@ -20,6 +20,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use self::address::{DatabaseAddress, TlsError};
+use crate::failpoint::{Step, around};
 use crate::retry::{Class, class_of_sqlstate};
 
 /// What the pool is made with.
@@ -313,9 +314,14 @@ impl Transaction {
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(self.broken("commit", "an earlier statement of the transaction failed".to_owned()));
         }
+        #[cfg(feature = "failpoints")]
+        if crate::failpoint::mutated(crate::failpoint::Mutant::CommitNotVerified) {
+            return self.commit_unverified().await;
+        }
         let unreplicated = self.unreplicated.load(Ordering::SeqCst);
         let commit = format!("COMMIT; SELECT pg_xact_status('{xid}'::xid8)");
-        let answer = self.call("commit", async |client| client.simple_query(&commit).await).await;
+        let committing = self.call("commit", async |client| client.simple_query(&commit).await);
+        let answer = around(Step::Commit, committing).await;
         let answer = answer.map_err(DatabaseError::made_ambiguous)?;
         if status_of(&answer) != Some("committed") {
             let problem =
@@ -327,6 +333,14 @@ impl Transaction {
             return Err(self.broken("commit", problem).made_ambiguous());
         }
         drop(self.client.take()); // Back to the pool.
+        Ok(())
+    }
+
+    #[cfg(feature = "failpoints")]
+    async fn commit_unverified(mut self) -> Result<(), DatabaseError> {
+        let answer = self.call("commit", async |client| client.batch_execute("COMMIT").await).await;
+        answer.map_err(DatabaseError::made_ambiguous)?;
+        drop(self.client.take());
         Ok(())
     }
 

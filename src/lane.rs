@@ -8,9 +8,12 @@ use time::OffsetDateTime;
 use crate::acknowledge::acknowledge;
 use crate::batch::Sorted;
 use crate::database::Database;
+use crate::failpoint::{Step, around};
 use crate::lease;
 use crate::load::{LoadError, load};
 use crate::message::ReceiptHandle;
+#[cfg(feature = "failpoints")]
+use crate::queue::{MESSAGES_PER_CALL, side_by_side};
 use crate::queue::{Queue, QueueError};
 use crate::receive::{ReceiveLimits, Received, receive};
 use crate::retry::{Class, Pauses, class_of_queue_error};
@@ -72,7 +75,8 @@ impl<Q: Queue> Lane<Q> {
         let mut pauses = Pauses::through_an_outage();
         let mut drained = 0;
         while !self.shutdown.stopping.is_cancelled() && drained < DRAINED_AFTER {
-            let mut received = match receive(&self.queue, &self.settings.limits, &self.shutdown.stopping).await {
+            let receiving = receive(&self.queue, &self.settings.limits, &self.shutdown.stopping);
+            let mut received = match around(Step::Receive, receiving).await {
                 Ok(received) => received,
                 Err(error) => {
                     self.pause_after(error, &mut pauses).await?;
@@ -105,9 +109,13 @@ impl<Q: Queue> Lane<Q> {
         let Sorted { batch, returned } = Sorted::from_verdicts(verdicts, max_attempts);
         let in_hand: Vec<ReceiptHandle> = batch.receipts().cloned().collect();
 
+        #[cfg(feature = "failpoints")]
+        if crate::failpoint::mutated(crate::failpoint::Mutant::DeleteBeforeCommit) {
+            side_by_side(in_hand.chunks(MESSAGES_PER_CALL).map(|chunk| self.queue.delete(chunk))).await;
+        }
         let loading = load(&self.database, batch, max_attempts, &self.shutdown.giving_up);
         let loading = lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, loading);
-        let returning = lease::return_for_retry(&self.queue, &returned, retry_delay);
+        let returning = around(Step::Return, lease::return_for_retry(&self.queue, &returned, retry_delay));
         let loaded = match futures_util::future::join(loading, returning).await {
             (Ok(loaded), ()) => loaded,
             (Err(error @ LoadError::GaveUp), ()) => {
@@ -123,7 +131,8 @@ impl<Q: Queue> Lane<Q> {
         self.metrics.time(&loaded.sent_at, OffsetDateTime::now_utc());
         let returning = lease::return_for_retry(&self.queue, &loaded.returned, retry_delay);
         let (acknowledged, ()) =
-            futures_util::future::join(acknowledge(&self.queue, loaded.committed), returning).await;
+            futures_util::future::join(around(Step::Delete, acknowledge(&self.queue, loaded.committed)), returning)
+                .await;
 
         let returned = (returned.len() + loaded.returned.len()) as u64;
         let report = BatchReport { received: count, tally: loaded.tally, returned, acknowledged, unknown_keys };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::failpoint::{Step, around};
 use crate::message::{Delivery, ReceiptHandle};
 use crate::queue::{MESSAGES_PER_CALL, Queue, Taken, side_by_side};
 use crate::retry::pause_before_redelivery;
@@ -29,7 +30,7 @@ pub async fn hold<Q: Queue, T>(
         let mut next = since + period;
         loop {
             sleep_until(next).await;
-            let renewed = change_visibility(queue, &changes).await;
+            let renewed = around(Step::Renew, change_visibility(queue, &changes)).await;
             tracing::debug!(renewed, messages = changes.len(), "lease renewed");
             // What was not renewed is tried again while its lease still holds.
             next = Instant::now() + if renewed == changes.len() { period } else { period / 4 };

@@ -49,4 +49,5 @@ pub mod keyring;
 pub mod config;
 pub mod shutdown;
 pub mod telemetry;
+pub mod failpoint;
 pub mod cli;

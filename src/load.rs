@@ -1,12 +1,18 @@
 //! The one transaction: claims, rows, dead letters and events, or nothing.
 
+#[cfg(feature = "failpoints")]
+mod mutants;
+
+use std::collections::HashSet;
+
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, DeadLetterRow, Entry, LoginRow, Split};
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::decode::Rejection;
-use crate::message::Delivery;
+use crate::failpoint::{Step, around};
+use crate::message::{Delivery, MessageHash};
 use crate::retry::{Class, Pauses};
 use crate::table::processed_messages::Repeats;
 use crate::table::{dead_letters, outbox, processed_messages, user_logins};
@@ -144,6 +150,8 @@ pub async fn load(
             }
             Err(error) => error,
         };
+        #[cfg(feature = "failpoints")]
+        let Some(batch) = mutants::react(&error, batch, &mut loaded, &mut to_do) else { continue };
         match error.class() {
             Class::Transient | Class::Ambiguous => {
                 tracing::warn!(%error, class = ?error.class(), messages = batch.len(), "the transaction runs again");
@@ -214,22 +222,37 @@ struct Recorded {
 /// The transaction itself: all of it holds when this returns `Ok`, and none of it when it returns an error that is
 /// not ambiguous.
 async fn transact(database: &Database, entries: &[Entry]) -> Result<Recorded, DatabaseError> {
+    #[cfg(feature = "failpoints")]
+    if let Some(recorded) = mutants::transact(database, entries).await {
+        return recorded;
+    }
     let transaction = database.begin().await?;
     let recorded = record(&transaction, entries).await;
     transaction.conclude(recorded).await
 }
 
 async fn record(transaction: &Transaction, entries: &[Entry]) -> Result<Recorded, DatabaseError> {
-    let claimed = processed_messages::claim(transaction, entries).await?;
+    let claimed = around(Step::Claim, processed_messages::claim(transaction, entries)).await?;
+    record_claimed(transaction, entries, &claimed).await
+}
+
+/// Inserts what was claimed, and compares the rest with the claims in its way.
+async fn record_claimed(
+    transaction: &Transaction,
+    entries: &[Entry],
+    claimed: &HashSet<MessageHash>,
+) -> Result<Recorded, DatabaseError> {
     let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.contains(&entry.hash));
     let logins: Vec<LoginRow<'_>> = new.iter().filter_map(|entry| entry.login_row()).collect();
     let letters: Vec<DeadLetterRow<'_>> = new.iter().filter_map(|entry| entry.dead_letter_row()).collect();
+    #[cfg(feature = "failpoints")]
+    let letters = mutants::letters(letters);
     // Sent one behind the other without waiting for answers; the server runs them in this order.
     let (stored, announced, buried, compared) = futures_util::future::join4(
-        user_logins::insert(transaction, &logins),
-        outbox::insert(transaction, &logins),
-        dead_letters::insert(transaction, &letters),
-        compare(transaction, &repeated),
+        around(Step::Rows, user_logins::insert(transaction, &logins)),
+        around(Step::Events, outbox::insert(transaction, &logins)),
+        around(Step::DeadLetters, dead_letters::insert(transaction, &letters)),
+        around(Step::Compare, compare(transaction, &repeated)),
     )
     .await;
     let mut repeats = Repeats::default();

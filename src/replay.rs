@@ -12,6 +12,7 @@ use std::fmt;
 use crate::batch::{LoginRow, utc_day};
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::decode::decode;
+use crate::failpoint::{Step, around};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
 use crate::message::MessageHash;
@@ -193,20 +194,21 @@ impl Replay {
     }
 
     async fn load_again(&self, transaction: &Transaction, hashes: &[MessageHash]) -> Result<Report, DatabaseError> {
-        let letters = dead_letters::take_open(transaction, hashes).await?;
+        let letters = around(Step::ReplayTake, dead_letters::take_open(transaction, hashes)).await?;
         let (mut logins, mut report) = self.read(&letters, hashes.len());
         if report.no_longer_open > 0 {
             transaction.rely_on_earlier_commits().await?;
         }
         let of_logins: Vec<MessageHash> = logins.iter().map(|(letter, _)| letter.hash).collect();
-        let claimed = processed_messages::mark_loaded(transaction, &of_logins).await?;
+        let claimed = around(Step::ReplayClaim, processed_messages::mark_loaded(transaction, &of_logins)).await?;
         logins.retain(|(letter, _)| is_claimed(letter, &claimed, &mut report));
 
         let hashes: Vec<MessageHash> = logins.iter().map(|(letter, _)| letter.hash).collect();
         let rows: Vec<LoginRow<'_>> = logins.iter().map(|(letter, login)| login_row(letter, login)).collect();
-        user_logins::insert(transaction, &rows).await?;
-        outbox::insert(transaction, &rows).await?;
-        dead_letters::resolve(transaction, &hashes, Status::Replayed, &self.by).await?;
+        around(Step::Rows, user_logins::insert(transaction, &rows)).await?;
+        around(Step::Events, outbox::insert(transaction, &rows)).await?;
+        let resolving = dead_letters::resolve(transaction, &hashes, Status::Replayed, &self.by);
+        around(Step::ReplayResolve, resolving).await?;
         report.replayed = rows.len() as u64;
         Ok(report)
     }

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::database::Database;
+use crate::failpoint::{Step, around};
 use crate::lane::{Lane, LaneError, LaneSettings};
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
@@ -64,7 +65,7 @@ impl<Q: Queue> Loader<Q> {
         let reporting = report(&self.metrics, every);
         let timed_out = async {
             shutdown.stopping.cancelled().await;
-            tokio::time::sleep(self.shutdown_timeout).await;
+            around(Step::Shutdown, tokio::time::sleep(self.shutdown_timeout)).await;
         };
         tokio::select! {
             ended = wait_for_all(&mut lanes, &shutdown, self.shutdown_timeout) => return ended,

@@ -17,6 +17,7 @@ mod batch;
 mod comparison;
 mod decode;
 mod demo;
+mod failpoints;
 mod identity;
 mod keyring;
 mod lane;

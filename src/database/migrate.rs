@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Database, DatabaseError};
+use crate::failpoint::{Step, around};
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -67,7 +68,8 @@ impl Database {
             Some(version) if version > newest_version() => return Ok(Migrated { applied: Vec::new(), version }),
             Some(_) | None => {}
         }
-        let report = embedded::migrations::runner().run_async(&mut client).await.map_err(refused)?;
+        let report =
+            around(Step::Migrate, embedded::migrations::runner().run_async(&mut client)).await.map_err(refused)?;
         Ok(Migrated {
             applied: report.applied_migrations().iter().map(ToString::to_string).collect(),
             version: newest_version(),

@@ -1,0 +1,256 @@
+//! Where a test may break the program on purpose: the edges of every step, and the mutants of the promise.
+//!
+//! Only a test build holds them (`--features failpoints`, which a release build refuses); in every other build
+//! [`around`] is its second argument.
+
+#[cfg(all(feature = "failpoints", not(debug_assertions)))]
+compile_error!("the feature `failpoints` is for test builds: a release must not hold what breaks it on purpose");
+
+/// The steps that have edges, in the order of the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Bringing the tables to this version.
+    Migrate,
+    /// Receiving from the queue.
+    Receive,
+    /// Giving rejected messages back to the queue.
+    Return,
+    /// Claiming hashes.
+    Claim,
+    /// Inserting logins.
+    Rows,
+    /// Inserting events.
+    Events,
+    /// Inserting dead letters.
+    DeadLetters,
+    /// Comparing duplicates with their claims.
+    Compare,
+    /// The commit.
+    Commit,
+    /// Deleting from the queue.
+    Delete,
+    /// Renewing the lease.
+    Renew,
+    /// Ending in order.
+    Shutdown,
+    /// Taking dead letters for a replay.
+    ReplayTake,
+    /// Marking the claims of replayed dead letters.
+    ReplayClaim,
+    /// Resolving replayed dead letters.
+    ReplayResolve,
+}
+
+/// Does the work of a step. A test build may abort the process at one of its edges.
+#[cfg(not(feature = "failpoints"))]
+pub fn around<W>(_step: Step, work: W) -> W {
+    work
+}
+
+#[cfg(feature = "failpoints")]
+pub use self::armed::{Edge, Mutant, Side, around, mutated};
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::fmt;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::str::FromStr;
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use super::Step;
+
+    /// `EDGE:N`, for instance `claim.after:3`: the process aborts when it comes to this edge for the Nth time.
+    const FAILPOINT: &str = "TURNSTILE_FAILPOINT";
+    /// The name of the mutant that this process shall be.
+    const MUTANT: &str = "TURNSTILE_MUTANT";
+
+    /// Whence an abort in the middle of a step comes after its call was sent: early, late, or between.
+    const LONGEST_FLIGHT: u64 = 4;
+
+    static ARMED: LazyLock<Option<(Edge, AtomicU64)>> = LazyLock::new(|| read(FAILPOINT, parse_failpoint));
+    static MUTATED: LazyLock<Option<Mutant>> = LazyLock::new(|| read(MUTANT, |name| name.parse().ok()));
+
+    impl Step {
+        /// All of them.
+        pub const ALL: [Self; 15] = [
+            Self::Migrate,
+            Self::Receive,
+            Self::Return,
+            Self::Claim,
+            Self::Rows,
+            Self::Events,
+            Self::DeadLetters,
+            Self::Compare,
+            Self::Commit,
+            Self::Delete,
+            Self::Renew,
+            Self::Shutdown,
+            Self::ReplayTake,
+            Self::ReplayClaim,
+            Self::ReplayResolve,
+        ];
+
+        fn name(self) -> &'static str {
+            match self {
+                Self::Migrate => "migrate",
+                Self::Receive => "receive",
+                Self::Return => "return",
+                Self::Claim => "claim",
+                Self::Rows => "rows",
+                Self::Events => "events",
+                Self::DeadLetters => "dead_letters",
+                Self::Compare => "compare",
+                Self::Commit => "commit",
+                Self::Delete => "delete",
+                Self::Renew => "renew",
+                Self::Shutdown => "shutdown",
+                Self::ReplayTake => "replay_take",
+                Self::ReplayClaim => "replay_claim",
+                Self::ReplayResolve => "replay_resolve",
+            }
+        }
+    }
+
+    /// Where in a step.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Side {
+        /// Nothing of it has begun.
+        Before,
+        /// Its call was made, and some milliseconds at most have gone by.
+        Underway,
+        /// It has its answer.
+        After,
+    }
+
+    /// A place where a process can be made to abort; its text is `claim.after`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Edge {
+        /// The step.
+        pub step: Step,
+        /// Where in it.
+        pub side: Side,
+    }
+
+    impl fmt::Display for Edge {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let side = match self.side {
+                Side::Before => "before",
+                Side::Underway => "underway",
+                Side::After => "after",
+            };
+            write!(f, "{}.{side}", self.step.name())
+        }
+    }
+
+    impl Edge {
+        /// Every edge of every step.
+        pub fn all() -> impl Iterator<Item = Self> {
+            let sides = [Side::Before, Side::Underway, Side::After];
+            Step::ALL.into_iter().flat_map(move |step| sides.map(|side| Self { step, side }))
+        }
+    }
+
+    fn parse_failpoint(text: &str) -> Option<(Edge, AtomicU64)> {
+        let (name, times) = text.split_once(':')?;
+        let edge = Edge::all().find(|edge| edge.to_string() == name)?;
+        Some((edge, AtomicU64::new(times.parse().ok()?)))
+    }
+
+    /// Does the work of a step, and aborts the process at the edge that [`FAILPOINT`] names.
+    pub async fn around<W: Future>(step: Step, work: W) -> W::Output {
+        reach(Edge { step, side: Side::Before });
+        let mut work = pin!(work);
+        let mut underway = false;
+        let done = std::future::poll_fn(|context| {
+            let poll = work.as_mut().poll(context);
+            if matches!(poll, Poll::Pending) && !std::mem::replace(&mut underway, true) {
+                reach(Edge { step, side: Side::Underway });
+            }
+            poll
+        })
+        .await;
+        reach(Edge { step, side: Side::After });
+        done
+    }
+
+    fn reach(edge: Edge) {
+        let Some((armed, times)) = &*ARMED else { return };
+        if *armed != edge || times.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        match edge.side {
+            Side::Before | Side::After => std::process::abort(),
+            Side::Underway => std::thread::spawn(abort_soon),
+        };
+    }
+
+    /// Others go on meanwhile, and carry the call to its receiver or not.
+    fn abort_soon() {
+        let flight = u64::from(std::process::id()) % LONGEST_FLIGHT;
+        std::thread::sleep(Duration::from_millis(flight));
+        std::process::abort();
+    }
+
+    /// A way to break the promise that the checker must find.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Mutant {
+        /// Messages are deleted from the queue before they are committed.
+        DeleteBeforeCommit,
+        /// The claims are committed before the rows.
+        ClaimInAnEarlierTransaction,
+        /// The claims are committed after the rows.
+        ClaimInALaterTransaction,
+        /// What COMMIT answers is believed.
+        CommitNotVerified,
+        /// A commit that may or may not hold is taken to hold.
+        AmbiguousCommitTakenAsCommitted,
+        /// The messages of a commit that may or may not hold are dead-lettered.
+        AmbiguousCommitDeadLettered,
+        /// A row that the database refuses takes its batch with it.
+        BatchErrorDeadLettersNeighbours,
+        /// A message that is no login is deleted without a dead letter.
+        DeleteWithoutDeadLetter,
+    }
+
+    impl Mutant {
+        /// All of them.
+        pub const ALL: [Self; 8] = [
+            Self::DeleteBeforeCommit,
+            Self::ClaimInAnEarlierTransaction,
+            Self::ClaimInALaterTransaction,
+            Self::CommitNotVerified,
+            Self::AmbiguousCommitTakenAsCommitted,
+            Self::AmbiguousCommitDeadLettered,
+            Self::BatchErrorDeadLettersNeighbours,
+            Self::DeleteWithoutDeadLetter,
+        ];
+    }
+
+    impl FromStr for Mutant {
+        type Err = ();
+
+        fn from_str(name: &str) -> Result<Self, ()> {
+            Self::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name).ok_or(())
+        }
+    }
+
+    /// Whether this process is the mutant.
+    pub fn mutated(mutant: Mutant) -> bool {
+        *MUTATED == Some(mutant)
+    }
+
+    /// A test that names what is not there would test nothing.
+    fn read<T>(name: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let text = std::env::var(name).ok()?;
+        let parsed = parse(&text);
+        if parsed.is_none() {
+            tracing::error!("{name}={text} names nothing that this build holds");
+            std::process::abort();
+        }
+        parsed
+    }
+}
