@@ -3,10 +3,12 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 SECONDS ?= 60
+KILLS ?= 200
+PROFILE ?= dev
 NIGHTLY ?= nightly
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test evidence conformance bench fuzz lint fmt
+.PHONY: help setup demo test torture evidence conformance bench fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +22,9 @@ demo: setup ## See it work: real queue protocol, real PostgreSQL, faults, a cras
 
 test: setup ## Run every test, doctests included
 	$(CARGO) test --locked
+
+torture: setup ## Kill KILLS (200) processes at every edge of their path, from SEED, and check every message
+	$(CARGO) test --locked --profile $(PROFILE) --features failpoints --test torture -- $(if $(SEED),--seed $(SEED)) kills --kills $(KILLS) $(if $(MESSAGES),--messages $(MESSAGES))
 
 evidence: ## Print what the fault tests of the last `make test` survived, and how each is repeated
 	@scripts/evidence

@@ -77,7 +77,12 @@ impl Site {
                 Sent::by_message_id(&MessageId::new(id), kind)
             })
             .collect();
-        Journal::open(&self.journal()).unwrap().note(&sent).unwrap();
+        self.note(&sent);
+    }
+
+    /// Notes in the journal what was sent in another way.
+    pub(crate) fn note(&self, sent: &[Sent]) {
+        Journal::open(&self.journal()).unwrap().note(sent).unwrap();
     }
 
     fn journal(&self) -> PathBuf {
@@ -150,14 +155,22 @@ pub(crate) struct Loader {
 impl Loader {
     /// Waits for its end.
     pub(crate) async fn ended(mut self) -> ExitStatus {
-        let since = Instant::now();
-        while since.elapsed() < LOADER_PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        match self.ends_within(LOADER_PATIENCE).await {
+            Some(status) => status,
+            None => panic!("the loader does not end: {}", self.said()),
         }
-        panic!("the loader does not end: {}", self.said());
+    }
+
+    /// Waits for its end, for so long at most.
+    pub(crate) async fn ends_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let since = Instant::now();
+        while since.elapsed() < patience {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
     }
 
     /// Asks it to end, as an operator does.
