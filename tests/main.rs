@@ -27,6 +27,7 @@ mod masking;
 mod on_loan;
 mod replay;
 mod processes;
+mod proxy;
 mod readme;
 mod schema;
 mod send;
