@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use turnstile::queue::local::{FaultCounts, Faults, LocalQueue, QueueOptions, QueueStats, Redrive};
+use turnstile::queue::local::{FaultCounts, Faults, LocalQueue, QueueOptions, QueueStats, Redrive, When};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -253,6 +253,23 @@ async fn a_call_whose_reply_is_lost_took_effect() {
     assert_eq!((queue.stats("logins").unwrap().visible, queue.fault_counts().lost_reply), (1, 1));
     client.receive_message().queue_url(&url).send().await.unwrap_err();
     assert_eq!(queue.stats("logins").unwrap().in_flight, 1);
+}
+
+#[tokio::test]
+async fn the_chosen_call_alone_fails_before_or_after_its_effect() {
+    let (queue, client, url) = start_one().await;
+    for (when, takes_effect) in [(When::BeforeEffect, 0), (When::AfterEffect, 1)] {
+        let before = queue.stats("logins").unwrap().visible;
+        queue.fail_call(2, when);
+        send(&client, &url, "x").await;
+        assert!(!queue.failed_call().unwrap().struck());
+        let cut = client.send_message().queue_url(&url).message_body("x").send().await.unwrap_err();
+        assert!(cut.raw_response().is_none());
+        send(&client, &url, "x").await;
+        assert_eq!(queue.stats("logins").unwrap().visible - before, 2 + takes_effect);
+        let chosen = queue.failed_call().unwrap();
+        assert_eq!((chosen.seen, chosen.struck(), queue.fault_counts()), (3, true, FaultCounts::default()));
+    }
 }
 
 #[tokio::test]

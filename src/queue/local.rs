@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 
-pub use faults::{FaultCounts, Faults};
+pub use faults::{FailedCall, FaultCounts, Faults, When};
 pub use server::MAX_REQUEST_BYTES;
 pub use service::{ACCOUNT, Served};
 pub use state::{DEDUPLICATION_INTERVAL, MAX_IN_FLIGHT, MAX_VISIBILITY, QueueStats};
@@ -194,6 +194,19 @@ impl LocalQueue {
     /// How often each fault has happened since the start.
     pub fn fault_counts(&self) -> FaultCounts {
         self.server.service().dice.counts()
+    }
+
+    /// Lets one single call fail: the `number`th from here on, counted from 1. No other fault befalls it, and it takes
+    /// the place of a call that was chosen before.
+    ///
+    /// Calls are counted in the order in which their requests have arrived whole; what is asked by GET is none.
+    pub fn fail_call(&self, number: u64, when: When) {
+        self.server.service().dice.choose(number, when);
+    }
+
+    /// The call chosen last by [`LocalQueue::fail_call`], with how many calls have come since.
+    pub fn failed_call(&self) -> Option<FailedCall> {
+        self.server.service().dice.chosen()
     }
 
     /// What has been served since the start.

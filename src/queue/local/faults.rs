@@ -108,11 +108,40 @@ pub struct FaultCounts {
     pub delay: u64,
 }
 
+/// On which side of its effect a call fails. Its connection closes without an answer either way, so that the caller
+/// cannot tell the two apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Nothing has happened.
+    BeforeEffect,
+    /// All has happened, and the reply is lost.
+    AfterEffect,
+}
+
+/// A call chosen to fail by its number, and what has come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedCall {
+    /// Which call fails, counted from 1 where it was chosen.
+    pub number: u64,
+    /// On which side of its effect.
+    pub when: When,
+    /// How many calls have come since it was chosen.
+    pub seen: u64,
+}
+
+impl FailedCall {
+    /// Whether the chosen call has come, and failed.
+    pub fn struck(&self) -> bool {
+        self.seen >= self.number
+    }
+}
+
 /// What happens to one call as a whole.
 #[derive(Default)]
 pub(super) struct Fate {
     pub(super) refusal: Option<ApiError>,
-    pub(super) reply_lost: bool,
+    /// Where the connection closes, if it does.
+    pub(super) cut: Option<When>,
     pub(super) delay: Duration,
 }
 
@@ -121,16 +150,26 @@ pub(super) struct Dice {
     faults: Faults,
     random: StdRng,
     counts: FaultCounts,
+    chosen: Option<FailedCall>,
 }
 
 impl Dice {
     pub(super) fn new(faults: Faults) -> Self {
-        Self { faults, random: StdRng::seed_from_u64(faults.seed), counts: FaultCounts::default() }
+        Self { faults, random: StdRng::seed_from_u64(faults.seed), counts: FaultCounts::default(), chosen: None }
     }
 
-    /// Takes other faults from here on; what has been counted stays.
+    /// Takes other faults from here on; what has been counted or chosen stays.
     pub(super) fn set(&mut self, faults: Faults) {
-        *self = Self { counts: self.counts, ..Self::new(faults) };
+        *self = Self { counts: self.counts, chosen: self.chosen, ..Self::new(faults) };
+    }
+
+    /// Lets the call of this number fail, in the place of one that was chosen before.
+    pub(super) fn choose(&mut self, number: u64, when: When) {
+        self.chosen = Some(FailedCall { number, when, seen: 0 });
+    }
+
+    pub(super) fn chosen(&self) -> Option<FailedCall> {
+        self.chosen
     }
 
     pub(super) fn counts(&self) -> FaultCounts {
@@ -139,6 +178,9 @@ impl Dice {
 
     /// What happens to a call that is a send, or none.
     pub(super) fn call(&mut self, is_send: bool) -> Fate {
+        if let Some(when) = self.chosen_fails() {
+            return Fate { cut: Some(when), ..Fate::default() };
+        }
         let mut fate = Fate::default();
         if self.throw(self.faults.throttle) {
             self.counts.throttle += 1;
@@ -151,13 +193,19 @@ impl Dice {
         let may_lose = fate.refusal.is_none() && !(is_send && self.faults.sends_are_answered);
         if may_lose && self.throw(self.faults.lost_reply) {
             self.counts.lost_reply += 1;
-            fate.reply_lost = true;
+            fate.cut = Some(When::AfterEffect);
         }
         if self.throw(self.faults.delay) {
             self.counts.delay += 1;
             fate.delay = self.faults.max_delay.mul_f64(self.random.random());
         }
         fate
+    }
+
+    fn chosen_fails(&mut self) -> Option<When> {
+        let chosen = self.chosen.as_mut()?;
+        chosen.seen += 1;
+        (chosen.seen == chosen.number).then_some(chosen.when)
     }
 
     pub(super) fn batch_entry_fails(&mut self) -> bool {
@@ -202,7 +250,7 @@ mod tests {
         let faults = Faults { seed: 7, throttle: 0.3, lost_reply: 0.3, ..Faults::default() };
         let sequence = |seed| {
             let mut dice = Dice::new(Faults { seed, ..faults });
-            (0..200).map(|_| dice.call(false)).map(|fate| (fate.refusal.is_some(), fate.reply_lost)).collect::<Vec<_>>()
+            (0..200).map(|_| dice.call(false)).map(|fate| (fate.refusal.is_some(), fate.cut)).collect::<Vec<_>>()
         };
         assert_eq!(sequence(7), sequence(7));
         assert_ne!(sequence(7), sequence(8));
@@ -219,8 +267,21 @@ mod tests {
     fn where_sends_are_answered_only_other_calls_lose_their_replies() {
         let faults = Faults { lost_reply: 1.0, sends_are_answered: true, ..Faults::default() };
         let mut dice = Dice::new(faults);
-        assert!(!dice.call(true).reply_lost && dice.call(false).reply_lost);
+        assert_eq!((dice.call(true).cut, dice.call(false).cut), (None, Some(When::AfterEffect)));
         assert_eq!(dice.counts().lost_reply, 1);
+    }
+
+    #[test]
+    fn the_chosen_call_fails_once_whatever_the_dice_say() {
+        let mut dice = Dice::new(Faults { throttle: 1.0, ..Faults::default() });
+        dice.choose(3, When::BeforeEffect);
+        let fates: Vec<_> = (0..5).map(|_| dice.call(false)).map(|fate| (fate.refusal.is_some(), fate.cut)).collect();
+        let refused = (true, None);
+        assert_eq!(fates, [refused, refused, (false, Some(When::BeforeEffect)), refused, refused]);
+        let chosen = dice.chosen().unwrap();
+        assert_eq!((chosen.seen, chosen.struck(), dice.counts().throttle), (5, true, 4));
+        dice.choose(1, When::AfterEffect);
+        assert!(!dice.chosen().unwrap().struck());
     }
 
     #[test]

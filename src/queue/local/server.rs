@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::clock::{Clock, Moment};
 use super::error::ApiError;
-use super::faults::Fate;
+use super::faults::{Fate, When};
 use super::reply::{Reply, refusal};
 use super::request::{Receive, Request, parse};
 use super::service::{Received, Service};
@@ -34,10 +34,10 @@ pub const MAX_REQUEST_BYTES: usize = 6 * MAX_MESSAGE_BYTES + 512 * 1024;
 type HttpRequest = hyper::Request<Incoming>;
 type HttpResponse = hyper::Response<Full<Bytes>>;
 
-/// A call whose reply is lost on purpose: hyper closes a connection whose service fails.
+/// A call that is not answered, on purpose: hyper closes a connection whose service fails.
 #[derive(Debug, thiserror::Error)]
-#[error("the reply is lost on purpose")]
-struct ReplyLost;
+#[error("the connection is cut on purpose")]
+struct Cut;
 
 /// What the connections of a server share.
 pub(super) struct Server {
@@ -108,7 +108,7 @@ impl Server {
         ended.unwrap_or_else(|error| tracing::trace!(%error, "a connection ended early"));
     }
 
-    async fn answer(self: &Arc<Self>, request: HttpRequest) -> Result<HttpResponse, ReplyLost> {
+    async fn answer(self: &Arc<Self>, request: HttpRequest) -> Result<HttpResponse, Cut> {
         if *request.method() != Method::POST {
             return Ok(self.look(&request));
         }
@@ -119,6 +119,9 @@ impl Server {
             Err(error) => return Ok(refused(&error)),
         };
         let fate = self.fate(is_send(&head.headers));
+        if fate.cut == Some(When::BeforeEffect) {
+            return Err(Cut);
+        }
         let reply = match fate.refusal {
             Some(refusal) => Err(refusal),
             None => self.obey(&head.headers, &body).await,
@@ -126,8 +129,8 @@ impl Server {
         if !fate.delay.is_zero() {
             tokio::time::sleep(fate.delay).await;
         }
-        if fate.reply_lost {
-            return Err(ReplyLost);
+        if fate.cut == Some(When::AfterEffect) {
+            return Err(Cut);
         }
         Ok(match reply {
             Ok(reply) => response(StatusCode::OK, reply.to_json(&self.base(&head.headers)), None),
