@@ -31,7 +31,7 @@ use crate::database::on_loan::OnLoanError;
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::keyring::KeyringError;
 use crate::queue::QueueError;
-use crate::queue::local::{Faults, LocalQueueError};
+use crate::queue::local::{Faults, LocalQueueError, StaleReceipts};
 use crate::queue::sqs::{ConnectError, NoQueueAddress};
 use crate::table::{agreement, dead_letters, processed_messages, user_logins};
 
@@ -120,6 +120,7 @@ fn faults(seed: u64) -> Faults {
         duplicate_in_receive: 0.05,
         delay: 0.03,
         max_delay: Duration::from_millis(200),
+        stale_receipts: StaleReceipts::Ignored,
     }
 }
 

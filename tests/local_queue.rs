@@ -13,7 +13,9 @@ use aws_sdk_sqs::types::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use turnstile::queue::local::{FaultCounts, Faults, LocalQueue, QueueOptions, QueueStats, Redrive, When};
+use turnstile::queue::local::{
+    FaultCounts, Faults, LocalQueue, QueueOptions, QueueStats, Redrive, StaleReceipts, When,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -326,6 +328,66 @@ async fn a_duplicate_in_a_receive_is_one_message_under_two_handles() {
     assert_eq!(messages[0].message_id, messages[1].message_id);
     assert_ne!(messages[0].receipt_handle, messages[1].receipt_handle);
     assert_eq!(queue.fault_counts().duplicate_in_receive, 1);
+}
+
+#[tokio::test]
+async fn a_delete_by_a_stale_receipt_is_ignored_taken_or_refused_as_told() {
+    for (stale_receipts, refused, left) in
+        [(StaleReceipts::Ignored, false, 1), (StaleReceipts::Taken, false, 0), (StaleReceipts::Refused, true, 1)]
+    {
+        let (queue, client, url) = start_one().await;
+        send(&client, &url, "x").await;
+        queue.set_faults(Faults { early_redelivery: 1.0, ..Faults::default() });
+        let first = receive(&client, &url, 0).await.remove(0).receipt_handle.unwrap();
+        queue.set_faults(Faults { stale_receipts, ..Faults::default() });
+        let last = receive(&client, &url, 0).await.remove(0).receipt_handle.unwrap();
+        let delete = async |receipt| client.delete_message().queue_url(&url).receipt_handle(receipt).send().await;
+        let answer = delete(&first).await.map_err(|error| code(&error).to_owned());
+        assert_eq!(answer.err(), refused.then(|| "ReceiptHandleIsInvalid".to_owned()));
+        assert_eq!((queue.stats("logins").unwrap().in_flight, queue.served().stale_deletes), (left, 1));
+        // The last receipt of a message that is gone is stale too.
+        let answer = delete(&last).await;
+        assert!(answer.is_ok() && queue.stats("logins") == Some(QueueStats::default()));
+        assert_eq!(queue.served().stale_deletes, if left == 0 { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn a_delete_after_the_visibility_timeout_is_late_and_is_taken() {
+    let (queue, client, url) = start_one().await;
+    queue.set_faults(Faults { early_redelivery: 1.0, ..Faults::default() });
+    send(&client, &url, "x").await;
+    let receipt = receive(&client, &url, 0).await.remove(0).receipt_handle.unwrap();
+    client.delete_message().queue_url(&url).receipt_handle(receipt).send().await.unwrap();
+    assert_eq!((queue.served().late_deletes, queue.stats("logins")), (1, Some(QueueStats::default())));
+}
+
+#[tokio::test]
+async fn credentials_that_have_expired_are_refused_until_they_come_back() {
+    let (queue, client, url) = start_one().await;
+    queue.set_expired("local", true);
+    let refused = client.send_message().queue_url(&url).message_body("x").send().await.unwrap_err();
+    assert_eq!((code(&refused), refused.raw_response().unwrap().status().as_u16()), ("ExpiredToken", 403));
+    queue.set_expired("local", false);
+    send(&client, &url, "x").await;
+    assert_eq!((queue.stats("logins").unwrap().visible, queue.fault_counts().expired_token), (1, 1));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_refuses_what_is_not_signed_at_its_own_time() {
+    for minutes in [20, -20] {
+        let (queue, strict, url) = start_one().await;
+        queue.set_clock_ahead(time::Duration::minutes(minutes));
+        let refused = strict.send_message().queue_url(&url).message_body("x").send().await.unwrap_err();
+        assert_eq!(code(&refused), "SignatureDoesNotMatch");
+        // The SDK has read the reply's date by now.
+        send(&strict, &url, "x").await;
+        let message = receive(&strict, &url, 0).await.remove(0);
+        let sent: i64 = attribute(&message, MessageSystemAttributeName::SentTimestamp).parse().unwrap();
+        let ahead = sent / 1000 - time::OffsetDateTime::now_utc().unix_timestamp();
+        assert!((ahead - minutes * 60).abs() < 30, "{ahead}");
+        assert_eq!((queue.stats("logins").unwrap().in_flight, queue.fault_counts().skewed_clock), (1, 1));
+    }
 }
 
 #[tokio::test]

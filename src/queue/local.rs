@@ -1,6 +1,6 @@
 //! The queue in a box: an SQS-compatible server over real HTTP, in memory, which can also fail on purpose.
 //!
-//! It speaks the AWS JSON 1.0 protocol, takes any credentials, and behaves as the SQS API reference and developer
+//! It speaks the AWS JSON 1.0 protocol, takes any credentials that it was not told have expired, and behaves as the SQS API reference and developer
 //! guide document. What AWS leaves open is decided here: a standard queue delivers the oldest visible message first, a
 //! receive brings as many messages as it can, an old receipt handle deletes nothing, and what AWS does within a minute
 //! (attributes, purges, counts) happens at once.
@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod error;
 pub mod faults;
+mod gate;
 mod line;
 pub mod message;
 mod receipt;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 
-pub use faults::{FailedCall, FaultCounts, Faults, When};
+pub use faults::{FailedCall, FaultCounts, Faults, StaleReceipts, When};
 pub use server::MAX_REQUEST_BYTES;
 pub use service::{ACCOUNT, Served};
 pub use state::{DEDUPLICATION_INTERVAL, MAX_IN_FLIGHT, MAX_VISIBILITY, QueueStats};
@@ -207,6 +208,23 @@ impl LocalQueue {
     /// The call chosen last by [`LocalQueue::fail_call`], with how many calls have come since.
     pub fn failed_call(&self) -> Option<FailedCall> {
         self.server.service().dice.chosen()
+    }
+
+    /// Lets credentials expire, or come back: calls that are signed with this access key id are refused with
+    /// `ExpiredToken` from here on, or no longer.
+    pub fn set_expired(&self, access_key_id: &str, expired: bool) {
+        let mut service = self.server.service();
+        match expired {
+            true => service.gate.expired.insert(access_key_id.to_owned()),
+            false => service.gate.expired.remove(access_key_id),
+        };
+    }
+
+    /// Sets by how much the server's clock is ahead of this machine's, as clients see it: in the header `Date` and in
+    /// the timestamps of messages. A call signed more than 15 minutes from that time is refused. The queues' own rules
+    /// do not follow, so that a jump neither hides nor revives a message.
+    pub fn set_clock_ahead(&self, by: time::Duration) {
+        self.server.service().gate.clock_ahead = by;
     }
 
     /// What has been served since the start.

@@ -54,6 +54,7 @@ pub enum ErrorCode {
     BatchEntryIdsNotDistinct,
     BatchRequestTooLong,
     EmptyBatchRequest,
+    ExpiredToken,
     InternalError,
     InvalidAttributeName,
     InvalidAttributeValue,
@@ -71,6 +72,7 @@ pub enum ErrorCode {
     ReceiptHandleIsInvalid,
     RequestTooLarge,
     ResourceNotFoundException,
+    SignatureDoesNotMatch,
     ThrottlingException,
     TooManyEntriesInBatchRequest,
     UnknownOperation,
@@ -111,6 +113,7 @@ impl ErrorCode {
             Self::EmptyBatchRequest => {
                 ("com.amazonaws.sqs#EmptyBatchRequest", "AWS.SimpleQueueService.EmptyBatchRequest", 400)
             }
+            Self::ExpiredToken => ("com.amazon.coral.service#ExpiredTokenException", "ExpiredToken", 403),
             Self::InternalError => ("com.amazon.coral.service#InternalFailure", "InternalError", 500),
             Self::InvalidAttributeName => ("com.amazonaws.sqs#InvalidAttributeName", "InvalidAttributeName", 400),
             Self::InvalidAttributeValue => ("com.amazonaws.sqs#InvalidAttributeValue", "InvalidAttributeValue", 400),
@@ -145,6 +148,9 @@ impl ErrorCode {
             }
             Self::ResourceNotFoundException => {
                 ("com.amazonaws.sqs#ResourceNotFoundException", "ResourceNotFoundException", 404)
+            }
+            Self::SignatureDoesNotMatch => {
+                ("com.amazon.coral.service#InvalidSignatureException", "SignatureDoesNotMatch", 403)
             }
             Self::ThrottlingException => {
                 ("com.amazon.coral.availability#ThrottlingException", "ThrottlingException", 400)

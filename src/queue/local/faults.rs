@@ -35,6 +35,20 @@ pub struct Faults {
     pub delay: f64,
     /// The longest time for which an answer is held back.
     pub max_delay: Duration,
+    /// What a standard queue does with a delete by a receipt of an earlier delivery, or of a message that is gone.
+    pub stale_receipts: StaleReceipts,
+}
+
+/// What becomes of a delete by a stale receipt: SQS promises nothing, and servers that speak its protocol disagree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StaleReceipts {
+    /// It is answered with success, and deletes nothing.
+    #[default]
+    Ignored,
+    /// It deletes the message.
+    Taken,
+    /// It is refused with `ReceiptHandleIsInvalid`.
+    Refused,
 }
 
 /// How long a message stays away that comes back after its delete.
@@ -54,6 +68,7 @@ impl Default for Faults {
             duplicate_in_receive: 0.0,
             delay: 0.0,
             max_delay: Duration::from_secs(1),
+            stale_receipts: StaleReceipts::default(),
         }
     }
 }
@@ -106,6 +121,10 @@ pub struct FaultCounts {
     pub duplicate_in_receive: u64,
     /// Answers held back.
     pub delay: u64,
+    /// Calls refused because their credentials had expired.
+    pub expired_token: u64,
+    /// Calls refused because they were not signed at the server's time.
+    pub skewed_clock: u64,
 }
 
 /// On which side of its effect a call fails. Its connection closes without an answer either way, so that the caller
@@ -200,6 +219,20 @@ impl Dice {
             fate.delay = self.faults.max_delay.mul_f64(self.random.random());
         }
         fate
+    }
+
+    /// What becomes of a delete by a stale receipt.
+    pub(super) fn stale_receipts(&self) -> StaleReceipts {
+        self.faults.stale_receipts
+    }
+
+    /// Counts a call that was not let in.
+    pub(super) fn turned_away(&mut self, refusal: &ApiError) {
+        match refusal.code {
+            ErrorCode::ExpiredToken => self.counts.expired_token += 1,
+            ErrorCode::SignatureDoesNotMatch => self.counts.skewed_clock += 1,
+            _ => {}
+        }
     }
 
     fn chosen_fails(&mut self) -> Option<When> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
@@ -118,7 +118,7 @@ impl Server {
             Ok(body) => body,
             Err(error) => return Ok(refused(&error)),
         };
-        let fate = self.fate(is_send(&head.headers));
+        let fate = self.fate(&head.headers);
         if fate.cut == Some(When::BeforeEffect) {
             return Err(Cut);
         }
@@ -132,16 +132,28 @@ impl Server {
         if fate.cut == Some(When::AfterEffect) {
             return Err(Cut);
         }
-        Ok(match reply {
+        let mut response = match reply {
             Ok(reply) => response(StatusCode::OK, reply.to_json(&self.base(&head.headers)), None),
             Err(error) => refused(&error),
-        })
+        };
+        let date = self.service().gate.date(self.now()).and_then(|date| HeaderValue::try_from(date).ok());
+        response.headers_mut().extend(date.map(|date| (DATE, date)));
+        Ok(response)
     }
 
-    fn fate(&self, is_send: bool) -> Fate {
+    fn fate(&self, headers: &HeaderMap) -> Fate {
+        let now = self.now();
         let mut service = self.service();
         service.served.calls += 1;
-        service.dice.call(is_send)
+        let fate = service.dice.call(is_send(headers));
+        if fate.refusal.is_some() || fate.cut == Some(When::BeforeEffect) {
+            return fate;
+        }
+        let refusal = service.gate.refusal(headers, now);
+        if let Some(refusal) = &refusal {
+            service.dice.turned_away(refusal);
+        }
+        Fate { refusal, ..fate }
     }
 
     /// The other way to look at a server, for people and health checks.

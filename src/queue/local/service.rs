@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::clock::Moment;
 use super::error::{ApiError, ErrorCode};
 use super::faults::{Dice, Faults};
+use super::gate::Gate;
 use super::reply::Reply;
 use super::request::{Page, Prompt};
 use super::settings::{Settings, queue_of_arn, refused_policy};
@@ -38,6 +39,7 @@ pub(super) struct Service {
     deleted: BTreeMap<String, Moment>,
     moves: Vec<MoveTask>,
     pub(super) dice: Dice,
+    pub(super) gate: Gate,
     pub(super) served: Served,
 }
 
@@ -72,6 +74,10 @@ pub struct Served {
     pub delivered: u64,
     /// Deletes that were answered with success.
     pub deleted: u64,
+    /// Deletes by a receipt of an earlier delivery, or of a message that was gone, however they were answered.
+    pub stale_deletes: u64,
+    /// Deletes by the last receipt of a message that was visible again, because its visibility timeout was over.
+    pub late_deletes: u64,
     /// Messages moved to a dead-letter queue.
     pub dead_lettered: u64,
 }
@@ -84,6 +90,7 @@ impl Service {
             deleted: BTreeMap::new(),
             moves: Vec::new(),
             dice: Dice::new(faults),
+            gate: Gate::default(),
             served: Served::default(),
         }
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::clock::Moment;
 use super::error::{ApiError, ErrorCode};
-use super::faults::{Dice, REDELIVERY_AFTER};
+use super::faults::{Dice, REDELIVERY_AFTER, StaleReceipts};
 use super::line::{Key, Line};
 use super::message::{Attributes, NewMessage, md5};
 use super::receipt::Receipt;
@@ -107,6 +107,17 @@ pub(super) struct Terms {
     pub(super) visibility_timeout: Duration,
     /// The receive count above which a message is not delivered but dead-lettered.
     pub(super) max_receive_count: Option<u32>,
+}
+
+/// What a receipt is still worth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It is its message's last, and the message is hidden.
+    Current,
+    /// It is its message's last, and the message is visible again.
+    Late,
+    /// There has been a later delivery, or the message is gone.
+    Stale,
 }
 
 /// A queue's exact counts.
@@ -221,22 +232,35 @@ impl State {
         })
     }
 
-    /// Deletes the message of a delivery, if it was its last.
-    ///
-    /// A standard queue answers an older receipt with success and keeps the message. A FIFO queue refuses a receipt
-    /// whose visibility timeout is over (knowledge centre, "receipt handle has expired").
-    pub(super) fn delete(&mut self, handle: &str, now: Moment, dice: &mut Dice) -> Result<(), ApiError> {
+    /// What the receipt behind a handle is still worth.
+    pub(super) fn age_of(&mut self, handle: &str, now: Moment) -> Result<Age, ApiError> {
         self.advance(now);
         let receipt = self.read(handle)?;
-        let Some(message) = self.messages.get(&receipt.key) else { return Ok(()) };
-        let is_last = message.delivery == receipt.delivery;
-        if self.settings.fifo && !(is_last && matches!(message.place, Place::InFlight { .. })) {
-            return Err(refused_receipt("The receipt handle has expired."));
+        let message = self.messages.get(&receipt.key).filter(|message| message.delivery == receipt.delivery);
+        Ok(match message.map(|message| message.place) {
+            Some(Place::InFlight { .. }) => Age::Current,
+            Some(Place::Visible | Place::Delayed { .. }) => Age::Late,
+            None => Age::Stale,
+        })
+    }
+
+    /// Deletes the message of a delivery, if it was its last.
+    ///
+    /// A standard queue answers an older receipt with success and keeps the message, unless its faults say otherwise.
+    /// A FIFO queue refuses a receipt whose visibility timeout is over (knowledge centre, "receipt handle has expired").
+    pub(super) fn delete(&mut self, handle: &str, now: Moment, dice: &mut Dice) -> Result<(), ApiError> {
+        let age = self.age_of(handle, now)?;
+        let receipt = self.read(handle)?;
+        let is_there = self.messages.contains_key(&receipt.key);
+        match (age, dice.stale_receipts()) {
+            (Age::Late | Age::Stale, _) if self.settings.fifo && is_there => {
+                return Err(refused_receipt("The receipt handle has expired."));
+            }
+            (Age::Stale, StaleReceipts::Refused) => return Err(ApiError::invalid_receipt()),
+            (Age::Stale, StaleReceipts::Ignored) => return Ok(()),
+            (Age::Stale, StaleReceipts::Taken) | (Age::Current | Age::Late, _) => {}
         }
-        if !is_last {
-            return Ok(());
-        }
-        if dice.deleted_comes_back() {
+        if is_there && dice.deleted_comes_back() {
             self.place(receipt.key, Place::InFlight { until: now.after(REDELIVERY_AFTER), since: now });
         } else {
             self.remove(receipt.key);

@@ -14,7 +14,7 @@ use crate::queue::local::message::{NewMessage, md5, system_attributes_md5};
 use crate::queue::local::reply::{BatchReply, Reply, SentReply};
 use crate::queue::local::request::{Entry, Receive};
 use crate::queue::local::settings::Settings;
-use crate::queue::local::state::{Delivery, Terms};
+use crate::queue::local::state::{Age, Delivery, Terms};
 
 /// What a receive found.
 pub(in crate::queue::local) enum Received {
@@ -105,7 +105,11 @@ impl Service {
         let queue = self.queues.get_mut(name).ok_or_else(ApiError::no_such_queue)?;
         let visibility_timeout = ask.visibility_timeout.unwrap_or(queue.state.settings.visibility_timeout);
         let terms = Terms { max: ask.max, visibility_timeout, max_receive_count };
-        let (deliveries, dead) = queue.state.receive(&terms, now, &mut self.dice);
+        let (mut deliveries, dead) = queue.state.receive(&terms, now, &mut self.dice);
+        for delivery in &mut deliveries {
+            delivery.sent = self.gate.told(delivery.sent);
+            delivery.first_received = self.gate.told(delivery.first_received);
+        }
         queue.announce();
         let is_over_limit = deliveries.is_empty() && queue.state.is_at_limit() && !queue.state.settings.fifo;
         let (source_arn, next_visible) = (Arc::clone(&queue.arn), queue.state.next_visible());
@@ -134,6 +138,11 @@ impl Service {
 
     pub(super) fn delete(&mut self, name: &str, handle: &str, now: Moment) -> Result<Reply, ApiError> {
         let queue = self.queues.get_mut(name).ok_or_else(ApiError::no_such_queue)?;
+        match queue.state.age_of(handle, now)? {
+            Age::Current => {}
+            Age::Late => self.served.late_deletes += 1,
+            Age::Stale => self.served.stale_deletes += 1,
+        }
         queue.state.delete(handle, now, &mut self.dice)?;
         queue.announce();
         self.served.deleted += 1;
