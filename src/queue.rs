@@ -108,7 +108,8 @@ pub struct QueueError {
     /// The API call, as SQS names it.
     pub call: &'static str,
     /// The queue's error code, or where there is none `timeout`, `connection`, `response` (a reply that cannot be read),
-    /// `credentials` (none could be had) or `request` (the call could not be written).
+    /// `credentials` (none could be had), `clock` (ours is off, and the next call is signed by the queue's) or `request`
+    /// (the call could not be written).
     pub code: String,
     /// The HTTP status, where a reply came.
     pub status: Option<u16>,
@@ -121,5 +122,11 @@ impl QueueError {
     /// them, in another.
     pub fn names_no_queue(&self) -> bool {
         matches!(self.code.as_str(), "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue")
+    }
+
+    /// Whether the server answered that the credentials were good once, and have expired; in the older query
+    /// protocol's name or in that of the JSON protocol.
+    pub fn names_expired_credentials(&self) -> bool {
+        matches!(self.code.as_str(), "ExpiredToken" | "ExpiredTokenException")
     }
 }

@@ -41,11 +41,14 @@ pub fn class_of_sqlstate(sqlstate: &str) -> Class {
 /// A status of 5xx or 429 passes whatever its code; of the others, only the codes that say so. An unknown refusal
 /// stops the line: a queue that is gone or closed to us does not come back by asking.
 pub fn class_of_queue_error(code: &str, status: Option<u16>) -> Class {
-    const PASSING: [&str; 16] = [
+    const PASSING: [&str; 19] = [
         "timeout",
         "connection",
         "response",
         "credentials", // They could not be had just now; ones that the queue refuses have a code of its own.
+        "ExpiredToken", // Whoever gave them gives new ones, or an operator does; the loader asks each time.
+        "ExpiredTokenException",
+        "clock", // The next call is signed by the queue's.
         "OverLimit",
         "RequestTimeout",
         "Throttling",
@@ -165,7 +168,11 @@ mod tests {
             ("AWS.SimpleQueueService.NonExistentQueue", Some(400), Class::OfTheSystem),
             ("QueueDoesNotExist", Some(400), Class::OfTheSystem),
             ("AccessDenied", Some(403), Class::OfTheSystem),
-            ("ExpiredToken", Some(403), Class::OfTheSystem),
+            ("InvalidClientTokenId", Some(403), Class::OfTheSystem),
+            ("SignatureDoesNotMatch", Some(403), Class::OfTheSystem),
+            ("ExpiredToken", Some(403), Class::Transient),
+            ("ExpiredTokenException", Some(400), Class::Transient),
+            ("clock", Some(403), Class::Transient),
             ("credentials", None, Class::Transient),
         ] {
             assert_eq!(class_of_queue_error(code, status), class, "{code} {status:?}");

@@ -9,6 +9,7 @@ mod connect;
 mod delivery;
 mod failure;
 mod odd_reply;
+mod renewable;
 mod send;
 
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{BuildError, SdkError};
 use aws_sdk_sqs::operation::receive_message::{ReceiveMessageError, ReceiveMessageOutput};
 use aws_sdk_sqs::types::{
@@ -32,7 +32,7 @@ pub use self::send::{Outgoing, Sender, Sent};
 use self::clock::ServerClock;
 use self::connect::Place;
 use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered};
-use self::failure::failure;
+use self::renewable::Renewable;
 use super::{Depth, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError, Taken};
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
 
@@ -63,8 +63,8 @@ pub struct SqsQueue(Arc<Connected>);
 
 #[derive(Debug)]
 struct Connected {
-    receiver: Client,
-    controller: Client,
+    receiver: Renewable,
+    controller: Renewable,
     facts: QueueFacts,
     clock: ServerClock,
     call_deadline: Duration,
@@ -95,8 +95,8 @@ impl SqsQueue {
         let facts = place.wait_for(settings.wait_for_queue, look).await?;
         let (system_attributes, message_attributes) = wanted(settings.identity_attribute.clone());
         Ok(Self(Arc::new(Connected {
-            receiver: place.receiver(MAX_WAIT + settings.call_deadline),
-            controller,
+            receiver: Renewable::new(place.receiver(MAX_WAIT + settings.call_deadline)),
+            controller: Renewable::new(controller),
             facts,
             clock,
             call_deadline: settings.call_deadline,
@@ -158,7 +158,8 @@ impl Queue for SqsQueue {
     ) -> Result<Vec<ReceivedMessage>, QueueError> {
         const CALL: &str = "ReceiveMessage";
         let wait = Duration::from_secs(wait.min(MAX_WAIT).as_secs());
-        let call = (self.0.receiver.receive_message())
+        let client = self.0.receiver.client();
+        let call = (client.receive_message())
             .queue_url(&self.0.facts.url)
             .max_number_of_messages(max.clamp(1, MESSAGES_PER_CALL) as i32)
             .wait_time_seconds(whole_seconds(wait))
@@ -174,7 +175,7 @@ impl Queue for SqsQueue {
             Ok(reply) => Ok(self.deliver(read(reply))),
             Err(error) => match read_again(&error) {
                 Some(delivered) => Ok(self.deliver(delivered)),
-                None => Err(failure(CALL, &error)),
+                None => Err(self.0.receiver.failure(&client, CALL, &error)),
             },
         }
     }
@@ -188,8 +189,9 @@ impl Queue for SqsQueue {
             DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(receipt.as_str()).build()
         });
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
-        let call = self.0.controller.delete_message_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
-        let reply = call.send().await.map_err(|error| failure(CALL, &error))?;
+        let client = self.0.controller.client();
+        let call = client.delete_message_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
+        let reply = call.send().await.map_err(|error| self.0.controller.failure(&client, CALL, &error))?;
         Ok(in_order(receipts.len(), reply.successful.iter().map(|done| done.id.as_str()), &reply.failed))
     }
 
@@ -206,23 +208,24 @@ impl Queue for SqsQueue {
                 .build()
         });
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
-        let call = (self.0.controller.change_message_visibility_batch())
-            .queue_url(&self.0.facts.url)
-            .set_entries(Some(entries));
-        let reply = call.send().await.map_err(|error| failure(CALL, &error))?;
+        let client = self.0.controller.client();
+        let call = client.change_message_visibility_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
+        let reply = call.send().await.map_err(|error| self.0.controller.failure(&client, CALL, &error))?;
         Ok(in_order(changes.len(), reply.successful.iter().map(|done| done.id.as_str()), &reply.failed))
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
-        let call = (self.0.controller.get_queue_attributes())
+        const CALL: &str = "GetQueueAttributes";
+        let client = self.0.controller.client();
+        let call = (client.get_queue_attributes())
             .queue_url(&self.0.facts.url)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessages)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesDelayed);
-        let reply = call.send().await.map_err(|error| failure("GetQueueAttributes", &error))?;
+        let reply = call.send().await.map_err(|error| self.0.controller.failure(&client, CALL, &error))?;
         let said = reply.attributes.unwrap_or_default();
         // Silence is not zero: a queue that does not say what it holds must not be taken for empty.
-        let unsaid = || QueueError { call: "GetQueueAttributes", code: "response".to_owned(), status: None };
+        let unsaid = || QueueError { call: CALL, code: "response".to_owned(), status: None };
         let count = |name| said.get(&name).and_then(|text| text.parse().ok()).ok_or_else(unsaid);
         Ok(Depth {
             visible: count(QueueAttributeName::ApproximateNumberOfMessages)?,

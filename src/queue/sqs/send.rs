@@ -1,17 +1,17 @@
 //! Sending: a batch of bodies in one call.
 
 use std::borrow::Borrow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::Client;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
 use super::clock::ServerClock;
 use super::connect::{self, ConnectError, Place};
 use super::delivery::md5_is;
-use super::failure::failure;
+use super::renewable::Renewable;
 use super::{SqsSettings, unbuilt};
 use crate::message::MessageId;
 use crate::queue::QueueError;
@@ -47,7 +47,7 @@ pub enum Sent {
 /// Sends messages to one queue. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    client: Client,
+    client: Arc<Renewable>,
     url: String,
     group: Option<String>,
 }
@@ -80,7 +80,7 @@ impl Sender {
             }
         };
         let group = url.ends_with(".fifo").then(|| group.to_owned());
-        Ok(Self { client: place.sender(SEND_DEADLINE), url, group })
+        Ok(Self { client: Arc::new(Renewable::new(place.sender(SEND_DEADLINE))), url, group })
     }
 
     /// Whether the queue keeps the order of what is sent.
@@ -108,8 +108,9 @@ impl Sender {
                 .build()
         });
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
-        let call = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
-        let reply = call.send().await.map_err(|error| failure(CALL, &error))?;
+        let client = self.client.client();
+        let call = client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        let reply = call.send().await.map_err(|error| self.client.failure(&client, CALL, &error))?;
         Ok(in_order(messages, reply))
     }
 }
