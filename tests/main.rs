@@ -24,6 +24,8 @@ mod lane;
 mod load;
 mod logging;
 mod masking;
+#[cfg(feature = "failpoints")]
+mod mutants;
 mod on_loan;
 mod replay;
 mod processes;

@@ -82,7 +82,8 @@ mod tests {
     const NOON: Moment = Moment::from_millis(1_700_000_000_000);
 
     fn signed(at: &str, key: &str) -> HeaderMap {
-        let authorization = format!("AWS4-HMAC-SHA256 Credential={key}/20231114/us-east-1/sqs/aws4_request, Signature=f");
+        let authorization =
+            format!("AWS4-HMAC-SHA256 Credential={key}/20231114/us-east-1/sqs/aws4_request, Signature=f");
         let mut headers = HeaderMap::new();
         headers.insert("x-amz-date", at.parse().unwrap());
         headers.insert("authorization", authorization.parse().unwrap());
