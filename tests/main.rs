@@ -26,6 +26,7 @@ mod logging;
 mod masking;
 #[cfg(feature = "failpoints")]
 mod mutants;
+mod nth_failure;
 mod on_loan;
 mod replay;
 mod processes;

@@ -14,7 +14,7 @@
 )]
 
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "the tests of the guarantees use the rest")]
+#[allow(dead_code, unused_imports, reason = "the tests of the guarantees use the rest")]
 mod support;
 
 mod deck;

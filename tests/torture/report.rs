@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use turnstile::audit::comparison::Discrepancies;
-use turnstile::queue::local::{FaultCounts, Served};
+use turnstile::queue::local::{FaultCounts, Faults, Served};
 
 use crate::kills::Tally;
 
@@ -31,10 +31,11 @@ impl Report {
             && self.faults().iter().all(|(_, times)| *times > 0)
     }
 
+    /// Those that probabilities decide.
     fn faults(&self) -> Vec<(String, u64)> {
         let counts = serde_json::to_value(self.queue_faults).expect("counts are numbers");
         let counts = counts.as_object().expect("counts have names");
-        counts.iter().map(|(name, times)| (name.clone(), times.as_u64().unwrap_or(0))).collect()
+        Faults::NAMES.iter().map(|name| (name.to_string(), counts[*name].as_u64().unwrap_or(0))).collect()
     }
 }
 
