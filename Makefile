@@ -4,11 +4,13 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SECONDS ?= 60
 KILLS ?= 200
+HOURS ?= 1
 PROFILE ?= dev
+TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --test torture -- $(if $(SEED),--seed $(SEED))
 NIGHTLY ?= nightly
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture evidence conformance bench fuzz lint fmt
+.PHONY: help setup demo test torture soak evidence conformance bench fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +26,10 @@ test: setup ## Run every test, doctests included
 	$(CARGO) test --locked
 
 torture: setup ## Kill KILLS (200) processes at every edge of their path, from SEED, and check every message
-	$(CARGO) test --locked --profile $(PROFILE) --features failpoints --test torture -- $(if $(SEED),--seed $(SEED)) kills --kills $(KILLS) $(if $(MESSAGES),--messages $(MESSAGES))
+	$(TORTURE) kills --kills $(KILLS) $(if $(MESSAGES),--messages $(MESSAGES))
+
+soak: setup ## Let loaders run among faults for HOURS (1), and see that they do not grow
+	$(TORTURE) soak --hours $(HOURS)
 
 evidence: ## Print what the fault tests of the last `make test` survived, and how each is repeated
 	@scripts/evidence

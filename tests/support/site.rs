@@ -178,6 +178,11 @@ impl Loader {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
     }
 
+    /// The process id, while it lives.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it at once.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

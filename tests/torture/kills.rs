@@ -1,5 +1,7 @@
 //! Kills at every edge.
 
+mod report;
+
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
@@ -12,8 +14,9 @@ use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
 use turnstile::failpoint::Step;
 
+use self::report::Report;
+use crate::Outcome;
 use crate::deck::{Deck, Plan, edges};
-use crate::report::Report;
 use crate::support::postgres::{block_claims, connect};
 use crate::world::{World, queue_faults};
 
@@ -65,7 +68,7 @@ impl Tally {
     }
 }
 
-pub(crate) async fn run(args: &Args, seed: u64) -> Report {
+pub(crate) async fn run(args: &Args, seed: u64) -> Box<dyn Outcome> {
     let since = Instant::now();
     let world = World::new().await;
     world.site.box_.set_faults(queue_faults(seed));
@@ -88,7 +91,7 @@ pub(crate) async fn run(args: &Args, seed: u64) -> Report {
     tokio::join!(places, world.send(at_least, &done), torture.stall());
     let tally = torture.tally.into_inner().unwrap();
     let discrepancies = world.site.discrepancies().await;
-    Report {
+    Box::new(Report {
         seed,
         took: since.elapsed(),
         processes: args.processes,
@@ -99,7 +102,7 @@ pub(crate) async fn run(args: &Args, seed: u64) -> Report {
         served: world.site.box_.served(),
         left_in_queue: world.site.depth(),
         discrepancies,
-    }
+    })
 }
 
 impl Torture<'_> {

@@ -19,9 +19,10 @@ mod support;
 
 mod deck;
 mod kills;
-mod report;
+mod soak;
 mod world;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,6 +46,14 @@ struct Args {
 enum What {
     /// Kill loaders, replays and migrations at every edge of their path
     Kills(kills::Args),
+    /// Let loaders run among faults for hours, and see whether they grow
+    Soak(soak::Args),
+}
+
+/// What came of it, as text in Markdown and in one word.
+trait Outcome: Display {
+    /// Whether every message is where it belongs, and everything that was to happen did.
+    fn promise_held(&self) -> bool;
 }
 
 #[tokio::main(worker_threads = 2)]
@@ -54,6 +63,7 @@ async fn main() -> ExitCode {
     println!("seed {seed}");
     let report = match args.what {
         What::Kills(args) => kills::run(&args, seed).await,
+        What::Soak(args) => soak::run(&args, seed).await,
     };
     println!("{report}");
     std::fs::write(&args.report, format!("{report}\n")).expect("the report can be written");

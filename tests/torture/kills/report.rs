@@ -6,7 +6,8 @@ use std::time::Duration;
 use turnstile::audit::comparison::Discrepancies;
 use turnstile::queue::local::{FaultCounts, Faults, Served};
 
-use crate::kills::Tally;
+use super::Tally;
+use crate::Outcome;
 
 pub(crate) struct Report {
     pub(crate) seed: u64,
@@ -22,15 +23,16 @@ pub(crate) struct Report {
     pub(crate) discrepancies: Discrepancies,
 }
 
-impl Report {
-    /// Whether every message is where it belongs, and everything that was to happen did.
-    pub(crate) fn promise_held(&self) -> bool {
+impl Outcome for Report {
+    fn promise_held(&self) -> bool {
         self.discrepancies.none()
             && self.left_in_queue == 0
             && self.missed.is_empty()
             && self.faults().iter().all(|(_, times)| *times > 0)
     }
+}
 
+impl Report {
     /// Those that probabilities decide.
     fn faults(&self) -> Vec<(String, u64)> {
         let counts = serde_json::to_value(self.queue_faults).expect("counts are numbers");
