@@ -8,9 +8,10 @@ HOURS ?= 1
 PROFILE ?= dev
 TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --test torture -- $(if $(SEED),--seed $(SEED))
 NIGHTLY ?= nightly
+MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture soak evidence conformance bench fuzz lint fmt
+.PHONY: help setup demo test model torture soak evidence conformance bench fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +25,9 @@ demo: setup ## See it work: real queue protocol, real PostgreSQL, faults, a cras
 
 test: setup ## Run every test, doctests included
 	$(CARGO) test --locked
+
+model: ## Visit every state of the protocol's model, and let every mutant break it (docs/PROTOCOL.md)
+	$(CARGO) test --release --locked $(MODEL) -- --nocapture
 
 torture: setup ## Kill KILLS (200) processes at every edge of their path, from SEED, and check every message
 	$(TORTURE) kills --kills $(KILLS) $(if $(MESSAGES),--messages $(MESSAGES))
@@ -49,7 +53,9 @@ fuzz: ## Fuzz every target for SECONDS (60) each; needs a nightly toolchain and 
 
 lint: ## Check format, lints, documentation, and (with cargo-deny) licences and sources
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/model/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets $(MODEL) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 		$(CARGO) deny --locked check bans licenses sources; \
@@ -59,3 +65,4 @@ lint: ## Check format, lints, documentation, and (with cargo-deny) licences and 
 
 fmt: ## Format the code
 	$(CARGO) fmt
+	$(CARGO) fmt --manifest-path tests/model/Cargo.toml

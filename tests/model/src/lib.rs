@@ -1,0 +1,19 @@
+//! A model of Turnstile's protocol: small enough to visit every state of it, close enough to read beside the loader.
+//!
+//! Read it in the order in which a message meets it; what each part stands for in the loader is in its first line.
+//! `docs/PROTOCOL.md` says what is modelled, what is not, and what came out.
+//!
+//! Three kinds of things happen in a state: moves, which need nobody; faults, of which there are so many; and what the
+//! operator does. Without faults everything moves towards its end, so that no path is endless, and "sooner or later" is
+//! a property of the states in which nothing moves.
+
+pub mod world;
+pub mod queue;
+pub mod lane;
+pub mod load;
+pub mod database;
+pub mod operator;
+pub mod protocol;
+pub mod properties;
+pub mod exploration;
+pub mod set;

@@ -1,0 +1,95 @@
+//! The queue: a standard one, at least once, in no order.
+
+use crate::set::Set;
+use crate::world::{MESSAGES, Message};
+
+/// The queue's side of every message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Queue {
+    slots: [Slot; MESSAGES],
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Slot {
+    place: Place,
+    /// How often it was received: `ApproximateReceiveCount`, and the number of the receipt given last.
+    receives: usize,
+    came_after_delete: bool,
+}
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Whoever receives next may get it.
+    #[default]
+    Visible,
+    /// Received, and hidden until its visibility timeout.
+    InFlight,
+    /// Deleted; a standard queue may deliver it all the same, once more.
+    Deleted,
+    /// Past the queue's retention: it never comes again.
+    Gone,
+}
+
+impl Queue {
+    /// Where the message is.
+    pub fn place(&self, message: Message) -> Place {
+        self.slots[message].place
+    }
+
+    /// How often the message was received.
+    pub fn receives(&self, message: Message) -> usize {
+        self.slots[message].receives
+    }
+
+    /// Whether it was delivered although it had been deleted.
+    pub fn came_after_delete(&self, message: Message) -> bool {
+        self.slots[message].came_after_delete
+    }
+
+    /// Whether it may be received now.
+    pub fn is_visible(&self, message: Message) -> bool {
+        self.place(message) == Place::Visible
+    }
+
+    /// Whether it is neither deleted nor gone.
+    pub fn holds(&self, message: Message) -> bool {
+        matches!(self.place(message), Place::Visible | Place::InFlight)
+    }
+
+    /// Whether one of the receipts is the last that was given.
+    pub fn is_current(&self, message: Message, receipts: Set) -> bool {
+        receipts.has(self.receives(message))
+    }
+
+    /// Hands the message out under a new receipt.
+    pub fn receive(&mut self, message: Message) -> usize {
+        let slot = &mut self.slots[message];
+        slot.place = Place::InFlight;
+        slot.receives += 1;
+        slot.receives
+    }
+
+    /// The visibility timeout ends.
+    pub fn show(&mut self, message: Message) {
+        self.slots[message].place = Place::Visible;
+    }
+
+    /// A delete takes effect.
+    pub fn delete(&mut self, message: Message) {
+        if self.holds(message) {
+            self.slots[message].place = Place::Deleted;
+        }
+    }
+
+    /// A deleted message is delivered all the same.
+    pub fn deliver_again(&mut self, message: Message) {
+        self.slots[message].place = Place::Visible;
+        self.slots[message].came_after_delete = true;
+    }
+
+    /// The retention ends.
+    pub fn forget(&mut self, message: Message) {
+        self.slots[message].place = Place::Gone;
+    }
+}
