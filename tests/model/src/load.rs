@@ -24,9 +24,9 @@ pub fn claim(world: &World, state: &mut State, lane: usize) {
         dead_lettered: lane.new & lane.letters,
         ..Transaction::default()
     };
-    if world.has(Mutant::ClaimInEarlierTransaction) {
+    if world.has(Mutant::ClaimInAnEarlierTransaction) {
         database.commit(claims);
-    } else if !world.has(Mutant::ClaimInLaterTransaction) {
+    } else if !world.has(Mutant::ClaimInALaterTransaction) {
         lane.transaction = claims;
     }
     lane.step = Step::Record;
@@ -93,7 +93,7 @@ pub fn answered(world: &World, state: &mut State, lane: usize) {
         return doubt(world, lane);
     }
     let logins = lane.new - lane.letters;
-    if world.has(Mutant::ClaimInLaterTransaction) {
+    if world.has(Mutant::ClaimInALaterTransaction) {
         let dead_lettered = lane.new & lane.letters;
         database.commit(Transaction { loaded: logins, dead_lettered, ..Transaction::default() });
     }

@@ -83,9 +83,9 @@ pub enum Mutant {
     /// Messages are deleted when their rows are written, and then committed.
     DeleteBeforeCommit,
     /// Claims are committed by themselves before the rows.
-    ClaimInEarlierTransaction,
+    ClaimInAnEarlierTransaction,
     /// Rows are committed first and their claims by themselves after.
-    ClaimInLaterTransaction,
+    ClaimInALaterTransaction,
     /// Claims are looked up and then written, and nobody waits for a rival.
     ClaimByReading,
     /// Any answer to COMMIT is taken for a commit.
@@ -116,8 +116,8 @@ impl Mutant {
     /// Every one.
     pub const ALL: [Self; 15] = [
         Self::DeleteBeforeCommit,
-        Self::ClaimInEarlierTransaction,
-        Self::ClaimInLaterTransaction,
+        Self::ClaimInAnEarlierTransaction,
+        Self::ClaimInALaterTransaction,
         Self::ClaimByReading,
         Self::CommitNotVerified,
         Self::AmbiguousCommitTakenAsCommitted,

@@ -43,8 +43,8 @@ const REPLAYING: World = World {
 fn damage(mutant: Mutant) -> (World, &'static [&'static str]) {
     match mutant {
         Mutant::DeleteBeforeCommit => (LOADING, &[DELETED, REST]),
-        Mutant::ClaimInEarlierTransaction => (LOADING, &[DELETED, AGREE, REST]),
-        Mutant::ClaimInLaterTransaction => (LOADING, &[TWICE, AGREE, REST]),
+        Mutant::ClaimInAnEarlierTransaction => (LOADING, &[DELETED, AGREE, REST]),
+        Mutant::ClaimInALaterTransaction => (LOADING, &[TWICE, AGREE, REST]),
         Mutant::ClaimByReading => (LOADING, &[TWICE, REST]),
         Mutant::CommitNotVerified => (LOADING, &[DELETED, REST]),
         Mutant::AmbiguousCommitTakenAsCommitted => (LOADING, &[DELETED, REST]),
@@ -98,12 +98,12 @@ fn deleting_before_the_commit_is_found() {
 
 #[test]
 fn a_claim_in_an_earlier_transaction_is_found() {
-    is_found(Mutant::ClaimInEarlierTransaction);
+    is_found(Mutant::ClaimInAnEarlierTransaction);
 }
 
 #[test]
 fn a_claim_in_a_later_transaction_is_found() {
-    is_found(Mutant::ClaimInLaterTransaction);
+    is_found(Mutant::ClaimInALaterTransaction);
 }
 
 #[test]
