@@ -91,7 +91,7 @@ fn no_path_is_endless_so_that_every_message_comes_to_rest() {
     }
 }
 
-/// `TURNSTILE_TEST_MORE_FAULTS=1` lets one more fault strike in every world: five times the states, and the time.
+/// `TURNSTILE_TEST_MORE_FAULTS=1` lets one more fault strike in every world: five to eight times the states.
 fn with_more_faults(world: World) -> World {
     let more = std::env::var("TURNSTILE_TEST_MORE_FAULTS").ok().and_then(|more| more.parse().ok());
     World { faults: world.faults + more.unwrap_or(0), ..world }
