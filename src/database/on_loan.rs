@@ -4,8 +4,10 @@
 //! value is dropped, the server is stopped and the folder removed; when the process that holds it dies without
 //! dropping anything (SIGKILL, a static at the end of a test run), a watchdog does both. Nothing in `run` starts one.
 
+mod faults;
 mod loan;
 mod place;
+mod standby;
 mod watchdog;
 
 use std::fs::{File, OpenOptions};
@@ -14,12 +16,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fmt, fs, io, thread};
 
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config};
 
+use self::faults::send;
 pub use self::loan::{Loan, Named};
 use self::place::{Account, Programs};
 use self::watchdog::Watchdog;
@@ -50,6 +52,8 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// The folder of `initdb` and `postgres`; none: the variable `TURNSTILE_PG_BIN`, else where systems install them.
     pub programs: Option<PathBuf>,
+    /// The folder inside which the cluster's own folder is made, such as a small disk; none: the system's temporary one.
+    pub inside: Option<PathBuf>,
 }
 
 /// A server that lives as long as this value, at most.
@@ -75,16 +79,25 @@ impl OnLoan {
     ///
     /// [`OnLoanError`] says what is missing or what the server's log says. Nothing is left behind.
     pub async fn start(options: Options) -> Result<Self, OnLoanError> {
+        let password = format!("{:032x}", rand::random::<u128>());
+        let mut loan = Self::in_a_folder_of_its_own(options, password).await?;
+        loan.make_cluster().await?;
+        loan.launch_on_a_free_port().await?;
+        loan.create_database(NAME, None).await?;
+        Ok(loan)
+    }
+
+    async fn in_a_folder_of_its_own(options: Options, password: String) -> Result<Self, OnLoanError> {
         let programs = Programs::find(options.programs.as_deref()).await?;
         let account = Account::of_server()?;
+        let inside = options.inside.clone().unwrap_or_else(env::temp_dir);
         let folder = tempfile::Builder::new()
             .prefix("turnstile-postgres-")
-            .tempdir()
+            .tempdir_in(inside)
             .map_err(cannot("make a temporary folder"))?;
         account.own(folder.path())?;
         let watchdog = Watchdog::over(folder.path(), &account).map_err(cannot("start the watchdog `sh`"))?;
-        let password = format!("{:032x}", rand::random::<u128>());
-        let mut loan = Self {
+        Ok(Self {
             folder,
             _watchdog: watchdog,
             server: None,
@@ -94,11 +107,7 @@ impl OnLoan {
             port: 0,
             password,
             options,
-        };
-        loan.make_cluster().await?;
-        loan.launch_on_a_free_port().await?;
-        loan.create_database(NAME, None).await?;
-        Ok(loan)
+        })
     }
 
     /// The URL of the database `turnstile`, with its password.
@@ -127,9 +136,13 @@ impl OnLoan {
     ///
     /// [`OnLoanError::Io`] if it cannot be waited for. One that does not obey within a minute is killed: no error.
     pub async fn stop(&mut self) -> Result<(), OnLoanError> {
+        self.stop_by(Signal::SIGINT).await
+    }
+
+    async fn stop_by(&mut self, signal: Signal) -> Result<(), OnLoanError> {
         self.resume();
         let Some(server) = self.server.as_mut() else { return Ok(()) };
-        send(server, Signal::SIGINT);
+        send(server, signal);
         let since = Instant::now();
         while server.try_wait().map_err(cannot("wait for postgres"))?.is_none() {
             if since.elapsed() > DEADLINE {
@@ -162,33 +175,6 @@ impl OnLoan {
         }
     }
 
-    /// Kills the server and all its processes at once, as a crash would; its data stay for [`Self::restart`].
-    pub fn kill_hard(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
-        // Stopped first, it cannot start a process that the list does not hold.
-        send(&server, Signal::SIGSTOP);
-        let children = place::children_of(server.id());
-        send(&server, Signal::SIGKILL);
-        children.into_iter().for_each(|child| send_to(child, Signal::SIGKILL));
-        // It is our child and was killed: waiting for it cannot fail in a way that would leave something to do.
-        drop(server.wait());
-        self.paused = false;
-    }
-
-    /// Freezes the server: connections stay open and nothing answers, as when a machine hangs.
-    pub fn pause(&mut self) {
-        self.paused = true;
-        self.send_to_all(Signal::SIGSTOP);
-    }
-
-    /// Lets a frozen server go on.
-    pub fn resume(&mut self) {
-        if self.paused {
-            self.send_to_all(Signal::SIGCONT);
-            self.paused = false;
-        }
-    }
-
     /// The process id of the server, while it runs.
     pub fn process_id(&self) -> Option<u32> {
         self.server.as_ref().map(Child::id)
@@ -204,23 +190,37 @@ impl OnLoan {
         fs::write(&password_file, &self.password).map_err(cannot("write the password file"))?;
         self.account.own(&password_file)?;
         let mut initdb: tokio::process::Command = self.command(&self.programs.initdb).into();
-        initdb
-            .arg("--pgdata")
-            .arg(self.data())
-            .arg("--pwfile")
-            .arg(&password_file)
-            .args(["--username", NAME, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync"])
-            .kill_on_drop(true);
-        let done = tokio::time::timeout(DEADLINE, initdb.output())
-            .await
-            .map_err(|_| OnLoanError::InitdbFailed { output: format!("no end within {DEADLINE:?}") })?
-            .map_err(cannot("run initdb"))?;
+        initdb.arg("--pgdata").arg(self.data()).arg("--pwfile").arg(&password_file).args([
+            "--username",
+            NAME,
+            "--auth",
+            "scram-sha-256",
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C",
+            "--no-sync",
+        ]);
+        let done = self.run_to_its_end(initdb, "run initdb").await;
         fs::remove_file(&password_file).map_err(cannot("remove the password file"))?;
-        if done.status.success() {
-            return Ok(());
+        done
+    }
+
+    /// Runs a program that makes the cluster's files.
+    async fn run_to_its_end(
+        &self,
+        mut program: tokio::process::Command,
+        what: &'static str,
+    ) -> Result<(), OnLoanError> {
+        let failed = |output| OnLoanError::NoCluster { what, output };
+        let done = tokio::time::timeout(DEADLINE, program.kill_on_drop(true).output())
+            .await
+            .map_err(|_| failed(format!("no end within {DEADLINE:?}")))?
+            .map_err(cannot(what))?;
+        match done.status.success() {
+            true => Ok(()),
+            false => Err(failed(last_lines(&[done.stdout, done.stderr].concat()))),
         }
-        let output = [done.stdout, done.stderr].concat();
-        Err(OnLoanError::InitdbFailed { output: last_lines(&output) })
     }
 
     async fn launch_on_a_free_port(&mut self) -> Result<(), OnLoanError> {
@@ -319,12 +319,6 @@ impl OnLoan {
     fn log_tail(&self) -> String {
         last_lines(&fs::read(self.folder().join("server.log")).unwrap_or_default())
     }
-
-    fn send_to_all(&self, signal: Signal) {
-        let Some(server) = &self.server else { return };
-        send(server, signal);
-        place::children_of(server.id()).into_iter().for_each(|child| send_to(child, signal));
-    }
 }
 
 impl Drop for OnLoan {
@@ -382,11 +376,13 @@ pub enum OnLoanError {
     },
     /// The cluster could not be made.
     #[error(
-        "initdb could not make a cluster; as root, the user `postgres` must be able to enter the temporary folder \
-         (TMPDIR). It said:\n{output}"
+        "cannot {what}; as root, the user `postgres` must be able to enter the temporary folder (TMPDIR). It said:\n\
+         {output}"
     )]
-    InitdbFailed {
-        /// The end of what it said.
+    NoCluster {
+        /// What was attempted.
+        what: &'static str,
+        /// The end of what the program said.
         output: String,
     },
     /// The server ended instead of answering.
@@ -481,15 +477,6 @@ fn last_lines(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.lines().rev().take(20).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-}
-
-fn send(process: &Child, signal: Signal) {
-    send_to(process.id(), signal);
-}
-
-fn send_to(process: u32, signal: Signal) {
-    // A process that has gone needs no signal any more.
-    signal::kill(Pid::from_raw(process.cast_signed()), signal).unwrap_or_default();
 }
 
 #[cfg(test)]

@@ -12,10 +12,12 @@ use nix::unistd::{self, Gid, Uid, User};
 
 use super::{OnLoanError, cannot};
 
-/// The two programs that make and run a cluster.
+/// The programs that make, run and copy a cluster.
 pub(super) struct Programs {
     pub(super) initdb: PathBuf,
     pub(super) postgres: PathBuf,
+    /// Only a standby needs it.
+    pub(super) pg_basebackup: PathBuf,
 }
 
 impl Programs {
@@ -32,7 +34,10 @@ impl Programs {
     }
 
     fn in_folder(folder: &Path) -> Option<Self> {
-        let programs = Self { initdb: folder.join("initdb"), postgres: folder.join("postgres") };
+        let (initdb, postgres) = (folder.join("initdb"), folder.join("postgres"));
+        // Where links lead: a folder of links may hold only what its maker thought of.
+        let pg_basebackup = fs::canonicalize(&postgres).unwrap_or_default().with_file_name("pg_basebackup");
+        let programs = Self { initdb, postgres, pg_basebackup };
         (programs.initdb.is_file() && programs.postgres.is_file()).then_some(programs)
     }
 }
