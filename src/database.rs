@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Connect, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::task::JoinHandle;
+use tokio_postgres::config::LoadBalanceHosts;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Config, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -52,7 +53,9 @@ impl Database {
     pub fn new(settings: &DatabaseSettings) -> Result<Self, TlsError> {
         let call_timeout = settings.call_timeout;
         let connector = Connector { tls: settings.address.tls()?, unreplicated: Arc::default() };
-        let config = settings.address.config.clone();
+        let mut config = settings.address.config.clone();
+        // One of several hosts that hangs uses up the deadline of the whole attempt: the next may begin with another.
+        config.load_balance_hosts(LoadBalanceHosts::Random);
         let mut pooled = config.clone();
         impose_deadlines(&mut pooled, call_timeout);
         let recycling_method = RecyclingMethod::Fast;
