@@ -28,6 +28,7 @@ mod masking;
 mod mutants;
 mod nth_failure;
 mod on_loan;
+mod postgresql;
 mod replay;
 mod processes;
 mod proxy;

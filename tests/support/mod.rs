@@ -6,6 +6,7 @@ pub(crate) mod logins;
 pub(crate) mod pipeline;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+pub(crate) mod replicated;
 pub(crate) mod scripted_http;
 pub(crate) mod site;
 pub(crate) mod verdicts;
