@@ -8,11 +8,15 @@ use turnstile::audit::comparison::Discrepancies;
 use turnstile::audit::journal::Kind;
 use turnstile::failpoint::Mutant;
 
+use crate::postgresql::failover::{CancelledWaits, messages_lost_by_cancelled_waits};
 use crate::support::evidence::survived;
 use crate::support::postgres::TestDatabase;
 use crate::support::proxy::{Cut, Kind as Request, Moment, PostgresProxy};
 use crate::support::site::Site;
 use crate::support::verdicts::login;
+
+/// What repeats the evidence of this module.
+const COMMAND: &str = "cargo test --features failpoints --test main mutants::";
 
 /// What makes a mutant visible; also run without it.
 #[derive(Clone, Copy)]
@@ -97,11 +101,7 @@ async fn assert_found(mutant: Mutant, trouble: Trouble, found_in: impl Fn(Discre
     let (with, without) = tokio::join!(discrepancies_after(trouble, Some(mutant)), discrepancies_after(trouble, None));
     assert!(without.none(), "the checker finds something without {mutant:?}: {without}");
     assert!(found_in(with) > 0, "the checker does not find {mutant:?}: {with}");
-    survived(
-        &format!("mutant {mutant:?} is found by the checker"),
-        1,
-        "cargo test --features failpoints --test main mutants::",
-    );
+    survived(&format!("mutant {mutant:?} is found by the checker"), 1, COMMAND);
 }
 
 #[tokio::test]
@@ -138,4 +138,12 @@ async fn dead_lettering_the_neighbours_of_a_refused_row_is_found() {
 #[tokio::test]
 async fn deleting_without_a_dead_letter_is_found() {
     assert_found(Mutant::DeleteWithoutDeadLetter, Trouble::Malformed, |found| found.lost).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn not_verifying_a_commit_is_found() {
+    let mutant = [("TURNSTILE_MUTANT", "CommitNotVerified")];
+    let CancelledWaits { lost, .. } = messages_lost_by_cancelled_waits(&mutant).await;
+    assert!(lost > 0, "the checker does not find CommitNotVerified");
+    survived("mutant CommitNotVerified is found by the checker", 1, COMMAND);
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL fails in the ways that it has, while loaders load; they go on by themselves, and the promise holds.
 
 mod crashed;
-mod failover;
+pub(crate) mod failover;
 mod few_connections;
 mod full_disk;
 mod lossy;
