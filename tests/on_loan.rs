@@ -1,6 +1,7 @@
 //! A PostgreSQL on loan is a real one while it is held, and leaves nothing behind, however its borrower ends.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use turnstile::database::on_loan::{self, OnLoan, OnLoanError, Options, StatementError};
 
 use crate::support::postgres::{TestDatabase, connect};
+use crate::support::replicated::ReplicatedPair;
 use crate::support::wait_until;
 
 fn fast() -> Options {
@@ -31,6 +33,47 @@ async fn rows_survive_a_stop_and_a_crash_of_the_server() {
     server.restart().await.unwrap();
 
     let client = connect(&server.url()).await;
+    let sum: i64 = client.query_one("SELECT sum(n) FROM kept", &[]).await.unwrap().get(0);
+    assert_eq!(sum, 3);
+}
+
+#[tokio::test]
+async fn an_immediate_stop_keeps_what_was_committed_and_waits_for_nobody() {
+    let mut server = OnLoan::start(Options::default()).await.unwrap();
+    let mut client = connect(&server.url()).await;
+    client.batch_execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)").await.unwrap();
+    let open = client.transaction().await.unwrap();
+    open.batch_execute("INSERT INTO kept VALUES (100)").await.unwrap();
+    server.stop_immediately().await.unwrap();
+    assert!(open.commit().await.is_err());
+    server.restart().await.unwrap();
+    let client = connect(&server.url()).await;
+    let sum: i64 = client.query_one("SELECT sum(n) FROM kept", &[]).await.unwrap().get(0);
+    assert_eq!(sum, 1);
+}
+
+#[tokio::test]
+async fn a_cluster_stands_inside_the_folder_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    // The server's account must be able to enter it.
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let server = OnLoan::start(Options { inside: Some(folder.path().to_owned()), ..fast() }).await.unwrap();
+    assert_eq!(server.folder().parent(), Some(folder.path()));
+    drop(server);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_standby_has_the_rows_of_its_primary_and_takes_its_place() {
+    let mut pair = ReplicatedPair::start().await;
+    let client = connect(&pair.url()).await;
+    client.batch_execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)").await.unwrap();
+    let standby = connect(&pair.standby.url()).await;
+    assert!(standby.batch_execute("INSERT INTO kept VALUES (100)").await.is_err(), "a standby takes no rows");
+    pair.fail_over().await;
+
+    let client = connect(&pair.url()).await;
+    client.batch_execute("INSERT INTO kept VALUES (2)").await.unwrap();
     let sum: i64 = client.query_one("SELECT sum(n) FROM kept", &[]).await.unwrap().get(0);
     assert_eq!(sum, 3);
 }
