@@ -4,18 +4,20 @@ use turnstile::database::on_loan::{OnLoan, Options};
 
 use super::{COMMAND, Siege};
 use crate::support::evidence::survived;
+use crate::support::postgres::connect;
 use crate::support::wait_until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loader_goes_on_with_the_connections_that_it_gets() {
     const TOO_MANY: &str = "SQLSTATE 53300";
     let server = OnLoan::start(Options::default()).await.unwrap();
-    let administrator = crate::support::postgres::connect(&server.url()).await;
+    let administrator = connect(&server.url()).await;
     // No superuser: the limit does not hold for one.
     let role = "CREATE ROLE modest LOGIN PASSWORD 'modest' CONNECTION LIMIT 1;
                 GRANT ALL ON SCHEMA public TO modest";
     administrator.batch_execute(role).await.unwrap();
-    let (_, place) = server.url().split_once('@').map(|(_, place)| ((), place.to_owned())).unwrap();
+    let url = server.url();
+    let (_, place) = url.split_once('@').unwrap();
     let wanted = [("TURNSTILE_LANES", "4"), ("TURNSTILE_DATABASE_CONNECTIONS", "4")];
 
     let siege = Siege::begin(&format!("postgres://modest:modest@{place}"), 1, &wanted).await;
