@@ -77,7 +77,9 @@ impl Siege {
     /// Waits until the loaders say this `times` more than before.
     async fn hears(&self, what: &str, times: u64) {
         let before = self.heard(what);
-        wait_until(what, async || self.heard(what) >= before + times).await;
+        for more in 1..=times {
+            wait_until(what, async || self.heard(what) >= before + more).await;
+        }
     }
 
     /// Waits until the loaders have caught up, which they must do without any help.

@@ -45,11 +45,13 @@ async fn loaders_survive_statements_that_take_longer_than_the_statement_timeout(
                 END $$;
                 CREATE TRIGGER slow BEFORE INSERT ON outbox EXECUTE FUNCTION sleep()";
     administrator.batch_execute(slow).await.unwrap();
-    wait_until("statements time out", async || {
-        siege.feed();
-        siege.heard(STATEMENT_TIMEOUT) >= strikes()
-    })
-    .await;
+    for times in 1..=strikes() {
+        wait_until("statements time out", async || {
+            siege.feed();
+            siege.heard(STATEMENT_TIMEOUT) >= times
+        })
+        .await;
+    }
     administrator.batch_execute("DROP TRIGGER slow ON outbox").await.unwrap();
     let struck = siege.heard(STATEMENT_TIMEOUT);
     siege.end().await;
