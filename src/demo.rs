@@ -109,6 +109,7 @@ pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(Pro
 fn faults(seed: u64) -> Faults {
     Faults {
         seed,
+        only: None,
         throttle: 0.01,
         error_500: 0.01,
         lost_reply: 0.02,

@@ -14,6 +14,9 @@ use super::error::{ApiError, ErrorCode};
 pub struct Faults {
     /// Where the dice start.
     pub seed: u64,
+    /// The API call that alone is throttled, fails, loses its reply, is delayed, or has entries that fail, as SQS names
+    /// it (`DeleteMessageBatch`); where it is absent, every call is.
+    pub only: Option<&'static str>,
     /// A call is refused with `ThrottlingException`, without effect.
     pub throttle: f64,
     /// A call is refused with status 500, without effect.
@@ -58,6 +61,7 @@ impl Default for Faults {
     fn default() -> Self {
         Self {
             seed: 0,
+            only: None,
             throttle: 0.0,
             error_500: 0.0,
             lost_reply: 0.0,
@@ -195,12 +199,15 @@ impl Dice {
         self.counts
     }
 
-    /// What happens to a call that is a send, or none.
-    pub(super) fn call(&mut self, is_send: bool) -> Fate {
+    /// What happens to a call of this name.
+    pub(super) fn call(&mut self, name: &str) -> Fate {
         if let Some(when) = self.chosen_fails() {
             return Fate { cut: Some(when), ..Fate::default() };
         }
         let mut fate = Fate::default();
+        if !self.may_befall(name) {
+            return fate;
+        }
         if self.throw(self.faults.throttle) {
             self.counts.throttle += 1;
             fate.refusal = Some(ApiError::new(ErrorCode::ThrottlingException, "Rate exceeded"));
@@ -209,7 +216,8 @@ impl Dice {
             let message = "The request failed because of an unknown internal error.";
             fate.refusal = Some(ApiError::new(ErrorCode::InternalError, message));
         }
-        let may_lose = fate.refusal.is_none() && !(is_send && self.faults.sends_are_answered);
+        let is_answered = name.starts_with("SendMessage") && self.faults.sends_are_answered;
+        let may_lose = fate.refusal.is_none() && !is_answered;
         if may_lose && self.throw(self.faults.lost_reply) {
             self.counts.lost_reply += 1;
             fate.cut = Some(When::AfterEffect);
@@ -241,8 +249,12 @@ impl Dice {
         (chosen.seen == chosen.number).then_some(chosen.when)
     }
 
-    pub(super) fn batch_entry_fails(&mut self) -> bool {
-        let happens = self.throw(self.faults.partial_batch_failure);
+    fn may_befall(&self, name: &str) -> bool {
+        self.faults.only.is_none_or(|only| only == name)
+    }
+
+    pub(super) fn batch_entry_fails(&mut self, call: &str) -> bool {
+        let happens = self.may_befall(call) && self.throw(self.faults.partial_batch_failure);
         self.counts.partial_batch_failure += u64::from(happens);
         happens
     }
@@ -283,7 +295,10 @@ mod tests {
         let faults = Faults { seed: 7, throttle: 0.3, lost_reply: 0.3, ..Faults::default() };
         let sequence = |seed| {
             let mut dice = Dice::new(Faults { seed, ..faults });
-            (0..200).map(|_| dice.call(false)).map(|fate| (fate.refusal.is_some(), fate.cut)).collect::<Vec<_>>()
+            (0..200)
+                .map(|_| dice.call("ReceiveMessage"))
+                .map(|fate| (fate.refusal.is_some(), fate.cut))
+                .collect::<Vec<_>>()
         };
         assert_eq!(sequence(7), sequence(7));
         assert_ne!(sequence(7), sequence(8));
@@ -292,7 +307,7 @@ mod tests {
     #[test]
     fn a_fault_that_is_off_never_happens_and_one_at_1_always() {
         let mut dice = Dice::new(Faults { error_500: 1.0, ..Faults::default() });
-        let refused = (0..100).filter(|_| dice.call(false).refusal.is_some()).count();
+        let refused = (0..100).filter(|_| dice.call("ReceiveMessage").refusal.is_some()).count();
         assert_eq!((refused, dice.counts()), (100, FaultCounts { error_500: 100, ..FaultCounts::default() }));
     }
 
@@ -300,15 +315,32 @@ mod tests {
     fn where_sends_are_answered_only_other_calls_lose_their_replies() {
         let faults = Faults { lost_reply: 1.0, sends_are_answered: true, ..Faults::default() };
         let mut dice = Dice::new(faults);
-        assert_eq!((dice.call(true).cut, dice.call(false).cut), (None, Some(When::AfterEffect)));
+        assert_eq!(
+            (dice.call("SendMessageBatch").cut, dice.call("ReceiveMessage").cut),
+            (None, Some(When::AfterEffect))
+        );
         assert_eq!(dice.counts().lost_reply, 1);
+    }
+
+    #[test]
+    fn where_one_call_is_named_no_other_is_befallen() {
+        let faults = Faults { throttle: 1.0, partial_batch_failure: 1.0, ..Faults::default() };
+        let mut dice = Dice::new(Faults { only: Some("DeleteMessageBatch"), ..faults });
+        for (call, befallen) in [("DeleteMessageBatch", true), ("DeleteMessage", false), ("ReceiveMessage", false)] {
+            assert_eq!(
+                (dice.call(call).refusal.is_some(), dice.batch_entry_fails(call)),
+                (befallen, befallen),
+                "{call}"
+            );
+        }
     }
 
     #[test]
     fn the_chosen_call_fails_once_whatever_the_dice_say() {
         let mut dice = Dice::new(Faults { throttle: 1.0, ..Faults::default() });
         dice.choose(3, When::BeforeEffect);
-        let fates: Vec<_> = (0..5).map(|_| dice.call(false)).map(|fate| (fate.refusal.is_some(), fate.cut)).collect();
+        let fates: Vec<_> =
+            (0..5).map(|_| dice.call("ReceiveMessage")).map(|fate| (fate.refusal.is_some(), fate.cut)).collect();
         let refused = (true, None);
         assert_eq!(fates, [refused, refused, (false, Some(When::BeforeEffect)), refused, refused]);
         let chosen = dice.chosen().unwrap();

@@ -145,7 +145,7 @@ impl Server {
         let now = self.now();
         let mut service = self.service();
         service.served.calls += 1;
-        let fate = service.dice.call(is_send(headers));
+        let fate = service.dice.call(target(headers).trim_start_matches("AmazonSQS."));
         if fate.refusal.is_some() || fate.cut == Some(When::BeforeEffect) {
             return fate;
         }
@@ -177,8 +177,7 @@ impl Server {
     }
 
     async fn obey(self: &Arc<Self>, headers: &HeaderMap, body: &[u8]) -> Result<Reply, ApiError> {
-        let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-        match parse(target, body)? {
+        match parse(target(headers), body)? {
             Request::ReceiveMessage { queue, receive } => {
                 let deliveries = self.receive(&queue, &receive).await?;
                 Ok(Reply::Received(deliveries, receive))
@@ -238,8 +237,9 @@ impl Server {
     }
 }
 
-fn is_send(headers: &HeaderMap) -> bool {
-    headers.get("x-amz-target").is_some_and(|target| target.as_bytes().starts_with(b"AmazonSQS.SendMessage"))
+/// The call that a request makes: `AmazonSQS.ReceiveMessage`.
+fn target(headers: &HeaderMap) -> &str {
+    headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default()
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, ApiError> {

@@ -42,7 +42,7 @@ impl Service {
         let mut reply = BatchReply::default();
         for entry in entries {
             let sent = match entry.asked {
-                Ok(_) if self.dice.batch_entry_fails() => Err(failed_on_purpose()),
+                Ok(_) if self.dice.batch_entry_fails("SendMessageBatch") => Err(failed_on_purpose()),
                 Ok(message) => self.accept(queue, message, now),
                 Err(refused) => Err(refused),
             };
@@ -155,7 +155,7 @@ impl Service {
         entries: Vec<Entry<String>>,
         now: Moment,
     ) -> Result<Reply, ApiError> {
-        self.batch(queue, entries, |service, handle| service.delete(queue, &handle, now))
+        self.batch("DeleteMessageBatch", queue, entries, |service, handle| service.delete(queue, &handle, now))
     }
 
     pub(super) fn change_visibility(
@@ -177,11 +177,14 @@ impl Service {
         entries: Vec<Entry<(String, Duration)>>,
         now: Moment,
     ) -> Result<Reply, ApiError> {
-        self.batch(queue, entries, |service, (handle, timeout)| service.change_visibility(queue, &handle, timeout, now))
+        self.batch("ChangeMessageVisibilityBatch", queue, entries, |service, (handle, timeout)| {
+            service.change_visibility(queue, &handle, timeout, now)
+        })
     }
 
     fn batch<T>(
         &mut self,
+        name: &str,
         queue: &str,
         entries: Vec<Entry<T>>,
         mut call: impl FnMut(&mut Self, T) -> Result<Reply, ApiError>,
@@ -190,7 +193,7 @@ impl Service {
         let mut reply = BatchReply::default();
         for entry in entries {
             let done = match entry.asked {
-                Ok(_) if self.dice.batch_entry_fails() => Err(failed_on_purpose()),
+                Ok(_) if self.dice.batch_entry_fails(name) => Err(failed_on_purpose()),
                 Ok(asked) => call(self, asked).map(|_| None),
                 Err(refused) => Err(refused),
             };
