@@ -108,8 +108,8 @@ pub struct QueueError {
     /// The API call, as SQS names it.
     pub call: &'static str,
     /// The queue's error code, or where there is none `timeout`, `connection`, `response` (a reply that cannot be read),
-    /// `credentials` (none could be had), `clock` (ours is off, and the next call is signed by the queue's) or `request`
-    /// (the call could not be written).
+    /// `credentials` (none could be had) or `request` (the call could not be written); `clock` where the signature
+    /// was refused because a clock has been set, and the next call is signed by the queue's.
     pub code: String,
     /// The HTTP status, where a reply came.
     pub status: Option<u16>,
@@ -128,5 +128,13 @@ impl QueueError {
     /// protocol's name or in that of the JSON protocol.
     pub fn names_expired_credentials(&self) -> bool {
         matches!(self.code.as_str(), "ExpiredToken" | "ExpiredTokenException")
+    }
+
+    /// Whether the server answered that the signature is wrong, which it is too where the time of the signature is not
+    /// the server's.
+    pub fn names_signature(&self) -> bool {
+        const CODES: [&str; 4] =
+            ["SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"];
+        CODES.contains(&self.code.as_str())
     }
 }

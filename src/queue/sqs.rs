@@ -4,12 +4,12 @@
 //! The SDK sets no deadline for a reply, checks no MD5 and reads no reply that holds invalid UTF-8; here it does.
 
 mod address;
+mod caller;
 mod clock;
 mod connect;
 mod delivery;
 mod failure;
 mod odd_reply;
-mod renewable;
 mod send;
 
 use std::sync::Arc;
@@ -29,10 +29,9 @@ pub use self::address::{NoQueueAddress, QueueAddress, QueueUrl};
 pub use self::connect::{ConnectError, QueueFacts};
 pub use self::send::{Outgoing, Sender, Sent};
 
-use self::clock::ServerClock;
+use self::caller::Caller;
 use self::connect::Place;
 use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered};
-use self::renewable::Renewable;
 use super::{Depth, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError, Taken};
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
 
@@ -63,10 +62,9 @@ pub struct SqsQueue(Arc<Connected>);
 
 #[derive(Debug)]
 struct Connected {
-    receiver: Renewable,
-    controller: Renewable,
+    receiver: Caller,
+    controller: Caller,
     facts: QueueFacts,
-    clock: ServerClock,
     call_deadline: Duration,
     system_attributes: Vec<MessageSystemAttributeName>,
     message_attributes: Option<Vec<String>>,
@@ -90,15 +88,14 @@ impl SqsQueue {
     /// [`ConnectError`], which says the way out.
     pub async fn connect_with(settings: &SqsSettings, aws: &SdkConfig) -> Result<Self, ConnectError> {
         let place = Place::new(settings, aws).await?;
-        let (controller, clock) = (place.controller(), ServerClock::default());
-        let look = || async { place.ask(&controller, place.find(&controller).await?, &clock).await };
+        let controller = place.controller();
+        let look = || async { place.ask(&controller, place.find(&controller).await?).await };
         let facts = place.wait_for(settings.wait_for_queue, look).await?;
         let (system_attributes, message_attributes) = wanted(settings.identity_attribute.clone());
         Ok(Self(Arc::new(Connected {
-            receiver: Renewable::new(place.receiver(MAX_WAIT + settings.call_deadline)),
-            controller: Renewable::new(controller),
+            receiver: place.receiver(MAX_WAIT + settings.call_deadline),
+            controller,
             facts,
-            clock,
             call_deadline: settings.call_deadline,
             system_attributes,
             message_attributes,
@@ -114,7 +111,7 @@ impl SqsQueue {
     /// By how much the server's clock was ahead of ours, if its reply told its time: right to about a second and the
     /// time that the reply took.
     pub fn clock_difference(&self) -> Option<time::Duration> {
-        self.0.clock.difference()
+        self.0.controller.clock_difference()
     }
 
     /// How many received messages were not delivered on since the start, because their bodies did not match their
@@ -158,8 +155,8 @@ impl Queue for SqsQueue {
     ) -> Result<Vec<ReceivedMessage>, QueueError> {
         const CALL: &str = "ReceiveMessage";
         let wait = Duration::from_secs(wait.min(MAX_WAIT).as_secs());
-        let client = self.0.receiver.client();
-        let call = (client.receive_message())
+        let attempt = self.0.receiver.attempt();
+        let call = (attempt.receive_message())
             .queue_url(&self.0.facts.url)
             .max_number_of_messages(max.clamp(1, MESSAGES_PER_CALL) as i32)
             .wait_time_seconds(whole_seconds(wait))
@@ -175,7 +172,7 @@ impl Queue for SqsQueue {
             Ok(reply) => Ok(self.deliver(read(reply))),
             Err(error) => match read_again(&error) {
                 Some(delivered) => Ok(self.deliver(delivered)),
-                None => Err(self.0.receiver.failure(&client, CALL, &error)),
+                None => Err(self.0.receiver.failure(CALL, &attempt, &error)),
             },
         }
     }
@@ -189,9 +186,9 @@ impl Queue for SqsQueue {
             DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(receipt.as_str()).build()
         });
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
-        let client = self.0.controller.client();
-        let call = client.delete_message_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
-        let reply = call.send().await.map_err(|error| self.0.controller.failure(&client, CALL, &error))?;
+        let attempt = self.0.controller.attempt();
+        let call = attempt.delete_message_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
+        let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
         Ok(in_order(receipts.len(), reply.successful.iter().map(|done| done.id.as_str()), &reply.failed))
     }
 
@@ -208,21 +205,21 @@ impl Queue for SqsQueue {
                 .build()
         });
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
-        let client = self.0.controller.client();
-        let call = client.change_message_visibility_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
-        let reply = call.send().await.map_err(|error| self.0.controller.failure(&client, CALL, &error))?;
+        let attempt = self.0.controller.attempt();
+        let call = attempt.change_message_visibility_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
+        let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
         Ok(in_order(changes.len(), reply.successful.iter().map(|done| done.id.as_str()), &reply.failed))
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
         const CALL: &str = "GetQueueAttributes";
-        let client = self.0.controller.client();
-        let call = (client.get_queue_attributes())
+        let attempt = self.0.controller.attempt();
+        let call = (attempt.get_queue_attributes())
             .queue_url(&self.0.facts.url)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessages)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesDelayed);
-        let reply = call.send().await.map_err(|error| self.0.controller.failure(&client, CALL, &error))?;
+        let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
         let said = reply.attributes.unwrap_or_default();
         // Silence is not zero: a queue that does not say what it holds must not be taken for empty.
         let unsaid = || QueueError { call: CALL, code: "response".to_owned(), status: None };

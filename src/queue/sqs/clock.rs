@@ -39,7 +39,7 @@ impl Intercept for ServerClock {
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`, RFC 9110. It is cut to the second, so half of one is added.
-pub(super) fn read_date(header: &str) -> Option<OffsetDateTime> {
+fn read_date(header: &str) -> Option<OffsetDateTime> {
     Some(OffsetDateTime::parse(header, &Rfc2822).ok()? + Duration::milliseconds(500))
 }
 

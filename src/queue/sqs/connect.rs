@@ -5,7 +5,6 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
@@ -15,7 +14,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 
 use super::SqsSettings;
 use super::address::{QueueAddress, QueueUrl};
-use super::clock::ServerClock;
+use super::caller::Caller;
 use super::failure::{chain, explanation, failure};
 use crate::message::QueueIdentity;
 use crate::queue::QueueError;
@@ -134,19 +133,19 @@ impl Place {
     ///
     /// It never repeats a receive by itself: the messages of a lost reply are hidden until their timeout, and a
     /// second try would hide more. Whoever receives decides what follows a failure, and when.
-    pub(super) fn receiver(&self, longest: Duration) -> Client {
+    pub(super) fn receiver(&self, longest: Duration) -> Caller {
         self.client("turnstile-receive", RetryConfig::disabled(), longest, longest)
     }
 
     /// The client for deletes, visibility changes and questions: each may be repeated without harm, so it is, once,
     /// within the deadline.
-    pub(super) fn controller(&self) -> Client {
+    pub(super) fn controller(&self) -> Caller {
         let twice = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(100));
         self.client("turnstile-control", twice, self.call_deadline / 2, self.call_deadline)
     }
 
     /// The client for sends. What was sent twice is in the queue twice: the job that sends decides, not the SDK.
-    pub(super) fn sender(&self, deadline: Duration) -> Client {
+    pub(super) fn sender(&self, deadline: Duration) -> Caller {
         self.client("turnstile-send", RetryConfig::disabled(), deadline, deadline)
     }
 
@@ -155,7 +154,7 @@ impl Place {
     /// The SDK's retry quota is one for all clients of the process that share a partition's name, so each kind of
     /// client has a name of its own: failing calls of one kind must not use up the retries of another.
     /// Its watch over stalled streams is off: the deadlines end whatever it would end.
-    fn client(&self, partition: &'static str, retries: RetryConfig, attempt: Duration, whole: Duration) -> Client {
+    fn client(&self, partition: &'static str, retries: RetryConfig, attempt: Duration, whole: Duration) -> Caller {
         let deadlines = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(attempt)
@@ -170,15 +169,15 @@ impl Place {
         if let Some(endpoint) = &self.endpoint {
             config = config.endpoint_url(endpoint);
         }
-        Client::from_conf(config.build())
+        Caller::new(config)
     }
 
     /// The queue's URL. A URL in the settings is taken at its word.
-    pub(super) async fn find(&self, client: &Client) -> Result<String, ConnectError> {
+    pub(super) async fn find(&self, caller: &Caller) -> Result<String, ConnectError> {
         match &self.queue {
             QueueAddress::Url(url) => Ok(url.as_str().to_owned()),
             QueueAddress::Name(name) => {
-                let reply = client.get_queue_url().queue_name(name).send().await;
+                let reply = caller.attempt().get_queue_url().queue_name(name).send().await;
                 let found = reply.map_err(|error| self.failed("GetQueueUrl", &error))?;
                 found.queue_url.ok_or_else(|| self.nameless_reply("GetQueueUrl"))
             }
@@ -186,15 +185,11 @@ impl Place {
     }
 
     /// What the queue at this URL says of itself.
-    pub(super) async fn ask(
-        &self,
-        client: &Client,
-        url: String,
-        clock: &ServerClock,
-    ) -> Result<QueueFacts, ConnectError> {
+    pub(super) async fn ask(&self, caller: &Caller, url: String) -> Result<QueueFacts, ConnectError> {
         // All, because Amazon refuses a standard queue's request that names FifoQueue.
-        let question = client.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
-        let reply = question.customize().interceptor(clock.clone()).send().await;
+        let attempt = caller.attempt();
+        let question = attempt.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
+        let reply = question.send().await;
         let said = reply.map_err(|error| self.failed("GetQueueAttributes", &error))?.attributes.unwrap_or_default();
         Ok(QueueFacts::read(&said, url, &self.region))
     }

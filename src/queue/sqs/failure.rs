@@ -5,9 +5,6 @@ use std::error::Error;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
-use time::{Duration, OffsetDateTime};
-
-use super::clock::read_date;
 use crate::queue::QueueError;
 
 /// A failed call. `code` is the queue's own error code where it gave one, else one of ours:
@@ -18,7 +15,6 @@ use crate::queue::QueueError;
 /// | `connection` | no reply: refused, closed, not found, or no TLS; the call may have taken effect | – |
 /// | `response` | a reply that is not the protocol's: a proxy's page, a cut body; it may have taken effect | the reply's |
 /// | `credentials` | the call was not made, because no credentials could be had | – |
-/// | `clock` | it was refused because our clock is off; the SDK goes by the queue's clock from the next call on | the reply's |
 /// | `request` | the call could not be written | – |
 pub(super) fn failure<E>(call: &'static str, error: &SdkError<E, HttpResponse>) -> QueueError
 where
@@ -32,11 +28,7 @@ fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
         SdkError::TimeoutError(_) => "timeout",
         SdkError::DispatchFailure(failure) => failure.as_connector_error().map_or("connection", code_of_undelivered),
         SdkError::ResponseError(_) => "response",
-        SdkError::ServiceError(refusal) => match refusal.err().code() {
-            Some(code) if names_signature(code) && is_far_from_now(refusal.raw()) => "clock",
-            Some(code) => code,
-            None => "response",
-        },
+        SdkError::ServiceError(refusal) => refusal.err().code().unwrap_or("response"),
         // The SDK may grow further kinds.
         SdkError::ConstructionFailure(_) | _ => "request",
     }
@@ -51,21 +43,6 @@ fn code_of_undelivered(error: &ConnectorError) -> &'static str {
     // credentials.
     let is_http = error.as_other().is_some() || causes(error).any(|cause| cause.is::<hyper::Error>());
     if is_http { "connection" } else { "credentials" }
-}
-
-/// What a request is answered with that was signed at another time than the queue's, among other reasons (API
-/// reference, "Common Errors"; the codes of the query protocol and of the JSON protocol).
-fn names_signature(code: &str) -> bool {
-    const CODES: [&str; 4] =
-        ["RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"];
-    CODES.contains(&code)
-}
-
-/// Whether the queue's clock differs so much from ours that it explains the refusal: SQS tolerates 15 minutes, other
-/// servers 5, and the SDK begins to correct at 4.
-fn is_far_from_now(reply: &HttpResponse) -> bool {
-    let date = reply.headers().get("date").and_then(read_date);
-    date.is_some_and(|date| (date - OffsetDateTime::now_utc()).abs() > Duration::minutes(4))
 }
 
 fn status_of<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {

@@ -8,10 +8,9 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
-use super::clock::ServerClock;
+use super::caller::Caller;
 use super::connect::{self, ConnectError, Place};
 use super::delivery::md5_is;
-use super::renewable::Renewable;
 use super::{SqsSettings, unbuilt};
 use crate::message::MessageId;
 use crate::queue::QueueError;
@@ -47,7 +46,7 @@ pub enum Sent {
 /// Sends messages to one queue. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    client: Arc<Renewable>,
+    caller: Arc<Caller>,
     url: String,
     group: Option<String>,
 }
@@ -74,13 +73,12 @@ impl Sender {
             // Finding needs no permission but to find; whoever may only send can send.
             Duration::ZERO => place.find(&controller).await?,
             patience => {
-                let look =
-                    || async { place.ask(&controller, place.find(&controller).await?, &ServerClock::default()).await };
+                let look = || async { place.ask(&controller, place.find(&controller).await?).await };
                 place.wait_for(patience, look).await?.url
             }
         };
         let group = url.ends_with(".fifo").then(|| group.to_owned());
-        Ok(Self { client: Arc::new(Renewable::new(place.sender(SEND_DEADLINE))), url, group })
+        Ok(Self { caller: Arc::new(place.sender(SEND_DEADLINE)), url, group })
     }
 
     /// Whether the queue keeps the order of what is sent.
@@ -108,9 +106,9 @@ impl Sender {
                 .build()
         });
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
-        let client = self.client.client();
-        let call = client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
-        let reply = call.send().await.map_err(|error| self.client.failure(&client, CALL, &error))?;
+        let attempt = self.caller.attempt();
+        let call = attempt.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+        let reply = call.send().await.map_err(|error| self.caller.failure(CALL, &attempt, &error))?;
         Ok(in_order(messages, reply))
     }
 }

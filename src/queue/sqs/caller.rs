@@ -1,0 +1,103 @@
+//! A client that gets over credentials that expire and a clock that is set.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_sdk_sqs::config::http::HttpResponse;
+use aws_sdk_sqs::config::{Builder, IdentityCache};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::{Client, Config};
+use time::Duration;
+
+use super::clock::ServerClock;
+use super::failure::failure;
+use crate::queue::QueueError;
+
+/// How far the queue's clock must be from where it was to explain that a signature is refused: SQS tolerates 15
+/// minutes, other servers 5, and the SDK begins to correct at 4.
+const CLOCK_WAS_SET: Duration = Duration::minutes(4);
+
+/// Makes the calls of one kind.
+///
+/// The SDK asks its provider for credentials only when, by what it was told at first, they are about to expire. Ones
+/// that end earlier (a session revoked, a clock that is behind, a token without a time) it would send again and again,
+/// although the provider has new ones. So it forgets them once the queue says that they have expired.
+///
+/// It signs by the clock that the last reply told. Where a clock has been set since, ours or the queue's, one call is
+/// refused, in the same words as one that is signed with a wrong secret; only the replies' dates tell the two apart.
+#[derive(Debug)]
+pub(super) struct Caller {
+    current: Mutex<Arc<Client>>,
+    clock: ServerClock,
+}
+
+/// What one call is made with.
+pub(super) struct Attempt {
+    client: Arc<Client>,
+    /// What the SDK corrects the time of the signature by.
+    clock_difference: Duration,
+}
+
+impl Caller {
+    pub(super) fn new(config: Builder) -> Self {
+        let clock = ServerClock::default();
+        let client = Client::from_conf(config.interceptor(clock.clone()).build());
+        Self { current: Mutex::new(Arc::new(client)), clock }
+    }
+
+    /// Begins a call.
+    pub(super) fn attempt(&self) -> Attempt {
+        let client = self.current().clone();
+        Attempt { client, clock_difference: self.clock.difference().unwrap_or_default() }
+    }
+
+    /// By how much the server's clock was ahead of ours, by the last reply that told its time.
+    pub(super) fn clock_difference(&self) -> Option<Duration> {
+        self.clock.difference()
+    }
+
+    /// What went wrong in a call. Where its credentials had expired, the next call asks for new ones; of the calls that
+    /// failed side by side only the first brings that about.
+    pub(super) fn failure<E>(
+        &self,
+        call: &'static str,
+        attempt: &Attempt,
+        error: &SdkError<E, HttpResponse>,
+    ) -> QueueError
+    where
+        E: ProvideErrorMetadata,
+    {
+        let mut failure = failure(call, error);
+        if failure.names_expired_credentials() {
+            self.forget_credentials(&attempt.client);
+        }
+        let difference = self.clock.difference().unwrap_or_default();
+        if failure.names_signature() && (difference - attempt.clock_difference).abs() > CLOCK_WAS_SET {
+            failure.code = "clock".to_owned();
+        }
+        failure
+    }
+
+    fn forget_credentials(&self, of: &Arc<Client>) {
+        let mut current = self.current();
+        if Arc::ptr_eq(&current, of) {
+            tracing::warn!("the queue says that the credentials have expired: asking for new ones");
+            *current = Arc::new(Client::from_conf(with_nothing_cached(of.config())));
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Arc<Client>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::ops::Deref for Attempt {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+fn with_nothing_cached(config: &Config) -> Config {
+    config.to_builder().identity_cache(IdentityCache::lazy().build()).build()
+}
