@@ -32,6 +32,7 @@ mod postgresql;
 mod replay;
 mod processes;
 mod proxy;
+mod queue_faults;
 mod readme;
 mod schema;
 mod send;

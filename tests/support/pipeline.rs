@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -24,6 +25,7 @@ use turnstile::shutdown::Shutdown;
 use turnstile::telemetry::{Metrics, Totals};
 use turnstile::verdict::Judge;
 
+use super::PATIENCE;
 use super::postgres::TestDatabase;
 use super::scripted_http::aws_at;
 use super::verdicts::{CANARIES, login};
@@ -90,6 +92,15 @@ impl Pipeline {
         Journal::open(&self.journal()).unwrap().note(&sent).unwrap();
     }
 
+    /// Puts them into the queue past the protocol and its faults, and notes them in the journal.
+    pub(crate) fn insert_mixed(&self, logins: usize, malformed: usize) {
+        let insert = |body: String| self.box_.insert_raw(&self.queue_name, body.into_bytes()).unwrap();
+        let sent: Vec<_> = mixed(logins, malformed)
+            .map(|(body, kind)| journal::Sent::by_message_id(&MessageId::new(insert(body)), kind))
+            .collect();
+        Journal::open(&self.journal()).unwrap().note(&sent).unwrap();
+    }
+
     /// How the tables differ from what the journal says was sent.
     pub(crate) async fn discrepancies(&self) -> Discrepancies {
         let queue = QueueIdentity::new(self.box_.queue_arn(&self.queue_name));
@@ -109,9 +120,13 @@ impl Pipeline {
 
     /// Starts a loader with this many lanes.
     pub(crate) async fn start(&self, lanes: usize, lane: LaneSettings) -> Running {
-        let (endpoint, name) = (self.box_.endpoint(), self.queue_name.clone());
-        let Self { database, keyring, identity, .. } = self;
-        Running::start(&endpoint, &name, database, keyring, identity, lanes, lane).await
+        self.start_as(&aws_at(&self.box_.endpoint()), lanes, lane).await
+    }
+
+    /// Starts it with AWS settings of its own.
+    pub(crate) async fn start_as(&self, aws: &SdkConfig, lanes: usize, lane: LaneSettings) -> Running {
+        let Self { database, keyring, identity, queue_name, .. } = self;
+        Running::start_as(aws, queue_name, database, keyring, identity, lanes, lane).await
     }
 
     /// Runs a loader of two lanes until the queue is drained.
@@ -186,9 +201,23 @@ impl Running {
         lanes: usize,
         lane: LaneSettings,
     ) -> Self {
+        Self::start_as(&aws_at(endpoint), queue, database, keyring, identity, lanes, lane).await
+    }
+
+    async fn start_as(
+        aws: &SdkConfig,
+        queue: &str,
+        database: &Database,
+        keyring: &Keyring,
+        identity: &Identity,
+        lanes: usize,
+        lane: LaneSettings,
+    ) -> Self {
         let mut settings = SqsSettings::new(queue.parse().unwrap());
         settings.identity_attribute = identity.attribute().map(str::to_owned);
-        let queue = SqsQueue::connect_with(&settings, &aws_at(endpoint)).await.unwrap();
+        // A machine that is busy is no failure.
+        settings.wait_for_queue = PATIENCE;
+        let queue = SqsQueue::connect_with(&settings, aws).await.unwrap();
         let judge = Judge {
             identifier: Identifier::new(identity.clone(), queue.identity()),
             masker: keyring.masker(MaskKind::Seal),
