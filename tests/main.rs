@@ -12,6 +12,7 @@
 
 mod support;
 
+mod ambiguous;
 mod audit;
 mod batch;
 mod comparison;

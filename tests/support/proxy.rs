@@ -18,7 +18,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 pub(crate) use self::network::{Direction, NetworkProxy, Trouble};
-pub(crate) use self::postgres::{Cut, Ending, Moment, PostgresProxy, Side};
+pub(crate) use self::postgres::{Asked, Cut, Ending, Moment, PostgresProxy, Side};
 pub(crate) use self::protocol::Kind;
 
 /// A listening socket, and the connections that came in by it.
