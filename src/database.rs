@@ -98,6 +98,7 @@ impl Database {
             call_timeout: self.call_timeout,
             unreplicated: self.connector.unreplicated.clone(),
             poisoned: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         };
         let begun = transaction.call("begin", async |client| client.batch_execute(begin).await).await;
         begun.map(|()| transaction)
@@ -130,7 +131,9 @@ fn of_the_server(call_timeout: Duration) -> Duration {
 fn impose_deadlines(config: &mut Config, call_timeout: Duration) {
     let server = of_the_server(call_timeout).as_millis();
     let lock = call_timeout.mul_f64(0.5).as_millis();
-    let idle = call_timeout.saturating_mul(3).as_millis();
+    // A client that says nothing for longer than its own deadline has given the transaction up, and perhaps cannot say
+    // so: its locks are in the way of whoever loads the same messages.
+    let idle = call_timeout.mul_f64(1.5).as_millis();
     let ours =
         format!("-c statement_timeout={server} -c lock_timeout={lock} -c idle_in_transaction_session_timeout={idle}");
     let theirs = config.get_options().unwrap_or_default();
@@ -187,6 +190,8 @@ pub struct Transaction {
     call_timeout: Duration,
     unreplicated: Arc<AtomicU64>,
     poisoned: AtomicBool,
+    /// Whether a call met a connection that was dead or silent.
+    lost: AtomicBool,
 }
 
 impl Transaction {
@@ -371,16 +376,22 @@ impl Transaction {
             Ok(Err(error)) => Err(DatabaseError::from_driver(attempted, &error)),
             Ok(Ok(value)) => Ok(value),
         };
-        outcome.inspect_err(|_| self.poisoned.store(true, Ordering::SeqCst))
+        outcome.inspect_err(|error| {
+            self.poisoned.store(true, Ordering::SeqCst);
+            self.lost.fetch_or(error.is_of_connection(), Ordering::SeqCst);
+        })
     }
 }
 
 impl Drop for Transaction {
     fn drop(&mut self) {
         // Nobody knows what the server is doing for this connection: it must not serve anyone else.
-        if let Some(client) = self.client.take() {
-            drop(Object::take(client));
+        let Some(client) = self.client.take() else { return };
+        if self.lost.load(Ordering::SeqCst) {
+            // What ended it may have ended its idle neighbours too, and each of them would cost another deadline.
+            Object::pool(&client).into_iter().for_each(|pool| drop(pool.retain(|_, _| false)));
         }
+        drop(Object::take(client));
     }
 }
 
@@ -451,6 +462,13 @@ impl DatabaseError {
             Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => false,
         };
         took_too_long && !matches!(self.attempted, "connect" | "begin" | "commit")
+    }
+
+    fn is_of_connection(&self) -> bool {
+        match &self.failure {
+            Failure::Deadline(_) | Failure::Connection(_) => true,
+            Failure::Refused { .. } | Failure::Tls(_) | Failure::Unexpected(_) => false,
+        }
     }
 
     /// The server's SQLSTATE, where it gave one.
