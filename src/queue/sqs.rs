@@ -166,7 +166,7 @@ impl Queue for SqsQueue {
             .send();
         // The client's own deadline allows for the longest wait; this call's is tighter.
         let Ok(reply) = tokio::time::timeout(wait + self.0.call_deadline, call).await else {
-            return Err(QueueError { call: CALL, code: "timeout".to_owned(), status: None });
+            return Err(self.0.receiver.unanswered(CALL, &attempt));
         };
         match reply {
             Ok(reply) => Ok(self.deliver(read(reply))),

@@ -1,4 +1,4 @@
-//! A client that gets over credentials that expire and a clock that is set.
+//! A client that gets over credentials that expire, a clock that is set, and connections that die.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,11 +24,18 @@ const CLOCK_WAS_SET: Duration = Duration::minutes(4);
 ///
 /// It signs by the clock that the last reply told. Where a clock has been set since, ours or the queue's, one call is
 /// refused, in the same words as one that is signed with a wrong secret; only the replies' dates tell the two apart.
+///
+/// And of a call that stays without an answer it closes the connection of this call only: what ended that one may have
+/// ended its idle neighbours too, and each of them would cost another deadline.
 #[derive(Debug)]
 pub(super) struct Caller {
     current: Mutex<Arc<Client>>,
     clock: ServerClock,
 }
+
+/// The code of a call without an answer.
+const TIMEOUT: &str = "timeout";
+const NEW_CONNECTIONS: &str = "the queue does not answer: making new connections";
 
 /// What one call is made with.
 pub(super) struct Attempt {
@@ -55,8 +62,8 @@ impl Caller {
         self.clock.difference()
     }
 
-    /// What went wrong in a call. Where its credentials had expired, the next call asks for new ones; of the calls that
-    /// failed side by side only the first brings that about.
+    /// What went wrong in a call. Where its credentials had expired, or no answer came in time, the next call begins
+    /// with neither; of the calls that failed side by side only the first brings that about.
     pub(super) fn failure<E>(
         &self,
         call: &'static str,
@@ -68,7 +75,10 @@ impl Caller {
     {
         let mut failure = failure(call, error);
         if failure.names_expired_credentials() {
-            self.forget_credentials(&attempt.client);
+            self.renew(attempt, "the queue says that the credentials have expired: asking for new ones");
+        }
+        if failure.code == TIMEOUT {
+            self.renew(attempt, NEW_CONNECTIONS);
         }
         let difference = self.clock.difference().unwrap_or_default();
         if failure.names_signature() && (difference - attempt.clock_difference).abs() > CLOCK_WAS_SET {
@@ -77,11 +87,17 @@ impl Caller {
         failure
     }
 
-    fn forget_credentials(&self, of: &Arc<Client>) {
+    /// A call has been given up without an answer.
+    pub(super) fn unanswered(&self, call: &'static str, attempt: &Attempt) -> QueueError {
+        self.renew(attempt, NEW_CONNECTIONS);
+        QueueError { call, code: TIMEOUT.to_owned(), status: None }
+    }
+
+    fn renew(&self, attempt: &Attempt, why: &'static str) {
         let mut current = self.current();
-        if Arc::ptr_eq(&current, of) {
-            tracing::warn!("the queue says that the credentials have expired: asking for new ones");
-            *current = Arc::new(Client::from_conf(with_nothing_cached(of.config())));
+        if Arc::ptr_eq(&current, &attempt.client) {
+            tracing::warn!("{why}");
+            *current = Arc::new(Client::from_conf(with_nothing_cached(attempt.client.config())));
         }
     }
 
