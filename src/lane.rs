@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::acknowledge::acknowledge;
 use crate::batch::Sorted;
@@ -75,11 +76,12 @@ impl<Q: Queue> Lane<Q> {
         let mut pauses = Pauses::through_an_outage();
         let mut drained = 0;
         while !self.shutdown.stopping.is_cancelled() && drained < DRAINED_AFTER {
+            let begun = Instant::now();
             let receiving = receive(&self.queue, &self.settings.limits, &self.shutdown.stopping);
             let mut received = match around(Step::Receive, receiving).await {
                 Ok(received) => received,
                 Err(error) => {
-                    self.pause_after(error, &mut pauses).await?;
+                    self.pause_after(error, begun, &mut pauses).await?;
                     continue;
                 }
             };
@@ -93,7 +95,7 @@ impl<Q: Queue> Lane<Q> {
                 }
             };
             match failure {
-                Some(error) => self.pause_after(error, &mut pauses).await?,
+                Some(error) => self.pause_after(error, begun, &mut pauses).await?,
                 None => pauses.reset(),
             }
         }
@@ -162,11 +164,11 @@ impl<Q: Queue> Lane<Q> {
         }
     }
 
-    async fn pause_after(&self, error: QueueError, pauses: &mut Pauses) -> Result<(), LaneError> {
+    async fn pause_after(&self, error: QueueError, begun: Instant, pauses: &mut Pauses) -> Result<(), LaneError> {
         if class_of_queue_error(&error.code, error.status) != Class::Transient {
             return Err(LaneError::Queue(error));
         }
-        let pause = pauses.next_pause();
+        let pause = pauses.next_pause_after(begun.elapsed());
         tracing::warn!(%error, pause_ms = pause.as_millis(), "receiving failed and is tried again");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -6,6 +6,7 @@ mod mutants;
 use std::collections::HashSet;
 
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, DeadLetterRow, Entry, LoginRow, Split};
@@ -135,6 +136,7 @@ pub async fn load(
         if batch.is_empty() {
             continue;
         }
+        let begun = Instant::now();
         // Giving up in the middle is safe, even of a commit: nothing is acknowledged, and the claim decides later.
         let attempt = tokio::select! {
             biased;
@@ -164,7 +166,7 @@ pub async fn load(
                     to_do.push(batch);
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(pauses.next_pause()) => {}
+                    () = tokio::time::sleep(pauses.next_pause_after(begun.elapsed())) => {}
                     () = give_up.cancelled() => return Err(LoadError::GaveUp),
                 }
             }

@@ -99,6 +99,12 @@ impl Pauses {
         self.0.next_backoff().unwrap_or(self.0.max_interval)
     }
 
+    /// The same, counted from the beginning of the attempt that failed after `taken`: one that waited for its deadline
+    /// has paused enough, and whatever is back by then is used at once.
+    pub fn next_pause_after(&mut self, taken: Duration) -> Duration {
+        self.next_pause().saturating_sub(taken)
+    }
+
     /// Starts again from the first length, after a success.
     pub fn reset(&mut self) {
         self.0.reset();
@@ -189,6 +195,17 @@ mod tests {
         }
         pauses.reset();
         assert!(pauses.next_pause() <= Duration::from_millis(151));
+    }
+
+    #[test]
+    fn an_attempt_that_took_longer_than_its_pause_is_followed_at_once() {
+        let mut pauses = Pauses::new(Duration::from_secs(4), Duration::from_secs(4));
+        assert_eq!(pauses.next_pause_after(Duration::from_secs(7)), Duration::ZERO);
+        let rest = pauses.next_pause_after(Duration::from_secs(1));
+        assert!(
+            rest >= Duration::from_secs(1) && rest <= Duration::from_secs(5) + Duration::from_millis(1),
+            "{rest:?}"
+        );
     }
 
     #[test]
