@@ -27,7 +27,7 @@ const COMMITS_BETWEEN: usize = 3;
 
 const MESSAGES_PER_CUT: usize = 5;
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where a connection is cut, as the evidence calls it.
 const PLACES: [(Kind, Moment, &str); 5] = [
@@ -41,7 +41,7 @@ const PLACES: [(Kind, Moment, &str); 5] = [
 /// A server that does not know stays in the transaction until after the loader's next attempt waited for its locks (half
 /// of the deadline); a loader that does not know finds out by its own deadline.
 const SIDES: [Side; 3] =
-    [Side::Both, Side::Client(Duration::from_millis(700)), Side::Server(CALL_TIMEOUT.saturating_mul(3))];
+    [Side::Both, Side::Client(Duration::from_millis(1_200)), Side::Server(CALL_TIMEOUT.saturating_mul(3))];
 
 const ENDINGS: [Ending; 2] = [Ending::Close, Ending::Reset];
 

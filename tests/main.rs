@@ -31,6 +31,7 @@ mod nth_failure;
 mod on_loan;
 mod postgresql;
 mod replay;
+mod network;
 mod processes;
 mod proxy;
 mod queue_faults;
