@@ -7,7 +7,6 @@ KILLS ?= 200
 HOURS ?= 1
 PROFILE ?= dev
 TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --test torture -- $(if $(SEED),--seed $(SEED))
-NIGHTLY ?= nightly
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
@@ -44,12 +43,8 @@ conformance: setup ## Compare the queue in a box with other SQS servers, through
 bench: setup ## Measure the pure core and the transaction
 	$(CARGO) bench --locked
 
-fuzz: ## Fuzz every target for SECONDS (60) each; needs a nightly toolchain and cargo-fuzz
-	@targets=$$($(CARGO) +$(NIGHTLY) fuzz list) || { echo "cargo-fuzz is missing: cargo install cargo-fuzz"; exit 1; }; \
-	for target in $$targets; do \
-		mkdir -p "fuzz/corpus/$$target"; \
-		$(CARGO) +$(NIGHTLY) fuzz run "$$target" "fuzz/corpus/$$target" tests/fixtures/bodies -- -max_total_time=$(SECONDS) || exit 1; \
-	done
+fuzz: ## Fuzz every target for SECONDS (60) each, JOBS (1) side by side; needs a C++ compiler
+	@scripts/fuzz $(SECONDS)
 
 lint: ## Check format, lints, documentation, and (with cargo-deny) licences and sources
 	$(CARGO) fmt --check

@@ -170,18 +170,12 @@ impl Args {
         const FAULT: &str = "--fault (TURNSTILE_LOCAL_QUEUE_FAULT)";
         let mut faults = Faults::default();
         for text in &self.fault {
-            let (name, probability) = text.split_once('=').unwrap_or((text, ""));
-            let probability = probability.parse().ok().filter(|p| (0.0..=1.0).contains(p));
-            match (faults.probability_mut(name), probability) {
-                (Some(fault), Some(probability)) => *fault = probability,
-                (None, _) => {
-                    let way_out = format!("take one of {}", Faults::NAMES.join(", "));
-                    mistakes.note::<()>(FAULT, format!("{text:?} names no fault"), way_out);
-                }
-                (Some(_), None) => {
-                    let problem = format!("{text:?} has no probability from 0 to 1");
-                    mistakes.note::<()>(FAULT, problem, format!("write for example {name}=0.05"));
-                }
+            if let Err(problem) = faults.set(text) {
+                let way_out = format!(
+                    "write NAME=PROBABILITY, for example throttle=0.05; the names: {}",
+                    Faults::NAMES.join(", ")
+                );
+                mistakes.note::<()>(FAULT, problem, way_out);
             }
         }
         let max_delay = mistakes.duration(

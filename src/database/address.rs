@@ -62,7 +62,7 @@ impl DatabaseAddress {
     ///
     /// [`AddressError`]; its text holds nothing of the URL's values.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let mut parameters = Parameters::split(text);
+        let mut parameters = Parameters::split(text).ok_or(AddressError::Unreadable)?;
         let ssl_mode = parameters.take("sslmode");
         let root_certificates = parameters.take("sslrootcert").filter(|path| path != "system").map(PathBuf::from);
         let mut config: Config = parameters.join().parse().map_err(|_| AddressError::Unreadable)?;
@@ -193,12 +193,22 @@ struct Parameters<'t> {
 }
 
 impl<'t> Parameters<'t> {
-    fn split(text: &'t str) -> Self {
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            let (head, query) = text.split_once('?').unwrap_or((text, ""));
-            return Self { head: Some(head), pairs: query.split('&').filter(|pair| !pair.is_empty()).collect() };
-        }
-        Self { head: None, pairs: text.split_whitespace().collect() }
+    /// Nothing for a text in which the driver would find a piece of a password where a host, user or database is due:
+    /// those are printed.
+    fn split(text: &'t str) -> Option<Self> {
+        let text = text.trim();
+        let Some(rest) = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://")) else {
+            let pairs: Vec<&str> = text.split_whitespace().collect();
+            // In `host= password=…` and `host=h\ password=…` the value of `host` takes in the next pair.
+            return pairs.iter().all(|pair| !pair.ends_with(['=', '\\'])).then_some(Self { head: None, pairs });
+        };
+        // The user and password end at the first `@` of the URL, wherever it stands.
+        let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+        let ats = |part: &str| part.matches('@').count();
+        let (head, query) = text.split_once('?').unwrap_or((text, ""));
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).collect();
+        let is_plain = ats(authority) <= 1 && ats(rest) == ats(authority) && !rest.contains(char::is_whitespace);
+        is_plain.then_some(Self { head: Some(head), pairs })
     }
 
     fn take(&mut self, name: &str) -> Option<String> {
@@ -257,6 +267,13 @@ mod tests {
             ("postgres://me:sesame@h:sesame/db", "no PostgreSQL URL"),
             ("postgres://me@h/db?sslmode=sesame", "sslmode must be"),
             ("user=me password=sesame", "no host"),
+            ("postgres://me:open@sesame@h/db", "no PostgreSQL URL"),
+            ("postgres://me:open/sesame@h/db", "no PostgreSQL URL"),
+            ("postgres://h/db?user=me&password=sesame@open", "no PostgreSQL URL"),
+            (" postgres://me:open@sesame@h/db", "no PostgreSQL URL"),
+            ("postgres://me@h/db password=sesame", "no PostgreSQL URL"),
+            ("host= password=sesame", "no PostgreSQL URL"),
+            ("host=h\\ password=sesame", "no PostgreSQL URL"),
         ] {
             let said = DatabaseAddress::parse(text).unwrap_err().to_string();
             assert!(said.contains(needle) && !said.contains("sesame"), "{text}: {said}");

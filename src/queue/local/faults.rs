@@ -90,6 +90,19 @@ impl Faults {
         "delay",
     ];
 
+    /// Sets one fault as `--fault` says it: its name, `=`, and its probability.
+    ///
+    /// # Errors
+    ///
+    /// [`NoFault`]
+    pub fn set(&mut self, text: &str) -> Result<(), NoFault> {
+        let (name, probability) = text.split_once('=').unwrap_or((text, ""));
+        let fault = self.probability_mut(name).ok_or_else(|| NoFault::Name(text.to_owned()))?;
+        let probability = probability.parse().ok().filter(|probability| (0.0..=1.0).contains(probability));
+        *fault = probability.ok_or_else(|| NoFault::Probability(text.to_owned()))?;
+        Ok(())
+    }
+
     /// The probability of the fault of this name.
     pub fn probability_mut(&mut self, name: &str) -> Option<&mut f64> {
         match name {
@@ -104,6 +117,17 @@ impl Faults {
             _ => None,
         }
     }
+}
+
+/// A text says no fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoFault {
+    /// No fault has the name.
+    #[error("{0:?} names no fault")]
+    Name(String),
+    /// The name is one, the probability is none.
+    #[error("{0:?} has no probability from 0 to 1")]
+    Probability(String),
 }
 
 /// How often each fault has happened.

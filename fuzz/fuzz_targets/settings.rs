@@ -1,0 +1,40 @@
+//! Any text in any setting is read or refused without a panic, and no password or key stands in what is said of it.
+//! Seeds: tests/fixtures/settings.
+
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use turnstile::config::{bytes, duration, whole};
+use turnstile::database::address::DatabaseAddress;
+use turnstile::keyring::Keyring;
+use turnstile::message::Identity;
+use turnstile::queue::local::Faults;
+use turnstile::queue::sqs::QueueAddress;
+
+/// Stands for a password and for a key.
+const SECRET: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
+fuzz_target!(|text: &str| {
+    if text.contains("AQEB") {
+        return;
+    }
+    drop((whole(text, 1..=9), bytes(text, 1..=9), duration(text, Duration::ZERO..=Duration::MAX)));
+    drop((text.parse::<Identity>(), Faults::default().set(text)));
+    let urls = ["postgres://u:SECRET@", "postgres://h/?password=SECRET&", "password=SECRET ", ""];
+    for url in urls.map(|start| start.to_owned() + text).into_iter().chain([format!("{text} password=SECRET")]) {
+        keeps_the_secret(DatabaseAddress::parse(&url.replace("SECRET", SECRET)));
+    }
+    keeps_the_secret(format!("https://u:{SECRET}@{text}").parse::<QueueAddress>());
+    keeps_the_secret(Keyring::parse(&format!("turnstile-keyring v1\nkey a {SECRET}\n{text}")));
+    keeps_the_secret(Keyring::parse(text));
+});
+
+fn keeps_the_secret<T: std::fmt::Debug, E: std::fmt::Debug + std::fmt::Display>(read: Result<T, E>) {
+    let said = match read {
+        Ok(value) => format!("{value:?}"),
+        Err(error) => format!("{error} {error:?}"),
+    };
+    assert!(!said.contains("AQEB"), "{said}");
+}
