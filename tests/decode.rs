@@ -1,21 +1,12 @@
 //! What is a login and what is none, and that a rejection says nothing of the body.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
 
 use proptest::prelude::*;
 use turnstile::decode::{Decoded, Field, Rejection, decode};
 use turnstile::message::{IdentityMissing, RawBody};
 
-/// The bodies in tests/fixtures/bodies: the file's name up to `--` is the expected code, or `ok`.
-fn fixtures() -> Vec<(String, RawBody)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bodies");
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-    files.iter().map(|path| (name(path), RawBody::new(fs::read(path).unwrap()))).collect()
-}
+use crate::support::bodies::{damaged_login, fixtures};
 
 fn code(body: &RawBody) -> &'static str {
     decode(body).map_or_else(|rejection| rejection.code(), |_| "ok")
@@ -177,24 +168,6 @@ fn json_like() -> impl Strategy<Value = Vec<u8>> {
         "é",
     ]);
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat().into_bytes())
-}
-
-/// A good login in which some bytes were replaced, put in or left out.
-fn damaged_login() -> impl Strategy<Value = Vec<u8>> {
-    let good: Vec<Vec<u8>> = fixtures().into_iter().map(|(_, body)| body.as_bytes().to_vec()).collect();
-    let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..6);
-    (prop::sample::select(good), damage).prop_map(|(mut body, damage)| {
-        for (place, byte, kind) in damage {
-            let at = place.index(body.len() + 1);
-            match kind {
-                0 => drop(body.splice(at..at, [byte])),
-                1 if at < body.len() => drop(body.remove(at)),
-                _ if at < body.len() => body[at] = byte,
-                _ => {}
-            }
-        }
-        body
-    })
 }
 
 proptest! {

@@ -45,3 +45,5 @@ mod sqs;
 mod stand_ins;
 mod tidy;
 mod local_queue;
+mod stored;
+mod upgrade;

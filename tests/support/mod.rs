@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod bodies;
 #[allow(dead_code, reason = "the fault tests come next")]
 pub(crate) mod evidence;
 pub(crate) mod logins;

@@ -1,0 +1,148 @@
+//! What decode accepts is what the tables hold: PostgreSQL is asked, body by body.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio_postgres::Row;
+use turnstile::batch::{Sorted, utc_day};
+use turnstile::decode::{Decoded, decode};
+use turnstile::login::UserLogin;
+use turnstile::message::RawBody;
+use turnstile::seal::SealedBody;
+use uuid::Uuid;
+
+use crate::support::bodies::{damaged_login, written_login};
+use crate::support::logins::World;
+use crate::support::verdicts::{SENT_AT, message};
+
+/// How many bodies are tried at least; `TURNSTILE_TEST_BODIES` sets more than a test run of every day needs.
+fn bodies() -> usize {
+    std::env::var("TURNSTILE_TEST_BODIES").map_or(100_000, |text| text.parse().unwrap())
+}
+
+/// The most of them that are loaded in one transaction.
+const TOGETHER: usize = 1000;
+
+#[test]
+fn what_decode_accepts_is_stored_and_given_back_unchanged() {
+    let runtime = Runtime::new().unwrap();
+    let world = runtime.block_on(World::migrated());
+    let (tried, accepted) = (Cell::new(0), Cell::new(0));
+    let body = prop_oneof![9 => written_login(), 1 => damaged_login()];
+    let together = prop::collection::vec(body, 1..=TOGETHER);
+    let config = Config { cases: 1, failure_persistence: None, max_shrink_time: 60_000, ..Config::default() };
+    while tried.get() < bodies() {
+        // Not the default generator, which takes a third of the time in a build without optimisation.
+        let random = TestRng::from_seed(RngAlgorithm::XorShift, Uuid::new_v4().as_bytes());
+        let stored = TestRunner::new_with_rng(config.clone(), random).run(&together, |bodies| {
+            let first = tried.replace(tried.get() + bodies.len());
+            accepted.set(accepted.get() + runtime.block_on(store(&world, first, bodies))?);
+            Ok(())
+        });
+        match stored {
+            Ok(()) => {}
+            Err(TestError::Abort(why)) => panic!("{why}"),
+            Err(TestError::Fail(why, bodies)) => panic!("{why} (one of {} that were loaded together)", bodies.len()),
+        }
+    }
+    let (tried, accepted) = (tried.get(), accepted.get());
+    assert!(accepted > tried / 2 && accepted < tried, "{accepted} of {tried} bodies are logins");
+    eprintln!("{accepted} of {tried} bodies are logins, and all are stored");
+}
+
+/// Loads the bodies as a lane does and compares what the tables hold. Gives the number of the logins.
+async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usize, TestCaseError> {
+    let mut expected = HashMap::new();
+    let mut verdicts = Vec::new();
+    for (number, body) in (first..).zip(bodies) {
+        let mut message = message(&format!("m{number}"), "", 1);
+        message.body = RawBody::new(body);
+        let body = message.body.clone();
+        let verdict = world.judge.judge(message);
+        expected.insert(verdict.hash.as_bytes().to_vec(), body);
+        verdicts.push(verdict);
+    }
+    world.load_batch(Sorted::from_verdicts(verdicts, 1).batch).await;
+    let hashes: Vec<&[u8]> = expected.keys().map(Vec::as_slice).collect();
+    let sql = "SELECT message_hash, user_id, device_type, masked_ip, masked_device_id, locale, app_version::text,
+                      create_date::text, payload::text, code, sealed_body
+               FROM processed_messages
+               LEFT JOIN user_logins USING (message_hash) LEFT JOIN dead_letters USING (message_hash)
+               LEFT JOIN outbox ON event_id = message_hash WHERE message_hash = ANY($1)";
+    let rows = world.client.query(sql, &[&hashes]).await.unwrap();
+    prop_assert_eq!(rows.len(), expected.len());
+    let mut logins = 0;
+    for row in rows {
+        let body = &expected[row.get::<_, &[u8]>("message_hash")];
+        let said = || format!("the body {}", body.as_bytes().escape_ascii());
+        match decode(body) {
+            Ok(Decoded { login, .. }) => {
+                logins += 1;
+                prop_assert_eq!(stored(world, &row), sent(login), "{}", said());
+                prop_assert_eq!(event(&row), columns(&row), "{}", said());
+            }
+            Err(rejection) => {
+                let sealed = SealedBody::from_bytes(row.get("sealed_body"));
+                prop_assert_eq!(row.get::<_, &str>("code"), rejection.code(), "{}", said());
+                prop_assert!(
+                    world.keyring.body_opener().open(&sealed).is_ok_and(|opened| opened == *body),
+                    "{}",
+                    said()
+                );
+            }
+        }
+    }
+    Ok(logins)
+}
+
+/// What a row says of a login, unmasked; the last is the code of a dead letter, which it must not have.
+fn stored(world: &World, row: &Row) -> [Option<String>; 8] {
+    let text = |column| row.get::<_, Option<String>>(column);
+    let unmasked = |column| world.keyring.unmasker().unmask(&text(column)?).ok().map(|unmasked| unmasked.value);
+    [
+        text("user_id"),
+        text("device_type"),
+        unmasked("masked_ip"),
+        unmasked("masked_device_id"),
+        text("locale"),
+        text("app_version"),
+        text("create_date"),
+        text("code"),
+    ]
+}
+
+/// What it must say.
+fn sent(login: UserLogin) -> [Option<String>; 8] {
+    [
+        Some(login.user_id),
+        Some(login.device_type),
+        Some(login.ip.to_string()),
+        Some(login.device_id),
+        login.locale,
+        Some(login.app_version.as_i32().to_string()),
+        Some(utc_day(SENT_AT).to_string()),
+        None,
+    ]
+}
+
+fn event(row: &Row) -> Value {
+    serde_json::from_str(row.get("payload")).unwrap()
+}
+
+/// The event that the columns make.
+fn columns(row: &Row) -> Value {
+    let text = |column| row.get::<_, Option<&str>>(column);
+    json!({
+        "user_id": text("user_id"),
+        "device_type": text("device_type"),
+        "masked_ip": text("masked_ip"),
+        "masked_device_id": text("masked_device_id"),
+        "locale": text("locale"),
+        "app_version": text("app_version").map(|version| version.parse::<i32>().unwrap()),
+        "create_date": text("create_date"),
+    })
+}
