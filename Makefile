@@ -10,7 +10,7 @@ TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --te
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture soak evidence conformance bench fuzz lint fmt
+.PHONY: help setup demo test model torture soak upgrade evidence conformance bench fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ torture: setup ## Kill KILLS (200) processes at every edge of their path, from S
 
 soak: setup ## Let loaders run among faults for HOURS (1), and see that they do not grow
 	$(TORTURE) soak --hours $(HOURS)
+
+upgrade: setup ## Run the last release and this one side by side
+	TURNSTILE_LAST_RELEASE=$$(scripts/last-release) && export TURNSTILE_LAST_RELEASE && \
+		$(CARGO) test --locked --test main -- upgrade:: --include-ignored
 
 evidence: ## Print what the fault tests of the last `make test` survived, and how each is repeated
 	@scripts/evidence

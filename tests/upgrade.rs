@@ -1,1 +1,145 @@
-//! x
+//! The last release and this one on one queue and one database: as while processes are replaced one by one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use turnstile::database::on_loan::{OnLoan, Options};
+use turnstile::queue::local::Faults;
+
+use crate::support::evidence::survived;
+use crate::support::site::{Loader, Site};
+use crate::support::{PATIENCE, wait_until};
+
+const LOGINS: usize = 2_000;
+const MALFORMED: usize = 20;
+
+/// The programs, as they are told to load; none ends by itself.
+const RUN: [&str; 7] = ["run", "--batch-size", "20", "--wait", "1s", "--retry-delay", "1s"];
+
+/// The program of the last release.
+fn last_release() -> PathBuf {
+    let path = std::env::var_os("TURNSTILE_LAST_RELEASE").expect("the program of the last release: `make upgrade`");
+    let (last, this) = (std::fs::read(&path).unwrap(), std::fs::read(this_release()).unwrap());
+    assert!(last != this, "TURNSTILE_LAST_RELEASE names this release");
+    path.into()
+}
+
+fn this_release() -> PathBuf {
+    env!("CARGO_BIN_EXE_turnstile").into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the program of the last release: `make upgrade` builds it and runs this"]
+async fn whichever_release_migrates_first_both_load_side_by_side_and_each_message_once() {
+    let mut delivered_to_several = 0;
+    for order in [[last_release(), this_release()], [this_release(), last_release()]] {
+        let server = OnLoan::start(Options::default()).await.unwrap();
+        let site = Site::without_tables(&server.url()).await;
+        // Deliveries that hide nothing bring the same message to both releases: they must know it by the same hash.
+        site.box_.set_faults(Faults { early_redelivery: 0.2, ..Faults::default() });
+        order.iter().for_each(|program| migrate(&site, program));
+        let loaders = start(&site, &[&order[0], &order[1], &order[0], &order[1]]).await;
+        site.fill(LOGINS, MALFORMED);
+        drain(&site).await;
+        for loader in loaders {
+            assert!(ended(loader).await > 0, "a loader had nothing to do");
+        }
+        site.assert_promise().await;
+        audit(&site, &last_release());
+        delivered_to_several += site.box_.fault_counts().early_redelivery;
+    }
+    survived("the last release and this one deliver the same message", delivered_to_several, "make upgrade");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the program of the last release: `make upgrade` builds it and runs this"]
+async fn the_last_release_goes_on_loading_while_and_after_this_one_migrates() {
+    let server = OnLoan::start(Options::default()).await.unwrap();
+    let site = Site::without_tables(&server.url()).await;
+    migrate(&site, &last_release());
+    let loaders = start(&site, &[&last_release()]).await;
+    site.fill(LOGINS, MALFORMED);
+    let client = site.client().await;
+    wait_until("a quarter is recorded", async || site.rows(&client).await > LOGINS / 4).await;
+    migrate(&site, &this_release());
+    assert!(site.depth() > 0, "the migration came too late to disturb");
+    drain(&site).await;
+    for loader in loaders {
+        assert_eq!(ended(loader).await, LOGINS, "no other process loads");
+    }
+    site.assert_promise().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the program of the last release: `make upgrade` builds it and runs this"]
+async fn the_last_release_works_on_the_tables_of_a_newer_one_and_says_so() {
+    let server = OnLoan::start(Options::default()).await.unwrap();
+    let site = Site::at(&server.url()).await;
+    let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+                 VALUES (99, 'from_tomorrow', '2030-01-01T00:00:00Z', '1')";
+    site.client().await.batch_execute(newer).await.unwrap();
+    let said = text_of(site.command_of(&last_release(), &["migrate"]));
+    assert!(said.contains("the tables are at version 99, newer than this program's"), "{said}");
+    let loaders = start(&site, &[&last_release()]).await;
+    site.fill(LOGINS / 10, MALFORMED);
+    drain(&site).await;
+    for loader in loaders {
+        assert_eq!(ended(loader).await, LOGINS / 10);
+    }
+    site.assert_promise().await;
+}
+
+/// The other way round: this release would write what the tables do not hold yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_a_release_finds_too_old_are_refused_with_the_way_out() {
+    let server = OnLoan::start(Options::default()).await.unwrap();
+    let site = Site::at(&server.url()).await;
+    let older =
+        "DELETE FROM refinery_schema_history WHERE version = (SELECT max(version) FROM refinery_schema_history)";
+    site.client().await.batch_execute(older).await.unwrap();
+    let loader = site.start(site.command(&RUN), "log");
+    assert!(!loader.ended().await.success());
+    let said = std::fs::read_to_string(site.log("log")).unwrap();
+    assert!(said.contains("this program needs") && said.contains("turnstile migrate"), "{said}");
+}
+
+fn migrate(site: &Site, program: &Path) {
+    let said = text_of(site.command_of(program, &["migrate"]));
+    assert!(said.contains("the tables are at version"), "{said}");
+}
+
+fn audit(site: &Site, program: &Path) {
+    text_of(site.command_of(program, &["audit"]));
+}
+
+/// What a command says that succeeds.
+fn text_of(mut command: Command) -> String {
+    let ended = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+    assert!(ended.status.success(), "{said}");
+    said
+}
+
+/// Loaders that are ready for messages.
+async fn start(site: &Site, programs: &[&PathBuf]) -> Vec<Loader> {
+    let names = (0..programs.len()).map(|number| format!("loader {number}"));
+    let started = programs.iter().zip(names).map(|(program, name)| site.start(site.command_of(program, &RUN), &name));
+    let loaders: Vec<Loader> = started.collect();
+    wait_until("the loaders are ready", async || loaders.iter().all(|loader| loader.said().contains("\"loading\"")))
+        .await;
+    loaders
+}
+
+async fn drain(site: &Site) {
+    wait_until("the queue is drained", async || site.depth() == 0).await;
+}
+
+/// Ends a loader as an operator does; how many logins it has loaded, by its own last word.
+async fn ended(mut loader: Loader) -> usize {
+    loader.terminate();
+    let status = loader.ends_within(PATIENCE).await;
+    let said = loader.said();
+    assert!(status.is_some_and(|status| status.success()), "{said}");
+    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    usize::try_from(last["loaded"].as_u64().unwrap()).unwrap()
+}

@@ -34,13 +34,18 @@ pub(crate) struct Site {
 impl Site {
     /// An empty queue, and Turnstile's tables in the database of this URL.
     pub(crate) async fn at(database_url: &str) -> Self {
+        let site = Self::without_tables(database_url).await;
+        site.database().migrate().await.unwrap();
+        site
+    }
+
+    /// An empty queue, and whatever stands in the database of this URL.
+    pub(crate) async fn without_tables(database_url: &str) -> Self {
         let options = vec![QueueOptions::new(QUEUE)];
         let box_ = LocalQueue::start(([127, 0, 0, 1], 0).into(), options, Faults::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         Keyring::generate().unwrap().write_new(&folder.path().join("keyring")).unwrap();
-        let site = Self { box_, database_url: database_url.to_owned(), folder };
-        site.database().migrate().await.unwrap();
-        site
+        Self { box_, database_url: database_url.to_owned(), folder }
     }
 
     /// A pool of one connection.
@@ -97,7 +102,12 @@ impl Site {
 
     /// `turnstile` with these arguments, in an environment that leads to this site.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_turnstile")), arguments)
+    }
+
+    /// Another release's program with these arguments, in the same environment.
+    pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()
