@@ -2,12 +2,15 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Barrier;
 use tokio_postgres::Client;
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::{Database, DatabaseSettings, migrate};
 
+use crate::support::evidence::survived;
 use crate::support::logins::World;
 use crate::support::postgres::TestDatabase;
 
@@ -100,21 +103,43 @@ async fn tables_of_a_newer_program_are_left_alone_and_it_is_said() {
     world.turnstile(&["migrate"]).await.assert_said(0, &["the tables are at version 99, newer than this program's"]);
 }
 
-#[tokio::test]
+/// How often eight migrators meet; `TURNSTILE_TEST_MIGRATIONS` sets more than a test run of every day needs.
+fn rounds() -> usize {
+    std::env::var("TURNSTILE_TEST_MIGRATIONS").map_or(20, |text| text.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_migrators_at_once_all_succeed() {
+    let written_down = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schema.sql")).unwrap();
     let test = TestDatabase::empty().await;
-    let migrators: Vec<_> = (0..8)
-        .map(|_| {
-            let database = database(&test);
-            tokio::spawn(async move { database.migrate().await.unwrap().applied.len() })
-        })
-        .collect();
-    let mut applied = 0;
-    for migrator in migrators {
-        applied += migrator.await.unwrap();
+    let client = test.client().await;
+    let mut rivals = 0;
+    for _ in 0..rounds() {
+        client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
+        let applied = migrate_at_once(&test).await;
+        assert_eq!(applied.iter().sum::<usize>(), migrate::migration_count(), "{applied:?}");
+        assert_eq!(database(&test).schema_version().await.unwrap(), Some(migrate::newest_version()));
+        assert_eq!(schema_of(&client).await, written_down);
+        rivals += applied.iter().filter(|applied| **applied == 0).count();
     }
-    assert_eq!(applied, migrate::migration_count());
-    assert_eq!(database(&test).schema_version().await.unwrap(), Some(migrate::newest_version()));
+    survived("eight migrators at once", rivals as u64 / 7, "cargo test --test main eight_migrators");
+}
+
+/// Eight migrators that all stand before the database when the first of them may begin; what each applied.
+async fn migrate_at_once(test: &TestDatabase) -> Vec<usize> {
+    let ready = Arc::new(Barrier::new(8));
+    let migrators = (0..8).map(|_| {
+        let (database, ready) = (database(test), ready.clone());
+        tokio::spawn(async move {
+            ready.wait().await;
+            database.migrate().await.unwrap().applied.len()
+        })
+    });
+    let mut applied = Vec::new();
+    for migrator in migrators.collect::<Vec<_>>() {
+        applied.push(migrator.await.unwrap());
+    }
+    applied
 }
 
 #[test]
