@@ -34,7 +34,8 @@ GRANT SELECT ON refinery_schema_history TO turnstile_loader, turnstile_operator;
 -- password finds hashes. What it selects is what RETURNING and ON CONFLICT count as reading.
 
 -- Claims a message, and compares a repeat with the claim.
-GRANT INSERT, SELECT (message_hash, first_message_id, body_hash) ON processed_messages TO turnstile_loader;
+GRANT INSERT, SELECT (message_hash, second_hash, first_message_id, body_hash) ON processed_messages
+    TO turnstile_loader;
 
 -- Inserts logins and counts those that stand there already.
 GRANT INSERT, SELECT (message_hash) ON user_logins TO turnstile_loader;

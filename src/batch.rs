@@ -15,6 +15,8 @@ use crate::verdict::{Content, Verdict};
 pub struct Entry {
     /// The message.
     pub hash: MessageHash,
+    /// The hash under which the delivery that is recorded must be claimed too, if any.
+    pub second_hash: Option<MessageHash>,
     /// The delivery that is recorded.
     pub delivery: Delivery,
     /// The other deliveries of the same message in the same batch.
@@ -60,8 +62,8 @@ impl Entry {
     }
 
     fn of(verdict: Verdict) -> Self {
-        let Verdict { delivery, hash, body_hash, sealed_body, content, unknown_keys: _ } = verdict;
-        Self { hash, delivery, repeats: Vec::new(), body_hash, sealed_body, content }
+        let Verdict { delivery, hash, second_hash, body_hash, sealed_body, content, unknown_keys: _ } = verdict;
+        Self { hash, second_hash, delivery, repeats: Vec::new(), body_hash, sealed_body, content }
     }
 }
 
@@ -95,7 +97,8 @@ pub fn utc_day(time: OffsetDateTime) -> Date {
 /// Messages to be recorded in one transaction: each hash once, in the order of the hashes.
 ///
 /// The order is what keeps two loaders with the same messages in hand from a deadlock: whoever comes second waits at
-/// the first hash they share, holding none that the other still wants.
+/// the first hash they share, holding none that the other still wants. Only second hashes stand in no order: where two
+/// releases judge the same messages differently, the server ends one of the transactions, and it runs again.
 pub struct Batch(Vec<Entry>);
 
 /// Verdicts, sorted into what is recorded now and what goes back to the queue.

@@ -361,6 +361,19 @@ impl Identifier {
     pub fn hash_by_message_id(&self, message_id: &MessageId) -> MessageHash {
         finish(&self.by_message_id, message_id.as_str().as_bytes())
     }
+
+    /// The hash by MessageId, where the scheme is another one.
+    ///
+    /// There a message has two hashes, one as a login and one as a rejection. What is to be done once for it must be
+    /// claimed under this one too: another release, or the same one with other settings, may judge it the other way.
+    pub fn second_hash(&self, message_id: &MessageId) -> Option<MessageHash> {
+        match &self.identity {
+            Identity::MessageId => None,
+            Identity::Content | Identity::Field(_) | Identity::Attribute(_) => {
+                Some(self.hash_by_message_id(message_id))
+            }
+        }
+    }
 }
 
 fn hasher(identity: &Identity, queue: &QueueIdentity) -> blake3::Hasher {

@@ -12,6 +12,8 @@ pub struct Verdict {
     pub delivery: Delivery,
     /// The message that it is a delivery of.
     pub hash: MessageHash,
+    /// The hash under which it must be claimed too, if any: see [`Identifier::second_hash`].
+    pub second_hash: Option<MessageHash>,
     /// The keyed hash of its body.
     pub body_hash: BodyHash,
     /// Its body, sealed, in case it ends as a dead letter: the database may still refuse a login that decoded.
@@ -49,15 +51,16 @@ impl Judge {
         let decoded = decode(&message.body)
             .and_then(|decoded| self.identifier.hash(&message).map(|hash| (hash, decoded)).map_err(Rejection::from));
         let delivery = message.delivery;
+        let second_hash = self.identifier.second_hash(&delivery.message_id);
         match decoded {
             Ok((hash, Decoded { login, unknown_keys })) => {
                 let content = Content::Login(self.masker.mask(login));
-                Verdict { delivery, hash, body_hash, sealed_body, content, unknown_keys }
+                Verdict { delivery, hash, second_hash, body_hash, sealed_body, content, unknown_keys }
             }
             Err(rejection) => {
                 let hash = self.identifier.hash_by_message_id(&delivery.message_id);
                 let content = Content::Rejected(rejection);
-                Verdict { delivery, hash, body_hash, sealed_body, content, unknown_keys: 0 }
+                Verdict { delivery, hash, second_hash, body_hash, sealed_body, content, unknown_keys: 0 }
             }
         }
     }

@@ -59,6 +59,7 @@ async fn each_grant_of_the_loader_is_needed_and_a_missing_one_is_named_with_what
     for (number, (table, privilege)) in [
         ("processed_messages", "INSERT"),
         ("processed_messages", "SELECT (message_hash)"),
+        ("processed_messages", "SELECT (second_hash)"),
         ("processed_messages", "SELECT (first_message_id)"),
         ("processed_messages", "SELECT (body_hash)"),
         ("user_logins", "INSERT"),

@@ -72,6 +72,21 @@ fn a_hash_by_message_id_is_the_same_under_every_scheme() {
 }
 
 #[test]
+fn a_message_has_a_second_hash_where_its_message_id_is_not_its_identity() {
+    let message = message("17", "no login");
+    let by_message_id = hash("message-id", &message).unwrap();
+    for (scheme, second) in [
+        ("message-id", None),
+        ("content", Some(by_message_id)),
+        ("field:/id", Some(by_message_id)),
+        ("attribute:Order", Some(by_message_id)),
+    ] {
+        let identifier = Identifier::new(scheme.parse().unwrap(), &QueueIdentity::new(QUEUE));
+        assert_eq!(identifier.second_hash(&message.delivery.message_id), second, "{scheme}");
+    }
+}
+
+#[test]
 fn stored_hashes_stay_what_they_are() {
     // Computed once with another implementation of BLAKE3. If one of these changes, messages that are loaded already
     // would be loaded again.

@@ -320,12 +320,12 @@ async fn a_table_that_swallows_rows_or_claims_never_makes_a_message_look_recorde
 }
 
 #[tokio::test]
-async fn a_conflict_with_another_index_is_no_duplicate() {
+async fn a_conflict_with_another_index_is_no_duplicate_and_stops_the_line() {
     let (_test, database, client) = migrated().await;
     client.batch_execute("CREATE UNIQUE INDEX ON processed_messages (outcome)").await.unwrap();
-    let two = logins(&judge(), 0..2);
-    let loaded = load_all(&database, two).await.unwrap();
-    assert_eq!((loaded.tally.loaded, loaded.returned.len(), loaded.tally.duplicates()), (1, 1, 0));
+    let refused = load_all(&database, logins(&judge(), 0..2)).await.err().unwrap();
+    assert!(matches!(refused, LoadError::Stopped(_)) && refused.to_string().contains("index"), "{refused}");
+    assert_eq!(counts(&client).await, [0, 0, 0, 0]);
 }
 
 #[tokio::test]

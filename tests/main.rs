@@ -15,6 +15,7 @@ mod support;
 mod ambiguous;
 mod audit;
 mod batch;
+mod claims;
 mod comparison;
 mod decode;
 mod demo;

@@ -56,11 +56,14 @@ processed_messages.body_hash bytea NOT NULL
 processed_messages.sent_at timestamp with time zone NOT NULL
 processed_messages.received_at timestamp with time zone NOT NULL
 processed_messages.processed_at timestamp with time zone NOT NULL DEFAULT now()
+processed_messages.second_hash bytea
 processed_messages CONSTRAINT processed_messages_body_hash_check CHECK ((octet_length(body_hash) = 32))
 processed_messages CONSTRAINT processed_messages_message_hash_check CHECK ((octet_length(message_hash) = 32))
 processed_messages CONSTRAINT processed_messages_outcome_check CHECK ((outcome = ANY (ARRAY['loaded'::text, 'dead_lettered'::text])))
 processed_messages CONSTRAINT processed_messages_pkey PRIMARY KEY (message_hash)
+processed_messages CONSTRAINT processed_messages_second_hash_check CHECK ((octet_length(second_hash) = 32))
 CREATE UNIQUE INDEX processed_messages_pkey ON public.processed_messages USING btree (message_hash)
+CREATE UNIQUE INDEX processed_messages_second_hash_key ON public.processed_messages USING btree (second_hash) WHERE (second_hash IS NOT NULL)
 COMMENT processed_messages One row per message identity: the claim that makes loading exactly-once. A delivery whose hash stands here is a duplicate.
 COMMENT processed_messages.message_hash BLAKE3 (derive_key mode, context naming scheme and version) over queue ARN, identity scheme and identity key.
 COMMENT processed_messages.outcome Where the message went: loaded (one row in user_logins) or dead_lettered (one row in dead_letters). Replay turns dead_lettered into loaded.
@@ -69,6 +72,7 @@ COMMENT processed_messages.body_hash Keyed hash of the body that made the claim;
 COMMENT processed_messages.sent_at The queue's SentTimestamp.
 COMMENT processed_messages.received_at When the loader received the delivery that made the claim, by the loader's clock.
 COMMENT processed_messages.processed_at Start of the transaction that made the claim, by the database's clock.
+COMMENT processed_messages.second_hash The hash of the MessageId, claimed beside message_hash under every identity scheme but message-id: there one message has different hashes as a login and as a rejection. NULL under message-id, and in logins loaded before this column was there.
 
 user_logins.user_id character varying(128)
 user_logins.device_type character varying(32)

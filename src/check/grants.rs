@@ -18,8 +18,16 @@ struct Need {
 const NEEDS: [Need; 5] = [
     Need {
         table: "processed_messages",
-        inserted: &["message_hash", "outcome", "first_message_id", "body_hash", "sent_at", "received_at"],
-        selected: &["message_hash", "first_message_id", "body_hash"],
+        inserted: &[
+            "message_hash",
+            "second_hash",
+            "outcome",
+            "first_message_id",
+            "body_hash",
+            "sent_at",
+            "received_at",
+        ],
+        selected: &["message_hash", "second_hash", "first_message_id", "body_hash"],
     },
     Need {
         table: "user_logins",

@@ -20,9 +20,9 @@ pub struct Rule {
 }
 
 /// Every rule. Together they say: a message recorded as loaded has one row, one event and no unresolved dead letter; one
-/// recorded as dead-lettered has one unreplayed dead letter, no row and no event; and nothing stands in a table for a
-/// message that is not recorded.
-pub const RULES: [Rule; 11] = [
+/// recorded as dead-lettered has one unreplayed dead letter, no row and no event; no message is recorded twice; and nothing
+/// stands in a table for a message that is not recorded.
+pub const RULES: [Rule; 12] = [
     Rule {
         name: "loaded_without_row",
         broken_by: "is recorded as loaded, but has no row in user_logins",
@@ -64,6 +64,12 @@ pub const RULES: [Rule; 11] = [
         broken_by: "is recorded as dead-lettered, but has an event in outbox",
         sql: "SELECT message_hash FROM processed_messages p WHERE outcome = 'dead_lettered'
               AND EXISTS (SELECT FROM outbox o WHERE o.event_id = p.message_hash)",
+    },
+    Rule {
+        name: "claimed_twice",
+        broken_by: "is recorded under two hashes",
+        sql: "SELECT other.message_hash FROM processed_messages p JOIN processed_messages other
+              ON other.message_hash = p.second_hash WHERE p.message_hash <> p.second_hash",
     },
     Rule {
         name: "row_without_claim",

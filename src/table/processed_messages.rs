@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio_postgres::types::ToSql;
 
 use crate::batch::Entry;
 use crate::database::{DatabaseError, Transaction};
 use crate::message::MessageHash;
 use crate::verdict::Content;
 
-/// Claims the messages for this transaction and gives back those that were not claimed before.
+/// Claims the messages for this transaction, each under both of its hashes where it has two, and gives back those that
+/// were claimed before under neither.
 ///
 /// Where another transaction is claiming the same hash, this waits until it ends: then the hash is either taken or
 /// free. Entries must come in the order of their hashes.
@@ -20,20 +22,30 @@ use crate::verdict::Content;
 /// [`DatabaseError`]
 pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<HashSet<MessageHash>, DatabaseError> {
     let hashes: Vec<&[u8]> = entries.iter().map(|entry| &entry.hash.as_bytes()[..]).collect();
+    let second_hashes: Vec<Option<&[u8]>> = entries.iter().map(second_hash).collect();
     let outcomes: Vec<&str> = entries.iter().map(|entry| outcome(&entry.content)).collect();
     let message_ids: Vec<&str> = entries.iter().map(|entry| entry.delivery.message_id.as_str()).collect();
     let body_hashes: Vec<&[u8]> = entries.iter().map(|entry| &entry.body_hash.as_bytes()[..]).collect();
     let sent: Vec<OffsetDateTime> = entries.iter().map(|entry| entry.delivery.sent_at).collect();
     let received: Vec<OffsetDateTime> = entries.iter().map(|entry| entry.delivery.received_at).collect();
     let sql = "INSERT INTO processed_messages
-                   (message_hash, outcome, first_message_id, body_hash, sent_at, received_at)
-               SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::timestamptz[], $6::timestamptz[])
-               ON CONFLICT (message_hash) DO NOTHING
+                   (message_hash, second_hash, outcome, first_message_id, body_hash, sent_at, received_at)
+               SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::bytea[], $6::timestamptz[],
+                                    $7::timestamptz[])
+               ON CONFLICT DO NOTHING
                RETURNING message_hash";
     let claimed = transaction
-        .query("claim messages", sql, &[&hashes, &outcomes, &message_ids, &body_hashes, &sent, &received])
+        .query(
+            "claim messages",
+            sql,
+            &[&hashes, &second_hashes, &outcomes, &message_ids, &body_hashes, &sent, &received],
+        )
         .await?;
     claimed.iter().map(|row| super::hash_from(transaction, row.get(0))).collect()
+}
+
+fn second_hash(entry: &Entry) -> Option<&[u8]> {
+    entry.second_hash.as_ref().map(|hash| &hash.as_bytes()[..])
 }
 
 fn outcome(content: &Content) -> &'static str {
@@ -62,14 +74,21 @@ pub struct Repeats {
 /// [`DatabaseError`], also when there is no claim in the way of one: it is no duplicate, and must not be deleted.
 pub async fn compare(transaction: &Transaction, repeated: &[&Entry]) -> Result<Repeats, DatabaseError> {
     let hashes: Vec<&[u8]> = repeated.iter().map(|entry| &entry.hash.as_bytes()[..]).collect();
+    let second_hashes: Vec<Option<&[u8]>> = repeated.iter().map(|entry| second_hash(entry)).collect();
     let message_ids: Vec<&str> = repeated.iter().map(|entry| entry.delivery.message_id.as_str()).collect();
     let body_hashes: Vec<&[u8]> = repeated.iter().map(|entry| &entry.body_hash.as_bytes()[..]).collect();
-    let sql = "SELECT count(*) FILTER (WHERE p.first_message_id = r.message_id),
-                      count(*) FILTER (WHERE p.first_message_id <> r.message_id AND p.body_hash = r.body_hash),
-                      count(*) FILTER (WHERE p.first_message_id <> r.message_id AND p.body_hash <> r.body_hash)
-               FROM unnest($1::bytea[], $2::text[], $3::bytea[]) AS r (message_hash, message_id, body_hash)
-               JOIN processed_messages p USING (message_hash)";
-    let row = transaction.query_one("compare repeats", sql, &[&hashes, &message_ids, &body_hashes]).await?;
+    // Who has the second hash has the MessageId. Where no claim is in the way, is_same is null, and nothing is counted.
+    let sql = "SELECT count(*) FILTER (WHERE is_same),
+                      count(*) FILTER (WHERE NOT is_same AND has_same_body),
+                      count(*) FILTER (WHERE NOT is_same AND NOT has_same_body)
+               FROM (SELECT p.first_message_id = r.message_id OR s.second_hash IS NOT NULL AS is_same,
+                            p.body_hash = r.body_hash AS has_same_body
+                     FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[])
+                         AS r (message_hash, second_hash, message_id, body_hash)
+                     LEFT JOIN processed_messages p ON p.message_hash = r.message_hash
+                     LEFT JOIN processed_messages s ON s.second_hash = r.second_hash) AS compared";
+    let parameters: [&(dyn ToSql + Sync); 4] = [&hashes, &second_hashes, &message_ids, &body_hashes];
+    let row = transaction.query_one("compare repeats", sql, &parameters).await?;
     let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
     let repeats = Repeats { redelivered: count(0), resent: count(1), contradicting: count(2) };
     let compared = repeats.redelivered + repeats.resent + repeats.contradicting;
