@@ -14,7 +14,8 @@ use crate::support::pipeline::QUEUE;
 use crate::support::postgres::TestDatabase;
 
 /// Read by the tests and where servers are started for a demo: no settings of a job.
-const NO_SETTINGS: [&str; 2] = ["TURNSTILE_PG_BIN", "TURNSTILE_TEST_BORROWER"];
+const NO_SETTINGS: [&str; 4] =
+    ["TURNSTILE_PG_BIN", "TURNSTILE_TEST_BORROWER", "TURNSTILE_FAILPOINT", "TURNSTILE_MUTANT"];
 
 #[test]
 fn every_number_is_documented_with_its_default_its_limits_and_its_unit() {

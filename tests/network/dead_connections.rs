@@ -57,7 +57,7 @@ async fn the_first_missed_deadline_throws_away_every_idle_connection_to_sqs() {
     received.into_iter().for_each(|messages| assert!(messages.unwrap().is_empty()));
     die_unnoticed(&proxy).await;
 
-    assert_eq!(receive(Duration::ZERO).await.err().expect("the connection is dead").code, "timeout");
+    assert_eq!(receive(Duration::ZERO).await.expect_err("the connection is dead").code, "timeout");
     receive(Duration::ZERO).await.unwrap();
     let command = "cargo test --test main network::dead_connections";
     survived("idle connections to SQS died unnoticed", proxy.strikes(), command);

@@ -1,9 +1,8 @@
 //! What a process keeps of connections that were reset, as the system sees it: nothing.
 
-use std::fs;
-
 use super::address_of;
 use crate::support::evidence::survived;
+use crate::support::held::Held;
 use crate::support::postgres::TestDatabase;
 use crate::support::proxy::{NetworkProxy, Trouble, server_of, url_through};
 use crate::support::site::Site;
@@ -22,27 +21,6 @@ const MEMORY_MARGIN: u64 = 6 * 1024;
 
 /// Connections that a process may hold more at one look than at another: receives and deletes side by side.
 const SIDE_BY_SIDE: u64 = 8;
-
-/// What a process holds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Held {
-    descriptors: u64,
-    threads: u64,
-    /// Resident, in KiB.
-    memory: u64,
-}
-
-impl Held {
-    fn by(process: u32) -> Self {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        let number = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.split_whitespace().next().unwrap().parse().unwrap()
-        };
-        let descriptors = fs::read_dir(format!("/proc/{process}/fd")).unwrap().count() as u64;
-        Self { descriptors, threads: number("Threads:"), memory: number("VmRSS:") }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_keeps_no_descriptor_thread_or_memory_of_connections_that_were_reset() {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use turnstile::database::on_loan::OnLoan;
 use turnstile::queue::local::Faults;
 
 use crate::Outcome;
+use crate::support::held::Held;
 use crate::support::postgres::{block_claims, connect};
 use crate::support::proxy::{Direction, NetworkProxy, Trouble, server_of, url_through};
 use crate::support::site::{Loader, Site};
@@ -83,10 +83,12 @@ impl Fault {
     ];
 }
 
-/// What a loader holds.
+/// What the loaders hold at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sample {
+    /// Resident, of those that were not killed.
     memory_kib: u64,
+    /// Open, of the same.
     files: u64,
     /// Connections to PostgreSQL of all loaders.
     connections: u64,
@@ -242,9 +244,12 @@ impl<'a> Soak<'a> {
     async fn sample(&mut self) {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'turnstile'";
         let connections: i64 = connect(&self.server.url()).await.query_one(sql, &[]).await.unwrap().get(0);
-        let of_witnesses = self.witnesses.iter().map(|witness| held_by(witness.process_id()));
-        let (memory_kib, files) = of_witnesses.fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
-        self.samples.push(Sample { memory_kib, files, connections: connections.unsigned_abs() });
+        let mut sample = Sample { connections: connections.unsigned_abs(), ..Sample::default() };
+        for held in self.witnesses.iter().map(|witness| Held::by(witness.process_id())) {
+            sample.memory_kib += held.memory;
+            sample.files += held.descriptors;
+        }
+        self.samples.push(sample);
     }
 
     /// Ends all loaders, and lets one drain the queue.
@@ -265,15 +270,6 @@ async fn trouble(proxy: &NetworkProxy, trouble: Trouble) {
     tokio::time::sleep(FAULT).await;
     proxy.heal();
     assert!(proxy.strikes() > before, "{trouble:?} met nothing");
-}
-
-/// Resident memory in KiB, and open files, as Linux tells them (proc(5)).
-fn held_by(process_id: u32) -> (u64, u64) {
-    let status = fs::read_to_string(format!("/proc/{process_id}/status")).expect("a witness lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    let memory = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    let files = fs::read_dir(format!("/proc/{process_id}/fd")).expect("a witness lives").count();
-    (memory, files as u64)
 }
 
 /// What came of it.
