@@ -10,6 +10,8 @@ use crate::world::{HASHES, Hash};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Database {
     records: [Record; HASHES],
+    /// The second hashes of the claims.
+    second: Set,
     /// Transactions whose COMMIT was sent and whose client is gone, each under the first hash that it locks. No two
     /// lock the same.
     orphans: [Transaction; HASHES],
@@ -63,6 +65,8 @@ pub struct Transaction {
     pub loaded: Set,
     /// New claims with the outcome `dead_lettered`.
     pub dead_lettered: Set,
+    /// The second hashes of the new claims.
+    pub second: Set,
     /// New rows.
     pub rows: Set,
     /// New events.
@@ -95,6 +99,11 @@ impl Transaction {
     pub fn locks(&self) -> Set {
         self.loaded | self.dead_lettered | self.replayed
     }
+
+    /// Whether one that claims these hashes, and these second ones, waits for the end of this one.
+    pub fn keeps_waiting(&self, hashes: Set, second: Set) -> bool {
+        self.locks().meets(hashes) || self.second.meets(second)
+    }
 }
 
 impl Database {
@@ -106,6 +115,16 @@ impl Database {
     /// The hashes that `processed_messages` has.
     pub fn claimed(&self) -> Set {
         (0..HASHES).filter(|hash| self.records[*hash].is_claimed()).collect()
+    }
+
+    /// The second hashes of the claims.
+    pub fn second(&self) -> Set {
+        self.second
+    }
+
+    /// Whether one that claims these hashes, and these second ones, waits for the end of an orphan.
+    pub fn keeps_waiting(&self, hashes: Set, second: Set) -> bool {
+        self.orphans.iter().any(|orphan| orphan.keeps_waiting(hashes, second))
     }
 
     /// The hashes that orphans lock.
@@ -120,6 +139,7 @@ impl Database {
 
     /// The transaction takes effect, all of it.
     pub fn commit(&mut self, transaction: Transaction) {
+        self.second |= transaction.second;
         for (hash, record) in self.records.iter_mut().enumerate() {
             if transaction.loaded.has(hash) {
                 record.claim = Claim::Loaded;
@@ -161,7 +181,8 @@ impl Database {
     }
 
     /// A claim is removed.
-    pub fn prune(&mut self, hash: Hash) {
+    pub fn prune(&mut self, hash: Hash, second: Set) {
         self.records[hash].claim = Claim::Pruned;
+        self.second -= second;
     }
 }

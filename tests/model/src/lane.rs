@@ -243,6 +243,11 @@ impl Lane {
         (0..MESSAGES).filter(move |message| !self.hand[*message].is_empty() && hashes.has(self.hashes[*message]))
     }
 
+    /// The second hash of an entry: that of the message whose delivery is recorded.
+    pub fn second_hash(&self, world: &World, hash: Hash) -> Option<Hash> {
+        self.in_hand(Set::of(hash)).next().and_then(|message| world.second_hash(message))
+    }
+
     /// The oldest receipt in hand under a hash, which says how often the entry's message had been received.
     pub fn attempts(&self, hash: Hash) -> usize {
         self.in_hand(Set::of(hash)).filter_map(|message| self.hand[message].first()).min().unwrap_or_default()

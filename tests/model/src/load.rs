@@ -9,19 +9,24 @@ use crate::world::{Body, Hash, LANES, Mutant, World};
 
 /// Whether the claim would come back: while a rival's claim of one of the hashes is not decided, it waits.
 pub fn can_claim(world: &World, state: &State, lane: usize) -> bool {
-    let rivals = (0..LANES).filter(|other| *other != lane).map(|other| state.lanes[other].transaction.locks());
-    let locked = rivals.fold(state.database.locked_by_orphans(), |locked, rival| locked | rival);
-    !locked.meets(state.lanes[lane].batch) || world.has(Mutant::ClaimByReading)
+    let this = &state.lanes[lane];
+    let second = second_hashes(world, this, this.batch);
+    let mut rivals = (0..LANES).filter(|other| *other != lane).map(|other| &state.lanes[other].transaction);
+    let waits =
+        state.database.keeps_waiting(this.batch, second) || rivals.any(|rival| rival.keeps_waiting(this.batch, second));
+    !waits || world.has(Mutant::ClaimByReading)
 }
 
-/// Claims what nobody claimed before. The rest are duplicates: there is nothing to write for them.
+/// Claims what nobody claimed before, under either hash. The rest are duplicates: there is nothing to write for them.
 pub fn claim(world: &World, state: &mut State, lane: usize) {
     let State { database, lanes, .. } = state;
     let lane = &mut lanes[lane];
-    lane.new = lane.batch - database.claimed();
+    let is_free = |hash: &Hash| lane.second_hash(world, *hash).is_none_or(|second| !database.second().has(second));
+    lane.new = (lane.batch - database.claimed()).iter().filter(is_free).collect();
     let claims = Transaction {
         loaded: lane.new - lane.letters,
         dead_lettered: lane.new & lane.letters,
+        second: second_hashes(world, lane, lane.new),
         ..Transaction::default()
     };
     if world.has(Mutant::ClaimInAnEarlierTransaction) {
@@ -30,6 +35,10 @@ pub fn claim(world: &World, state: &mut State, lane: usize) {
         lane.transaction = claims;
     }
     lane.step = Step::Record;
+}
+
+fn second_hashes(world: &World, lane: &Lane, hashes: Set) -> Set {
+    hashes.iter().filter_map(|hash| lane.second_hash(world, hash)).collect()
 }
 
 /// Writes what belongs to the new claims, unless the database refuses one of the rows: then the transaction is rolled
@@ -94,8 +103,8 @@ pub fn answered(world: &World, state: &mut State, lane: usize) {
     }
     let logins = lane.new - lane.letters;
     if world.has(Mutant::ClaimInALaterTransaction) {
-        let dead_lettered = lane.new & lane.letters;
-        database.commit(Transaction { loaded: logins, dead_lettered, ..Transaction::default() });
+        let (dead_lettered, second) = (lane.new & lane.letters, second_hashes(world, lane, lane.new));
+        database.commit(Transaction { loaded: logins, dead_lettered, second, ..Transaction::default() });
     }
     if world.has(Mutant::EventsInLaterTransaction) {
         database.commit(Transaction { events: logins, ..Transaction::default() });

@@ -148,7 +148,7 @@ pub fn make(world: &World, state: &mut State, step: Move) {
         Move::IsAnswered | Move::LosesReplay | Move::LosesAnswer => *replay = Replay::default(),
         Move::Discards(hash) => database.discard(hash),
         Move::Prunes(hash) => {
-            database.prune(hash);
+            database.prune(hash, world.messages_of(hash).filter_map(|message| world.second_hash(message)).collect());
             if !world.has(Mutant::PruneTooEarly) {
                 world.messages_of(hash).for_each(|message| queue.forget(message));
             }

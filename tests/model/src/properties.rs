@@ -75,7 +75,7 @@ fn at_rest_every_message_is_recorded_once(world: &World, state: &State) -> bool 
 }
 
 /// What is reached in some state.
-const SOMETIMES: [Reached; 19] = [
+const SOMETIMES: [Reached; 20] = [
     (
         "everything is at rest and every fault has struck",
         |_| true,
@@ -99,6 +99,7 @@ const SOMETIMES: [Reached; 19] = [
     ("a duplicate is absorbed", has_faults, |_, state| {
         state.lanes.iter().any(|lane| lane.step == Step::Record && lane.new != lane.batch)
     }),
+    ("a duplicate is absorbed by its second hash", judged_both_ways, a_duplicate_is_absorbed_by_its_second_hash),
     ("a neighbour of a refused row lands", |world| has_body(world, Body::Refused), a_neighbour_of_a_refused_row_lands),
     ("a bad body is dead-lettered", has_bad_body, |_, state| any_letter(state, Letter::Open)),
     ("a letter is replayed while its message is in a hand", replays, |world, state| {
@@ -162,6 +163,12 @@ fn a_recorded_message_is_in_nobodys_hand(world: &World, state: &State) -> bool {
     })
 }
 
+fn a_duplicate_is_absorbed_by_its_second_hash(_: &World, state: &State) -> bool {
+    let is_claimed = |hash| state.database.record(hash).is_claimed();
+    let recording = |lane: &&Lane| lane.step == Step::Record;
+    state.lanes.iter().filter(recording).any(|lane| (lane.batch - lane.new).iter().any(|hash| !is_claimed(hash)))
+}
+
 fn a_neighbour_of_a_refused_row_lands(_: &World, state: &State) -> bool {
     let both = |lane: &Lane| lane.committed.len() == 2 && lane.committed.meets(lane.letters);
     state.lanes.iter().any(|lane| both(lane) && !lane.committed.is_within(lane.letters))
@@ -184,6 +191,13 @@ fn has_body(world: &World, body: Body) -> bool {
 
 fn has_bad_body(world: &World) -> bool {
     has_body(world, Body::Malformed) || has_body(world, Body::Refused)
+}
+
+fn judged_both_ways(world: &World) -> bool {
+    has_faults(world)
+        && has_body(world, Body::Malformed)
+        && world.allows(Duty::Upgrade)
+        && world.identity != Identity::MessageId
 }
 
 fn received_too_often_possible(world: &World) -> bool {

@@ -56,7 +56,8 @@ pub enum Body {
 pub enum Identity {
     /// The queue's MessageId, whatever the body.
     MessageId,
-    /// An id in the body, each message its own. A body that does not decode is known by its MessageId.
+    /// An id in the body, each message its own. A body that does not decode is known by its MessageId, and what does is
+    /// claimed under that too.
     OwnId,
     /// An id in the body, the same in all messages: a producer that sends twice.
     SharedId,
@@ -88,6 +89,8 @@ pub enum Mutant {
     ClaimInALaterTransaction,
     /// Claims are looked up and then written, and nobody waits for a rival.
     ClaimByReading,
+    /// A message is claimed under the hash that it is judged to have, and not under that of its MessageId.
+    ClaimByOneHash,
     /// Any answer to COMMIT is taken for a commit.
     CommitNotVerified,
     /// A commit without an answer is taken for one that holds.
@@ -114,11 +117,12 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::DeleteBeforeCommit,
         Self::ClaimInAnEarlierTransaction,
         Self::ClaimInALaterTransaction,
         Self::ClaimByReading,
+        Self::ClaimByOneHash,
         Self::CommitNotVerified,
         Self::AmbiguousCommitTakenAsCommitted,
         Self::AmbiguousCommitDeadLettered,
@@ -150,6 +154,16 @@ impl World {
             (Identity::MessageId, _) | (Identity::OwnId, true) => message,
             (Identity::SharedId, true) => 0,
             (Identity::OwnId | Identity::SharedId, false) => MESSAGES + message,
+        }
+    }
+
+    /// The hash under which a message is claimed too, whether its body decodes or not (`Identifier::second_hash`).
+    pub fn second_hash(&self, message: Message) -> Option<Hash> {
+        match self.identity {
+            Identity::MessageId => None,
+            Identity::OwnId | Identity::SharedId => {
+                (!self.has(Mutant::ClaimByOneHash)).then(|| self.hash(message, false))
+            }
         }
     }
 

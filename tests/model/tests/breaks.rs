@@ -38,6 +38,8 @@ const REPLAYING: World = World {
     duties: &[Duty::Upgrade, Duty::Replay, Duty::Discard, Duty::Prune],
     ..LOADING
 };
+const REPLAYING_BY_ID: World =
+    World { name: "the same, with ids in the bodies", identity: Identity::OwnId, ..REPLAYING };
 
 /// Where a mutant is let loose, and what it breaks: first what the shortest way is shown for.
 fn damage(mutant: Mutant) -> (World, &'static [&'static str]) {
@@ -46,6 +48,7 @@ fn damage(mutant: Mutant) -> (World, &'static [&'static str]) {
         Mutant::ClaimInAnEarlierTransaction => (LOADING, &[DELETED, AGREE, REST]),
         Mutant::ClaimInALaterTransaction => (LOADING, &[TWICE, AGREE, REST]),
         Mutant::ClaimByReading => (LOADING, &[TWICE, REST]),
+        Mutant::ClaimByOneHash => (REPLAYING_BY_ID, &[TWICE, BOTH, REST]),
         Mutant::CommitNotVerified => (LOADING, &[DELETED, REST]),
         Mutant::AmbiguousCommitTakenAsCommitted => (LOADING, &[DELETED, REST]),
         Mutant::AmbiguousCommitDeadLettered => (LOADING, &[BURIED]),
@@ -63,22 +66,24 @@ fn damage(mutant: Mutant) -> (World, &'static [&'static str]) {
 fn is_found(mutant: Mutant) {
     let (world, expected) = damage(mutant);
     let world = World { mutant: Some(mutant), ..world };
-    shows(&format!("{mutant:?}"), world, expected);
-}
-
-fn shows(what: &str, world: World, expected: &[&'static str]) {
     let seen = explore(world, 1);
     let way = shortest_way_to_break(world, expected[0], LONGEST).unwrap_or_default();
     let way: Vec<String> = way.iter().map(|action| format!("{action:?}")).collect();
-    println!("{what}: {} states; breaks {:?}\n  in {} steps: {}", seen.states, seen.broken, way.len(), way.join(", "));
+    println!(
+        "{mutant:?}: {} states; breaks {:?}\n  in {} steps: {}",
+        seen.states,
+        seen.broken,
+        way.len(),
+        way.join(", ")
+    );
     let expected: BTreeSet<_> = expected.iter().collect();
-    assert_eq!(seen.broken.iter().collect::<BTreeSet<_>>(), expected, "{what}");
-    assert!(!way.is_empty(), "{what}: no way to break it in {LONGEST} steps");
+    assert_eq!(seen.broken.iter().collect::<BTreeSet<_>>(), expected, "{mutant:?}");
+    assert!(!way.is_empty(), "{mutant:?}: no way to break it in {LONGEST} steps");
 }
 
 #[test]
 fn without_a_mutant_nothing_breaks_in_the_same_worlds() {
-    for world in [LOADING, REPLAYING] {
+    for world in [LOADING, REPLAYING, REPLAYING_BY_ID] {
         let seen = explore(world, 1);
         println!("no mutant: {} states; {}", seen.states, world.name);
         assert_eq!(seen.broken, [""; 0], "{}", world.name);
@@ -109,6 +114,11 @@ fn a_claim_in_a_later_transaction_is_found() {
 #[test]
 fn a_claim_that_reads_before_it_writes_is_found() {
     is_found(Mutant::ClaimByReading);
+}
+
+#[test]
+fn a_claim_by_one_hash_is_found() {
+    is_found(Mutant::ClaimByOneHash);
 }
 
 #[test]
@@ -164,11 +174,4 @@ fn a_replay_without_decoding_is_found() {
 #[test]
 fn pruning_too_early_is_found() {
     is_found(Mutant::PruneTooEarly);
-}
-
-/// A limit of the protocol, not of a mutant: docs/PROTOCOL.md says what the operator does instead.
-#[test]
-fn ids_in_the_bodies_do_not_outlive_an_upgrade_that_decodes_more() {
-    let world = World { identity: Identity::OwnId, ..REPLAYING };
-    shows("ids in the bodies, and an upgrade", world, &[TWICE, BOTH, REST]);
 }

@@ -42,10 +42,10 @@ const WORLDS: [World; 8] = [
         ..LOADING
     },
     World {
-        name: "ids in the bodies, lanes of one release",
+        name: "ids in the bodies, a malformed one, upgraded lanes, replays",
         bodies: [Body::Login, Body::Malformed],
         identity: Identity::OwnId,
-        duties: &[Duty::Discard, Duty::Prune],
+        duties: EVERY_DUTY,
         ..LOADING
     },
     World {
