@@ -8,6 +8,7 @@ use turnstile::database::Database;
 use turnstile::decode::Rejection;
 use turnstile::load::{Tally, load};
 use turnstile::message::{Attributes, Identifier, QueueIdentity, ReceivedMessage};
+use turnstile::replay::discard;
 use turnstile::table::processed_messages::Repeats;
 use turnstile::verdict::{Content, Verdict};
 
@@ -204,6 +205,22 @@ async fn letters_of_earlier_releases_are_claimed_under_both_hashes_once_migrated
     assert_eq!(places(&world).await, [1, 1, 3]);
     // The hash under which a refused login is claimed says nothing of its MessageId.
     assert_eq!(world.count("processed_messages WHERE second_hash IS NULL").await, 1);
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn what_an_older_program_claims_by_one_hash_is_named_until_its_letter_is_discarded() {
+    let world = world_under("field:/user_id").await;
+    let rejected = as_rejections(&world, &[("m", "a")]);
+    let hash = rejected.entries()[0].hash;
+    tally_of(&world.database, rejected).await;
+    world.client.execute("UPDATE processed_messages SET second_hash = NULL", &[]).await.unwrap();
+    tally_of(&world.database, as_logins(&world, &[("m", "a")])).await;
+    let named: Vec<_> =
+        world.audit().await.broken.iter().map(|(rule, breaks)| (rule.name, breaks.first.clone())).collect();
+    assert_eq!(named, [("claimed_twice", vec![hash.to_string()])]);
+
+    assert_eq!(discard(&world.database, &[hash], "ada").await.unwrap(), [hash]);
     world.assert_promise().await;
 }
 

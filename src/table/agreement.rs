@@ -67,9 +67,11 @@ pub const RULES: [Rule; 12] = [
     },
     Rule {
         name: "claimed_twice",
-        broken_by: "is recorded under two hashes",
+        broken_by: "is recorded under another hash too, and is no dead letter that is discarded",
         sql: "SELECT other.message_hash FROM processed_messages p JOIN processed_messages other
-              ON other.message_hash = p.second_hash WHERE p.message_hash <> p.second_hash",
+              ON other.message_hash = p.second_hash WHERE p.message_hash <> p.second_hash AND p.second_hash IS NOT NULL
+              AND NOT EXISTS (SELECT FROM dead_letters d
+                              WHERE d.message_hash = other.message_hash AND d.status = 'discarded')",
     },
     Rule {
         name: "row_without_claim",
