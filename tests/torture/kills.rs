@@ -27,8 +27,8 @@ const WORK_BEFORE_SHUTDOWN: Duration = Duration::from_millis(400);
 /// For how long the claims are blocked so that a lease of [`SHORT_LEASE`] must be renewed.
 const STALL: Duration = Duration::from_millis(1_200);
 const SHORT_LEASE: &str = "2s";
-/// How long the last loaders may take to drain the queue.
-const DRAIN: Duration = Duration::from_secs(300);
+/// How long the last loaders may take to load what the kills left of a million messages.
+const DRAIN: Duration = Duration::from_secs(3_600);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -227,23 +227,19 @@ impl Torture<'_> {
 
     /// Loaders that nobody kills load what is left, and a replay what it can.
     async fn load_the_rest(&self, processes: u64, at_least: u64) {
-        let start = |arguments: &[&str]| {
-            let mut loader = self.loader();
-            loader.args(arguments);
-            self.world.site.start(loader, "rest.log")
-        };
-        let loaders: Vec<_> = (0..processes).map(|_| start(&[])).collect();
-        while self.world.sent.load(Ordering::Relaxed) < at_least {
-            tokio::time::sleep(WORK_BEFORE_SHUTDOWN).await;
-        }
-        for loader in loaders {
-            loader.terminate();
-            assert!(loader.ended().await.success(), "{}", self.last_lines("rest.log"));
-        }
-        let loaders: Vec<_> = (0..processes).map(|_| start(&["--until-empty"])).collect();
-        for mut loader in loaders {
-            let status = loader.ends_within(DRAIN).await;
-            assert!(status.is_some_and(|status| status.success()), "{status:?}: {}", self.last_lines("rest.log"));
+        let all = || self.world.sent.load(Ordering::Relaxed) >= at_least && self.world.site.depth() == 0;
+        while !all() {
+            let loaders: Vec<_> = (0..processes)
+                .map(|_| {
+                    let mut loader = self.loader();
+                    loader.arg("--until-empty");
+                    self.world.site.start(loader, "rest.log")
+                })
+                .collect();
+            for mut loader in loaders {
+                let status = loader.ends_within(DRAIN).await;
+                assert!(status.is_some_and(|status| status.success()), "{status:?}: {}", self.last_lines("rest.log"));
+            }
         }
         let replay = self.world.site.command(&["dead-letters", "replay", "--code", "invalid_version"]);
         let status = self.world.site.start(replay, "rest.log").ended().await;
