@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use crate::support::held::Held;
 use crate::support::postgres::{block_claims, connect};
 use crate::support::proxy::{Direction, NetworkProxy, Trouble, server_of, url_through};
 use crate::support::site::{Loader, Site};
+use crate::support::wait_until;
 use crate::world::{World, queue_faults};
 
 /// Messages a second: enough to have something in hand at every fault, little enough to last for hours.
@@ -161,9 +163,22 @@ impl<'a> Soak<'a> {
             samples: Vec::new(),
             slowest_recovery: Duration::ZERO,
         };
-        soak.witnesses = (0..WITNESSES).map(|n| soak.start(&[], &format!("witness-{n}.log"))).collect();
-        soak.victim = Some(soak.start(&[], VICTIM));
+        for number in 0..WITNESSES {
+            let witness = soak.start_loading(&format!("witness-{number}.log")).await;
+            soak.witnesses.push(witness);
+        }
+        soak.victim = Some(soak.start_loading(VICTIM).await);
         soak
+    }
+
+    /// Starts a loader, and waits until it loads: one that does not find its database at its start ends.
+    async fn start_loading(&self, log: &str) -> Loader {
+        let path = self.site.log(log);
+        let starts = || fs::read_to_string(&path).unwrap_or_default().matches(r#""message":"loading""#).count();
+        let before = starts();
+        let loader = self.start(&[], log);
+        wait_until("the loader loads", async || starts() > before).await;
+        loader
     }
 
     fn start(&self, arguments: &[&str], log: &str) -> Loader {
@@ -191,13 +206,13 @@ impl<'a> Soak<'a> {
         match fault {
             Fault::KillLoader => {
                 self.victim.take().expect("a victim").kill();
-                self.victim = Some(self.start(&[], VICTIM));
+                self.victim = Some(self.start_loading(VICTIM).await);
             }
             Fault::TerminateLoader => {
                 let victim = self.victim.take().expect("a victim");
                 victim.terminate();
                 assert!(victim.ended().await.success(), "a loader that was asked to end did not end in order");
-                self.victim = Some(self.start(&[], VICTIM));
+                self.victim = Some(self.start_loading(VICTIM).await);
             }
             Fault::TerminateBackends => {
                 let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'turnstile'";
