@@ -449,6 +449,8 @@ impl DatabaseError {
             Failure::Refused { sqlstate, .. } => match class_of_sqlstate(sqlstate) {
                 // Where no data was sent yet, a refusal of data is none of a message.
                 Class::OfOneMessage if matches!(self.attempted, "connect" | "begin") => Class::OfTheSystem,
+                // A server whose disk is full may fail to start a session with an internal error; nothing of ours is wrong.
+                Class::OfTheSystem if self.attempted == "connect" && sqlstate == "XX000" => Class::Transient,
                 class => class,
             },
         }
