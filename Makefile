@@ -6,6 +6,7 @@ SECONDS ?= 60
 KILLS ?= 200
 HOURS ?= 1
 PROFILE ?= dev
+ROUNDS ?= 5
 TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --test torture -- $(if $(SEED),--seed $(SEED))
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
@@ -44,8 +45,9 @@ evidence: ## Print what the fault tests of the last `make test` survived, and ho
 conformance: setup ## Compare the queue in a box with other SQS servers, through boto3
 	bash tests/conformance/run
 
-bench: setup ## Measure the pure core and the transaction
-	$(CARGO) bench --locked
+bench: setup ## Measure: the pure core, and the whole loader next to its floors and peers (PARTS, ROUNDS)
+	$(CARGO) bench --locked --bench decode_and_mask
+	$(CARGO) bench --locked --bench pipeline -- $(PARTS) --rounds $(ROUNDS)
 
 fuzz: ## Fuzz every target for SECONDS (60) each, JOBS (1) side by side; needs a C++ compiler
 	@scripts/fuzz $(SECONDS)

@@ -1,0 +1,69 @@
+//! How long it takes from the send of a message to its committed row, at a part of the rate that is wanted.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::bodies;
+use crate::figures::{Figure, Figures, Goal, Unit};
+use crate::raw_queue::Connection;
+use crate::world::{Server, World};
+
+const PART: &str = "latency";
+const LATENCY: Figure = Figure { part: PART, unit: Unit::Millis, goal: Goal::None };
+const AT_HALF: Figure = Figure { part: PART, unit: Unit::Millis, goal: Goal::AtMost(50.0) };
+const RATE: Figure = Figure { part: PART, unit: Unit::Rate, goal: Goal::None };
+
+/// Messages a second that the loader should be able to load.
+const WANTED: f64 = 10_400.0;
+const LOADS: [u32; 3] = [10, 50, 90];
+
+/// How long each load lasts; its first second is not counted, because it holds the loader's start.
+const LASTS: Duration = Duration::from_secs(8);
+
+pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<()> {
+    for percent in LOADS {
+        let mut world = server.world().await?;
+        let loader = world.start_loader(&[])?;
+        let mut connection = world.queue.another_connection()?;
+        let rate = WANTED * f64::from(percent) / 100.0;
+        let sent = tokio::task::spawn_blocking(move || send(&mut connection, rate)).await??;
+        let [p50, p99] = latencies(&mut world, sent).await?;
+        loader.end()?;
+        let at = format!("at {percent} % of {WANTED}/s");
+        let figure = if percent == 50 { AT_HALF } else { LATENCY };
+        figures.note(RATE, format!("{at}: sent"), sent as f64 / LASTS.as_secs_f64());
+        figures.note(LATENCY, format!("{at}: p50"), p50);
+        figures.note(figure, format!("{at}: p99"), p99);
+        server.end(world).await?;
+    }
+    Ok(())
+}
+
+/// Sends ten at a time, each ten at its time whether the last one is through or not, and says how many in all.
+fn send(connection: &mut Connection, rate: f64) -> Result<u64> {
+    let calls = (LASTS.as_secs_f64() * rate / 10.0) as u64;
+    let bodies: Vec<String> = bodies::logins(calls * 10).collect();
+    let begun = Instant::now();
+    for (call, ten) in bodies.chunks(10).enumerate() {
+        let due = begun + Duration::from_secs_f64(call as f64 * 10.0 / rate);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        connection.send(ten)?;
+    }
+    let took = begun.elapsed();
+    ensure!(took < LASTS + Duration::from_secs(1), "the sender does not keep up: {took:?} for {LASTS:?}");
+    Ok(calls * 10)
+}
+
+/// Median and 99th percentile, in milliseconds, once all messages are loaded.
+async fn latencies(world: &mut World, sent: u64) -> Result<[f64; 2]> {
+    world.wait_for_rows(sent).await?;
+    let sql =
+        "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY took), percentile_disc(0.99) WITHIN GROUP (ORDER BY took)
+               FROM (SELECT sent_at, min(sent_at) OVER () AS first,
+                            1000 * extract(epoch FROM pg_xact_commit_timestamp(xmin) - sent_at)::float8 AS took
+                     FROM processed_messages) AS loaded
+               WHERE sent_at > first + interval '1 s'";
+    let row = world.client.query_one(sql, &[]).await?;
+    Ok([row.get(0), row.get(1)])
+}

@@ -1,0 +1,80 @@
+//! The whole loader on real parts, next to what no loader can go below and to what others do: one table of ratios.
+//!
+//! The queue in a box and a PostgreSQL with its own durability run as processes beside it. Every round measures every
+//! figure once, so that the noise of a shared machine falls on all of them; ratios are of figures of the same round.
+//!
+//! `make bench`, or `cargo bench --bench pipeline -- [PART …] [--rounds N]`. Linux only.
+
+// Clippy's leave for tests does not reach benches.
+#![allow(clippy::indexing_slicing)]
+#![allow(missing_docs)]
+
+mod bodies;
+#[path = "../support/cpu.rs"]
+mod cpu;
+mod figures;
+mod floors;
+mod latency;
+mod loading;
+mod memory;
+mod peers;
+#[path = "../support/raw_queue.rs"]
+#[expect(dead_code, reason = "the other bench uses the rest")]
+mod raw_queue;
+mod start;
+mod throughput;
+mod world;
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+
+use self::figures::Figures;
+use self::world::Server;
+
+/// The parts, in the order of the table.
+const PARTS: [&str; 6] = ["loading", "throughput", "peers", "latency", "memory", "start"];
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [role, setup] = &arguments[..]
+        && role == floors::SDK_FLOOR
+    {
+        return floors::be_the_bare_program(setup).await;
+    }
+    let (parts, rounds) = read(&arguments)?;
+    let mut figures = Figures::default();
+    let mut server = Server::start().await?;
+    for round in 1..=rounds {
+        for part in &parts {
+            writeln!(std::io::stderr(), "round {round} of {rounds}: {part}")?;
+            match *part {
+                "loading" => loading::round(&mut server, &mut figures).await?,
+                "throughput" => throughput::round(&mut server, &mut figures).await?,
+                "peers" => peers::round(&mut server, &mut figures).await?,
+                "latency" => latency::round(&mut server, &mut figures).await?,
+                "memory" => memory::round(&mut server, &mut figures).await?,
+                _ => start::round(&mut server, &mut figures).await?,
+            }
+        }
+    }
+    Ok(write!(std::io::stdout(), "{}", figures.table())?)
+}
+
+/// Which parts, and how many rounds of them.
+fn read(arguments: &[String]) -> Result<(Vec<&'static str>, u32)> {
+    let (mut parts, mut rounds) = (Vec::new(), 5);
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match PARTS.iter().find(|part| *part == argument) {
+            Some(part) => parts.push(*part),
+            None if argument == "--rounds" => rounds = arguments.next().map_or(Ok(0), |number| number.parse())?,
+            None => bail!("{argument} is none of --rounds N, {}", PARTS.join(", ")),
+        }
+    }
+    if parts.is_empty() {
+        parts = PARTS.to_vec();
+    }
+    Ok((parts, rounds))
+}

@@ -1,0 +1,220 @@
+//! What a measurement needs around it: a queue in a box and a PostgreSQL with its own durability, each a process.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use tokio_postgres::{Client, NoTls};
+use turnstile::database::on_loan::{OnLoan, Options};
+
+use crate::cpu;
+use crate::raw_queue::RawQueue;
+
+/// How long anything that is waited for may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How often it is looked whether the queue is drained: often enough for a figure of some seconds, and hardly felt.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The server, and a migrated database to copy from.
+pub(crate) struct Server {
+    server: OnLoan,
+    folder: TempDir,
+    databases: u32,
+}
+
+impl Server {
+    /// Starts PostgreSQL; beyond its defaults it only keeps the times of commits, which latencies are read from.
+    pub(crate) async fn start() -> Result<Self> {
+        let settings = vec![("track_commit_timestamp".to_owned(), "on".to_owned())];
+        let server = OnLoan::start(Options { settings, ..Options::default() }).await?;
+        let this = Self { server, folder: tempfile::tempdir()?, databases: 0 };
+        this.turnstile(&["keys", "new", "--keyring"]).arg(this.keyring()).output()?;
+        let url = this.server.create_database("template", None).await?;
+        let migrated = this.turnstile(&["migrate"]).env("DATABASE_URL", &url).output()?;
+        ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        Ok(this)
+    }
+
+    /// A queue and a migrated database, both empty, after a checkpoint.
+    pub(crate) async fn world(&mut self) -> Result<World> {
+        self.databases += 1;
+        let name = format!("bench{}", self.databases);
+        let url = self.server.create_database(&name, Some("template")).await?;
+        let client = connect(&url).await?;
+        client.batch_execute("CHECKPOINT").await?;
+        let process = self.server.process_id().context("the server is down")?;
+        Ok(World { queue: RawQueue::start()?, url, client, name, keyring: self.keyring(), server: process })
+    }
+
+    /// Removes what a measurement leaves behind.
+    pub(crate) async fn end(&self, world: World) -> Result<()> {
+        let World { queue, client, name, .. } = world;
+        drop((queue, client));
+        let drop_database = format!("DROP DATABASE {name} WITH (FORCE)");
+        Ok(connect(&self.server.url()).await?.batch_execute(&drop_database).await?)
+    }
+
+    fn keyring(&self) -> PathBuf {
+        self.folder.path().join("keyring")
+    }
+
+    fn turnstile(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+        command.args(arguments);
+        command
+    }
+}
+
+/// A connection to a database.
+pub(crate) async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// One queue and one database, for one measurement.
+pub(crate) struct World {
+    /// The queue.
+    pub(crate) queue: RawQueue,
+    /// The database's address.
+    pub(crate) url: String,
+    /// A connection to it.
+    pub(crate) client: Client,
+    name: String,
+    keyring: PathBuf,
+    server: u32,
+}
+
+/// What it took to bring all messages of a queue into the database.
+pub(crate) struct Spent {
+    /// From the first message received to the last one deleted, in seconds.
+    pub(crate) seconds: f64,
+    /// CPU of the loaders, from their start on, in seconds.
+    pub(crate) loaders: f64,
+    /// CPU of PostgreSQL, in seconds.
+    pub(crate) postgres: f64,
+    /// CPU of the queue in a box, in seconds.
+    pub(crate) queue: f64,
+    /// The largest resident set of a loader, in MiB.
+    pub(crate) memory: f64,
+}
+
+impl World {
+    /// Puts bodies into the queue.
+    pub(crate) fn fill(&mut self, bodies: impl Iterator<Item = String>) -> Result<()> {
+        let bodies: Vec<String> = bodies.collect();
+        bodies.chunks(10).try_for_each(|ten| self.queue.send(ten))
+    }
+
+    /// A program that finds its queue, its database and its keys in the environment.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("AWS_ENDPOINT_URL", self.queue.endpoint())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "bench")
+            .env("AWS_SECRET_ACCESS_KEY", "bench")
+            .env("TURNSTILE_QUEUE", "logins")
+            .env("QUEUE", "logins")
+            .env("DATABASE_URL", &self.url)
+            .env("TURNSTILE_KEYRING", &self.keyring);
+        command
+    }
+
+    /// Starts `turnstile run`.
+    pub(crate) fn start_loader(&self, arguments: &[&str]) -> Result<Loader> {
+        let log = Stdio::null();
+        let process = self.command(env!("CARGO_BIN_EXE_turnstile")).arg("run").args(arguments).stderr(log).spawn()?;
+        Ok(Loader(process))
+    }
+
+    /// Lets loaders drain the queue of its `messages`, and makes sure that all of them are loaded.
+    pub(crate) async fn drain(&mut self, messages: u64, processes: usize, arguments: &[&str]) -> Result<Spent> {
+        let (postgres, queue) = (self.postgres_cpu()?, self.queue.cpu()?);
+        let loaders: Vec<Loader> = (0..processes).map(|_| self.start_loader(arguments)).collect::<Result<_>>()?;
+        let drained = self.drained()?;
+        let queue = self.queue.cpu()? - queue;
+        let cpu = loaders.iter().map(Loader::cpu).sum::<Result<f64>>()?;
+        let memory = loaders.iter().map(Loader::peak).try_fold(0.0, |most, peak| peak.map(|peak| peak.max(most)))?;
+        for loader in loaders {
+            loader.end()?;
+        }
+        let postgres = self.postgres_cpu()? - postgres;
+        let row = self.client.query_one("SELECT count(*), min(received_at) FROM processed_messages", &[]).await?;
+        ensure!(row.get::<_, i64>(0) == messages.cast_signed(), "{} of {messages} are loaded", row.get::<_, i64>(0));
+        let seconds = (drained - row.get::<_, OffsetDateTime>(1)).as_seconds_f64();
+        Ok(Spent { seconds, loaders: cpu, postgres, queue, memory })
+    }
+
+    /// Waits until so many messages are recorded.
+    pub(crate) async fn wait_for_rows(&self, messages: u64) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            let row = self.client.query_one("SELECT count(*) FROM processed_messages", &[]).await?;
+            if row.get::<_, i64>(0) >= messages.cast_signed() {
+                return Ok(());
+            }
+            ensure!(since.elapsed() < PATIENCE, "{messages} messages are not recorded after {PATIENCE:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until the queue holds nothing, and says when that was.
+    fn drained(&mut self) -> Result<OffsetDateTime> {
+        let since = Instant::now();
+        while self.queue.depth()? > 0 {
+            ensure!(since.elapsed() < PATIENCE, "the queue is not drained after {PATIENCE:?}");
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(OffsetDateTime::now_utc())
+    }
+
+    /// The CPU time that PostgreSQL has taken so far, all its processes together, in seconds.
+    pub(crate) fn postgres_cpu(&self) -> Result<f64> {
+        cpu::of_family(self.server)
+    }
+}
+
+/// A running `turnstile run`; killed when dropped.
+pub(crate) struct Loader(Child);
+
+impl Loader {
+    /// CPU time since its start, in seconds.
+    pub(crate) fn cpu(&self) -> Result<f64> {
+        cpu::of_process(self.0.id())
+    }
+
+    /// The largest resident set that it ever had, in MiB.
+    pub(crate) fn peak(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub(crate) fn end(mut self) -> Result<()> {
+        kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM)?;
+        let since = Instant::now();
+        loop {
+            match self.0.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("a loader ended with {status}"),
+                None => ensure!(since.elapsed() < PATIENCE, "a loader does not end"),
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        self.0.kill().and_then(|()| self.0.wait().map(drop)).unwrap_or_default();
+    }
+}
