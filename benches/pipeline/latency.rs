@@ -22,17 +22,18 @@ const LOADS: [u32; 3] = [10, 50, 90];
 const LASTS: Duration = Duration::from_secs(8);
 
 pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<()> {
+    let lasts = server.duration(LASTS);
     for percent in LOADS {
         let mut world = server.world().await?;
         let loader = world.start_loader(&[])?;
         let mut connection = world.queue.another_connection()?;
         let rate = WANTED * f64::from(percent) / 100.0;
-        let sent = tokio::task::spawn_blocking(move || send(&mut connection, rate)).await??;
+        let sent = tokio::task::spawn_blocking(move || send(&mut connection, rate, lasts)).await??;
         let [p50, p99] = latencies(&mut world, sent).await?;
         loader.end()?;
         let at = format!("at {percent} % of {WANTED}/s");
         let figure = if percent == 50 { AT_HALF } else { LATENCY };
-        figures.note(RATE, format!("{at}: sent"), sent as f64 / LASTS.as_secs_f64());
+        figures.note(RATE, format!("{at}: sent"), sent as f64 / lasts.as_secs_f64());
         figures.note(LATENCY, format!("{at}: p50"), p50);
         figures.note(figure, format!("{at}: p99"), p99);
         server.end(world).await?;
@@ -41,8 +42,8 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
 }
 
 /// Sends ten at a time, each ten at its time whether the last one is through or not, and says how many in all.
-fn send(connection: &mut Connection, rate: f64) -> Result<u64> {
-    let calls = (LASTS.as_secs_f64() * rate / 10.0) as u64;
+fn send(connection: &mut Connection, rate: f64, lasts: Duration) -> Result<u64> {
+    let calls = (lasts.as_secs_f64() * rate / 10.0) as u64;
     let bodies: Vec<String> = bodies::logins(calls * 10).collect();
     let begun = Instant::now();
     for (call, ten) in bodies.chunks(10).enumerate() {
@@ -51,7 +52,7 @@ fn send(connection: &mut Connection, rate: f64) -> Result<u64> {
         connection.send(ten)?;
     }
     let took = begun.elapsed();
-    ensure!(took < LASTS + Duration::from_secs(1), "the sender does not keep up: {took:?} for {LASTS:?}");
+    ensure!(took < lasts + Duration::from_secs(1), "the sender does not keep up: {took:?} for {lasts:?}");
     Ok(calls * 10)
 }
 

@@ -20,23 +20,24 @@ const MESSAGES: u64 = 50_000;
 const BATCH: i64 = 500;
 
 pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<()> {
-    let a_message = |seconds: f64| seconds * 1e6 / MESSAGES as f64;
+    let messages = server.messages(MESSAGES);
+    let a_message = |seconds: f64| seconds * 1e6 / messages as f64;
 
     let mut world = server.world().await?;
-    world.fill(bodies::logins(MESSAGES))?;
-    let floor = a_message(floors::sdk(&world, MESSAGES, Setup::Default)?.cpu_seconds);
-    world.fill(bodies::logins(MESSAGES))?;
-    let lean_floor = a_message(floors::sdk(&world, MESSAGES, Setup::Lean)?.cpu_seconds);
+    world.fill(bodies::logins(messages))?;
+    let floor = a_message(floors::sdk(&world, messages, Setup::Default)?.cpu_seconds);
+    world.fill(bodies::logins(messages))?;
+    let lean_floor = a_message(floors::sdk(&world, messages, Setup::Lean)?.cpu_seconds);
 
-    world.fill(bodies::logins(MESSAGES))?;
-    let spent = world.drain(MESSAGES, 1, &[]).await?;
+    world.fill(bodies::logins(messages))?;
+    let spent = world.drain(messages, 1, &[]).await?;
     let (loader, postgres, queue) = (a_message(spent.loaders), a_message(spent.postgres), a_message(spent.queue));
     let transactions = "SELECT count(DISTINCT processed_at) FROM processed_messages";
     let transactions: i64 = world.client.query_one(transactions, &[]).await?.get(0);
 
     let batches = Rows::take(&world.client, BATCH).await?;
     let copy = a_message(batches.copy(&world).await?);
-    let all = Rows::take(&world.client, MESSAGES.cast_signed()).await?;
+    let all = Rows::take(&world.client, messages.cast_signed()).await?;
     let one_copy = a_message(all.copy(&world).await?);
 
     figures.note(COST, "SDK floor: receive and delete, nothing else", floor);
@@ -50,6 +51,6 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
     figures.note(RATIO_TO_COPY, "PostgreSQL / COPY floor, batches of 500", postgres / copy);
     figures.note(RATIO, "PostgreSQL / COPY floor, one transaction", postgres / one_copy);
     figures.note(COST, "queue in a box", queue);
-    figures.note(SIZE, "messages a transaction", MESSAGES as f64 / transactions as f64);
+    figures.note(SIZE, "messages a transaction", messages as f64 / transactions as f64);
     server.end(world).await
 }

@@ -3,7 +3,7 @@
 //! The queue in a box and a PostgreSQL with its own durability run as processes beside it. Every round measures every
 //! figure once, so that the noise of a shared machine falls on all of them; ratios are of figures of the same round.
 //!
-//! `make bench`, or `cargo bench --bench pipeline -- [PART …] [--rounds N]`. Linux only.
+//! `make bench`, or `cargo bench --bench pipeline -- [PART …] [--rounds N] [--scale X]`. Linux only.
 
 // Clippy's leave for tests does not reach benches.
 #![allow(clippy::indexing_slicing)]
@@ -27,7 +27,7 @@ mod world;
 
 use std::io::Write;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use self::figures::Figures;
 use self::world::Server;
@@ -43,9 +43,9 @@ async fn main() -> Result<()> {
     {
         return floors::be_the_bare_program(setup).await;
     }
-    let (parts, rounds) = read(&arguments)?;
+    let Wanted { parts, rounds, scale } = read(&arguments)?;
     let mut figures = Figures::default();
-    let mut server = Server::start().await?;
+    let mut server = Server::start(scale).await?;
     for round in 1..=rounds {
         for part in &parts {
             writeln!(std::io::stderr(), "round {round} of {rounds}: {part}")?;
@@ -62,19 +62,27 @@ async fn main() -> Result<()> {
     Ok(write!(std::io::stdout(), "{}", figures.table())?)
 }
 
-/// Which parts, and how many rounds of them.
-fn read(arguments: &[String]) -> Result<(Vec<&'static str>, u32)> {
-    let (mut parts, mut rounds) = (Vec::new(), 5);
+/// What is to be measured.
+struct Wanted {
+    parts: Vec<&'static str>,
+    rounds: u32,
+    /// By how much larger than usual.
+    scale: f64,
+}
+
+fn read(arguments: &[String]) -> Result<Wanted> {
+    let mut wanted = Wanted { parts: Vec::new(), rounds: 5, scale: 1.0 };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match PARTS.iter().find(|part| *part == argument) {
-            Some(part) => parts.push(*part),
-            None if argument == "--rounds" => rounds = arguments.next().map_or(Ok(0), |number| number.parse())?,
-            None => bail!("{argument} is none of --rounds N, {}", PARTS.join(", ")),
+            Some(part) => wanted.parts.push(*part),
+            None if argument == "--rounds" => wanted.rounds = arguments.next().context("--rounds N")?.parse()?,
+            None if argument == "--scale" => wanted.scale = arguments.next().context("--scale X")?.parse()?,
+            None => bail!("{argument} is none of --rounds N, --scale X, {}", PARTS.join(", ")),
         }
     }
-    if parts.is_empty() {
-        parts = PARTS.to_vec();
+    if wanted.parts.is_empty() {
+        wanted.parts = PARTS.to_vec();
     }
-    Ok((parts, rounds))
+    Ok(wanted)
 }

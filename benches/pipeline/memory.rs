@@ -18,16 +18,17 @@ const FORMULA: f64 = 35.0 + 2.0 * 7.0 * (4.0 + 10.0);
 const WITHIN_FORMULA: Figure = Figure { part: PART, unit: Unit::MiB, goal: Goal::AtMost(FORMULA) };
 
 pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<()> {
+    let (small, large) = (server.messages(SMALL_BODIES), server.messages(LARGE_BODIES));
     let mut world = server.world().await?;
-    world.fill(bodies::logins(SMALL_BODIES))?;
-    let spent = world.drain(SMALL_BODIES, 1, &[]).await?;
+    world.fill(bodies::logins(small))?;
+    let spent = world.drain(small, 1, &[]).await?;
     figures.note(SMALL, "peak with bodies of 200 bytes", spent.memory);
     server.end(world).await?;
 
     let mut world = server.world().await?;
     // In parts of a few calls: a call takes no more than a megabyte of bodies.
-    bodies::large(LARGE_BODIES, LARGE).try_for_each(|body| world.queue.send(&[body]))?;
-    let spent = world.drain(LARGE_BODIES, 1, &[]).await?;
+    bodies::large(large, LARGE).try_for_each(|body| world.queue.send(&[body]))?;
+    let spent = world.drain(large, 1, &[]).await?;
     figures.note(WITHIN_FORMULA, "peak with bodies of 256 KiB", spent.memory);
     server.end(world).await
 }

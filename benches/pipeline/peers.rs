@@ -29,12 +29,13 @@ struct Ended {
 
 pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<()> {
     let python = set_up()?;
+    let (messages, messages_of_peers) = (server.messages(MESSAGES), server.messages(MESSAGES_OF_PEERS));
     let mut rates = Vec::new();
     for (script, name) in [("usual.py", "script of the usual kind"), ("batched.py", "script written well")] {
         let mut world = server.world().await?;
-        world.fill(bodies::logins(MESSAGES_OF_PEERS))?;
+        world.fill(bodies::logins(messages_of_peers))?;
         let ended = run(&world, &python, script)?;
-        ensure!(ended.messages == MESSAGES_OF_PEERS, "{script} loaded {} messages", ended.messages);
+        ensure!(ended.messages == messages_of_peers, "{script} loaded {} messages", ended.messages);
         let rate = ended.messages as f64 / ended.seconds;
         figures.note(RATE, name, rate);
         figures.note(COST, format!("{name}: its CPU a message"), ended.cpu_seconds * 1e6 / ended.messages as f64);
@@ -42,9 +43,9 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
         server.end(world).await?;
     }
     let mut world = server.world().await?;
-    world.fill(bodies::logins(MESSAGES))?;
-    let spent = world.drain(MESSAGES, 1, &[]).await?;
-    let rate = MESSAGES as f64 / spent.seconds;
+    world.fill(bodies::logins(messages))?;
+    let spent = world.drain(messages, 1, &[]).await?;
+    let rate = messages as f64 / spent.seconds;
     figures.note(RATE, "turnstile, one process, defaults", rate);
     figures.note(RATIO_TO_USUAL, "turnstile / the usual script", rate / rates[0]);
     figures.note(RATIO, "turnstile / the script written well", rate / rates[1]);

@@ -15,13 +15,14 @@ const PROCESSES: [usize; 3] = [1, 2, 4];
 const MESSAGES: u64 = 40_000;
 
 pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<()> {
+    let messages = server.messages(MESSAGES);
     let mut best: f64 = 0.0;
     for processes in PROCESSES {
         for lanes in LANES {
             let mut world = server.world().await?;
-            world.fill(bodies::logins(MESSAGES))?;
-            let spent = world.drain(MESSAGES, processes, &["--lanes", lanes]).await?;
-            let rate = MESSAGES as f64 / spent.seconds;
+            world.fill(bodies::logins(messages))?;
+            let spent = world.drain(messages, processes, &["--lanes", lanes]).await?;
+            let rate = messages as f64 / spent.seconds;
             best = best.max(rate);
             figures.note(RATE, format!("{processes} × {lanes} lanes"), rate);
             server.end(world).await?;

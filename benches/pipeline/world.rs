@@ -26,14 +26,17 @@ pub(crate) struct Server {
     server: OnLoan,
     folder: TempDir,
     databases: u32,
+    scale: f64,
 }
 
 impl Server {
     /// Starts PostgreSQL; beyond its defaults it only keeps the times of commits, which latencies are read from.
-    pub(crate) async fn start() -> Result<Self> {
+    ///
+    /// `scale` makes every measurement larger or smaller than it should be: a small one shows that all of it works.
+    pub(crate) async fn start(scale: f64) -> Result<Self> {
         let settings = vec![("track_commit_timestamp".to_owned(), "on".to_owned())];
         let server = OnLoan::start(Options { settings, ..Options::default() }).await?;
-        let this = Self { server, folder: tempfile::tempdir()?, databases: 0 };
+        let this = Self { server, folder: tempfile::tempdir()?, databases: 0, scale };
         this.turnstile(&["keys", "new", "--keyring"]).arg(this.keyring()).output()?;
         let url = this.server.create_database("template", None).await?;
         let migrated = this.turnstile(&["migrate"]).env("DATABASE_URL", &url).output()?;
@@ -50,6 +53,16 @@ impl Server {
         client.batch_execute("CHECKPOINT").await?;
         let process = self.server.process_id().context("the server is down")?;
         Ok(World { queue: RawQueue::start()?, url, client, name, keyring: self.keyring(), server: process })
+    }
+
+    /// How many messages to measure with, where it should be so many.
+    pub(crate) fn messages(&self, usual: u64) -> u64 {
+        ((usual as f64 * self.scale) as u64).max(100)
+    }
+
+    /// How long to measure, where it should be so long.
+    pub(crate) fn duration(&self, usual: Duration) -> Duration {
+        usual.mul_f64(self.scale).max(Duration::from_secs(2))
     }
 
     /// Removes what a measurement leaves behind.
