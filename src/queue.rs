@@ -6,7 +6,7 @@ pub mod sqs;
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
 
@@ -57,16 +57,10 @@ pub trait Queue: Clone + Send + Sync + 'static {
     fn depth(&self) -> impl Future<Output = Result<Depth, QueueError>> + Send;
 }
 
-/// Makes calls, sixteen side by side at the most, and gives their answers in order.
-pub async fn side_by_side<F: Future>(mut calls: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut answers = Vec::new();
-    loop {
-        let group: Vec<F> = calls.by_ref().take(16).collect();
-        if group.is_empty() {
-            return answers;
-        }
-        answers.extend(join_all(group).await);
-    }
+/// Makes calls, sixteen side by side at the most, and gives their answers as they come: not in the order of the calls.
+pub async fn side_by_side<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let calls: Vec<F> = calls.collect();
+    stream::iter(calls).buffer_unordered(16).collect().await
 }
 
 /// What the queue did with one entry of a batch.
