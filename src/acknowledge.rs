@@ -1,6 +1,9 @@
 //! Deletes from the queue what the database holds for good.
 
+use std::future::Future;
 use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use crate::load::Committed;
 use crate::message::ReceiptHandle;
@@ -17,6 +20,31 @@ pub struct Acknowledged {
     pub deleted: u64,
     /// Deliveries that it did not delete in three attempts: their messages come again.
     pub not_deleted: u64,
+}
+
+/// The deletes of one batch, under way while the next one is received and loaded; dropped, they are cut off, and what
+/// was not deleted comes again.
+#[derive(Debug, Default)]
+pub struct UnderWay(JoinSet<()>);
+
+impl UnderWay {
+    /// Begins deletes when those before them have come to their end: never more than one batch waits for them.
+    pub async fn begin(&mut self, deleting: impl Future<Output = ()> + Send + 'static) {
+        self.finish().await;
+        self.0.spawn(deleting);
+    }
+
+    /// Waits for the end of those that were begun.
+    pub async fn finish(&mut self) {
+        while let Some(ended) = self.0.join_next().await {
+            // A panic there is one here, as if the lane had made the deletes itself.
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
 }
 
 /// Deletes committed deliveries, ten a call and the calls side by side; entries that failed are tried again together.

@@ -142,7 +142,8 @@ impl KeyringArgs {
 /// How the lanes work.
 #[derive(Debug, Args)]
 pub struct LaneArgs {
-    /// How many lanes receive, load and acknowledge side by side [default: 2] [1 to 64]
+    /// The most lanes that receive, load and acknowledge side by side; one receives while the queue is idle, and the
+    /// others rest [default: 2] [1 to 64]
     #[arg(long, env = "TURNSTILE_LANES", value_name = "N")]
     pub lanes: Option<String>,
 
@@ -154,12 +155,13 @@ pub struct LaneArgs {
     #[arg(long, env = "TURNSTILE_BATCH_BYTES", value_name = "BYTES")]
     pub batch_bytes: Option<String>,
 
-    /// How long a lane gathers once it holds a message [default: 200ms] [0ms to 1m]
+    /// How long a lane gathers at most, once it holds a message and while the queue has more [default: 200ms]
+    /// [0ms to 1m]
     #[arg(long, env = "TURNSTILE_LINGER", value_name = "DURATION")]
     pub linger: Option<String>,
 
-    /// How long a receive waits for a message: longer costs fewer calls, and a longer end [default: 5s, with
-    /// --until-empty 1s] [1s to 20s]
+    /// How long a receive waits for a message: an idle loader makes one call in that time (720 an hour), and an orderly
+    /// end may take as long [default: 5s, with --until-empty 1s] [1s to 20s]
     #[arg(long, env = "TURNSTILE_WAIT", value_name = "DURATION")]
     pub wait: Option<String>,
 

@@ -1,4 +1,8 @@
 //! A lane: receive → decode → mask → batch → load → acknowledge, over and over.
+//!
+//! It receives in its turn only, and what it has committed is deleted while it receives and loads the next.
+
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,25 +10,24 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::acknowledge::acknowledge;
+pub use self::turns::Turns;
+
+use self::turns::News;
+use crate::acknowledge::{Acknowledged, UnderWay, acknowledge};
 use crate::batch::Sorted;
 use crate::database::Database;
 use crate::failpoint::{Step, around};
 use crate::lease;
-use crate::load::{LoadError, load};
-use crate::message::ReceiptHandle;
+use crate::load::{Committed, LoadError, load};
+use crate::message::{Delivery, ReceiptHandle};
 #[cfg(feature = "failpoints")]
 use crate::queue::{MESSAGES_PER_CALL, side_by_side};
 use crate::queue::{Queue, QueueError};
-use crate::receive::{ReceiveLimits, Received, receive};
+use crate::receive::{ReceiveLimits, Received, Stride, receive};
 use crate::retry::{Class, Pauses, class_of_queue_error};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{BatchReport, Metrics};
 use crate::verdict::Judge;
-
-/// How often in a row the queue must say that it holds nothing, and a receive bring nothing, before it is taken to be
-/// drained: the queue's counts are approximate.
-const DRAINED_AFTER: u32 = 3;
 
 /// How a lane works; the same for all of a process.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,8 @@ pub struct Lane<Q> {
     pub settings: LaneSettings,
     /// Where it is counted.
     pub metrics: Arc<Metrics>,
+    /// When to receive; shared by the lanes of a process.
+    pub turns: Arc<Turns>,
     /// When to end.
     pub shutdown: Shutdown,
 }
@@ -73,27 +78,32 @@ impl<Q: Queue> Lane<Q> {
     ///
     /// [`LaneError`]
     pub async fn run(self) -> Result<(), LaneError> {
+        let mut deletes = UnderWay::default();
+        let ended = self.work(&mut deletes).await;
+        deletes.finish().await;
+        ended
+    }
+
+    async fn work(&self, deletes: &mut UnderWay) -> Result<(), LaneError> {
         let mut pauses = Pauses::through_an_outage();
-        let mut drained = 0;
-        while !self.shutdown.stopping.is_cancelled() && drained < DRAINED_AFTER {
+        let mut stride = Stride::default();
+        while let Some(turn) = self.turns.next(&self.shutdown.stopping).await {
             let begun = Instant::now();
-            let receiving = receive(&self.queue, &self.settings.limits, &self.shutdown.stopping);
+            let receiving = receive(&self.queue, &self.settings.limits, &mut stride, &self.shutdown.stopping);
             let mut received = match around(Step::Receive, receiving).await {
                 Ok(received) => received,
                 Err(error) => {
+                    drop(turn);
                     self.pause_after(error, begun, &mut pauses).await?;
                     continue;
                 }
             };
+            turn.end(self.news_of(&received).await);
             let failure = received.failure.take();
-            drained = match received.messages.is_empty() {
-                true if self.settings.until_empty && self.holds_nothing().await => drained + 1,
-                true => 0,
-                false => {
-                    self.take_through(received).await?;
-                    0
-                }
-            };
+            if !received.messages.is_empty() {
+                self.take_through(received, deletes).await?;
+                self.turns.loaded();
+            }
             match failure {
                 Some(error) => self.pause_after(error, begun, &mut pauses).await?,
                 None => pauses.reset(),
@@ -102,8 +112,18 @@ impl<Q: Queue> Lane<Q> {
         Ok(())
     }
 
+    /// What the other lanes should know.
+    async fn news_of(&self, received: &Received) -> News {
+        let is_empty = received.messages.is_empty();
+        match received.had_more {
+            true => News::More,
+            false if is_empty && self.settings.until_empty && self.holds_nothing().await => News::Nothing,
+            false => News::NoMore,
+        }
+    }
+
     /// The way of the messages of one gathering.
-    async fn take_through(&self, received: Received) -> Result<(), LaneError> {
+    async fn take_through(&self, received: Received, deletes: &mut UnderWay) -> Result<(), LaneError> {
         let LaneSettings { limits, max_attempts, retry_delay, .. } = self.settings;
         let count = received.messages.len() as u64;
         let verdicts: Vec<_> = received.messages.into_iter().map(|message| self.judge.judge(message)).collect();
@@ -131,27 +151,44 @@ impl<Q: Queue> Lane<Q> {
             (Err(error @ LoadError::Stopped(_)), ()) => return Err(error.into()),
         };
         self.metrics.time(&loaded.sent_at, OffsetDateTime::now_utc());
-        let returning = lease::return_for_retry(&self.queue, &loaded.returned, retry_delay);
-        let (acknowledged, ()) =
-            futures_util::future::join(around(Step::Delete, acknowledge(&self.queue, loaded.committed)), returning)
-                .await;
-
-        let returned = (returned.len() + loaded.returned.len()) as u64;
-        let report = BatchReport { received: count, tally: loaded.tally, returned, acknowledged, unknown_keys };
-        tracing::debug!(
-            received = report.received,
-            loaded = report.tally.loaded,
-            dead_lettered = report.tally.dead_lettered,
-            duplicates = report.tally.duplicates(),
-            returned = report.returned,
-            deleted = report.acknowledged.deleted,
-            not_deleted = report.acknowledged.not_deleted,
-            attempts_repeated = report.tally.attempts_repeated,
-            unknown_keys = report.unknown_keys,
-            "batch done"
-        );
-        self.metrics.add(&report);
+        let report = BatchReport {
+            received: count,
+            tally: loaded.tally,
+            returned: (returned.len() + loaded.returned.len()) as u64,
+            acknowledged: Acknowledged::default(),
+            unknown_keys,
+        };
+        deletes.begin(self.conclude(loaded.committed, loaded.returned, report)).await;
         Ok(())
+    }
+
+    /// Lets go of a batch that is loaded, and counts it. It borrows nothing, so that the lane can go on meanwhile.
+    fn conclude(
+        &self,
+        committed: Committed,
+        returned: Vec<Delivery>,
+        report: BatchReport,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (queue, metrics, retry_delay) = (self.queue.clone(), self.metrics.clone(), self.settings.retry_delay);
+        async move {
+            let returning = lease::return_for_retry(&queue, &returned, retry_delay);
+            let acknowledging = around(Step::Delete, acknowledge(&queue, committed));
+            let (acknowledged, ()) = futures_util::future::join(acknowledging, returning).await;
+            let report = BatchReport { acknowledged, ..report };
+            tracing::debug!(
+                received = report.received,
+                loaded = report.tally.loaded,
+                dead_lettered = report.tally.dead_lettered,
+                duplicates = report.tally.duplicates(),
+                returned = report.returned,
+                deleted = report.acknowledged.deleted,
+                not_deleted = report.acknowledged.not_deleted,
+                attempts_repeated = report.tally.attempts_repeated,
+                unknown_keys = report.unknown_keys,
+                "batch done"
+            );
+            metrics.add(&report);
+        }
     }
 
     async fn holds_nothing(&self) -> bool {

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::database::Database;
 use crate::failpoint::{Step, around};
-use crate::lane::{Lane, LaneError, LaneSettings};
+use crate::lane::{Lane, LaneError, LaneSettings, Turns};
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -26,7 +26,7 @@ pub struct Loader<Q> {
     pub database: Database,
     /// What makes verdicts of them.
     pub judge: Arc<Judge>,
-    /// How many lanes.
+    /// How many lanes there may be at work: one receives while the queue is idle, and the others rest.
     pub lanes: usize,
     /// How each works.
     pub lane: LaneSettings,
@@ -58,8 +58,9 @@ impl<Q: Queue> Loader<Q> {
     /// [`RunError`], already logged; the first that occurred, after every lane has ended.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
         let mut lanes: JoinSet<Result<(), LaneError>> = JoinSet::new();
+        let turns = Arc::new(Turns::among(self.lanes));
         for _ in 0..self.lanes {
-            lanes.spawn(self.lane(&shutdown).run());
+            lanes.spawn(self.lane(&turns, &shutdown).run());
         }
         let every = if self.lane.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
         let reporting = report(&self.metrics, every);
@@ -79,13 +80,14 @@ impl<Q: Queue> Loader<Q> {
         Err(overrun)
     }
 
-    fn lane(&self, shutdown: &Shutdown) -> Lane<Q> {
+    fn lane(&self, turns: &Arc<Turns>, shutdown: &Shutdown) -> Lane<Q> {
         Lane {
             queue: self.queue.clone(),
             database: self.database.clone(),
             judge: self.judge.clone(),
             settings: self.lane,
             metrics: self.metrics.clone(),
+            turns: turns.clone(),
             shutdown: shutdown.clone(),
         }
     }

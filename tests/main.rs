@@ -23,6 +23,7 @@ mod failpoints;
 mod identity;
 mod keyring;
 mod lane;
+mod lanes;
 mod load;
 mod logging;
 mod masking;

@@ -1,0 +1,233 @@
+//! Which lanes receive, and which rest: one when the queue is idle, all when it is deep.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// How often in a row the queue must say that it holds nothing, and a receive bring nothing, before it is taken to be
+/// drained: the queue's counts are approximate.
+const DRAINED_AFTER: u32 = 3;
+
+/// The turns at receiving that the lanes of a process take.
+///
+/// A lane receives in its turn only, loads without one, and rests until the next. Nobody rests while a turn is to be
+/// had, so that one lane always receives unless all are loading, whatever they wait for.
+#[derive(Debug)]
+pub struct Turns {
+    lanes: usize,
+    /// The turns to be had: with those that are taken, as many as `pace` allows.
+    free: Semaphore,
+    pace: Mutex<Pace>,
+}
+
+/// What a lane learnt in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The queue had more than was taken.
+    More,
+    /// It had no more, or does not answer.
+    NoMore,
+    /// It had nothing, and says that it holds nothing.
+    Nothing,
+}
+
+impl Turns {
+    /// For this many lanes, the first of which may receive.
+    pub fn among(lanes: usize) -> Self {
+        let pace = Pace { at_once: 1, drained: 0 };
+        Self { lanes, free: Semaphore::new(pace.at_once), pace: Mutex::new(pace) }
+    }
+
+    /// Rests until it is the caller's turn: first come, first served. `None` when there is nothing to receive any more:
+    /// once `stopping` is cancelled, or the queue is drained.
+    pub async fn next(&self, stopping: &CancellationToken) -> Option<Turn<'_>> {
+        let free = tokio::select! {
+            biased;
+            () = stopping.cancelled() => return None,
+            free = self.free.acquire() => free.ok()?,
+        };
+        if self.pace().is_drained() {
+            return None;
+        }
+        free.forget();
+        Some(Turn { turns: self, news: News::NoMore })
+    }
+
+    /// What a lane had in hand has been loaded. Some of it may have gone back to the queue, whatever that said
+    /// meanwhile.
+    pub fn loaded(&self) {
+        self.pace().drained = 0;
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to receive. Given up without news, it counts as [`News::NoMore`]: a queue that fails is asked less.
+#[derive(Debug)]
+pub struct Turn<'t> {
+    turns: &'t Turns,
+    news: News,
+}
+
+impl Turn<'_> {
+    /// Gives it up for the next lane, with what was learnt.
+    pub fn end(mut self, news: News) {
+        self.news = news;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut pace = self.turns.pace();
+        let before = pace.at_once;
+        *pace = pace.after(self.news, self.turns.lanes);
+        // This one, and one more or one less.
+        self.turns.free.add_permits((1 + pace.at_once).saturating_sub(before));
+    }
+}
+
+/// How much is received at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pace {
+    /// How many lanes may receive: from one to all.
+    at_once: usize,
+    /// How often in a row the only receiving lane heard that there is nothing.
+    drained: u32,
+}
+
+impl Pace {
+    fn after(self, news: News, lanes: usize) -> Self {
+        let fewer = (self.at_once - 1).max(1);
+        let (at_once, drained) = match news {
+            News::More => ((self.at_once + 1).min(lanes), 0),
+            News::Nothing if self.at_once == 1 => (1, self.drained + 1),
+            News::NoMore | News::Nothing => (fewer, 0),
+        };
+        Self { at_once, drained }
+    }
+
+    fn is_drained(self) -> bool {
+        self.drained >= DRAINED_AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    const LANES: usize = 4;
+
+    /// Takes a turn that is to be had at once.
+    fn taken(turns: &Turns) -> Turn<'_> {
+        turns.next(&CancellationToken::new()).now_or_never().flatten().expect("a turn")
+    }
+
+    /// How many turns are to be had.
+    fn free(turns: &Turns) -> usize {
+        std::iter::from_fn(|| turns.next(&CancellationToken::new()).now_or_never().flatten())
+            .map(std::mem::forget)
+            .count()
+    }
+
+    #[test]
+    fn more_lanes_receive_while_the_queue_has_more_and_one_when_it_has_not() {
+        use News::{More, NoMore, Nothing};
+        for (news, at_once, drained) in [
+            (&[][..], 1, 0),
+            (&[More], 2, 0),
+            (&[More, More, More, More, More], LANES, 0),
+            (&[More, More, NoMore], 2, 0),
+            (&[NoMore, NoMore], 1, 0),
+            (&[NoMore, More], 2, 0),
+            (&[More, Nothing], 1, 0),
+            (&[More, Nothing, Nothing], 1, 1),
+            (&[Nothing, Nothing, Nothing], 1, DRAINED_AFTER),
+            (&[Nothing, Nothing, NoMore, Nothing], 1, 1),
+            (&[Nothing, Nothing, More], 2, 0),
+        ] {
+            let pace = news.iter().fold(Pace { at_once: 1, drained: 0 }, |pace, news| pace.after(*news, LANES));
+            assert_eq!(pace, Pace { at_once, drained }, "{news:?}");
+        }
+        assert_eq!(Pace { at_once: 1, drained: 0 }.after(News::More, 1).at_once, 1, "never more than there are lanes");
+    }
+
+    #[test]
+    fn a_turn_passes_to_another_lane_however_it_ends() {
+        let turns = Turns::among(LANES);
+        for news in [News::NoMore, News::Nothing] {
+            taken(&turns).end(news);
+        }
+        drop(taken(&turns));
+        let defect = std::panic::catch_unwind(|| {
+            let _turn = taken(&turns);
+            std::panic::resume_unwind(Box::new("a defect"));
+        });
+        assert!(defect.is_err());
+        assert_eq!(free(&turns), 1);
+    }
+
+    #[test]
+    fn lanes_that_receive_when_the_queue_runs_out_rest_one_after_the_other() {
+        let turns = Turns::among(LANES);
+        (0..LANES).for_each(|_| taken(&turns).end(News::More));
+        let mut out: Vec<_> = (0..LANES).map(|_| taken(&turns)).collect();
+        while let Some(turn) = out.pop() {
+            assert!(turns.next(&CancellationToken::new()).now_or_never().is_none(), "{} receive", out.len() + 1);
+            turn.end(News::NoMore);
+        }
+        assert_eq!(free(&turns), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn lanes_that_rest_take_turns_and_never_more_of_them_than_there_are() {
+        let turns = Turns::among(LANES);
+        let out = std::sync::atomic::AtomicUsize::new(0);
+        let stopping = CancellationToken::new();
+        let lane = |lane: usize| {
+            let (turns, out, stopping) = (&turns, &out, &stopping);
+            async move {
+                for n in 0..1000 {
+                    let turn = turns.next(stopping).await.expect("a turn");
+                    assert!(out.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < LANES);
+                    tokio::task::yield_now().await;
+                    out.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                    turn.end(if (n + lane).is_multiple_of(3) { News::NoMore } else { News::More });
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), join_all((0..2 * LANES).map(lane)))
+            .await
+            .expect("none rests for ever");
+    }
+
+    #[tokio::test]
+    async fn resting_lanes_end_at_once_when_told_to_stop() {
+        let turns = Turns::among(LANES);
+        let _taken = taken(&turns);
+        let stopping = CancellationToken::new();
+        let resting = join_all((1..LANES).map(|_| turns.next(&stopping)));
+        let (ended, ()) = futures_util::future::join(resting, async { stopping.cancel() }).await;
+        assert!(ended.iter().all(Option::is_none));
+    }
+
+    #[tokio::test]
+    async fn all_lanes_end_when_the_queue_is_drained_and_one_that_was_loading_looks_again() {
+        let turns = Turns::among(LANES);
+        let stopping = CancellationToken::new();
+        (0..DRAINED_AFTER).for_each(|_| taken(&turns).end(News::Nothing));
+        for _ in 0..LANES {
+            assert!(turns.next(&stopping).await.is_none());
+        }
+        turns.loaded();
+        (0..DRAINED_AFTER).for_each(|_| taken(&turns).end(News::Nothing));
+        assert!(turns.next(&stopping).await.is_none());
+    }
+}
