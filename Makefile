@@ -46,7 +46,7 @@ conformance: setup ## Compare the queue in a box with other SQS servers, through
 	bash tests/conformance/run
 
 bench: setup ## Measure: the pure core, and the whole loader next to its floors and peers (PARTS, ROUNDS)
-	$(CARGO) bench --locked --bench decode_and_mask
+	$(CARGO) bench --locked --bench core
 	$(CARGO) bench --locked --bench pipeline -- $(PARTS) --rounds $(ROUNDS)
 
 fuzz: ## Fuzz every target for SECONDS (60) each, JOBS (1) side by side; needs a C++ compiler
