@@ -1,8 +1,5 @@
 //! Verdicts in; one ordered, duplicate-free batch out, and what goes back to the queue.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
-
 use time::{Date, OffsetDateTime, UtcOffset};
 
 use crate::decode::Rejection;
@@ -115,21 +112,25 @@ impl Sorted {
     /// A rejection has attempts left while its receive count is below `max_attempts`.
     pub fn from_verdicts(verdicts: impl IntoIterator<Item = Verdict>, max_attempts: u32) -> Self {
         let mut returned = Vec::new();
-        let mut entries: BTreeMap<MessageHash, Entry> = BTreeMap::new();
+        let mut entries = Vec::new();
         for verdict in verdicts {
             let has_attempts_left = verdict.delivery.receive_count < max_attempts;
             if matches!(verdict.content, Content::Rejected(_)) && has_attempts_left {
                 returned.push(verdict.delivery);
-                continue;
-            }
-            match entries.entry(verdict.hash) {
-                Slot::Vacant(slot) => {
-                    slot.insert(Entry::of(verdict));
-                }
-                Slot::Occupied(mut slot) => slot.get_mut().repeats.push(verdict.delivery),
+            } else {
+                entries.push(Entry::of(verdict));
             }
         }
-        Self { batch: Batch(entries.into_values().collect()), returned }
+        // By keys, because entries are large: each is moved once, and not at every comparison. The sort is stable.
+        entries.sort_by_cached_key(|entry| entry.hash);
+        entries.dedup_by(|later, first| {
+            let is_repeat = later.hash == first.hash;
+            if is_repeat {
+                first.repeats.push(later.delivery.clone());
+            }
+            is_repeat
+        });
+        Self { batch: Batch(entries), returned }
     }
 }
 

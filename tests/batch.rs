@@ -71,6 +71,16 @@ fn a_message_in_hand_twice_is_recorded_once_and_deleted_twice() {
 }
 
 #[test]
+fn of_the_deliveries_of_a_message_in_hand_the_first_is_recorded_and_the_others_follow_in_their_order() {
+    let judge = judge();
+    // Many of them, so that a sort that does not keep the order of equals shows.
+    let deliveries = (1..=100).map(|count| message("m", &login("a", "ios"), count));
+    let batch = crate::support::verdicts::batch(&judge, deliveries);
+    let counts: Vec<u32> = batch.entries()[0].deliveries().map(|delivery| delivery.receive_count).collect();
+    assert_eq!(counts, Vec::from_iter(1..=100));
+}
+
+#[test]
 fn the_day_of_a_row_is_the_utc_day_on_which_its_message_was_sent() {
     let judge = judge();
     let mut late = message("m", &login("a", "ios"), 1);
