@@ -190,7 +190,9 @@ impl FromStr for MaskKind {
 }
 
 fn text_of(id: &KeyId, mark: char, bytes: &[u8]) -> String {
-    let mut text = format!("{id}{mark}");
+    let mut text = String::with_capacity(KEY_ID_CHARS + 1 + (bytes.len() * 4).div_ceil(3));
+    text.push_str(id.as_str());
+    text.push(mark);
     BASE64_URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
     text
 }
