@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
@@ -282,9 +284,7 @@ impl JsonPointer {
         let mut here: &RawValue = serde_json::from_slice(body).ok()?;
         for step in &self.0 {
             here = match here.get().as_bytes().first()? {
-                b'{' => {
-                    serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(here.get()).ok()?.remove(step.as_str())?
-                }
+                b'{' => serde_json::Deserializer::from_str(here.get()).deserialize_map(Member(step)).ok()??,
                 b'[' => {
                     let mut items: Vec<&RawValue> = serde_json::from_str(here.get()).ok()?;
                     let index = step.parse::<usize>().ok().filter(|index| *index < items.len())?;
@@ -303,6 +303,31 @@ impl JsonPointer {
         }
     }
 }
+
+/// Reads an object for the value of one key; where the key stands twice, the last one.
+struct Member<'s>(&'s str);
+
+impl<'b> Visitor<'b> for Member<'_> {
+    type Value = Option<&'b RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'b>>(self, mut object: M) -> Result<Self::Value, M::Error> {
+        let mut found = None;
+        while let Some((Key(key), value)) = object.next_entry()? {
+            if key == self.0 {
+                found = Some(value);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Borrows from the body unless an escape stands in it; a bare `Cow` would be read into a new `String` always.
+#[derive(Deserialize)]
+struct Key<'b>(#[serde(borrow)] Cow<'b, str>);
 
 impl fmt::Display for JsonPointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -111,6 +111,13 @@ fn a_field_is_found_at_any_depth_and_told_by_its_kind() {
 }
 
 #[test]
+fn a_key_is_found_however_it_is_escaped_and_the_last_one_counts_where_it_stands_twice() {
+    let plain = by_field("/a/id", r#"{"a": {"id": "7"}}"#);
+    assert_eq!(by_field("/a/id", r#"{"a": {"\u0069d": "7"}}"#), plain);
+    assert_eq!(by_field("/a/id", r#"{"a": {"id": "8", "x": 1, "id": "7"}}"#), plain);
+}
+
+#[test]
 fn a_message_without_the_field_or_attribute_has_no_identity() {
     for (pointer, body) in [
         ("/id", "{}"),
