@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::bodies;
 use crate::figures::{Figure, Figures, Goal, Unit};
@@ -28,12 +28,14 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
         let loader = world.start_loader(&[])?;
         let mut connection = world.queue.another_connection()?;
         let rate = WANTED * f64::from(percent) / 100.0;
-        let sent = tokio::task::spawn_blocking(move || send(&mut connection, rate, lasts)).await??;
+        let (sent, took) = tokio::task::spawn_blocking(move || send(&mut connection, rate, lasts)).await??;
         let [p50, p99] = latencies(&mut world, sent).await?;
-        loader.end()?;
+        drop(loader);
         let at = format!("at {percent} % of {WANTED}/s");
         let figure = if percent == 50 { AT_HALF } else { LATENCY };
-        figures.note(RATE, format!("{at}: sent"), sent as f64 / lasts.as_secs_f64());
+        // Behind a sender that cannot keep up the latency says nothing.
+        let kept_up = Figure { goal: Goal::AtLeast(0.98 * rate), ..RATE };
+        figures.note(kept_up, format!("{at}: sent"), sent as f64 / took.as_secs_f64());
         figures.note(LATENCY, format!("{at}: p50"), p50);
         figures.note(figure, format!("{at}: p99"), p99);
         server.end(world).await?;
@@ -41,8 +43,8 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
     Ok(())
 }
 
-/// Sends ten at a time, each ten at its time whether the last one is through or not, and says how many in all.
-fn send(connection: &mut Connection, rate: f64, lasts: Duration) -> Result<u64> {
+/// Sends ten at a time, each ten when its time has come, and says how many in all and how long it took.
+fn send(connection: &mut Connection, rate: f64, lasts: Duration) -> Result<(u64, Duration)> {
     let calls = (lasts.as_secs_f64() * rate / 10.0) as u64;
     let bodies: Vec<String> = bodies::logins(calls * 10).collect();
     let begun = Instant::now();
@@ -51,9 +53,7 @@ fn send(connection: &mut Connection, rate: f64, lasts: Duration) -> Result<u64> 
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         connection.send(ten)?;
     }
-    let took = begun.elapsed();
-    ensure!(took < lasts + Duration::from_secs(1), "the sender does not keep up: {took:?} for {lasts:?}");
-    Ok(calls * 10)
+    Ok((calls * 10, begun.elapsed()))
 }
 
 /// Median and 99th percentile, in milliseconds, once all messages are loaded.

@@ -19,7 +19,7 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
     world.wait_for_rows(10).await?;
     let sql = "SELECT min(pg_xact_commit_timestamp(xmin)) FROM processed_messages";
     let committed: OffsetDateTime = world.client.query_one(sql, &[]).await?.get(0);
-    loader.end()?;
+    drop(loader);
     figures.note(UNTIL, "from exec to the first message loaded", (committed - executed).as_seconds_f64() * 1e3);
     let program = std::fs::metadata(env!("CARGO_BIN_EXE_turnstile"))?;
     figures.note(SIZE, "the program", program.len() as f64 / 1024.0 / 1024.0);

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio_postgres::{Client, NoTls};
@@ -152,13 +150,11 @@ impl World {
         let (postgres, queue) = (self.postgres_cpu()?, self.queue.cpu()?);
         let loaders: Vec<Loader> = (0..processes).map(|_| self.start_loader(arguments)).collect::<Result<_>>()?;
         let drained = self.drained()?;
-        let queue = self.queue.cpu()? - queue;
+        // While all of them are there: the time of a process that ends is lost until its parent has buried it.
+        let (postgres, queue) = (self.postgres_cpu()? - postgres, self.queue.cpu()? - queue);
         let cpu = loaders.iter().map(Loader::cpu).sum::<Result<f64>>()?;
         let memory = loaders.iter().map(Loader::peak).try_fold(0.0, |most, peak| peak.map(|peak| peak.max(most)))?;
-        for loader in loaders {
-            loader.end()?;
-        }
-        let postgres = self.postgres_cpu()? - postgres;
+        drop(loaders);
         let row = self.client.query_one("SELECT count(*), min(received_at) FROM processed_messages", &[]).await?;
         ensure!(row.get::<_, i64>(0) == messages.cast_signed(), "{} of {messages} are loaded", row.get::<_, i64>(0));
         let seconds = (drained - row.get::<_, OffsetDateTime>(1)).as_seconds_f64();
@@ -194,7 +190,7 @@ impl World {
     }
 }
 
-/// A running `turnstile run`; killed when dropped.
+/// A running `turnstile run`. Killed when dropped: told to end, it would wait for its long poll.
 pub(crate) struct Loader(Child);
 
 impl Loader {
@@ -208,20 +204,6 @@ impl Loader {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
-    }
-
-    /// Tells it to end, and waits until it has.
-    pub(crate) fn end(mut self) -> Result<()> {
-        kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM)?;
-        let since = Instant::now();
-        loop {
-            match self.0.try_wait()? {
-                Some(status) if status.success() => return Ok(()),
-                Some(status) => bail!("a loader ended with {status}"),
-                None => ensure!(since.elapsed() < PATIENCE, "a loader does not end"),
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
     }
 }
 
