@@ -20,7 +20,7 @@ use turnstile::login::UserLogin;
 use turnstile::mask::MaskKind;
 use turnstile::message::{
     Attributes, Delivery, Identifier, Identity, MessageHash, MessageId, QueueIdentity, RawBody, ReceiptHandle,
-    ReceivedMessage,
+    ReceivedMessage, SentAt,
 };
 use turnstile::verdict::{Judge, Verdict};
 
@@ -178,7 +178,7 @@ fn message(number: u64) -> ReceivedMessage {
         delivery: Delivery {
             message_id: MessageId::new(format!("5fea7756-0ea4-451a-a703-{number:012x}")),
             receipt: ReceiptHandle::new("A".repeat(350)),
-            sent_at: OffsetDateTime::UNIX_EPOCH,
+            sent_at: SentAt::Queue(OffsetDateTime::UNIX_EPOCH),
             received_at: OffsetDateTime::UNIX_EPOCH,
             receive_count: 1,
         },

@@ -34,17 +34,17 @@ GRANT SELECT ON refinery_schema_history TO turnstile_loader, turnstile_operator;
 -- password finds hashes. What it selects is what RETURNING and ON CONFLICT count as reading.
 
 -- Claims a message, and compares a repeat with the claim.
-GRANT INSERT, SELECT (message_hash, second_hash, first_message_id, body_hash) ON processed_messages
-    TO turnstile_loader;
+GRANT INSERT, SELECT (message_hash, second_hash, claimed_before_v6, first_message_id, body_hash, sent_at)
+    ON processed_messages TO turnstile_loader;
 
 -- Inserts logins and counts those that stand there already.
-GRANT INSERT, SELECT (message_hash) ON user_logins TO turnstile_loader;
+GRANT INSERT, SELECT (message_hash, message_sent_at) ON user_logins TO turnstile_loader;
 
 -- Inserts the messages that are no logins.
 GRANT INSERT, SELECT (message_hash) ON dead_letters TO turnstile_loader;
 
 -- Writes the event of each login. The position is an identity column, which needs no privilege on its sequence.
-GRANT INSERT, SELECT (event_id) ON outbox TO turnstile_loader;
+GRANT INSERT ON outbox TO turnstile_loader;
 
 
 -- The operator: `turnstile dead-letters` and `turnstile audit`. Reads dead letters, whose bodies are sealed: without
@@ -57,5 +57,5 @@ GRANT SELECT, UPDATE (status, resolved_at, resolved_by) ON dead_letters TO turns
 GRANT SELECT, UPDATE (outcome) ON processed_messages TO turnstile_operator;
 
 -- … which is inserted with its event. Audit compares the hashes.
-GRANT INSERT, SELECT (message_hash) ON user_logins TO turnstile_operator;
+GRANT INSERT, SELECT (message_hash, message_sent_at) ON user_logins TO turnstile_operator;
 GRANT INSERT, SELECT (event_id) ON outbox TO turnstile_operator;

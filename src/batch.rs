@@ -12,7 +12,8 @@ use crate::verdict::{Content, Verdict};
 pub struct Entry {
     /// The message.
     pub hash: MessageHash,
-    /// The hash under which the delivery that is recorded must be claimed too, if any.
+    /// The hash under which the delivery that is recorded must be claimed too, where its hashes alone claim it; without
+    /// one, its hash claims it together with when it was sent.
     pub second_hash: Option<MessageHash>,
     /// The delivery that is recorded.
     pub delivery: Delivery,
@@ -30,9 +31,7 @@ impl Entry {
     /// The row to load, where the message is a login.
     pub fn login_row(&self) -> Option<LoginRow<'_>> {
         match &self.content {
-            Content::Login(login) => {
-                Some(LoginRow { hash: self.hash, create_date: utc_day(self.delivery.sent_at), login })
-            }
+            Content::Login(login) => Some(LoginRow { hash: self.hash, sent_at: self.delivery.sent_at.time(), login }),
             Content::Rejected(_) => None,
         }
     }
@@ -58,6 +57,11 @@ impl Entry {
         Self { content: Content::Rejected(rejection), ..self }
     }
 
+    /// Where the message stands among others, by what claims it: that is the same for whoever has it in hand.
+    fn place(&self) -> (Option<OffsetDateTime>, MessageHash) {
+        (self.second_hash.is_none().then_some(self.delivery.sent_at.time()), self.hash)
+    }
+
     fn of(verdict: Verdict) -> Self {
         let Verdict { delivery, hash, second_hash, body_hash, sealed_body, content, unknown_keys: _ } = verdict;
         Self { hash, second_hash, delivery, repeats: Vec::new(), body_hash, sealed_body, content }
@@ -65,13 +69,21 @@ impl Entry {
 }
 
 /// A login with what its row needs beside it.
+#[derive(Clone, Copy)]
 pub struct LoginRow<'e> {
     /// The message that brought it.
     pub hash: MessageHash,
-    /// The UTC day on which the message was sent: the nearest thing to the login's own day that a message carries.
-    pub create_date: Date,
+    /// When the message was sent: the nearest thing to the login's own time that a message carries.
+    pub sent_at: OffsetDateTime,
     /// The login.
     pub login: &'e MaskedLogin,
+}
+
+impl LoginRow<'_> {
+    /// The UTC day of the login.
+    pub fn create_date(&self) -> Date {
+        utc_day(self.sent_at)
+    }
 }
 
 /// A rejection with what its dead letter needs beside it.
@@ -91,10 +103,12 @@ pub fn utc_day(time: OffsetDateTime) -> Date {
     time.to_offset(UtcOffset::UTC).date()
 }
 
-/// Messages to be recorded in one transaction: each hash once, in the order of the hashes.
+/// Messages to be recorded in one transaction: each hash once, in the order of what claims them. First those that their
+/// hashes alone claim, by hash; then those that are claimed together with when they were sent, by that time and hash, so
+/// that they come to lie side by side at the end of the index.
 ///
 /// The order is what keeps two loaders with the same messages in hand from a deadlock: whoever comes second waits at
-/// the first hash they share, holding none that the other still wants. Only second hashes stand in no order: where two
+/// the first claim they share, holding none that the other still wants. Only second hashes stand in no order: where two
 /// releases judge the same messages differently, the server ends one of the transactions, and it runs again.
 pub struct Batch(Vec<Entry>);
 
@@ -122,9 +136,9 @@ impl Sorted {
             }
         }
         // By keys, because entries are large: each is moved once, and not at every comparison. The sort is stable.
-        entries.sort_by_cached_key(|entry| entry.hash);
+        entries.sort_by_cached_key(Entry::place);
         entries.dedup_by(|later, first| {
-            let is_repeat = later.hash == first.hash;
+            let is_repeat = later.place() == first.place();
             if is_repeat {
                 first.repeats.push(later.delivery.clone());
             }
@@ -135,7 +149,7 @@ impl Sorted {
 }
 
 impl Batch {
-    /// The messages, in the order of their hashes.
+    /// The messages, in the order of what claims them.
     pub fn entries(&self) -> &[Entry] {
         &self.0
     }
@@ -188,7 +202,7 @@ impl Batch {
 
 /// What splitting a batch gives.
 pub enum Split {
-    /// Two batches, neither empty, every hash of the first before every hash of the second.
+    /// Two batches, neither empty, every message of the first before every one of the second.
     Halves(Batch, Batch),
     /// The only message.
     One(Box<Entry>),

@@ -2,27 +2,30 @@
 
 pub mod address;
 pub mod durability;
+mod error;
 pub mod migrate;
 pub mod on_loan;
 pub mod server;
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use deadpool_postgres::{Connect, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{Connect, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio::task::JoinHandle;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::config::LoadBalanceHosts;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use self::address::{DatabaseAddress, TlsError};
+pub use self::error::DatabaseError;
 use crate::failpoint::{Step, around};
-use crate::retry::{Class, class_of_sqlstate};
+use crate::retry::Class;
 
 /// What the pool is made with.
 #[derive(Clone, Debug)]
@@ -99,6 +102,9 @@ impl Database {
             unreplicated: self.connector.unreplicated.clone(),
             poisoned: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            open_copies: AtomicU32::new(0),
+            checked: AtomicBool::new(false),
+            id: OnceLock::new(),
         };
         let begun = transaction.call("begin", async |client| client.batch_execute(begin).await).await;
         begun.map(|()| transaction)
@@ -192,6 +198,12 @@ pub struct Transaction {
     poisoned: AtomicBool,
     /// Whether a call met a connection that was dead or silent.
     lost: AtomicBool,
+    /// How many copies were begun and did not come to their end.
+    open_copies: AtomicU32,
+    /// Whether deferred constraints were checked.
+    checked: AtomicBool,
+    /// The server's id of the transaction, once it is known.
+    id: OnceLock<String>,
 }
 
 impl Transaction {
@@ -262,10 +274,42 @@ impl Transaction {
         self.call(attempted, run).await
     }
 
+    /// Copies rows into a table in the binary form, and gives the number of rows that it took. `types` are those of the
+    /// columns that `sql`, a `COPY … FROM STDIN BINARY`, names; each row has a value for each.
+    ///
+    /// The next statement of the connection waits on it until the rows are through; several may be begun at once.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]; the transaction can no longer be committed then, nor when this is cancelled. And its connection
+    /// serves nobody else: when the server refuses a COPY, the driver asks it once too often whether it is ready, and from then on it may take
+    /// the answer to one statement for that to the next
+    /// ([rust-postgres#789](https://github.com/rust-postgres/rust-postgres/issues/789)).
+    pub async fn copy<const N: usize>(
+        &self,
+        attempted: &'static str,
+        sql: &str,
+        types: &[Type; N],
+        rows: &[[&(dyn ToSql + Sync); N]],
+    ) -> Result<u64, DatabaseError> {
+        let run = async |client: &Object| {
+            let statement = client.prepare_cached(sql).await?;
+            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&statement).await?, types));
+            for row in rows {
+                writer.as_mut().write(row).await?;
+            }
+            writer.finish().await
+        };
+        self.open_copies.fetch_add(1, Ordering::SeqCst);
+        let copied = self.call(attempted, run).await?;
+        self.open_copies.fetch_sub(1, Ordering::SeqCst);
+        Ok(copied)
+    }
+
     /// Poisons the transaction with a finding of our own: an answer that breaks what the caller relies on.
     pub fn broken(&self, attempted: &'static str, problem: String) -> DatabaseError {
         self.poisoned.store(true, Ordering::SeqCst);
-        DatabaseError { attempted, failure: Failure::Unexpected(problem), ambiguous: false }
+        DatabaseError::unexpected(attempted, problem)
     }
 
     /// Makes the commit wait for the disk and the synchronous standbys even if nothing else is written.
@@ -281,11 +325,41 @@ impl Transaction {
         self.query_one("wait for earlier commits", write, &[]).await.map(drop)
     }
 
+    /// Lets deferred constraints speak, while their error still names a message and not an ambiguous commit. From here on
+    /// they speak at each statement. [`Self::commit`] does this where nobody did.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn check_deferred_constraints(&self) -> Result<(), DatabaseError> {
+        if self.checked.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.execute("check deferred constraints", "SET CONSTRAINTS ALL IMMEDIATE", &[]).await?;
+        self.checked.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Takes the server's id of this transaction, by which its commit is verified. [`Self::commit`] does this where
+    /// nobody did.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn take_id(&self) -> Result<(), DatabaseError> {
+        if self.id.get().is_some() {
+            return Ok(());
+        }
+        let row = self.query_one("take the transaction id", "SELECT pg_current_xact_id()::text", &[]).await?;
+        self.id.get_or_init(|| row.get(0));
+        Ok(())
+    }
+
     /// Ends the transaction with what its statements came to: commits their `Ok`; after an error none of them holds,
     /// unless it is [`Class::Ambiguous`].
     ///
     /// After a refusal of data the connection is kept, because whoever splits the data goes on with it; any other
-    /// failure takes the connection with it.
+    /// failure takes the connection with it, and so does any failure of [`Self::copy`].
     ///
     /// # Errors
     ///
@@ -294,7 +368,7 @@ impl Transaction {
         match outcome {
             Ok(value) => self.commit().await.map(|()| value),
             Err(error) => {
-                if error.class() == Class::OfOneMessage {
+                if error.class() == Class::OfOneMessage && self.open_copies.load(Ordering::SeqCst) == 0 {
                     self.rollback().await?;
                 }
                 Err(error)
@@ -309,25 +383,19 @@ impl Transaction {
     ///
     /// [`DatabaseError`]. One after COMMIT was sent is [`Class::Ambiguous`], whatever it says.
     pub async fn commit(mut self) -> Result<(), DatabaseError> {
-        // Deferred constraints speak now, while their error still names a message and not an ambiguous commit.
-        let check = async |client: &Object| client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await;
-        let take_xid = "SELECT pg_current_xact_id()::text";
-        let (checked, xid) = futures_util::future::join(
-            self.call("check deferred constraints", check),
-            self.query_one("take the transaction id", take_xid, &[]),
-        )
-        .await;
+        let (checked, taken) = futures_util::future::join(self.check_deferred_constraints(), self.take_id()).await;
         checked?; // First: behind a failed check the other one only says that the transaction is aborted.
-        let xid: String = xid?.get(0);
-        if self.poisoned.load(Ordering::SeqCst) {
+        taken?;
+        let failed = self.poisoned.load(Ordering::SeqCst) || self.open_copies.load(Ordering::SeqCst) > 0;
+        let (Some(id), false) = (self.id.get(), failed) else {
             return Err(self.broken("commit", "an earlier statement of the transaction failed".to_owned()));
-        }
+        };
         #[cfg(feature = "failpoints")]
         if crate::failpoint::mutated(crate::failpoint::Mutant::CommitNotVerified) {
             return self.commit_unverified().await;
         }
         let unreplicated = self.unreplicated.load(Ordering::SeqCst);
-        let commit = format!("COMMIT; SELECT pg_xact_status('{xid}'::xid8)");
+        let commit = format!("COMMIT; SELECT pg_xact_status('{id}'::xid8)");
         let committing = self.call("commit", async |client| client.simple_query(&commit).await);
         let answer = around(Step::Commit, committing).await;
         let answer = answer.map_err(DatabaseError::made_ambiguous)?;
@@ -406,137 +474,4 @@ fn status_of(answer: &[SimpleQueryMessage]) -> Option<&str> {
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,
     })
-}
-
-/// A call to the database failed. Holds SQLSTATE and constraint name, never the server's message: it quotes values.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{attempted}: {failure}")]
-pub struct DatabaseError {
-    attempted: &'static str,
-    failure: Failure,
-    ambiguous: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Failure {
-    #[error("no answer within {} ms", .0.as_millis())]
-    Deadline(Duration),
-    #[error("the connection was lost or could not be made{}", .0.map(|kind| format!(" ({kind})")).unwrap_or_default())]
-    Connection(Option<std::io::ErrorKind>),
-    #[error("TLS: {0}")]
-    Tls(String),
-    #[error("SQLSTATE {sqlstate}{}{}", constraint.as_deref().map(|name| format!(", constraint {name}")).unwrap_or_default(), way_out(sqlstate))]
-    Refused { sqlstate: String, constraint: Option<String> },
-    #[error("{0}")]
-    Unexpected(String),
-}
-
-fn way_out(sqlstate: &str) -> &'static str {
-    match sqlstate {
-        "42501" => ": the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all",
-        "42P01" => ": a table is missing; run `turnstile migrate`",
-        _ => "",
-    }
-}
-
-impl DatabaseError {
-    /// What the failure means for the messages in hand.
-    pub fn class(&self) -> Class {
-        match &self.failure {
-            _ if self.ambiguous => Class::Ambiguous,
-            Failure::Deadline(_) | Failure::Connection(_) => Class::Transient,
-            Failure::Tls(_) | Failure::Unexpected(_) => Class::OfTheSystem,
-            Failure::Refused { sqlstate, .. } => match class_of_sqlstate(sqlstate) {
-                // Where no data was sent yet, a refusal of data is none of a message.
-                Class::OfOneMessage if matches!(self.attempted, "connect" | "begin") => Class::OfTheSystem,
-                // A server whose disk is full may fail to start a session with an internal error; nothing of ours is wrong.
-                Class::OfTheSystem if self.attempted == "connect" && sqlstate == "XX000" => Class::Transient,
-                class => class,
-            },
-        }
-    }
-
-    /// Whether a statement that carries the batch took longer than it may: less at once may help.
-    pub fn is_overrun(&self) -> bool {
-        let took_too_long = match &self.failure {
-            Failure::Deadline(_) => true,
-            Failure::Refused { sqlstate, .. } => sqlstate == "57014",
-            Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => false,
-        };
-        took_too_long && !matches!(self.attempted, "connect" | "begin" | "commit")
-    }
-
-    fn is_of_connection(&self) -> bool {
-        match &self.failure {
-            Failure::Deadline(_) | Failure::Connection(_) => true,
-            Failure::Refused { .. } | Failure::Tls(_) | Failure::Unexpected(_) => false,
-        }
-    }
-
-    /// The server's SQLSTATE, where it gave one.
-    pub fn sqlstate(&self) -> Option<&str> {
-        match &self.failure {
-            Failure::Refused { sqlstate, .. } => Some(sqlstate),
-            Failure::Deadline(_) | Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => None,
-        }
-    }
-
-    /// The name of the constraint that a row breaks, where the server gave one.
-    pub fn constraint(&self) -> Option<&str> {
-        match &self.failure {
-            Failure::Refused { constraint, .. } => constraint.as_deref(),
-            Failure::Deadline(_) | Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => None,
-        }
-    }
-
-    fn deadline(attempted: &'static str, after: Duration) -> Self {
-        Self { attempted, failure: Failure::Deadline(after), ambiguous: false }
-    }
-
-    fn made_ambiguous(self) -> Self {
-        Self { ambiguous: true, ..self }
-    }
-
-    fn from_pool(error: &PoolError) -> Self {
-        match error {
-            PoolError::Backend(error) => Self::from_driver("connect", error),
-            PoolError::Timeout(_)
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => {
-                Self { attempted: "connect", failure: Failure::Unexpected(error.to_string()), ambiguous: false }
-            }
-        }
-    }
-
-    fn from_driver(attempted: &'static str, error: &tokio_postgres::Error) -> Self {
-        Self { attempted, failure: Failure::of(attempted, error), ambiguous: false }
-    }
-}
-
-impl Failure {
-    fn of(attempted: &str, error: &tokio_postgres::Error) -> Self {
-        if let Some(refusal) = error.as_db_error() {
-            let sqlstate = refusal.code().code().to_owned();
-            return Self::Refused { sqlstate, constraint: refusal.constraint().map(str::to_owned) };
-        }
-        if error.is_closed() {
-            return Self::Connection(None);
-        }
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-                return match io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    Some(tls) => Self::Tls(tls.to_string()),
-                    None => Self::Connection(Some(io.kind())),
-                };
-            }
-            source = cause.source();
-        }
-        // While connecting, the driver speaks of settings; later it may speak of values.
-        match attempted {
-            "connect" => Self::Unexpected(error.to_string()),
-            _ => Self::Unexpected("the driver cannot make or read a value".to_owned()),
-        }
-    }
 }

@@ -131,8 +131,8 @@ pub async fn load(
         tally: Tally::default(),
     };
     let mut overruns = 0;
-    let mut to_do = vec![batch];
-    while let Some(batch) = to_do.pop() {
+    let mut to_do = vec![(batch, Way::Copy)];
+    while let Some((batch, way)) = to_do.pop() {
         if batch.is_empty() {
             continue;
         }
@@ -141,7 +141,7 @@ pub async fn load(
         let attempt = tokio::select! {
             biased;
             () = give_up.cancelled() => return Err(LoadError::GaveUp),
-            attempt = transact(database, batch.entries()) => attempt,
+            attempt = transact(database, batch.entries(), way) => attempt,
         };
         let error = match attempt {
             Ok(recorded) => {
@@ -153,7 +153,7 @@ pub async fn load(
             Err(error) => error,
         };
         #[cfg(feature = "failpoints")]
-        let Some(batch) = mutants::react(&error, batch, &mut loaded, &mut to_do) else { continue };
+        let Some(batch) = mutants::react(&error, batch, way, &mut loaded, &mut to_do) else { continue };
         match error.class() {
             Class::Transient | Class::Ambiguous => {
                 tracing::warn!(%error, class = ?error.class(), messages = batch.len(), "the transaction runs again");
@@ -161,22 +161,23 @@ pub async fn load(
                 overruns = if error.is_overrun() { overruns + 1 } else { 0 };
                 if overruns >= OVERRUNS_OF_A_LARGE_BATCH {
                     overruns = 0;
-                    to_do.extend(batch.into_smaller());
+                    to_do.extend(batch.into_smaller().into_iter().map(|batch| (batch, way)));
                 } else {
-                    to_do.push(batch);
+                    to_do.push((batch, way));
                 }
                 tokio::select! {
                     () = tokio::time::sleep(pauses.next_pause_after(begun.elapsed())) => {}
                     () = give_up.cancelled() => return Err(LoadError::GaveUp),
                 }
             }
+            Class::OfOneMessage | Class::OfTheSystem if way.may_be_refused(&error) => to_do.push((batch, Way::Insert)),
             Class::OfTheSystem => return Err(LoadError::Stopped(error)),
             Class::OfOneMessage => match batch.split() {
-                Split::Halves(first, second) => to_do.extend([second, first]),
+                Split::Halves(first, second) => to_do.extend([(second, way), (first, way)]),
                 Split::One(entry) if entry.dead_letter_row().is_some() => return Err(LoadError::Stopped(error)),
                 Split::One(entry) => match refused(*entry, &error, max_attempts) {
                     Refused::Returned(deliveries) => loaded.returned.extend(deliveries),
-                    Refused::DeadLetter(letter) => to_do.push(Batch::of_one(*letter)),
+                    Refused::DeadLetter(letter) => to_do.push((Batch::of_one(*letter), way)),
                 },
                 Split::Nothing => {}
             },
@@ -193,6 +194,24 @@ impl Loaded {
             self.committed.deliveries.push(entry.delivery);
             self.committed.deliveries.extend(entry.repeats);
         }
+    }
+}
+
+/// How a transaction writes its rows and events.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By COPY: a third of the cost, and all or nothing.
+    Copy,
+    /// By INSERT: leaves a row be that stands already, and is allowed under row-level security.
+    Insert,
+}
+
+impl Way {
+    /// Whether the other way may get through: a COPY fails with any data that is refused, a row that stands already
+    /// included, and with 0A000 under row-level security. It takes its connection with it, so that what one row causes
+    /// is looked for by INSERT.
+    fn may_be_refused(self, error: &DatabaseError) -> bool {
+        self == Self::Copy && (error.class() == Class::OfOneMessage || error.sqlstate() == Some("0A000"))
     }
 }
 
@@ -223,19 +242,22 @@ struct Recorded {
 
 /// The transaction itself: all of it holds when this returns `Ok`, and none of it when it returns an error that is
 /// not ambiguous.
-async fn transact(database: &Database, entries: &[Entry]) -> Result<Recorded, DatabaseError> {
+async fn transact(database: &Database, entries: &[Entry], way: Way) -> Result<Recorded, DatabaseError> {
     #[cfg(feature = "failpoints")]
-    if let Some(recorded) = mutants::transact(database, entries).await {
+    if let Some(recorded) = mutants::transact(database, entries, way).await {
         return recorded;
     }
     let transaction = database.begin().await?;
-    let recorded = record(&transaction, entries).await;
+    let recorded = record(&transaction, entries, way).await;
     transaction.conclude(recorded).await
 }
 
-async fn record(transaction: &Transaction, entries: &[Entry]) -> Result<Recorded, DatabaseError> {
-    let claimed = around(Step::Claim, processed_messages::claim(transaction, entries)).await?;
-    record_claimed(transaction, entries, &claimed).await
+async fn record(transaction: &Transaction, entries: &[Entry], way: Way) -> Result<Recorded, DatabaseError> {
+    let claiming = around(Step::Claim, processed_messages::claim(transaction, entries));
+    let (claimed, taken) = futures_util::future::join(claiming, transaction.take_id()).await;
+    let claimed = claimed?; // First: behind a failed claim the other one only says that the transaction is aborted.
+    taken?;
+    record_claimed(transaction, entries, &claimed, way).await
 }
 
 /// Inserts what was claimed, and compares the rest with the claims in its way.
@@ -243,22 +265,17 @@ async fn record_claimed(
     transaction: &Transaction,
     entries: &[Entry],
     claimed: &HashSet<MessageHash>,
+    way: Way,
 ) -> Result<Recorded, DatabaseError> {
     let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.contains(&entry.hash));
     let logins: Vec<LoginRow<'_>> = new.iter().filter_map(|entry| entry.login_row()).collect();
     let letters: Vec<DeadLetterRow<'_>> = new.iter().filter_map(|entry| entry.dead_letter_row()).collect();
     #[cfg(feature = "failpoints")]
     let letters = mutants::letters(letters);
-    // Sent one behind the other without waiting for answers; the server runs them in this order.
-    let (stored, announced, buried, compared) = futures_util::future::join4(
-        around(Step::Rows, user_logins::insert(transaction, &logins)),
-        around(Step::Events, outbox::insert(transaction, &logins)),
-        around(Step::DeadLetters, dead_letters::insert(transaction, &letters)),
-        around(Step::Compare, compare(transaction, &repeated)),
-    )
-    .await;
-    let mut repeats = Repeats::default();
-    first_cause([stored, announced, buried, compared.map(|found| repeats = found)])?;
+    let repeats = match way {
+        Way::Copy => copy(transaction, &logins, &letters, &repeated).await?,
+        Way::Insert => insert(transaction, logins.clone(), &letters, &repeated).await?,
+    };
     let tally = Tally {
         loaded: logins.len() as u64,
         dead_lettered: letters.len() as u64,
@@ -267,8 +284,42 @@ async fn record_claimed(
         attempts_repeated: 0,
     };
     let is_login = |entry: &&&Entry| entry.login_row().is_some();
-    let sent_at = new.iter().filter(is_login).map(|entry| entry.delivery.sent_at).collect();
+    let sent_at = new.iter().filter(is_login).map(|entry| entry.delivery.sent_at.time()).collect();
     Ok(Recorded { tally, sent_at })
+}
+
+/// Everything one behind the other: each is sent as soon as the driver lets it, and the server runs them in this order.
+async fn copy(
+    transaction: &Transaction,
+    logins: &[LoginRow<'_>],
+    letters: &[DeadLetterRow<'_>],
+    repeated: &[&Entry],
+) -> Result<Repeats, DatabaseError> {
+    let (stored, announced, buried, compared, checked) = futures_util::future::join5(
+        around(Step::Rows, user_logins::copy(transaction, logins)),
+        around(Step::Events, outbox::copy(transaction, logins)),
+        around(Step::DeadLetters, dead_letters::insert(transaction, letters)),
+        around(Step::Compare, compare(transaction, repeated)),
+        transaction.check_deferred_constraints(),
+    )
+    .await;
+    let mut repeats = Repeats::default();
+    first_cause([stored, announced, buried, compared.map(|found| repeats = found), checked])?;
+    Ok(repeats)
+}
+
+/// Everything one after the other: a login whose row stands already has its event too.
+async fn insert(
+    transaction: &Transaction,
+    mut logins: Vec<LoginRow<'_>>,
+    letters: &[DeadLetterRow<'_>],
+    repeated: &[&Entry],
+) -> Result<Repeats, DatabaseError> {
+    let new = around(Step::Rows, user_logins::insert(transaction, &logins)).await?;
+    logins.retain(|login| new.contains(&login.hash));
+    around(Step::Events, outbox::insert(transaction, &logins)).await?;
+    around(Step::DeadLetters, dead_letters::insert(transaction, letters)).await?;
+    around(Step::Compare, compare(transaction, repeated)).await
 }
 
 /// Messages that were claimed before are deleted from the queue after this commit, as if it had recorded them.
@@ -281,7 +332,7 @@ async fn compare(transaction: &Transaction, repeated: &[&Entry]) -> Result<Repea
 }
 
 /// The error of the statement that failed: those behind it only say that the transaction is aborted (25P02).
-fn first_cause(outcomes: [Result<(), DatabaseError>; 4]) -> Result<(), DatabaseError> {
+fn first_cause(outcomes: [Result<(), DatabaseError>; 5]) -> Result<(), DatabaseError> {
     let errors = outcomes.into_iter().filter_map(Result::err);
     match errors.min_by_key(|error| error.sqlstate() == Some("25P02")) {
         Some(error) => Err(error),

@@ -97,12 +97,30 @@ pub struct Delivery {
     pub message_id: MessageId,
     /// This delivery's own handle.
     pub receipt: ReceiptHandle,
-    /// The queue's SentTimestamp: the same on every redelivery.
-    pub sent_at: OffsetDateTime,
+    /// When the message was sent.
+    pub sent_at: SentAt,
     /// When this process had the reply in hand.
     pub received_at: OffsetDateTime,
     /// The queue's ApproximateReceiveCount: 1 on the first delivery; it also rises when a reply is lost.
     pub receive_count: u32,
+}
+
+/// When a message was sent, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentAt {
+    /// The queue, by its SentTimestamp: the same on every redelivery of a MessageId.
+    Queue(OffsetDateTime),
+    /// Nobody: the queue gave no SentTimestamp that can be read. The time of this receipt, and a redelivery has another.
+    Receipt(OffsetDateTime),
+}
+
+impl SentAt {
+    /// The time, whoever says so.
+    pub fn time(self) -> OffsetDateTime {
+        match self {
+            Self::Queue(time) | Self::Receipt(time) => time,
+        }
+    }
 }
 
 /// A delivery with its body and the attributes that an [`Identity`] may name.
@@ -139,7 +157,7 @@ impl fmt::Debug for Attributes {
     }
 }
 
-/// What makes two deliveries the same message: the primary key of `processed_messages`.
+/// What makes two deliveries the same message: claimed once in `processed_messages`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageHash([u8; 32]);
 
@@ -387,15 +405,19 @@ impl Identifier {
         finish(&self.by_message_id, message_id.as_str().as_bytes())
     }
 
-    /// The hash by MessageId, where the scheme is another one.
+    /// The hash by MessageId, where the message must be claimed by its hashes alone; none, where it is claimed by its
+    /// hash together with the queue's SentTimestamp.
     ///
-    /// There a message has two hashes, one as a login and one as a rejection. What is to be done once for it must be
-    /// claimed under this one too: another release, or the same one with other settings, may judge it the other way.
-    pub fn second_hash(&self, message_id: &MessageId) -> Option<MessageHash> {
-        match &self.identity {
-            Identity::MessageId => None,
-            Identity::Content | Identity::Field(_) | Identity::Attribute(_) => {
-                Some(self.hash_by_message_id(message_id))
+    /// The second is the rule under the MessageId, which never comes with another SentTimestamp; unless the queue gave
+    /// none. Under the other schemes a producer repeats an identity at any time. And there a message has two hashes,
+    /// one as a login and one as a rejection. What is to be done once for it must be claimed under this one too: another
+    /// release, or the same one with other settings, may judge it the other way.
+    pub fn second_hash(&self, delivery: &Delivery) -> Option<MessageHash> {
+        match (&self.identity, delivery.sent_at) {
+            (Identity::MessageId, SentAt::Queue(_)) => None,
+            (Identity::MessageId, SentAt::Receipt(_))
+            | (Identity::Content | Identity::Field(_) | Identity::Attribute(_), _) => {
+                Some(self.hash_by_message_id(&delivery.message_id))
             }
         }
     }

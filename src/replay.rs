@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use crate::batch::{LoginRow, utc_day};
+use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::decode::decode;
 use crate::failpoint::{Step, around};
@@ -199,17 +199,18 @@ impl Replay {
         if report.no_longer_open > 0 {
             transaction.rely_on_earlier_commits().await?;
         }
-        let of_logins: Vec<MessageHash> = logins.iter().map(|(letter, _)| letter.hash).collect();
+        let of_logins: Vec<_> = logins.iter().map(|(letter, _)| (letter.hash, letter.sent_at)).collect();
         let claimed = around(Step::ReplayClaim, processed_messages::mark_loaded(transaction, &of_logins)).await?;
         logins.retain(|(letter, _)| is_claimed(letter, &claimed, &mut report));
 
         let hashes: Vec<MessageHash> = logins.iter().map(|(letter, _)| letter.hash).collect();
-        let rows: Vec<LoginRow<'_>> = logins.iter().map(|(letter, login)| login_row(letter, login)).collect();
-        around(Step::Rows, user_logins::insert(transaction, &rows)).await?;
+        let mut rows: Vec<LoginRow<'_>> = logins.iter().map(|(letter, login)| login_row(letter, login)).collect();
+        let new = around(Step::Rows, user_logins::insert(transaction, &rows)).await?;
+        rows.retain(|row| new.contains(&row.hash));
         around(Step::Events, outbox::insert(transaction, &rows)).await?;
         let resolving = dead_letters::resolve(transaction, &hashes, Status::Replayed, &self.by);
         around(Step::ReplayResolve, resolving).await?;
-        report.replayed = rows.len() as u64;
+        report.replayed = hashes.len() as u64;
         Ok(report)
     }
 
@@ -261,7 +262,7 @@ fn is_claimed(letter: &Sealed, claimed: &HashSet<MessageHash>, report: &mut Repo
 }
 
 fn login_row<'l>(letter: &Sealed, login: &'l MaskedLogin) -> LoginRow<'l> {
-    LoginRow { hash: letter.hash, create_date: utc_day(letter.sent_at), login }
+    LoginRow { hash: letter.hash, sent_at: letter.sent_at, login }
 }
 
 /// Resolves those of the letters that are open as worth nothing, all of them or none, and gives back which they were.

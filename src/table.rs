@@ -4,6 +4,7 @@
 pub mod agreement;
 pub mod clear_values;
 pub mod dead_letters;
+mod login_columns;
 pub mod outbox;
 pub mod processed_messages;
 pub mod user_logins;
@@ -30,11 +31,16 @@ async fn insist(
         return Ok(());
     }
     let standing: i64 = transaction.query_one("count rows", count, &[&keys]).await?.get(0);
-    match usize::try_from(standing) == Ok(keys.len()) {
+    insist_on_all(transaction, table, u64::try_from(standing).unwrap_or(0), keys.len())
+}
+
+/// Makes sure that a table holds as many rows as it was given.
+fn insist_on_all(transaction: &Transaction, table: &str, standing: u64, given: usize) -> Result<(), DatabaseError> {
+    match standing == given as u64 {
         true => Ok(()),
         false => Err(transaction.broken(
             "insert rows",
-            format!("{table} took {standing} of {} rows: look for a trigger or rule that drops rows", keys.len()),
+            format!("{table} took {standing} of {given} rows: look for a trigger or rule that drops rows"),
         )),
     }
 }

@@ -12,7 +12,7 @@ pub struct Verdict {
     pub delivery: Delivery,
     /// The message that it is a delivery of.
     pub hash: MessageHash,
-    /// The hash under which it must be claimed too, if any: see [`Identifier::second_hash`].
+    /// The hash under which it must be claimed too, where its hashes alone claim it: see [`Identifier::second_hash`].
     pub second_hash: Option<MessageHash>,
     /// The keyed hash of its body.
     pub body_hash: BodyHash,
@@ -51,7 +51,7 @@ impl Judge {
         let decoded = decode(&message.body)
             .and_then(|decoded| self.identifier.hash(&message).map(|hash| (hash, decoded)).map_err(Rejection::from));
         let delivery = message.delivery;
-        let second_hash = self.identifier.second_hash(&delivery.message_id);
+        let second_hash = self.identifier.second_hash(&delivery);
         match decoded {
             Ok((hash, Decoded { login, unknown_keys })) => {
                 let content = Content::Login(self.masker.mask(login));

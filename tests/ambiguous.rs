@@ -30,12 +30,14 @@ const MESSAGES_PER_CUT: usize = 5;
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where a connection is cut, as the evidence calls it.
-const PLACES: [(Kind, Moment, &str); 5] = [
+const PLACES: [(Kind, Moment, &str); 7] = [
     (Kind::Commit, Moment::Before, "connection cut before COMMIT was forwarded"),
     (Kind::Commit, Moment::Middle, "connection cut in the middle of COMMIT"),
     (Kind::Commit, Moment::Forwarded, "connection cut as soon as COMMIT was forwarded"),
     (Kind::Commit, Moment::Answered, "connection cut between COMMIT and its answer"),
     (Kind::Bind, Moment::Middle, "connection cut in the middle of a bind"),
+    (Kind::CopyData, Moment::Middle, "connection cut in the middle of the rows of a COPY"),
+    (Kind::Sync, Moment::Answered, "connection cut between a COPY and its answer"),
 ];
 
 /// A server that does not know stays in the transaction until after the loader's next attempt waited for its locks (half

@@ -1,8 +1,11 @@
 //! What a batch is made of.
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
-use turnstile::batch::{Batch, Sorted, Split};
-use turnstile::message::{Delivery, MessageHash};
+use time::{Duration, OffsetDateTime};
+use turnstile::batch::{Batch, Entry, Sorted, Split};
+use turnstile::message::{Delivery, MessageHash, ReceivedMessage, SentAt};
 
 use crate::support::verdicts::{judge, login, message};
 
@@ -20,7 +23,7 @@ proptest! {
         let judge = judge();
         let messages = deliveries.iter().map(|(id, count, good)| {
             let body = if *good { login("someone", "ios") } else { "[]".to_owned() };
-            message(&format!("m{id} {good}"), &body, *count)
+            sent_at_random(message(&format!("m{id} {good}"), &body, *count), *id)
         });
         let given = receipts(messages.clone().map(|message| message.delivery));
         let Sorted { batch, returned } = Sorted::from_verdicts(messages.map(|message| judge.judge(message)), max_attempts);
@@ -29,8 +32,9 @@ proptest! {
         prop_assert_eq!(returned.len(), deliveries.iter().filter(|d| has_attempts_left(d)).count());
         prop_assert!(returned.iter().all(|delivery| delivery.receive_count < max_attempts));
 
-        let hashes: Vec<MessageHash> = batch.entries().iter().map(|entry| entry.hash).collect();
-        prop_assert!(hashes.is_sorted_by(|a, b| a < b));
+        let hashes: HashSet<MessageHash> = batch.entries().iter().map(|entry| entry.hash).collect();
+        prop_assert_eq!(hashes.len(), batch.len());
+        prop_assert!(claims(&batch).is_sorted());
 
         let recorded = batch.entries().iter().flat_map(|entry| entry.deliveries().cloned());
         prop_assert_eq!(receipts(recorded.chain(returned)), given);
@@ -43,6 +47,19 @@ proptest! {
         let hashes: Vec<MessageHash> = whole.entries().iter().map(|entry| entry.hash).collect();
         prop_assert_eq!(split_to_the_end(whole), hashes);
     }
+}
+
+/// The message, sent at one of twelve times, of which the queue says nine.
+fn sent_at_random(mut message: ReceivedMessage, id: u8) -> ReceivedMessage {
+    let time = message.delivery.sent_at.time() - Duration::seconds(i64::from(id * 7 % 12));
+    message.delivery.sent_at = if id < 9 { SentAt::Queue(time) } else { SentAt::Receipt(time) };
+    message
+}
+
+/// What claims the messages of a batch: a hash alone, or after it a time and a hash.
+fn claims(batch: &Batch) -> Vec<(Option<OffsetDateTime>, MessageHash)> {
+    let time = |entry: &Entry| entry.second_hash.is_none().then_some(entry.delivery.sent_at.time());
+    batch.entries().iter().map(|entry| (time(entry), entry.hash)).collect()
 }
 
 fn split_to_the_end(batch: Batch) -> Vec<MessageHash> {
@@ -84,8 +101,8 @@ fn of_the_deliveries_of_a_message_in_hand_the_first_is_recorded_and_the_others_f
 fn the_day_of_a_row_is_the_utc_day_on_which_its_message_was_sent() {
     let judge = judge();
     let mut late = message("m", &login("a", "ios"), 1);
-    late.delivery.sent_at = time::macros::datetime!(2026-03-01 23:30 -05:00);
+    late.delivery.sent_at = SentAt::Queue(time::macros::datetime!(2026-03-01 23:30 -05:00));
     let batch = crate::support::verdicts::batch(&judge, [late]);
     let row = batch.entries()[0].login_row().unwrap();
-    assert_eq!(row.create_date, time::macros::date!(2026 - 03 - 02));
+    assert_eq!(row.create_date(), time::macros::date!(2026 - 03 - 02));
 }

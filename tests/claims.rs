@@ -1,20 +1,25 @@
 //! A message is claimed once, whichever of its two hashes it is known by: under `field`, `attribute` and `content` a
 //! login is known by the hash of the scheme, and what is rejected by that of its MessageId.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::batch::{Batch, Sorted};
 use turnstile::database::Database;
+use turnstile::database::migrate::migration_count;
 use turnstile::decode::Rejection;
 use turnstile::load::{Tally, load};
-use turnstile::message::{Attributes, Identifier, QueueIdentity, ReceivedMessage};
-use turnstile::replay::discard;
+use turnstile::message::{Attributes, Identifier, QueueIdentity, ReceivedMessage, SentAt};
+use turnstile::replay::{Replay, discard};
+use turnstile::table::dead_letters::Filter;
 use turnstile::table::processed_messages::Repeats;
 use turnstile::verdict::{Content, Verdict};
 
 use crate::support::evidence::survived;
 use crate::support::logins::World;
-use crate::support::verdicts::{login, message};
+use crate::support::postgres::TABLES_OF_VERSION_4;
+use crate::support::verdicts::{SENT_AT, login, message};
 use crate::support::wait_until;
 
 const SCHEMES: [&str; 3] = ["field:/user_id", "attribute:Order", "content"];
@@ -195,17 +200,40 @@ async fn letters_of_earlier_releases_are_claimed_under_both_hashes_once_migrated
     world.replay_all().await;
     tally_of(&world.database, as_rejections(&world, &[("m2", "b")])).await;
     tally_of(&world.database, as_logins(&world, &[("m3", "refused")])).await;
-    let as_before = "ALTER TABLE processed_messages DROP COLUMN second_hash;
-                     DELETE FROM refinery_schema_history WHERE version = 5";
-    world.client.batch_execute(as_before).await.unwrap();
+    world.client.batch_execute(TABLES_OF_VERSION_4).await.unwrap();
 
-    assert_eq!(world.database.migrate().await.unwrap().applied.len(), 1);
+    assert_eq!(world.database.migrate().await.unwrap().applied.len(), migration_count() - 4);
     let again = tally_of(&world.database, as_logins(&world, &[("m1", "a"), ("m2", "b"), ("m3", "refused")])).await;
     assert_eq!(again, absorbed(Repeats { redelivered: 3, ..Repeats::default() }));
     assert_eq!(places(&world).await, [1, 1, 3]);
     // The hash under which a refused login is claimed says nothing of its MessageId.
     assert_eq!(world.count("processed_messages WHERE second_hash IS NULL").await, 1);
     world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn claims_of_earlier_releases_are_found_under_every_scheme_and_their_events_are_kept() {
+    for scheme in ["message-id"].into_iter().chain(SCHEMES) {
+        let world = world_under(scheme).await;
+        tally_of(&world.database, as_logins(&world, &[("m1", "a"), ("m2", "b")])).await;
+        tally_of(&world.database, as_rejections(&world, &[("m3", "c")])).await;
+        let events =
+            "SELECT string_agg(concat_ws(' ', event_id, position, user_id, device_type, masked_ip, masked_device_id,
+                                                  locale, app_version, create_date, created_at), ' ' ORDER BY position)
+                      FROM outbox";
+        let events = async || world.client.query_one(events, &[]).await.unwrap().get::<_, String>(0);
+        let before = events().await;
+        world.client.batch_execute(TABLES_OF_VERSION_4).await.unwrap();
+        world.database.migrate().await.unwrap();
+
+        assert_eq!(events().await, before, "{scheme}");
+        let again = tally_of(&world.database, as_logins(&world, &[("m1", "a"), ("m2", "b"), ("m3", "c")])).await;
+        assert_eq!(again, absorbed(Repeats { redelivered: 3, ..Repeats::default() }), "{scheme}");
+        assert_eq!(world.replay_all().await.replayed, 1, "{scheme}");
+        world.client.execute("DELETE FROM processed_messages", &[]).await.unwrap();
+        tally_of(&world.database, as_logins(&world, &[("m1", "a"), ("m2", "b")])).await;
+        assert_eq!(places(&world).await, [3, 3, 1], "{scheme}: the rows know when their messages were sent");
+    }
 }
 
 #[tokio::test]
@@ -222,6 +250,59 @@ async fn what_an_older_program_claims_by_one_hash_is_named_until_its_letter_is_d
 
     assert_eq!(discard(&world.database, &[hash], "ada").await.unwrap(), [hash]);
     world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn a_message_of_a_queue_that_says_no_time_is_claimed_by_its_hash_alone_and_replayed_once() {
+    let world = World::migrated().await;
+    let received = |user: &str, seconds: i64| {
+        let mut message = message(user, &login(user, "ios"), 1);
+        message.delivery.sent_at = SentAt::Receipt(SENT_AT + time::Duration::seconds(seconds));
+        message
+    };
+    let deliveries = |seconds| ["a", "b"].map(|user| world.judge.judge(received(user, seconds)));
+    let [login, mut letter] = deliveries(0);
+    letter.content = Content::Rejected(Rejection::InvalidVersion);
+    tally_of(&world.database, Sorted::from_verdicts([login, letter], 1).batch).await;
+    let again = || async { tally_of(&world.database, Sorted::from_verdicts(deliveries(100_000), 1).batch).await };
+    assert_eq!(again().await, absorbed(Repeats { redelivered: 2, ..Repeats::default() }));
+    assert_eq!(places(&world).await, [1, 1, 1]);
+
+    assert_eq!(world.replay_all().await.replayed, 1);
+    assert_eq!(again().await, absorbed(Repeats { redelivered: 2, ..Repeats::default() }));
+    assert_eq!(places(&world).await, [2, 2, 1]);
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn claims_are_found_by_an_index_however_many_there_are() {
+    for scheme in ["message-id", "field:/user_id"] {
+        let world = world_under(scheme).await;
+        let many = "INSERT INTO processed_messages
+                        (message_hash, second_hash, outcome, first_message_id, body_hash, sent_at, received_at)
+                    SELECT sha256(n::text::bytea), CASE WHEN n % 2 = 0 THEN sha256(n::text::bytea) END, 'loaded', n::text,
+                           sha256('body'), to_timestamp(n), now() FROM generate_series(1, 20000) AS n;
+                    ANALYZE processed_messages";
+        world.client.batch_execute(many).await.unwrap();
+        let messages = ["a", "b", "c", "d"].map(|name| (name, name));
+        tally_of(&world.database, as_rejections(&world, &messages)).await;
+        // A pool of its own: what its connections did is counted when they end.
+        let finding = World::at(&world.url, Duration::from_secs(30)).await;
+        let before = sequential_scans(&world.client).await;
+        assert_eq!(tally_of(&finding.database, as_rejections(&world, &messages)).await.repeats.redelivered, 4);
+        let replay = Replay { database: finding.database.clone(), ..world.replay() };
+        assert_eq!(replay.run(&Filter::default(), 10, |_| {}).await.unwrap().replayed, 4);
+        drop((replay, finding));
+        let used = "SELECT sum(idx_tup_read) >= 8 FROM pg_stat_user_indexes WHERE relname = 'processed_messages'";
+        let are_counted = async || world.client.query_one(used, &[]).await.unwrap().get(0);
+        wait_until("what was read is counted", are_counted).await;
+        assert_eq!(sequential_scans(&world.client).await, before, "{scheme}");
+    }
+}
+
+async fn sequential_scans(client: &Client) -> i64 {
+    let sql = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'processed_messages'";
+    client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
 #[tokio::test]

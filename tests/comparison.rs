@@ -41,7 +41,7 @@ async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
             Discrepancies { lost: 2, ..none },
         ),
         (
-            "DROP INDEX user_logins_message_hash_key; INSERT INTO user_logins SELECT * FROM user_logins LIMIT 2",
+            "DROP INDEX user_logins_message_key; INSERT INTO user_logins SELECT * FROM user_logins LIMIT 2",
             "user_logins",
             Discrepancies { doubled: 2, ..none },
         ),
@@ -51,9 +51,14 @@ async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
             Discrepancies { unexpected: 1, ..none },
         ),
         (
-            "INSERT INTO outbox (event_id, payload) SELECT message_hash, '{}' FROM dead_letters LIMIT 2",
+            "INSERT INTO outbox (event_id) SELECT message_hash FROM dead_letters LIMIT 2",
             "outbox",
             Discrepancies { unexpected: 2, ..none },
+        ),
+        (
+            "INSERT INTO processed_messages SELECT message_hash, outcome, first_message_id, body_hash, sent_at + interval '1 ms', received_at FROM processed_messages LIMIT 2",
+            "processed_messages",
+            Discrepancies { doubled: 2, ..none },
         ),
         (
             "UPDATE processed_messages SET outcome = 'dead_lettered' WHERE message_hash IN (SELECT message_hash FROM user_logins LIMIT 2)",

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,7 @@ use turnstile::load::{LoadError, load};
 use turnstile::mask::MaskKind;
 use turnstile::message::{
     Attributes, Delivery, Identifier, Identity, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage,
+    SentAt,
 };
 use turnstile::table::dead_letters::{self, Filter, Status};
 use turnstile::table::{outbox, processed_messages, user_logins};
@@ -21,6 +21,7 @@ use turnstile::verdict::Judge;
 
 use crate::check::{Installation, database, migrate, with_options};
 use crate::support::postgres::{TestDatabase, connect};
+use crate::support::verdicts::SENT_AT;
 
 const LOGIN: &str = r#"{"user_id":"u1","app_version":"2.3.0","device_type":"android","ip":"199.172.111.135","locale":"RU","device_id":"593-47-5928"}"#;
 
@@ -36,7 +37,9 @@ async fn a_role_with_the_documented_grants_loads_and_reads_nothing_personal() {
         "SELECT masked_device_id FROM user_logins",
         "SELECT * FROM user_logins",
         "SELECT sealed_body FROM dead_letters",
-        "SELECT payload FROM outbox",
+        "SELECT user_id FROM outbox",
+        "SELECT masked_ip FROM outbox",
+        "SELECT masked_device_id FROM outbox",
         "UPDATE processed_messages SET outcome = 'loaded'",
         "DELETE FROM processed_messages",
         "DELETE FROM user_logins",
@@ -60,14 +63,16 @@ async fn each_grant_of_the_loader_is_needed_and_a_missing_one_is_named_with_what
         ("processed_messages", "INSERT"),
         ("processed_messages", "SELECT (message_hash)"),
         ("processed_messages", "SELECT (second_hash)"),
+        ("processed_messages", "SELECT (claimed_before_v6)"),
         ("processed_messages", "SELECT (first_message_id)"),
         ("processed_messages", "SELECT (body_hash)"),
+        ("processed_messages", "SELECT (sent_at)"),
         ("user_logins", "INSERT"),
         ("user_logins", "SELECT (message_hash)"),
+        ("user_logins", "SELECT (message_sent_at)"),
         ("dead_letters", "INSERT"),
         ("dead_letters", "SELECT (message_hash)"),
         ("outbox", "INSERT"),
-        ("outbox", "SELECT (event_id)"),
     ]
     .into_iter()
     .enumerate()
@@ -90,6 +95,24 @@ async fn each_grant_of_the_loader_is_needed_and_a_missing_one_is_named_with_what
     let checked = installation.check(&[]).await;
     assert_eq!((checked.level("tables"), checked.level("grants on the migrations")), ("error", "error"));
     assert_eq!(checked.level("grants on outbox"), "ok", "the other grants are looked at all the same");
+    drop(owner);
+    roles.drop(test).await;
+}
+
+#[tokio::test]
+async fn row_level_security_which_forbids_copy_is_loaded_under() {
+    let (test, roles) = granted().await;
+    let owner = connect(&roles.url).await;
+    for table in ["user_logins", "outbox"] {
+        let secure = format!(
+            "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; CREATE POLICY all_rows ON {table} USING (true) WITH CHECK (true)"
+        );
+        owner.batch_execute(&secure).await.unwrap();
+    }
+    loads_in_every_way(&roles, "secured").await.unwrap();
+    let counts = "SELECT (SELECT count(*) FROM user_logins), (SELECT count(*) FROM outbox)";
+    let row = owner.query_one(counts, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1, 1));
     drop(owner);
     roles.drop(test).await;
 }
@@ -119,12 +142,13 @@ async fn the_operator_replays_and_audits_and_can_neither_read_logins_nor_delete(
     assert_eq!(dead_letters::count(&transaction, &Filter::default()).await.unwrap().len(), 1);
     assert_eq!(dead_letters::newest(&transaction, &Filter::default(), 10).await.unwrap().len(), 1);
     dead_letters::body(&transaction, hashes[0]).await.unwrap();
-    assert!(processed_messages::read(&transaction, hashes[0]).await.unwrap().is_some());
+    assert!(processed_messages::read(&transaction, hashes[0], SENT_AT).await.unwrap().is_some());
     let (login, _) = batches("replayed");
     let rows: Vec<_> = login.entries().iter().filter_map(|entry| entry.login_row()).collect();
     assert_eq!(rows.len(), 1);
-    processed_messages::mark_loaded(&transaction, &hashes).await.unwrap();
-    user_logins::insert(&transaction, &rows).await.unwrap();
+    let sent = hashes.iter().map(|hash| (*hash, SENT_AT)).collect::<Vec<_>>();
+    assert_eq!(processed_messages::mark_loaded(&transaction, &sent).await.unwrap().len(), 1);
+    assert_eq!(user_logins::insert(&transaction, &rows).await.unwrap().len(), 1);
     outbox::insert(&transaction, &rows).await.unwrap();
     dead_letters::resolve(&transaction, &hashes, Status::Replayed, "alice").await.unwrap();
     transaction.commit().await.unwrap();
@@ -134,7 +158,7 @@ async fn the_operator_replays_and_audits_and_can_neither_read_logins_nor_delete(
     client.batch_execute("SELECT message_hash FROM user_logins; SELECT event_id FROM outbox").await.unwrap();
     for forbidden in [
         "SELECT masked_ip FROM user_logins",
-        "SELECT payload FROM outbox",
+        "SELECT masked_ip FROM outbox",
         "DELETE FROM dead_letters",
         "DELETE FROM user_logins",
         "UPDATE dead_letters SET sealed_body = ''",
@@ -230,12 +254,11 @@ fn batches(name: &str) -> (Batch, Batch) {
         sealer: keyring.body_sealer(),
     };
     let batch_of = |id: &str, body: &str| {
-        let now = OffsetDateTime::now_utc();
         let delivery = Delivery {
             message_id: MessageId::new(format!("{name} {id}")),
             receipt: ReceiptHandle::new("handle"),
-            sent_at: now,
-            received_at: now,
+            sent_at: SentAt::Queue(SENT_AT),
+            received_at: SENT_AT,
             receive_count: 1,
         };
         let message = ReceivedMessage { delivery, body: RawBody::new(body), attributes: Attributes::default() };

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use time::OffsetDateTime;
 use turnstile::message::{
     Attributes, Delivery, Identifier, Identity, IdentityMissing, MessageHash, MessageId, QueueIdentity, RawBody,
-    ReceiptHandle, ReceivedMessage,
+    ReceiptHandle, ReceivedMessage, SentAt,
 };
 
 const QUEUE: &str = "arn:aws:sqs:us-east-1:000000000000:logins";
@@ -14,7 +14,7 @@ fn message(id: &str, body: &str) -> ReceivedMessage {
         delivery: Delivery {
             message_id: MessageId::new(id),
             receipt: ReceiptHandle::new("handle"),
-            sent_at: OffsetDateTime::UNIX_EPOCH,
+            sent_at: SentAt::Queue(OffsetDateTime::UNIX_EPOCH),
             received_at: OffsetDateTime::UNIX_EPOCH,
             receive_count: 1,
         },
@@ -82,7 +82,10 @@ fn a_message_has_a_second_hash_where_its_message_id_is_not_its_identity() {
         ("attribute:Order", Some(by_message_id)),
     ] {
         let identifier = Identifier::new(scheme.parse().unwrap(), &QueueIdentity::new(QUEUE));
-        assert_eq!(identifier.second_hash(&message.delivery.message_id), second, "{scheme}");
+        assert_eq!(identifier.second_hash(&message.delivery), second, "{scheme}");
+        let without_time =
+            Delivery { sent_at: SentAt::Receipt(OffsetDateTime::UNIX_EPOCH), ..message.delivery.clone() };
+        assert_eq!(identifier.second_hash(&without_time), Some(by_message_id), "{scheme}");
     }
 }
 

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
-use turnstile::batch::Batch;
+use turnstile::batch::{Batch, LoginRow};
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::on_loan::{OnLoan, Options};
-use turnstile::database::{Database, DatabaseSettings};
+use turnstile::database::{Database, DatabaseSettings, Transaction};
 use turnstile::load::{LoadError, Loaded, Tally, load};
+use turnstile::message::{Identifier, QueueIdentity, SentAt};
 use turnstile::retry::Class;
 use turnstile::table::processed_messages::Repeats;
+use turnstile::table::{outbox, user_logins};
 use turnstile::verdict::Judge;
 
 use crate::support::postgres::{TestDatabase, block_claims, connect};
-use crate::support::verdicts::{batch, judge, login, logins, message};
+use crate::support::verdicts::{SENT_AT, batch, judge, login, logins, message};
 use crate::support::wait_until;
 
 const MAX_ATTEMPTS: u32 = 3;
@@ -62,7 +64,7 @@ async fn a_batch_lands_as_rows_dead_letters_and_events_and_is_proven_committed()
     assert_eq!((loaded.tally.loaded, loaded.tally.dead_lettered, loaded.tally.duplicates()), (2, 1, 0));
     assert_eq!(counts(&client).await, [3, 2, 1, 2]);
     assert_eq!((loaded.committed.into_deliveries().len(), loaded.returned.len(), loaded.sent_at.len()), (3, 0, 2));
-    let sql = "SELECT u.create_date::text, u.app_version, o.payload->>'masked_ip' = u.masked_ip, p.outcome
+    let sql = "SELECT u.create_date::text, u.app_version, o.masked_ip = u.masked_ip, p.outcome
                FROM user_logins u JOIN outbox o ON o.event_id = u.message_hash JOIN processed_messages p USING (message_hash)
                WHERE u.user_id = 'a'";
     let row = client.query_one(sql, &[]).await.unwrap();
@@ -153,6 +155,97 @@ async fn eight_loaders_with_the_same_messages_in_hand_load_each_once() {
 }
 
 #[tokio::test]
+async fn eight_loaders_with_messages_of_the_same_ids_sent_at_different_times_load_each_id_once() {
+    let (_test, database, client) = migrated().await;
+    let mut judge = judge();
+    judge.identifier = Identifier::new("field:/user_id".parse().unwrap(), &QueueIdentity::new("q"));
+    let sent = |loader: i64, n: i64| {
+        let mut message = message(&format!("{loader} {n}"), &login(&format!("user {n}"), "ios"), 1);
+        let turned = if loader % 2 == 0 { n } else { -n };
+        message.delivery.sent_at = SentAt::Queue(SENT_AT + time::Duration::milliseconds(turned));
+        message
+    };
+    let batches = (0..8).map(|loader| batch(&judge, (0..300).map(|n| sent(loader, n))));
+    let loaders: Vec<_> = batches
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|batch| {
+            let database = database.clone();
+            tokio::spawn(async move { load_all(&database, batch).await.unwrap().tally })
+        })
+        .collect();
+    let mut loaded = 0;
+    for loader in loaders {
+        let tally = loader.await.unwrap();
+        assert_eq!(tally.attempts_repeated, 0, "batches in the order of what claims them do not deadlock");
+        loaded += tally.loaded;
+    }
+    assert_eq!((loaded, counts(&client).await), (300, [300, 300, 0, 300]));
+}
+
+#[tokio::test]
+async fn a_login_whose_claim_was_removed_keeps_its_row_and_event_and_its_neighbours_land() {
+    let (_test, database, client) = migrated().await;
+    let judge = judge();
+    load_all(&database, logins(&judge, 0..5)).await.unwrap();
+    client.batch_execute("DELETE FROM processed_messages").await.unwrap();
+    let loaded = load_all(&database, logins(&judge, 0..10)).await.unwrap();
+    assert_eq!((loaded.tally.loaded, loaded.tally.attempts_repeated, loaded.returned.len()), (10, 0, 0));
+    assert_eq!(counts(&client).await, [10, 10, 0, 10]);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_refused_or_given_up_is_never_committed_and_its_connection_serves_nobody() {
+    let (test, _database, client) = migrated().await;
+    client.batch_execute("ALTER TABLE user_logins ADD CHECK (device_type <> 'toaster')").await.unwrap();
+    let address = DatabaseAddress::parse(test.url()).unwrap();
+    let settings = DatabaseSettings { address, connections: 1, call_timeout: Duration::from_secs(5) };
+    let one_connection = Database::new(&settings).unwrap();
+    let judge = judge();
+    let good = logins(&judge, 0..10);
+    let bad = batch(&judge, [message("t", &login("t", "toaster"), 1)]);
+    let (good, bad): (Vec<_>, Vec<_>) = (rows(&good), rows(&bad));
+
+    // The second COPY finds the transaction aborted: that is when the driver would mistake answers.
+    let transaction = one_connection.begin().await.unwrap();
+    let first_pid = backend(&transaction).await;
+    let (rows, events) =
+        futures_util::future::join(user_logins::copy(&transaction, &bad), outbox::copy(&transaction, &bad)).await;
+    assert_eq!(
+        (rows.as_ref().unwrap_err().class(), events.unwrap_err().sqlstate()),
+        (Class::OfOneMessage, Some("25P02"))
+    );
+    transaction.conclude(rows).await.unwrap_err();
+    let transaction = one_connection.begin().await.unwrap();
+    assert_ne!(backend(&transaction).await, first_pid);
+
+    // Given up while it waits for a lock, after rows that were taken.
+    let mut locker = test.client().await;
+    let lock = locker.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE outbox IN SHARE MODE").await.unwrap();
+    user_logins::copy(&transaction, &good).await.unwrap();
+    let waited = tokio::time::timeout(Duration::from_millis(100), outbox::copy(&transaction, &good)).await;
+    assert!(waited.is_err(), "the lock is held");
+    lock.rollback().await.unwrap();
+    assert!(transaction.commit().await.is_err());
+    assert_eq!(counts(&client).await, [0, 0, 0, 0]);
+
+    let transaction = one_connection.begin().await.unwrap();
+    user_logins::copy(&transaction, &good).await.unwrap();
+    outbox::copy(&transaction, &good).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(counts(&client).await, [0, 10, 0, 10]);
+}
+
+fn rows(batch: &Batch) -> Vec<LoginRow<'_>> {
+    batch.entries().iter().filter_map(|entry| entry.login_row()).collect()
+}
+
+async fn backend(transaction: &Transaction) -> i32 {
+    transaction.query_one("ask", "SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
 async fn a_missing_table_stops_the_line_and_dead_letters_nothing() {
     let (_test, database, client) = migrated().await;
     client.batch_execute("ALTER TABLE outbox RENAME TO elsewhere").await.unwrap();
@@ -166,7 +259,7 @@ async fn a_missing_table_stops_the_line_and_dead_letters_nothing() {
 async fn a_transaction_with_a_failed_statement_cannot_be_committed() {
     let (_test, database, client) = migrated().await;
     let transaction = database.begin().await.unwrap();
-    let insert = "INSERT INTO outbox (event_id, payload) VALUES (decode(repeat('00', 32), 'hex'), '{}')";
+    let insert = "INSERT INTO outbox (event_id) VALUES (decode(repeat('00', 32), 'hex'))";
     transaction.execute("insert", insert, &[]).await.unwrap();
     let failed = transaction.query("fail", "SELECT 1 / 0", &[]).await.unwrap_err();
     assert_eq!((failed.class(), failed.sqlstate()), (Class::OfOneMessage, Some("22012")));

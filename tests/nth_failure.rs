@@ -64,8 +64,8 @@ impl Runs {
 
     /// Everything that a run decides, in an order of its own.
     async fn contents(&self) -> Vec<String> {
-        let sql = "SELECT u::text FROM user_logins u
-                   UNION ALL SELECT concat_ws(' ', event_id, payload) FROM outbox
+        let sql = "SELECT concat_ws(' ', user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_hash) FROM user_logins
+                   UNION ALL SELECT concat_ws(' ', event_id, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date) FROM outbox
                    UNION ALL SELECT concat_ws(' ', code, detail, status) FROM dead_letters
                    UNION ALL SELECT concat_ws(' ', outcome, body_hash) FROM processed_messages
                    ORDER BY 1";

@@ -51,7 +51,7 @@ async fn a_letter_that_is_a_login_now_is_loaded_under_its_hash_on_the_day_it_was
     world.client.batch_execute("ALTER TABLE user_logins DROP CONSTRAINT no_toaster").await.unwrap();
     assert_eq!(world.replay_all().await, replayed(1));
     let sql = "SELECT u.create_date::text, p.outcome, d.status, d.resolved_by = current_user || ': ada',
-                      d.resolved_at IS NOT NULL, o.payload->>'device_type', p.first_message_id
+                      d.resolved_at IS NOT NULL, o.device_type, p.first_message_id
                FROM user_logins u JOIN processed_messages p USING (message_hash) JOIN dead_letters d USING (message_hash)
                JOIN outbox o ON o.event_id = u.message_hash WHERE u.device_type = 'toaster'";
     let row = world.client.query_one(sql, &[]).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aws_config::credential_process::CredentialProcessProvider;
 use aws_sdk_sqs::config::SharedCredentialsProvider;
 use serde_json::{Value, json};
-use turnstile::message::{MessageId, ReceiptHandle};
+use turnstile::message::{MessageId, ReceiptHandle, SentAt};
 use turnstile::queue::sqs::{ConnectError, QueueAddress, SqsQueue, SqsSettings};
 use turnstile::queue::{Depth, Queue, QueueError, Taken};
 
@@ -179,7 +179,7 @@ async fn a_message_comes_with_its_times_count_and_wanted_attributes() {
     let (delivery, attributes) = (&received[0].delivery, &received[0].attributes);
     assert_eq!(delivery.message_id, MessageId::new("m-1"));
     assert_eq!(delivery.receipt, ReceiptHandle::new("receipt of m-1"));
-    assert_eq!(delivery.sent_at.unix_timestamp_nanos(), 1_700_000_000_123_000_000);
+    assert_eq!(delivery.sent_at, SentAt::Queue(time::macros::datetime!(2023-11-14 22:13:20.123 UTC)));
     assert_eq!(delivery.receive_count, 4);
     assert!((time::OffsetDateTime::now_utc() - delivery.received_at).abs() < time::Duration::minutes(1));
     assert_eq!(attributes.get("EventId"), Some("é-7".as_bytes()));

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
-use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 use turnstile::batch::{Sorted, utc_day};
@@ -66,13 +65,19 @@ async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usiz
         expected.insert(verdict.hash.as_bytes().to_vec(), body);
         verdicts.push(verdict);
     }
+    // No index finds a hash alone.
+    let empty = "TRUNCATE processed_messages, user_logins, dead_letters, outbox";
+    world.client.batch_execute(empty).await.unwrap();
     world.load_batch(Sorted::from_verdicts(verdicts, 1).batch).await;
     let hashes: Vec<&[u8]> = expected.keys().map(Vec::as_slice).collect();
-    let sql = "SELECT message_hash, user_id, device_type, masked_ip, masked_device_id, locale, app_version::text,
-                      create_date::text, payload::text, code, sealed_body
+    let sql = "SELECT message_hash, u.user_id, u.device_type, u.masked_ip, u.masked_device_id, u.locale, u.app_version::text,
+                      u.create_date::text, code, sealed_body,
+                      (o.user_id, o.device_type, o.masked_ip, o.masked_device_id, o.locale, o.app_version, o.create_date)
+                          IS NOT DISTINCT FROM (u.user_id, u.device_type, u.masked_ip, u.masked_device_id, u.locale,
+                                                u.app_version, u.create_date) AS is_told
                FROM processed_messages
-               LEFT JOIN user_logins USING (message_hash) LEFT JOIN dead_letters USING (message_hash)
-               LEFT JOIN outbox ON event_id = message_hash WHERE message_hash = ANY($1)";
+               LEFT JOIN user_logins u USING (message_hash) LEFT JOIN dead_letters USING (message_hash)
+               LEFT JOIN outbox o ON event_id = message_hash WHERE message_hash = ANY($1)";
     let rows = world.client.query(sql, &[&hashes]).await.unwrap();
     prop_assert_eq!(rows.len(), expected.len());
     let mut logins = 0;
@@ -83,7 +88,7 @@ async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usiz
             Ok(Decoded { login, .. }) => {
                 logins += 1;
                 prop_assert_eq!(stored(world, &row), sent(login), "{}", said());
-                prop_assert_eq!(event(&row), columns(&row), "{}", said());
+                prop_assert!(row.get::<_, bool>("is_told"), "{}", said());
             }
             Err(rejection) => {
                 let sealed = SealedBody::from_bytes(row.get("sealed_body"));
@@ -127,22 +132,4 @@ fn sent(login: UserLogin) -> [Option<String>; 8] {
         Some(utc_day(SENT_AT).to_string()),
         None,
     ]
-}
-
-fn event(row: &Row) -> Value {
-    serde_json::from_str(row.get("payload")).unwrap()
-}
-
-/// The event that the columns make.
-fn columns(row: &Row) -> Value {
-    let text = |column| row.get::<_, Option<&str>>(column);
-    json!({
-        "user_id": text("user_id"),
-        "device_type": text("device_type"),
-        "masked_ip": text("masked_ip"),
-        "masked_device_id": text("masked_device_id"),
-        "locale": text("locale"),
-        "app_version": text("app_version").map(|version| version.parse::<i32>().unwrap()),
-        "create_date": text("create_date"),
-    })
 }

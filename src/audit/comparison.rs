@@ -5,12 +5,16 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
+use std::time::Duration;
 
 use super::journal::{Kind, Sent};
 use crate::database::{Database, DatabaseError};
 use crate::message::{Identifier, MessageHash};
 use crate::table::agreement::{self, Outcome, Traces};
 use crate::table::clear_values;
+
+/// How long one statement may take over all tables.
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// What was sent, by the hashes under which it must stand in the tables: some 60 bytes a message.
 #[derive(Default)]
@@ -75,11 +79,15 @@ impl Expected {
     /// [`DatabaseError`]; nothing is proven then.
     pub async fn compare(mut self, database: &Database, canaries: &[String]) -> Result<Discrepancies, DatabaseError> {
         let mut found = Discrepancies::default();
-        let snapshot = database.begin_snapshot().await?;
-        for first_byte in 0..=u8::MAX {
-            for (hash, traces) in agreement::traces(&snapshot, first_byte).await? {
-                self.look_at(hash, traces, &mut found);
+        let mut snapshot = database.begin_snapshot().await?;
+        snapshot.set_deadline(DEADLINE).await?;
+        agreement::begin_traces(&snapshot).await?;
+        loop {
+            let some = agreement::next_traces(&snapshot).await?;
+            if some.is_empty() {
+                break;
             }
+            some.into_iter().for_each(|(hash, traces)| self.look_at(hash, traces, &mut found));
         }
         found.lost += self.0.values().filter(|expectation| !expectation.found).count() as u64;
         found.leaked = match canaries {
@@ -104,7 +112,7 @@ impl Expected {
 
 /// Where a message that was sent is counted that has left these traces; nowhere, if they are as promised.
 fn discrepancy(kind: Kind, traces: Traces, found: &mut Discrepancies) -> Option<&mut u64> {
-    let Traces { outcome, rows, letters, events } = traces;
+    let Traces { outcome, claims, rows, letters, events } = traces;
     let place = match (rows, letters) {
         (1, 0) => Kind::Login,
         (0, 1) => Kind::Malformed,
@@ -113,6 +121,7 @@ fn discrepancy(kind: Kind, traces: Traces, found: &mut Discrepancies) -> Option<
     };
     match (place, outcome, events) {
         _ if place != kind => Some(&mut found.misrouted),
+        _ if claims > 1 => Some(&mut found.doubled),
         (_, None, _) | (Kind::Login, Some(_), 0) => Some(&mut found.lost),
         (Kind::Malformed, Some(_), 1..) => Some(&mut found.unexpected),
         (Kind::Login, Some(_), 2..) => Some(&mut found.doubled),
@@ -142,8 +151,9 @@ pub fn count_lines_holding(path: &Path, canaries: &[String]) -> io::Result<u64> 
 mod tests {
     use super::*;
 
-    const LOADED: Traces = Traces { outcome: Some(Outcome::Loaded), rows: 1, letters: 0, events: 1 };
-    const DEAD_LETTERED: Traces = Traces { outcome: Some(Outcome::DeadLettered), rows: 0, letters: 1, events: 0 };
+    const LOADED: Traces = Traces { outcome: Some(Outcome::Loaded), claims: 1, rows: 1, letters: 0, events: 1 };
+    const DEAD_LETTERED: Traces =
+        Traces { outcome: Some(Outcome::DeadLettered), claims: 1, rows: 0, letters: 1, events: 0 };
 
     fn found(kind: Kind, traces: Traces) -> Discrepancies {
         let mut found = Discrepancies::default();
@@ -170,6 +180,8 @@ mod tests {
             (Kind::Login, Traces { outcome: None, ..LOADED }, lost),
             (Kind::Login, Traces { events: 0, ..LOADED }, lost),
             (Kind::Login, Traces { rows: 2, ..LOADED }, doubled),
+            (Kind::Login, Traces { claims: 2, ..LOADED }, doubled),
+            (Kind::Malformed, Traces { claims: 2, ..DEAD_LETTERED }, doubled),
             (Kind::Login, Traces { letters: 1, ..LOADED }, doubled),
             (Kind::Login, Traces { events: 2, ..LOADED }, doubled),
             (Kind::Login, DEAD_LETTERED, misrouted),

@@ -27,7 +27,7 @@ const NEEDS: [Need; 5] = [
             "sent_at",
             "received_at",
         ],
-        selected: &["message_hash", "second_hash", "first_message_id", "body_hash"],
+        selected: &["message_hash", "second_hash", "claimed_before_v6", "first_message_id", "body_hash", "sent_at"],
     },
     Need {
         table: "user_logins",
@@ -40,8 +40,9 @@ const NEEDS: [Need; 5] = [
             "app_version",
             "create_date",
             "message_hash",
+            "message_sent_at",
         ],
-        selected: &["message_hash"],
+        selected: &["message_hash", "message_sent_at"],
     },
     Need {
         table: "dead_letters",
@@ -57,17 +58,32 @@ const NEEDS: [Need; 5] = [
         ],
         selected: &["message_hash"],
     },
-    Need { table: "outbox", inserted: &["event_id", "payload"], selected: &["event_id"] },
+    Need {
+        table: "outbox",
+        inserted: &[
+            "event_id",
+            "user_id",
+            "device_type",
+            "masked_ip",
+            "masked_device_id",
+            "locale",
+            "app_version",
+            "create_date",
+        ],
+        selected: &[],
+    },
     Need { table: MIGRATIONS, inserted: &[], selected: &["version"] },
 ];
 
 /// Columns that hold personal values, masked or sealed: the loader writes them and never reads them.
-const PERSONAL: [(&str, &str); 5] = [
+const PERSONAL: [(&str, &str); 7] = [
     ("user_logins", "user_id"),
     ("user_logins", "masked_ip"),
     ("user_logins", "masked_device_id"),
     ("dead_letters", "sealed_body"),
-    ("outbox", "payload"),
+    ("outbox", "user_id"),
+    ("outbox", "masked_ip"),
+    ("outbox", "masked_device_id"),
 ];
 
 /// A privilege, and whether the role has it; `None` where there is no such column.
@@ -107,22 +123,23 @@ fn judge_needed(table: &str, role: &str, held: &[Held]) -> Judgement {
         );
     }
     let (insert, select) = (columns("INSERT", |held| held != Some(true)), columns("SELECT", |held| held != Some(true)));
-    let mut missing = Vec::new();
-    if !insert.is_empty() {
-        missing.push("INSERT".to_owned());
+    if insert.is_empty() && select.is_empty() {
+        return Judgement::ok(privileges(!columns("INSERT", |_| true).is_empty(), &columns("SELECT", |_| true)));
     }
-    if !select.is_empty() {
-        missing.push(format!("SELECT ({})", select.join(", ")));
-    }
-    if missing.is_empty() {
-        let inserts = if columns("INSERT", |_| true).is_empty() { "" } else { "INSERT, " };
-        return Judgement::ok(format!("{inserts}SELECT ({})", columns("SELECT", |_| true).join(", ")));
-    }
-    let missing = missing.join(", ");
+    let missing = privileges(!insert.is_empty(), &select);
     Judgement::error(
         format!("{role} lacks {missing}"),
         format!("GRANT {missing} ON {table} TO \"{}\" (deploy/grants.sql has them all)", role.replace('"', "\"\"")),
     )
+}
+
+/// As GRANT takes them.
+fn privileges(insert: bool, select: &[&str]) -> String {
+    match (insert, select.join(", ")) {
+        (true, columns) if columns.is_empty() => "INSERT".to_owned(),
+        (true, columns) => format!("INSERT, SELECT ({columns})"),
+        (false, columns) => format!("SELECT ({columns})"),
+    }
 }
 
 /// Whether the role can read what the loader only writes: then whoever holds the loader's password reads it too.
@@ -166,28 +183,32 @@ mod tests {
     use crate::check::Level;
 
     fn held(lacking: &[(&str, &str)], absent: &[&str], readable: bool) -> Vec<Held> {
-        let privilege = |action, column| Privilege { action, table: "outbox", column };
-        let mut held: Vec<Held> = [("INSERT", "event_id"), ("INSERT", "payload"), ("SELECT", "event_id")]
+        let privilege = |action, column| Privilege { action, table: "user_logins", column };
+        let mut held: Vec<Held> = [("INSERT", "message_hash"), ("INSERT", "masked_ip"), ("SELECT", "message_hash")]
             .into_iter()
             .map(|(action, column)| {
                 let has = !lacking.contains(&(action, column));
                 (privilege(action, column), (!absent.contains(&column)).then_some(has))
             })
             .collect();
-        held.push((privilege("SELECT", "payload"), Some(readable)));
+        held.push((privilege("SELECT", "masked_ip"), Some(readable)));
         held
     }
 
     #[test]
     fn a_lacking_privilege_is_named_with_the_grant_that_gives_it() {
-        let judged = judge_needed("outbox", "lo\"ader", &held(&[], &[], false));
-        assert_eq!(judged, Judgement::ok("INSERT, SELECT (event_id)"));
+        let judged = judge_needed("user_logins", "lo\"ader", &held(&[], &[], false));
+        assert_eq!(judged, Judgement::ok("INSERT, SELECT (message_hash)"));
+        assert_eq!((privileges(true, &[]), privileges(false, &["a", "b"])), ("INSERT".into(), "SELECT (a, b)".into()));
         for (lacking, grant) in [
-            (&[("INSERT", "payload")][..], "GRANT INSERT ON outbox TO \"lo\"\"ader\""),
-            (&[("SELECT", "event_id")], "GRANT SELECT (event_id) ON outbox TO"),
-            (&[("INSERT", "event_id"), ("SELECT", "event_id")], "GRANT INSERT, SELECT (event_id) ON outbox TO"),
+            (&[("INSERT", "masked_ip")][..], "GRANT INSERT ON user_logins TO \"lo\"\"ader\""),
+            (&[("SELECT", "message_hash")], "GRANT SELECT (message_hash) ON user_logins TO"),
+            (
+                &[("INSERT", "message_hash"), ("SELECT", "message_hash")],
+                "GRANT INSERT, SELECT (message_hash) ON user_logins TO",
+            ),
         ] {
-            let judged = judge_needed("outbox", "lo\"ader", &held(lacking, &[], true));
+            let judged = judge_needed("user_logins", "lo\"ader", &held(lacking, &[], true));
             assert_eq!(judged.level, Level::Error);
             assert!(judged.way_out.as_ref().unwrap().starts_with(grant), "{judged:?}");
         }
@@ -195,9 +216,9 @@ mod tests {
 
     #[test]
     fn a_column_that_is_not_there_is_an_error_that_names_it() {
-        let judged = judge_needed("outbox", "loader", &held(&[], &["event_id"], false));
+        let judged = judge_needed("user_logins", "loader", &held(&[], &["message_hash"], false));
         assert_eq!(judged.level, Level::Error);
-        assert!(judged.found.contains("event_id") && !judged.found.contains("payload"), "{judged:?}");
+        assert!(judged.found.contains("message_hash") && !judged.found.contains("masked_ip"), "{judged:?}");
     }
 
     #[test]

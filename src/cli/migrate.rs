@@ -38,7 +38,7 @@ pub(super) async fn migrate(database: &Database) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses tables that are older than this program; newer ones keep what it relies on.
+/// Refuses tables that are older than this program; on newer ones that lack what it relies on, it stops when it loads.
 pub(super) async fn refuse_older(database: &Database) -> anyhow::Result<()> {
     const WAY_OUT: &str = "run `turnstile migrate` (or `turnstile run --migrate`)";
     let needed = migrations::newest_version();

@@ -26,7 +26,7 @@ pub struct Migrated {
 }
 
 impl Migrated {
-    /// Whether a newer program migrated the tables. Newer tables keep what this one relies on.
+    /// Whether a newer program migrated the tables. Where they lack what this one relies on, it stops when it loads.
     pub fn is_newer(&self) -> bool {
         self.version > newest_version()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{DeadLetterRow, Loaded, Recorded, Tally, record_claimed};
+use super::{DeadLetterRow, Loaded, Recorded, Tally, Way, record_claimed};
 use crate::batch::{Batch, Entry};
 use crate::database::{Database, DatabaseError};
 use crate::decode::Rejection;
@@ -12,24 +12,28 @@ use crate::retry::Class;
 use crate::table::processed_messages;
 
 /// What a mutant does instead of the one transaction.
-pub(super) async fn transact(database: &Database, entries: &[Entry]) -> Option<Result<Recorded, DatabaseError>> {
+pub(super) async fn transact(
+    database: &Database,
+    entries: &[Entry],
+    way: Way,
+) -> Option<Result<Recorded, DatabaseError>> {
     if mutated(Mutant::ClaimInAnEarlierTransaction) {
-        return Some(claim_and_then_record(database, entries).await);
+        return Some(claim_and_then_record(database, entries, way).await);
     }
     if mutated(Mutant::ClaimInALaterTransaction) {
-        return Some(record_and_then_claim(database, entries).await);
+        return Some(record_and_then_claim(database, entries, way).await);
     }
     None
 }
 
-async fn claim_and_then_record(database: &Database, entries: &[Entry]) -> Result<Recorded, DatabaseError> {
+async fn claim_and_then_record(database: &Database, entries: &[Entry], way: Way) -> Result<Recorded, DatabaseError> {
     let claimed = claim(database, entries).await?;
-    record_as_claimed(database, entries, &claimed).await
+    record_as_claimed(database, entries, &claimed, way).await
 }
 
-async fn record_and_then_claim(database: &Database, entries: &[Entry]) -> Result<Recorded, DatabaseError> {
+async fn record_and_then_claim(database: &Database, entries: &[Entry], way: Way) -> Result<Recorded, DatabaseError> {
     let all: HashSet<MessageHash> = entries.iter().map(|entry| entry.hash).collect();
-    let recorded = record_as_claimed(database, entries, &all).await?;
+    let recorded = record_as_claimed(database, entries, &all, way).await?;
     claim(database, entries).await.map(|_| recorded)
 }
 
@@ -43,25 +47,32 @@ async fn record_as_claimed(
     database: &Database,
     entries: &[Entry],
     claimed: &HashSet<MessageHash>,
+    way: Way,
 ) -> Result<Recorded, DatabaseError> {
     let transaction = database.begin().await?;
-    let recorded = record_claimed(&transaction, entries, claimed).await;
+    let recorded = record_claimed(&transaction, entries, claimed, way).await;
     transaction.conclude(recorded).await
 }
 
 /// What a mutant does with a failed attempt instead of trying again. Gives the batch back where there is no mutant.
-pub(super) fn react(error: &DatabaseError, batch: Batch, loaded: &mut Loaded, to_do: &mut Vec<Batch>) -> Option<Batch> {
+pub(super) fn react(
+    error: &DatabaseError,
+    batch: Batch,
+    way: Way,
+    loaded: &mut Loaded,
+    to_do: &mut Vec<(Batch, Way)>,
+) -> Option<Batch> {
     match error.class() {
         Class::Ambiguous if mutated(Mutant::AmbiguousCommitTakenAsCommitted) => {
             loaded.take_in(batch, Recorded { tally: Tally::default(), sent_at: Vec::new() });
             None
         }
         Class::Ambiguous if mutated(Mutant::AmbiguousCommitDeadLettered) => {
-            to_do.extend(dead_letters_of(batch));
+            to_do.extend(dead_letters_of(batch).map(|batch| (batch, way)));
             None
         }
         Class::OfOneMessage if mutated(Mutant::BatchErrorDeadLettersNeighbours) => {
-            to_do.extend(dead_letters_of(batch));
+            to_do.extend(dead_letters_of(batch).map(|batch| (batch, way)));
             None
         }
         Class::Ambiguous | Class::OfOneMessage | Class::Transient | Class::OfTheSystem => Some(batch),

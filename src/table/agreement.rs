@@ -2,8 +2,7 @@
 //!
 //! The one room that reads several tables at once. Every rule is a statement over whole tables (hash or merge
 //! anti-joins of the server), so that no table has to fit into anyone's memory. That a hash stands at most once in
-//! `processed_messages`, `dead_letters` and `outbox` is what their primary keys say; in `user_logins`, which may be
-//! an adopted table, it is a rule.
+//! `dead_letters` is what its primary key says; in the other tables it is a rule, as no index of theirs knows hashes alone.
 
 use crate::database::{DatabaseError, Transaction};
 use crate::message::MessageHash;
@@ -22,7 +21,7 @@ pub struct Rule {
 /// Every rule. Together they say: a message recorded as loaded has one row, one event and no unresolved dead letter; one
 /// recorded as dead-lettered has one unreplayed dead letter, no row and no event; no message is recorded twice; and nothing
 /// stands in a table for a message that is not recorded.
-pub const RULES: [Rule; 12] = [
+pub const RULES: [Rule; 14] = [
     Rule {
         name: "loaded_without_row",
         broken_by: "is recorded as loaded, but has no row in user_logins",
@@ -66,6 +65,11 @@ pub const RULES: [Rule; 12] = [
               AND EXISTS (SELECT FROM outbox o WHERE o.event_id = p.message_hash)",
     },
     Rule {
+        name: "recorded_twice",
+        broken_by: "is recorded more than once",
+        sql: "SELECT message_hash FROM processed_messages GROUP BY message_hash HAVING count(*) > 1",
+    },
+    Rule {
         name: "claimed_twice",
         broken_by: "is recorded under another hash too, and is no dead letter that is discarded",
         sql: "SELECT other.message_hash FROM processed_messages p JOIN processed_messages other
@@ -96,6 +100,11 @@ pub const RULES: [Rule; 12] = [
         broken_by: "has an event in outbox, but is not recorded in processed_messages",
         sql: "SELECT event_id FROM outbox o
               WHERE NOT EXISTS (SELECT FROM processed_messages p WHERE p.message_hash = o.event_id)",
+    },
+    Rule {
+        name: "event_twice",
+        broken_by: "has more than one event in outbox",
+        sql: "SELECT event_id FROM outbox GROUP BY event_id HAVING count(*) > 1",
     },
 ];
 
@@ -190,6 +199,8 @@ pub enum Outcome {
 pub struct Traces {
     /// What its claim says; none: it is not claimed.
     pub outcome: Option<Outcome>,
+    /// Its claims.
+    pub claims: u64,
     /// Rows in `user_logins`.
     pub rows: u64,
     /// Dead letters that were not replayed: the place of a message that was loaded after all is its row.
@@ -198,29 +209,36 @@ pub struct Traces {
     pub events: u64,
 }
 
-/// What the messages have left whose hashes begin with this byte: the 256 parts of the whole, each of which fits into
-/// memory.
+/// How many messages are read at once.
+const TRACES_AT_ONCE: &str = "FETCH 10000 FROM traces";
+
+/// Begins to read what every message has left, for [`next_traces`].
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn begin_traces(transaction: &Transaction) -> Result<(), DatabaseError> {
+    let sql = "DECLARE traces CURSOR FOR
+               SELECT message_hash, max(outcome), sum(claims), sum(rows), sum(letters), sum(events)
+               FROM (SELECT message_hash, outcome, 1 AS claims, 0 AS rows, 0 AS letters, 0 AS events FROM processed_messages
+                     UNION ALL
+                     SELECT message_hash, NULL, 0, 1, 0, 0 FROM user_logins WHERE message_hash IS NOT NULL
+                     UNION ALL
+                     SELECT message_hash, NULL, 0, 0, 1, 0 FROM dead_letters WHERE status <> 'replayed'
+                     UNION ALL
+                     SELECT event_id, NULL, 0, 0, 0, 1 FROM outbox) AS left_behind
+               GROUP BY message_hash";
+    transaction.execute("read what messages left", sql, &[]).await.map(drop)
+}
+
+/// What some more messages have left, in no order that means anything; nothing, when these were all. Each fits into memory.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`], also when an outcome is none that Turnstile writes.
-pub async fn traces(transaction: &Transaction, first_byte: u8) -> Result<Vec<(MessageHash, Traces)>, DatabaseError> {
-    let (from, beyond) = ([first_byte], [&[first_byte][..], &[u8::MAX; 32]].concat());
-    let sql = "SELECT message_hash, p.outcome, coalesce(u.rows, 0), coalesce(d.letters, 0), coalesce(o.events, 0)
-               FROM (SELECT message_hash, outcome FROM processed_messages
-                     WHERE message_hash >= $1 AND message_hash < $2) AS p
-               FULL JOIN (SELECT message_hash, count(*) AS rows FROM user_logins
-                          WHERE message_hash >= $1 AND message_hash < $2 GROUP BY message_hash) AS u
-                   USING (message_hash)
-               FULL JOIN (SELECT message_hash, count(*) AS letters FROM dead_letters
-                          WHERE message_hash >= $1 AND message_hash < $2 AND status <> 'replayed'
-                          GROUP BY message_hash) AS d
-                   USING (message_hash)
-               FULL JOIN (SELECT event_id AS message_hash, count(*) AS events FROM outbox
-                          WHERE event_id >= $1 AND event_id < $2 GROUP BY event_id) AS o
-                   USING (message_hash)";
+pub async fn next_traces(transaction: &Transaction) -> Result<Vec<(MessageHash, Traces)>, DatabaseError> {
     let attempted = "read what messages left";
-    let rows = transaction.query(attempted, sql, &[&&from[..], &beyond]).await?;
+    let rows = transaction.query(attempted, TRACES_AT_ONCE, &[]).await?;
     let read = |row: &tokio_postgres::Row| {
         let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
         let outcome = match row.get::<_, Option<&str>>(1) {
@@ -229,7 +247,7 @@ pub async fn traces(transaction: &Transaction, first_byte: u8) -> Result<Vec<(Me
             Some("dead_lettered") => Some(Outcome::DeadLettered),
             Some(_) => return Err(transaction.broken(attempted, "an outcome is unknown".to_owned())),
         };
-        let traces = Traces { outcome, rows: count(2), letters: count(3), events: count(4) };
+        let traces = Traces { outcome, claims: count(2), rows: count(3), letters: count(4), events: count(5) };
         Ok((super::hash_from(transaction, row.get(0))?, traces))
     };
     rows.iter().map(read).collect()

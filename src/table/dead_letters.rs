@@ -26,7 +26,7 @@ pub async fn insert(transaction: &Transaction, letters: &[DeadLetterRow<'_>]) ->
     let bodies: Vec<&[u8]> = letters.iter().map(|letter| letter.sealed_body.as_bytes()).collect();
     let message_ids: Vec<&str> = letters.iter().map(|letter| letter.delivery.message_id.as_str()).collect();
     let counts: Vec<i32> = letters.iter().map(|letter| receive_count(letter.delivery)).collect();
-    let sent: Vec<OffsetDateTime> = letters.iter().map(|letter| letter.delivery.sent_at).collect();
+    let sent: Vec<OffsetDateTime> = letters.iter().map(|letter| letter.delivery.sent_at.time()).collect();
     let received: Vec<OffsetDateTime> = letters.iter().map(|letter| letter.delivery.received_at).collect();
     let sql = "INSERT INTO dead_letters
                    (message_hash, code, detail, sealed_body, message_id, receive_count, sent_at, received_at)

@@ -11,11 +11,21 @@ use crate::database::{DatabaseError, Transaction};
 use crate::message::MessageHash;
 use crate::verdict::Content;
 
-/// Claims the messages for this transaction, each under both of its hashes where it has two, and gives back those that
-/// were claimed before under neither.
+/// What finds the claim `c` of a message `m` that is claimed by its hashes alone.
+const BY_HASH: &str = "(c.second_hash IS NOT NULL OR c.claimed_before_v6) AND c.message_hash = m.message_hash";
+
+/// What finds the claim `c` of a message `m` that is claimed by its hash together with the queue's SentTimestamp.
 ///
-/// Where another transaction is claiming the same hash, this waits until it ends: then the hash is either taken or
-/// free. Entries must come in the order of their hashes.
+/// Messages come in the order in which they were sent, more or less: their claims are made side by side at one end of
+/// the index, which costs the same however many claims there are. A hash alone falls anywhere.
+const BY_TIME: &str =
+    "(c.second_hash IS NULL OR c.claimed_before_v6) AND c.sent_at = m.sent_at AND c.message_hash = m.message_hash";
+
+/// Claims the messages for this transaction, each under both of its hashes where it has two, else under its hash and the
+/// time when it was sent; gives back those that were not claimed before.
+///
+/// Where another transaction is making the same claim, this waits until it ends: then the message is either taken or
+/// free. Entries must come in the order of what claims them, as in a [`Batch`](crate::batch::Batch).
 ///
 /// # Errors
 ///
@@ -26,12 +36,13 @@ pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<HashS
     let outcomes: Vec<&str> = entries.iter().map(|entry| outcome(&entry.content)).collect();
     let message_ids: Vec<&str> = entries.iter().map(|entry| entry.delivery.message_id.as_str()).collect();
     let body_hashes: Vec<&[u8]> = entries.iter().map(|entry| &entry.body_hash.as_bytes()[..]).collect();
-    let sent: Vec<OffsetDateTime> = entries.iter().map(|entry| entry.delivery.sent_at).collect();
+    let sent = sent_at(entries);
     let received: Vec<OffsetDateTime> = entries.iter().map(|entry| entry.delivery.received_at).collect();
+    // Side by side, which the server need not store before it inserts, as it would what comes FROM one unnest.
     let sql = "INSERT INTO processed_messages
                    (message_hash, second_hash, outcome, first_message_id, body_hash, sent_at, received_at)
-               SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::bytea[], $6::timestamptz[],
-                                    $7::timestamptz[])
+               SELECT unnest($1::bytea[]), unnest($2::bytea[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bytea[]),
+                      unnest($6::timestamptz[]), unnest($7::timestamptz[])
                ON CONFLICT DO NOTHING
                RETURNING message_hash";
     let claimed = transaction
@@ -42,6 +53,10 @@ pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<HashS
         )
         .await?;
     claimed.iter().map(|row| super::hash_from(transaction, row.get(0))).collect()
+}
+
+fn sent_at<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<OffsetDateTime> {
+    entries.into_iter().map(|entry| entry.delivery.sent_at.time()).collect()
 }
 
 fn second_hash(entry: &Entry) -> Option<&[u8]> {
@@ -77,18 +92,25 @@ pub async fn compare(transaction: &Transaction, repeated: &[&Entry]) -> Result<R
     let second_hashes: Vec<Option<&[u8]>> = repeated.iter().map(|entry| second_hash(entry)).collect();
     let message_ids: Vec<&str> = repeated.iter().map(|entry| entry.delivery.message_id.as_str()).collect();
     let body_hashes: Vec<&[u8]> = repeated.iter().map(|entry| &entry.body_hash.as_bytes()[..]).collect();
-    // Who has the second hash has the MessageId. Where no claim is in the way, is_same is null, and nothing is counted.
-    let sql = "SELECT count(*) FILTER (WHERE is_same),
-                      count(*) FILTER (WHERE NOT is_same AND has_same_body),
-                      count(*) FILTER (WHERE NOT is_same AND NOT has_same_body)
-               FROM (SELECT p.first_message_id = r.message_id OR s.second_hash IS NOT NULL AS is_same,
-                            p.body_hash = r.body_hash AS has_same_body
-                     FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[])
-                         AS r (message_hash, second_hash, message_id, body_hash)
-                     LEFT JOIN processed_messages p ON p.message_hash = r.message_hash
-                     LEFT JOIN processed_messages s ON s.second_hash = r.second_hash) AS compared";
-    let parameters: [&(dyn ToSql + Sync); 4] = [&hashes, &second_hashes, &message_ids, &body_hashes];
-    let row = transaction.query_one("compare repeats", sql, &parameters).await?;
+    let sent = sent_at(repeated.iter().copied());
+    // Who has the second hash has the MessageId; who has a hash and its SentTimestamp too. Where no claim is in the way,
+    // is_same is null, and nothing is counted.
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE is_same),
+                count(*) FILTER (WHERE NOT is_same AND has_same_body),
+                count(*) FILTER (WHERE NOT is_same AND NOT has_same_body)
+         FROM (SELECT CASE WHEN m.second_hash IS NULL THEN t.message_hash = m.message_hash
+                           ELSE c.first_message_id = m.message_id OR s.second_hash IS NOT NULL END AS is_same,
+                      c.body_hash = m.body_hash AS has_same_body
+               FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::timestamptz[])
+                   AS m (message_hash, second_hash, message_id, body_hash, sent_at)
+               LEFT JOIN processed_messages t ON m.second_hash IS NULL AND (t.second_hash IS NULL OR t.claimed_before_v6)
+                   AND t.sent_at = m.sent_at AND t.message_hash = m.message_hash
+               LEFT JOIN processed_messages c ON m.second_hash IS NOT NULL AND {BY_HASH}
+               LEFT JOIN processed_messages s ON s.second_hash = m.second_hash) AS compared"
+    );
+    let parameters: [&(dyn ToSql + Sync); 5] = [&hashes, &second_hashes, &message_ids, &body_hashes, &sent];
+    let row = transaction.query_one("compare repeats", &sql, &parameters).await?;
     let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
     let repeats = Repeats { redelivered: count(0), resent: count(1), contradicting: count(2) };
     let compared = repeats.redelivered + repeats.resent + repeats.contradicting;
@@ -105,22 +127,32 @@ pub async fn compare(transaction: &Transaction, repeated: &[&Entry]) -> Result<R
     }
 }
 
-/// Turns the outcome of dead-lettered messages into `loaded` and gives back those of which it did: a message without a
-/// claim, or with one that says `loaded` already, is not among them.
+/// Turns the outcome of dead-lettered messages, each with the time when it was sent, into `loaded` and gives back those of
+/// which it did: a message without a claim, or with one that says `loaded` already, is not among them.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
 pub async fn mark_loaded(
     transaction: &Transaction,
-    hashes: &[MessageHash],
+    messages: &[(MessageHash, OffsetDateTime)],
 ) -> Result<HashSet<MessageHash>, DatabaseError> {
-    let keys: Vec<&[u8]> = hashes.iter().map(|hash| &hash.as_bytes()[..]).collect();
-    let sql = "UPDATE processed_messages SET outcome = 'loaded'
-               WHERE message_hash = ANY($1::bytea[]) AND outcome = 'dead_lettered'
-               RETURNING message_hash";
-    let marked = transaction.query("mark messages as loaded", sql, &[&keys]).await?;
-    marked.iter().map(|row| super::hash_from(transaction, row.get(0))).collect()
+    let (hashes, sent): (Vec<&[u8]>, Vec<OffsetDateTime>) =
+        messages.iter().map(|(hash, sent_at)| (&hash.as_bytes()[..], *sent_at)).unzip();
+    let mut marked = HashSet::new();
+    // One index at a time: PostgreSQL takes neither where either may do.
+    for claim_of_message in [BY_HASH, BY_TIME] {
+        let sql = format!(
+            "UPDATE processed_messages c SET outcome = 'loaded'
+             FROM unnest($1::bytea[], $2::timestamptz[]) AS m (message_hash, sent_at)
+             WHERE {claim_of_message} AND c.outcome = 'dead_lettered'
+             RETURNING c.message_hash"
+        );
+        for row in transaction.query("mark messages as loaded", &sql, &[&hashes, &sent]).await? {
+            marked.insert(super::hash_from(transaction, row.get(0))?);
+        }
+    }
+    Ok(marked)
 }
 
 /// What is recorded of a message.
@@ -138,15 +170,20 @@ pub struct Processed {
     pub processed_at: OffsetDateTime,
 }
 
-/// Reads what is recorded of a message, if it was claimed.
+/// Reads what is recorded of a message that was sent at this time, if it was claimed.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn read(transaction: &Transaction, hash: MessageHash) -> Result<Option<Processed>, DatabaseError> {
-    let sql = "SELECT outcome, first_message_id, sent_at, received_at, processed_at
-               FROM processed_messages WHERE message_hash = $1";
-    let rows = transaction.query("read a claim", sql, &[&&hash.as_bytes()[..]]).await?;
+pub async fn read(
+    transaction: &Transaction,
+    hash: MessageHash,
+    sent_at: OffsetDateTime,
+) -> Result<Option<Processed>, DatabaseError> {
+    let one = "SELECT c.outcome, c.first_message_id, c.sent_at, c.received_at, c.processed_at
+               FROM processed_messages c, (SELECT $1::bytea AS message_hash, $2::timestamptz AS sent_at) AS m";
+    let sql = format!("{one} WHERE {BY_HASH} UNION {one} WHERE {BY_TIME}");
+    let rows = transaction.query("read a claim", &sql, &[&&hash.as_bytes()[..], &sent_at]).await?;
     Ok(rows.first().map(|row| Processed {
         outcome: row.get(0),
         first_message_id: row.get(1),

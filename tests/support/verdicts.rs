@@ -6,6 +6,7 @@ use turnstile::keyring::Keyring;
 use turnstile::mask::MaskKind;
 use turnstile::message::{
     Attributes, Delivery, Identifier, Identity, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage,
+    SentAt,
 };
 use turnstile::verdict::Judge;
 
@@ -31,7 +32,7 @@ pub(crate) fn message(id: &str, body: &str, receive_count: u32) -> ReceivedMessa
         delivery: Delivery {
             message_id: MessageId::new(id),
             receipt: ReceiptHandle::new(format!("receipt {id} {receive_count}")),
-            sent_at: SENT_AT,
+            sent_at: SentAt::Queue(SENT_AT),
             received_at: SENT_AT + time::Duration::minutes(45),
             receive_count,
         },
@@ -55,7 +56,12 @@ pub(crate) fn batch(judge: &Judge, messages: impl IntoIterator<Item = ReceivedMe
     Sorted::from_verdicts(messages.into_iter().map(|message| judge.judge(message)), 1).batch
 }
 
-/// The batch of the logins with these numbers.
+/// The batch of the logins with these numbers, which were sent in another order than that of their hashes.
 pub(crate) fn logins(judge: &Judge, numbers: std::ops::Range<u32>) -> Batch {
-    batch(judge, numbers.map(|n| message(&format!("m{n}"), &login(&format!("user {n}"), "ios"), 1)))
+    let sent = |n: u32| {
+        let mut message = message(&format!("m{n}"), &login(&format!("user {n}"), "ios"), 1);
+        message.delivery.sent_at = SentAt::Queue(SENT_AT + time::Duration::milliseconds(i64::from(n % 7)));
+        message
+    };
+    batch(judge, numbers.map(sent))
 }

@@ -87,10 +87,10 @@ impl Facts {
         let snapshot = database.begin_snapshot().await?;
         let only = Filter { hashes: Some(vec![hash]), ..Filter::default() };
         let letter = dead_letters::newest(&snapshot, &only, 1).await?.pop();
-        let processed = processed_messages::read(&snapshot, hash).await?;
+        let letter = letter.ok_or_else(|| anyhow::anyhow!("the dead letter {hash} is gone"))?;
+        let processed = processed_messages::read(&snapshot, hash, letter.sent_at).await?;
         let sealed = dead_letters::body(&snapshot, hash).await?;
         snapshot.rollback().await?;
-        let letter = letter.ok_or_else(|| anyhow::anyhow!("the dead letter {hash} is gone"))?;
         let body = opener.map(|opener| opener.open(&sealed));
         Ok(Self { letter, processed, sealed, body })
     }

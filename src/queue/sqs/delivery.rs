@@ -4,7 +4,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use md5::{Digest, Md5};
 use time::OffsetDateTime;
 
-use crate::message::{Attributes, Delivery, MessageId, RawBody, ReceiptHandle, ReceivedMessage};
+use crate::message::{Attributes, Delivery, MessageId, RawBody, ReceiptHandle, ReceivedMessage, SentAt};
 
 /// The name under which the FIFO deduplication id stands among the [`Attributes`].
 pub(super) const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
@@ -39,7 +39,10 @@ impl Delivered {
         let delivery = Delivery {
             message_id,
             receipt: ReceiptHandle::new(receipt),
-            sent_at: self.sent_timestamp.as_deref().and_then(sent_at).unwrap_or(received_at),
+            sent_at: match self.sent_timestamp.as_deref().and_then(sent_at) {
+                Some(sent_at) => SentAt::Queue(sent_at),
+                None => SentAt::Receipt(received_at),
+            },
             received_at,
             receive_count: self.receive_count.and_then(|count| count.parse().ok()).unwrap_or(1),
         };
@@ -120,14 +123,14 @@ mod tests {
     fn a_message_carries_its_sent_time_and_count_and_sane_ones_where_the_server_gives_none() {
         let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
         let whole = delivered().into_message(now).unwrap().delivery;
-        assert_eq!(whole.sent_at.unix_timestamp_nanos(), 1_700_000_000_123_000_000);
+        assert_eq!(whole.sent_at, SentAt::Queue(time::macros::datetime!(2023-11-14 22:13:20.123 UTC)));
         assert_eq!(whole.receive_count, 7);
 
         let garbled = ["", "soon", "-", "99999999999999999999", "9223372036854775807"];
         for text in garbled.map(|text| Some(text.to_owned())).into_iter().chain([None]) {
             let odd = Delivered { sent_timestamp: text.clone(), receive_count: text.clone(), ..delivered() };
             let odd = odd.into_message(now).unwrap().delivery;
-            assert_eq!((odd.sent_at, odd.receive_count), (now, 1), "{text:?}");
+            assert_eq!((odd.sent_at, odd.receive_count), (SentAt::Receipt(now), 1), "{text:?}");
         }
     }
 
