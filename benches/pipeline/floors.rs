@@ -54,9 +54,10 @@ impl Setup {
 }
 
 /// Drains the queue by a process that receives and deletes, and does nothing else.
-pub(crate) fn sdk(world: &World, messages: u64, setup: Setup) -> Result<Drained> {
-    let program = std::env::current_exe()?;
-    let output = world.command(program).args([SDK_FLOOR, setup.name()]).stderr(Stdio::inherit()).output()?;
+pub(crate) async fn sdk(world: &World, messages: u64, setup: Setup) -> Result<Drained> {
+    let mut program = world.command(std::env::current_exe()?);
+    program.args([SDK_FLOOR, setup.name()]).stderr(Stdio::inherit());
+    let output = tokio::process::Command::from(program).output().await?;
     ensure!(output.status.success(), "the bare program failed");
     let drained: Drained = serde_json::from_slice(&output.stdout)?;
     ensure!(drained.messages == messages, "{} of {messages} messages came", drained.messages);
@@ -107,35 +108,53 @@ async fn receive_and_delete(client: Client, url: String) -> Result<u64> {
 /// The rows that a loader wrote, as binary COPY gives and takes them, in pieces of so many.
 pub(crate) struct Rows(Vec<[Bytes; TABLES.len()]>);
 
-/// Dead letters are rare, and the outbox is what the floor does without.
-const TABLES: [&str; 2] = ["processed_messages", "user_logins"];
+/// What a loaded login leaves, and of which columns; the server itself numbers the events.
+const TABLES: [(&str, &str); 3] = [
+    ("processed_messages", ""),
+    ("user_logins", ""),
+    (
+        "outbox",
+        "(event_id, created_at, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)",
+    ),
+];
+
+/// How many of the tables are copied into.
+#[derive(Clone, Copy)]
+pub(crate) enum Into {
+    /// Claims and logins.
+    Two = 2,
+    /// And events.
+    Three = 3,
+}
 
 impl Rows {
-    /// Takes the rows out of the tables, in the order in which they stand there.
-    pub(crate) async fn take(client: &Database, piece: i64) -> Result<Self> {
+    /// Reads the rows of the tables, in the order in which they stand there.
+    pub(crate) async fn read(client: &Database, piece: i64) -> Result<Self> {
         let count: i64 = client.query_one("SELECT count(*) FROM user_logins", &[]).await?.get(0);
         let mut pieces = Vec::new();
         for from in (0..count).step_by(usize::try_from(piece)?) {
             let mut tables = Vec::new();
-            for table in TABLES {
-                let rows = format!("SELECT * FROM {table} ORDER BY ctid OFFSET {from} LIMIT {piece}");
+            for (table, columns) in TABLES {
+                let columns = if columns.is_empty() { "*" } else { columns.trim_matches(['(', ')']) };
+                let rows = format!("SELECT {columns} FROM {table} ORDER BY ctid OFFSET {from} LIMIT {piece}");
                 let copy = format!("COPY ({rows}) TO STDOUT BINARY");
                 let bytes: Vec<Bytes> = client.copy_out(&copy).await?.try_collect().await?;
                 tables.push(Bytes::from(bytes.concat()));
             }
             pieces.push(tables.try_into().ok().context("as many pieces as tables")?);
         }
-        client.batch_execute("TRUNCATE processed_messages, user_logins, dead_letters, outbox; CHECKPOINT").await?;
         Ok(Self(pieces))
     }
 
-    /// Puts them back, a transaction a piece, and gives PostgreSQL's CPU for it in seconds.
-    pub(crate) async fn copy(&self, world: &World) -> Result<f64> {
+    /// Empties the tables, copies the rows in, a transaction a piece, and gives PostgreSQL's CPU for it in seconds.
+    pub(crate) async fn copy(&self, world: &World, into: Into) -> Result<f64> {
+        let empty = "TRUNCATE processed_messages, user_logins, dead_letters, outbox; CHECKPOINT";
+        world.client.batch_execute(empty).await?;
         let before = world.postgres_cpu()?;
         for tables in &self.0 {
             world.client.batch_execute("BEGIN").await?;
-            for (table, rows) in TABLES.iter().zip(tables) {
-                copy(&world.client, table, rows.clone()).await?;
+            for ((table, columns), rows) in TABLES.iter().zip(tables).take(into as usize) {
+                copy(&world.client, &format!("{table} {columns}"), rows.clone()).await?;
             }
             world.client.batch_execute("COMMIT").await?;
         }
@@ -143,8 +162,8 @@ impl Rows {
     }
 }
 
-async fn copy(client: &Database, table: &str, rows: Bytes) -> Result<()> {
-    let sink = client.copy_in(&format!("COPY {table} FROM STDIN BINARY")).await?;
+async fn copy(client: &Database, target: &str, rows: Bytes) -> Result<()> {
+    let sink = client.copy_in(&format!("COPY {target} FROM STDIN BINARY")).await?;
     let mut sink = std::pin::pin!(sink);
     sink.send(rows).await?;
     sink.finish().await?;

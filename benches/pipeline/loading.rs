@@ -1,10 +1,11 @@
 //! What a message costs the loader and PostgreSQL, next to the calls of the SDK alone and to COPY alone.
 
 use anyhow::Result;
+use futures_util::future::try_join;
 
 use crate::bodies;
 use crate::figures::{Figure, Figures, Goal, Unit};
-use crate::floors::{self, Rows, Setup};
+use crate::floors::{self, Into, Rows, Setup};
 use crate::world::Server;
 
 const PART: &str = "cost of a message";
@@ -25,20 +26,23 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
 
     let mut world = server.world().await?;
     world.fill(bodies::logins(messages))?;
-    let floor = a_message(floors::sdk(&world, messages, Setup::Default)?.cpu_seconds);
-    world.fill(bodies::logins(messages))?;
-    let lean_floor = a_message(floors::sdk(&world, messages, Setup::Lean)?.cpu_seconds);
-
-    world.fill(bodies::logins(messages))?;
     let spent = world.drain(messages, 1, &[]).await?;
     let (loader, postgres, queue) = (a_message(spent.loaders), a_message(spent.postgres), a_message(spent.queue));
     let transactions = "SELECT count(DISTINCT processed_at) FROM processed_messages";
     let transactions: i64 = world.client.query_one(transactions, &[]).await?.get(0);
 
-    let batches = Rows::take(&world.client, BATCH).await?;
-    let copy = a_message(batches.copy(&world).await?);
-    let all = Rows::take(&world.client, messages.cast_signed()).await?;
-    let one_copy = a_message(all.copy(&world).await?);
+    // The floors are measured side by side, as what they are the floors of runs side by side: a core costs more where its
+    // neighbour is busy.
+    let rows = Rows::read(&world.client, BATCH).await?;
+    world.fill(bodies::logins(messages))?;
+    let (drained, copied) =
+        try_join(floors::sdk(&world, messages, Setup::Default), rows.copy(&world, Into::Three)).await?;
+    let (floor, copy_of_three) = (a_message(drained.cpu_seconds), a_message(copied));
+    world.fill(bodies::logins(messages))?;
+    let (drained, copied) = try_join(floors::sdk(&world, messages, Setup::Lean), rows.copy(&world, Into::Two)).await?;
+    let (lean_floor, copy) = (a_message(drained.cpu_seconds), a_message(copied));
+    let all = Rows::read(&world.client, messages.cast_signed()).await?;
+    let one_copy = a_message(all.copy(&world, Into::Two).await?);
 
     figures.note(COST, "SDK floor: receive and delete, nothing else", floor);
     figures.note(COST, "lean SDK floor: without retries and stream watch", lean_floor);
@@ -46,10 +50,12 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
     figures.note(RATIO, "loader / SDK floor", loader / floor);
     figures.note(RATIO_TO_SDK, "loader / lean SDK floor", loader / lean_floor);
     figures.note(COST, "COPY floor: claims and logins, batches of 500", copy);
+    figures.note(COST, "COPY floor: claims, logins and events, batches of 500", copy_of_three);
     figures.note(COST, "COPY floor: claims and logins, one transaction", one_copy);
     figures.note(COST, "PostgreSQL under the loader", postgres);
-    figures.note(RATIO_TO_COPY, "PostgreSQL / COPY floor, batches of 500", postgres / copy);
-    figures.note(RATIO, "PostgreSQL / COPY floor, one transaction", postgres / one_copy);
+    figures.note(RATIO_TO_COPY, "PostgreSQL / COPY floor of claims and logins, batches of 500", postgres / copy);
+    figures.note(RATIO, "PostgreSQL / COPY floor of all three, batches of 500", postgres / copy_of_three);
+    figures.note(RATIO, "PostgreSQL / COPY floor of claims and logins, one transaction", postgres / one_copy);
     figures.note(COST, "queue in a box", queue);
     figures.note(SIZE, "messages a transaction", messages as f64 / transactions as f64);
     server.end(world).await
