@@ -22,6 +22,8 @@ pub(crate) enum Unit {
     Rate,
     /// Milliseconds.
     Millis,
+    /// Bytes a message.
+    Bytes,
     /// Mebibytes.
     MiB,
     /// One figure as a multiple of another one of the same round.
@@ -89,6 +91,7 @@ fn written(value: f64, unit: Unit) -> String {
         Unit::Micros => format!("{value:.1} µs"),
         Unit::Rate => format!("{value:.0}/s"),
         Unit::Millis => format!("{value:.1} ms"),
+        Unit::Bytes => format!("{value:.0} B"),
         Unit::MiB => format!("{value:.1} MiB"),
         Unit::Times => format!("{value:.2} ×"),
         Unit::Count => format!("{value:.0}"),

@@ -3,7 +3,8 @@
 //! The queue in a box and a PostgreSQL with its own durability run as processes beside it. Every round measures every
 //! figure once, so that the noise of a shared machine falls on all of them; ratios are of figures of the same round.
 //!
-//! `make bench`, or `cargo bench --bench pipeline -- [PART …] [--rounds N] [--scale X]`. Linux only.
+//! `make bench`, or `cargo bench --bench pipeline -- [PART …] [--rounds N] [--scale X]
+//! [--standing MILLIONS,MILLIONS]`. Linux only.
 
 // Clippy's leave for tests does not reach benches.
 #![allow(clippy::indexing_slicing)]
@@ -14,6 +15,7 @@ mod bodies;
 mod cpu;
 mod figures;
 mod floors;
+mod growth;
 mod latency;
 mod loading;
 mod memory;
@@ -30,10 +32,11 @@ use std::io::Write;
 use anyhow::{Context, Result, bail};
 
 use self::figures::Figures;
+use self::growth::Growth;
 use self::world::Server;
 
 /// The parts, in the order of the table.
-const PARTS: [&str; 6] = ["loading", "throughput", "peers", "latency", "memory", "start"];
+const PARTS: [&str; 7] = ["loading", "throughput", "peers", "latency", "memory", "growth", "start"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -43,9 +46,10 @@ async fn main() -> Result<()> {
     {
         return floors::be_the_bare_program(setup).await;
     }
-    let Wanted { parts, rounds, scale } = read(&arguments)?;
+    let Wanted { parts, rounds, scale, standing } = read(&arguments)?;
     let mut figures = Figures::default();
     let mut server = Server::start(scale).await?;
+    let mut growth = Growth::new(standing);
     for round in 1..=rounds {
         for part in &parts {
             writeln!(std::io::stderr(), "round {round} of {rounds}: {part}")?;
@@ -55,6 +59,7 @@ async fn main() -> Result<()> {
                 "peers" => peers::round(&mut server, &mut figures).await?,
                 "latency" => latency::round(&mut server, &mut figures).await?,
                 "memory" => memory::round(&mut server, &mut figures).await?,
+                "growth" => growth.round(&mut server, &mut figures).await?,
                 _ => start::round(&mut server, &mut figures).await?,
             }
         }
@@ -68,21 +73,30 @@ struct Wanted {
     rounds: u32,
     /// By how much larger than usual.
     scale: f64,
+    /// With how many million claims standing.
+    standing: Vec<u64>,
 }
 
 fn read(arguments: &[String]) -> Result<Wanted> {
-    let mut wanted = Wanted { parts: Vec::new(), rounds: 5, scale: 1.0 };
+    let mut wanted = Wanted { parts: Vec::new(), rounds: 5, scale: 1.0, standing: vec![10, 50] };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match PARTS.iter().find(|part| *part == argument) {
             Some(part) => wanted.parts.push(*part),
             None if argument == "--rounds" => wanted.rounds = arguments.next().context("--rounds N")?.parse()?,
             None if argument == "--scale" => wanted.scale = arguments.next().context("--scale X")?.parse()?,
-            None => bail!("{argument} is none of --rounds N, --scale X, {}", PARTS.join(", ")),
+            None if argument == "--standing" => {
+                wanted.standing = millions(arguments.next().context("--standing N,N")?)?
+            }
+            None => bail!("{argument} is none of --rounds N, --scale X, --standing N,N, {}", PARTS.join(", ")),
         }
     }
     if wanted.parts.is_empty() {
         wanted.parts = PARTS.to_vec();
     }
     Ok(wanted)
+}
+
+fn millions(list: &str) -> Result<Vec<u64>> {
+    list.split(',').map(|number| Ok(number.parse()?)).collect()
 }

@@ -175,7 +175,7 @@ impl World {
     }
 
     /// Waits until the queue holds nothing, and says when that was.
-    fn drained(&mut self) -> Result<OffsetDateTime> {
+    pub(crate) fn drained(&mut self) -> Result<OffsetDateTime> {
         let since = Instant::now();
         while self.queue.depth()? > 0 {
             ensure!(since.elapsed() < PATIENCE, "the queue is not drained after {PATIENCE:?}");
