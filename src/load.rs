@@ -3,8 +3,6 @@
 #[cfg(feature = "failpoints")]
 mod mutants;
 
-use std::collections::HashSet;
-
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,9 +11,9 @@ use crate::batch::{Batch, DeadLetterRow, Entry, LoginRow, Split};
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::decode::Rejection;
 use crate::failpoint::{Step, around};
-use crate::message::{Delivery, MessageHash};
+use crate::message::Delivery;
 use crate::retry::{Class, Pauses};
-use crate::table::processed_messages::Repeats;
+use crate::table::processed_messages::{Claimed, Repeats};
 use crate::table::{dead_letters, outbox, processed_messages, user_logins};
 
 /// How often in a row a batch may take longer than a call to the database may, before it is split: what is too much
@@ -264,10 +262,10 @@ async fn record(transaction: &Transaction, entries: &[Entry], way: Way) -> Resul
 async fn record_claimed(
     transaction: &Transaction,
     entries: &[Entry],
-    claimed: &HashSet<MessageHash>,
+    claimed: &Claimed,
     way: Way,
 ) -> Result<Recorded, DatabaseError> {
-    let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.contains(&entry.hash));
+    let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.holds(&entry.hash));
     let logins: Vec<LoginRow<'_>> = new.iter().filter_map(|entry| entry.login_row()).collect();
     let letters: Vec<DeadLetterRow<'_>> = new.iter().filter_map(|entry| entry.dead_letter_row()).collect();
     #[cfg(feature = "failpoints")]

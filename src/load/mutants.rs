@@ -1,15 +1,12 @@
 //! The transaction, broken on purpose: each of these the checker must find.
 
-use std::collections::HashSet;
-
 use super::{DeadLetterRow, Loaded, Recorded, Tally, Way, record_claimed};
 use crate::batch::{Batch, Entry};
 use crate::database::{Database, DatabaseError};
 use crate::decode::Rejection;
 use crate::failpoint::{Mutant, Step, around, mutated};
-use crate::message::MessageHash;
 use crate::retry::Class;
-use crate::table::processed_messages;
+use crate::table::processed_messages::{self, Claimed};
 
 /// What a mutant does instead of the one transaction.
 pub(super) async fn transact(
@@ -32,12 +29,11 @@ async fn claim_and_then_record(database: &Database, entries: &[Entry], way: Way)
 }
 
 async fn record_and_then_claim(database: &Database, entries: &[Entry], way: Way) -> Result<Recorded, DatabaseError> {
-    let all: HashSet<MessageHash> = entries.iter().map(|entry| entry.hash).collect();
-    let recorded = record_as_claimed(database, entries, &all, way).await?;
+    let recorded = record_as_claimed(database, entries, &Claimed::All, way).await?;
     claim(database, entries).await.map(|_| recorded)
 }
 
-async fn claim(database: &Database, entries: &[Entry]) -> Result<HashSet<MessageHash>, DatabaseError> {
+async fn claim(database: &Database, entries: &[Entry]) -> Result<Claimed, DatabaseError> {
     let transaction = database.begin().await?;
     let claimed = around(Step::Claim, processed_messages::claim(&transaction, entries)).await;
     transaction.conclude(claimed).await
@@ -46,7 +42,7 @@ async fn claim(database: &Database, entries: &[Entry]) -> Result<HashSet<Message
 async fn record_as_claimed(
     database: &Database,
     entries: &[Entry],
-    claimed: &HashSet<MessageHash>,
+    claimed: &Claimed,
     way: Way,
 ) -> Result<Recorded, DatabaseError> {
     let transaction = database.begin().await?;

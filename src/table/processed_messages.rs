@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::batch::Entry;
@@ -30,7 +31,7 @@ const BY_TIME: &str =
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<HashSet<MessageHash>, DatabaseError> {
+pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<Claimed, DatabaseError> {
     let hashes: Vec<&[u8]> = entries.iter().map(|entry| &entry.hash.as_bytes()[..]).collect();
     let second_hashes: Vec<Option<&[u8]>> = entries.iter().map(second_hash).collect();
     let outcomes: Vec<&str> = entries.iter().map(|entry| outcome(&entry.content)).collect();
@@ -52,7 +53,30 @@ pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<HashS
             &[&hashes, &second_hashes, &outcomes, &message_ids, &body_hashes, &sent, &received],
         )
         .await?;
-    claimed.iter().map(|row| super::hash_from(transaction, row.get(0))).collect()
+    let hash_of = |row: &Row| super::hash_from(transaction, row.get(0));
+    let claimed = claimed.iter().map(hash_of).collect::<Result<Vec<_>, _>>()?;
+    match claimed.iter().eq(entries.iter().map(|entry| &entry.hash)) {
+        true => Ok(Claimed::All),
+        false => Ok(Claimed::These(claimed.into_iter().collect())),
+    }
+}
+
+/// The messages that a transaction claimed.
+pub enum Claimed {
+    /// All that it wanted to: nearly always.
+    All,
+    /// These of them.
+    These(HashSet<MessageHash>),
+}
+
+impl Claimed {
+    /// Whether this message is one of them.
+    pub fn holds(&self, hash: &MessageHash) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(hashes) => hashes.contains(hash),
+        }
+    }
 }
 
 fn sent_at<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<OffsetDateTime> {

@@ -98,9 +98,10 @@ fn sent_at(milliseconds: &str) -> Option<OffsetDateTime> {
 /// Whether `bytes` have this MD5, which SQS writes in hexadecimal. It guards against accidents, not against attackers.
 pub(super) fn md5_is(bytes: &[u8], expected: &str) -> bool {
     let digest = Md5::digest(bytes);
-    let written = |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|text| u8::from_str_radix(text, 16).ok());
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let digit_of = |written: u8| char::from(written).to_digit(16);
     expected.len() == 2 * digest.len()
-        && expected.as_bytes().chunks(2).map(written).eq(digest.iter().copied().map(Some))
+        && expected.bytes().zip(digits).all(|(written, digit)| digit_of(written) == Some(digit.into()))
 }
 
 #[cfg(test)]
