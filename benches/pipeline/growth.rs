@@ -85,11 +85,7 @@ impl Cost {
     /// From right after one checkpoint to right after the next: the first change of a page after a checkpoint writes the
     /// whole page to the log, and this is what random keys make expensive.
     async fn of(world: &mut World, messages: u64) -> Result<Self> {
-        // An autovacuum would begin in one round and not in another, in the empty table above all.
-        let alone = "TRUNCATE user_logins;
-                     ALTER TABLE processed_messages SET (autovacuum_enabled = false);
-                     ALTER TABLE user_logins SET (autovacuum_enabled = false)";
-        world.client.batch_execute(alone).await?;
+        world.client.batch_execute("TRUNCATE user_logins, outbox").await?;
         world.fill(bodies::logins(messages))?;
         world.client.batch_execute("CHECKPOINT").await?;
 

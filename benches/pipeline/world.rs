@@ -28,11 +28,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts PostgreSQL; beyond its defaults it only keeps the times of commits, which latencies are read from.
+    /// Starts PostgreSQL with its defaults, but for two: it keeps the times of commits, which latencies are read from,
+    /// and begins no autovacuum, which would come in one round and not in another.
     ///
     /// `scale` makes every measurement larger or smaller than it should be: a small one shows that all of it works.
     pub(crate) async fn start(scale: f64) -> Result<Self> {
-        let settings = vec![("track_commit_timestamp".to_owned(), "on".to_owned())];
+        let settings = [("track_commit_timestamp", "on"), ("autovacuum", "off")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let server = OnLoan::start(Options { settings, ..Options::default() }).await?;
         let this = Self { server, folder: tempfile::tempdir()?, databases: 0, scale };
         this.turnstile(&["keys", "new", "--keyring"]).arg(this.keyring()).output()?;
