@@ -45,7 +45,7 @@ evidence: ## Print what the fault tests of the last `make test` survived, and ho
 conformance: setup ## Compare the queue in a box with other SQS servers, through boto3
 	bash tests/conformance/run
 
-bench: setup ## Measure: the pure core, and the whole loader next to its floors and peers (PARTS, ROUNDS)
+bench: setup ## Measure the loader next to its floors and peers: PARTS (all), ROUNDS (5); see docs/PERFORMANCE.md
 	$(CARGO) bench --locked --bench core
 	$(CARGO) bench --locked --bench pipeline -- $(PARTS) --rounds $(ROUNDS)
 
