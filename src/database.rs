@@ -282,8 +282,8 @@ impl Transaction {
     /// # Errors
     ///
     /// [`DatabaseError`]; the transaction can no longer be committed then, nor when this is cancelled. And its connection
-    /// serves nobody else: when the server refuses a COPY, the driver asks it once too often whether it is ready, and from then on it may take
-    /// the answer to one statement for that to the next
+    /// serves nobody else: when the server refuses a COPY, the driver asks it once too often whether it is ready, and from
+    /// then on it may take the answer to one statement for that to the next
     /// ([rust-postgres#789](https://github.com/rust-postgres/rust-postgres/issues/789)).
     pub async fn copy<const N: usize>(
         &self,

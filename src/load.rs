@@ -108,9 +108,9 @@ pub enum LoadError {
 ///
 /// A failure that passes, and a commit that may or may not hold, make the same transaction run again, as often as it
 /// takes or until `give_up`: the claim decides what is new (so that the logins of an ambiguous commit that did hold
-/// are counted as redelivered). A batch that overruns its deadline again and again goes on in halves. A row that the database refuses is found by splitting the
-/// batch, so that its neighbours land; it is returned while its receive count is below `max_attempts`, and is
-/// dead-lettered then.
+/// are counted as redelivered). A batch that overruns its deadline again and again goes on in halves. A row that the
+/// database refuses is found by splitting the batch, so that its neighbours land; it is returned while its receive
+/// count is below `max_attempts`, and is dead-lettered then.
 ///
 /// # Errors
 ///
