@@ -3,7 +3,7 @@
 Fifty receives share a transaction, so that a commit's flush to disk is spread over as many rows as in a batch of
 Turnstile's; COPY takes them in one round trip; a delete call takes ten. What is left is boto3's own cost of two calls
 for ten messages, nearly all of the program's CPU: neither executemany for COPY, nor boto3's checks of parameters
-switched off, nor more receives a transaction made a difference that could be told from noise.
+switched off made a difference that could be told from noise.
 
 Reads QUEUE, DATABASE_URL and AWS's own variables; ends after three empty receives; prints one line of JSON.
 """

@@ -1,7 +1,7 @@
 """A loader of the usual kind: receive ten, insert each, commit, delete each. One thread, one connection.
 
 The words allow a commit for each message, or one for the ten that were received together. This is the second reading,
-which is several times as fast.
+which favours it: a tenth of the commits.
 
 Reads QUEUE, DATABASE_URL and AWS's own variables; ends after three empty receives; prints one line of JSON.
 """
