@@ -75,8 +75,8 @@ async fn delete_once<Q: Queue>(queue: &Q, receipts: &[ReceiptHandle]) -> Vec<Rec
     let calls = receipts.chunks(MESSAGES_PER_CALL).map(async |chunk| match queue.delete(chunk).await {
         Ok(taken) => {
             // A refused handle would be refused again.
-            let failed =
-                chunk.iter().zip(taken).filter(|(_, taken)| matches!(taken, Taken::No { sender_fault: false, .. }));
+            let failed = (chunk.iter().zip(taken))
+                .filter(|(_, taken)| matches!(taken, Taken::No(refusal) if !refusal.is_for_good()));
             failed.map(|(receipt, _)| receipt.clone()).collect()
         }
         Err(error) => {

@@ -24,7 +24,7 @@ use crate::message::{Delivery, ReceiptHandle};
 use crate::queue::{MESSAGES_PER_CALL, side_by_side};
 use crate::queue::{Queue, QueueError};
 use crate::receive::{ReceiveLimits, Received, Stride, receive};
-use crate::retry::{Class, Pauses, class_of_queue_error};
+use crate::retry::Pauses;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{BatchReport, Metrics};
 use crate::verdict::Judge;
@@ -202,7 +202,7 @@ impl<Q: Queue> Lane<Q> {
     }
 
     async fn pause_after(&self, error: QueueError, begun: Instant, pauses: &mut Pauses) -> Result<(), LaneError> {
-        if class_of_queue_error(&error.code, error.status) != Class::Transient {
+        if error.is_for_good() {
             return Err(LaneError::Queue(error));
         }
         let pause = pauses.next_pause_after(begun.elapsed());

@@ -71,7 +71,7 @@ async fn change_visibility<Q: Queue>(queue: &Q, changes: &[(ReceiptHandle, Durat
             for entry in taken {
                 match entry {
                     Taken::Yes => yes += 1,
-                    Taken::No { code, .. } => *refusals.entry(code).or_default() += 1,
+                    Taken::No(refusal) => *refusals.entry(refusal.code).or_default() += 1,
                 }
             }
             if !refusals.is_empty() {

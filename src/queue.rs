@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
+use crate::retry::{Class, class_of_queue_error, name_of_queue_error};
 
 /// The most messages that one call receives, deletes or hides: the queue's own limit.
 pub const MESSAGES_PER_CALL: usize = 10;
@@ -68,13 +69,25 @@ pub async fn side_by_side<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::O
 pub enum Taken {
     /// It did what was asked.
     Yes,
-    /// It refused this entry with an error code of its own (`ReceiptHandleIsInvalid`, `InternalError`, …).
-    No {
-        /// The queue's error code.
-        code: String,
-        /// Whether the queue says that the request itself was wrong, so that the same again fails again.
-        sender_fault: bool,
-    },
+    /// It refused this entry.
+    No(Refusal),
+}
+
+/// Why the queue did not take one entry of a batch. Holds the queue's error code, never a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The queue's error code (`ReceiptHandleIsInvalid`, `InternalError`, …); `missing` if it did not answer for this
+    /// entry.
+    pub code: String,
+    /// Whether the queue says that the request itself was wrong.
+    pub sender_fault: bool,
+}
+
+impl Refusal {
+    /// Whether the same again would be refused again. A throttle passes, whoever's fault the queue calls it.
+    pub fn is_for_good(&self) -> bool {
+        self.sender_fault && class_of_queue_error(&self.code, None) != Class::Transient
+    }
 }
 
 /// A queue's approximate counts.
@@ -110,25 +123,81 @@ pub struct QueueError {
 }
 
 impl QueueError {
+    /// What the code says, in the short form that all protocols share.
+    pub fn name(&self) -> &str {
+        name_of_queue_error(&self.code)
+    }
+
+    /// Whether the same call would fail again: the queue refuses it, and no pause helps.
+    pub fn is_for_good(&self) -> bool {
+        class_of_queue_error(&self.code, self.status) != Class::Transient
+    }
+
     /// Whether the server answered that there is no such queue.
     ///
     /// The JSON protocol names it in one way; servers that also keep the older query protocol's names, Amazon's among
     /// them, in another.
     pub fn names_no_queue(&self) -> bool {
-        matches!(self.code.as_str(), "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue")
+        matches!(self.name(), "QueueDoesNotExist" | "NonExistentQueue")
     }
 
     /// Whether the server answered that the credentials were good once, and have expired; in the older query
     /// protocol's name or in that of the JSON protocol.
     pub fn names_expired_credentials(&self) -> bool {
-        matches!(self.code.as_str(), "ExpiredToken" | "ExpiredTokenException")
+        matches!(self.name(), "ExpiredToken" | "ExpiredTokenException")
     }
 
     /// Whether the server answered that the signature is wrong, which it is too where the time of the signature is not
     /// the server's.
     pub fn names_signature(&self) -> bool {
-        const CODES: [&str; 4] =
+        const NAMES: [&str; 4] =
             ["SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"];
-        CODES.contains(&self.code.as_str())
+        NAMES.contains(&self.name())
+    }
+
+    /// Whether the server refused the call for what one of the bodies in it is, or for how large they are together:
+    /// fewer in a call may be taken.
+    pub fn names_bodies(&self) -> bool {
+        const NAMES: [&str; 4] =
+            ["InvalidMessageContents", "InvalidParameterValue", "BatchRequestTooLong", "SerializationException"];
+        NAMES.contains(&self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_known_by_its_name_in_every_spelling() {
+        type Names = fn(&QueueError) -> bool;
+        for (name, is_named) in [
+            ("NonExistentQueue", QueueError::names_no_queue as Names),
+            ("QueueDoesNotExist", QueueError::names_no_queue),
+            ("ExpiredToken", QueueError::names_expired_credentials),
+            ("RequestTimeTooSkewed", QueueError::names_signature),
+            ("BatchRequestTooLong", QueueError::names_bodies),
+            ("InvalidMessageContents", QueueError::names_bodies),
+        ] {
+            for spelling in ["", "AWS.SimpleQueueService.", "com.amazonaws.sqs#"] {
+                let error = QueueError { call: "AnyCall", code: format!("{spelling}{name}"), status: Some(400) };
+                assert!(is_named(&error), "{error}");
+                assert!(error.is_for_good() != error.names_expired_credentials(), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_is_refused_for_good_unless_it_is_throttled_or_the_queue_is_at_fault() {
+        for (code, sender_fault, for_good) in [
+            ("ReceiptHandleIsInvalid", true, true),
+            ("AWS.SimpleQueueService.AccessDenied", true, true),
+            ("InternalError", false, false),
+            ("missing", false, false),
+            ("KMS.ThrottlingException", true, false),
+            ("com.amazonaws.sqs#RequestThrottled", true, false),
+        ] {
+            assert_eq!(Refusal { code: code.to_owned(), sender_fault }.is_for_good(), for_good, "{code}");
+        }
     }
 }

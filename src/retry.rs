@@ -62,12 +62,18 @@ pub fn class_of_queue_error(code: &str, status: Option<u16>) -> Class {
         "ServiceUnavailable",
         "KmsThrottled",
     ];
-    let code = code.rsplit(['.', '#']).next().unwrap_or(code);
     match status {
         Some(429 | 500..) => Class::Transient,
-        Some(_) | None if PASSING.contains(&code) => Class::Transient,
+        Some(_) | None if PASSING.contains(&name_of_queue_error(code)) => Class::Transient,
         Some(_) | None => Class::OfTheSystem,
     }
+}
+
+/// What a code of the queue says, whichever protocol it is spelled for: `X` of `AWS.SimpleQueueService.X`, of
+/// `com.amazonaws.sqs#X` and of `X;Sender`. Codes are compared by this, and shown as they came.
+pub fn name_of_queue_error(code: &str) -> &str {
+    let code = code.split_once(';').map_or(code, |(code, _fault)| code);
+    code.rsplit(['.', '#']).next().unwrap_or(code)
 }
 
 /// Growing pauses between attempts at the same thing: exponential, with jitter, without end.
@@ -168,6 +174,7 @@ mod tests {
             ("ThrottlingException", Some(400), Class::Transient),
             ("com.amazonaws.sqs#RequestThrottled", Some(403), Class::Transient),
             ("AWS.SimpleQueueService.OverLimit", Some(403), Class::Transient),
+            ("OverLimit;Sender", Some(403), Class::Transient),
             ("InternalError", Some(500), Class::Transient),
             ("", Some(503), Class::Transient),
             ("", Some(429), Class::Transient),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use self::lines::{Chunk, Line, read_ahead};
 use crate::queue::QueueError;
 use crate::queue::sqs::{Sender, Sent};
-use crate::retry::{Class, Pauses, class_of_queue_error};
+use crate::retry::Pauses;
 
 /// How many batches are under way at once; each holds up to 1 MiB, and about as much again while it is written.
 const BATCHES_IN_FLIGHT: usize = 8;
@@ -204,8 +204,8 @@ impl Delivered {
         for (line, answer) in answered {
             match answer {
                 Sent::Yes(_) => self.sent += 1,
-                Sent::No { sender_fault: false, .. } if !last_try => lines.push(line),
-                Sent::No { code, .. } => self.miss(vec![line], &code),
+                Sent::No(refusal) if !refusal.is_for_good() && !last_try => lines.push(line),
+                Sent::No(refusal) => self.miss(vec![line], &refusal.code),
             }
         }
     }
@@ -227,13 +227,10 @@ enum Verdict {
 }
 
 fn verdict(error: &QueueError) -> Verdict {
-    match error.code.as_str() {
-        "InvalidMessageContents" | "InvalidParameterValue" | "BatchRequestTooLong" | "SerializationException" => {
-            Verdict::OfOneMessage
-        }
-        code if class_of_queue_error(code, error.status) == Class::Transient => Verdict::Again,
-        _ => Verdict::Stop,
+    if error.names_bodies() {
+        return Verdict::OfOneMessage;
     }
+    if error.is_for_good() { Verdict::Stop } else { Verdict::Again }
 }
 
 /// Whether the queue may have taken the messages of a call that failed: it did not say that it did not.
@@ -260,6 +257,8 @@ mod tests {
             ("InvalidMessageContents", Some(400), Verdict::OfOneMessage),
             ("InvalidParameterValue", Some(400), Verdict::OfOneMessage),
             ("BatchRequestTooLong", Some(400), Verdict::OfOneMessage),
+            ("AWS.SimpleQueueService.BatchRequestTooLong", Some(400), Verdict::OfOneMessage),
+            ("com.amazonaws.sqs#InvalidMessageContents", Some(400), Verdict::OfOneMessage),
             ("AccessDeniedException", Some(403), Verdict::Stop),
             ("AWS.SimpleQueueService.NonExistentQueue", Some(400), Verdict::Stop),
             ("credentials", None, Verdict::Again),

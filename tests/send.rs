@@ -59,6 +59,32 @@ async fn a_line_that_makes_the_queue_refuse_the_whole_call_holds_no_other_back()
 }
 
 #[tokio::test]
+async fn a_batch_that_is_too_long_for_the_queue_is_sent_in_parts_and_only_what_is_too_long_alone_is_not() {
+    const LIMIT: usize = 256 * 1024;
+    type Spelling = fn() -> Reply;
+    let spellings: [Spelling; 3] = [
+        || Reply::error(400, "BatchRequestTooLong"),
+        || {
+            let name = "AWS.SimpleQueueService.BatchRequestTooLong;Sender";
+            Reply::error(400, "BatchRequestTooLong").with_header("x-amzn-query-error", name)
+        },
+        || Reply::error(400, "AWS.SimpleQueueService.BatchRequestTooLong"),
+    ];
+    for too_long in spellings {
+        let server =
+            ScriptedHttp::start(move |asked, _| match bodies(&asked.body).iter().map(String::len).sum::<usize>() {
+                ..=LIMIT => taken(asked),
+                _ => too_long(),
+            })
+            .await;
+        let file = format!("{}{}\nshort\n", format!("{}\n", "x".repeat(100_000)).repeat(8), "x".repeat(300_000));
+        let report = send_lines(&server, "logins", &file).await;
+        let lines: Vec<u64> = report.not_sent.iter().map(|not_sent| not_sent.line).collect();
+        assert_eq!((lines, report.sent, report.stopped.is_none()), (vec![9], 9, true), "{report:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_fails_in_passing_is_repeated_and_a_lost_reply_is_owned_up_to() {
     for (failure, perhaps_twice) in
         [(Reply::Close, 10), (Reply::error(500, "InternalFailure"), 10), (Reply::error(400, "ThrottlingException"), 0)]

@@ -7,7 +7,7 @@ use aws_sdk_sqs::config::SharedCredentialsProvider;
 use serde_json::{Value, json};
 use turnstile::message::{MessageId, ReceiptHandle, SentAt};
 use turnstile::queue::sqs::{ConnectError, QueueAddress, SqsQueue, SqsSettings};
-use turnstile::queue::{Depth, Queue, QueueError, Taken};
+use turnstile::queue::{Depth, Queue, QueueError, Refusal, Taken};
 
 use crate::support::scripted_http::{Asked, Reply, ScriptedHttp, aws_at, md5_of};
 
@@ -238,7 +238,7 @@ async fn deletes_and_visibility_changes_are_answered_in_order_even_for_entries_t
     });
     let (server, queue) = connected(move |_| Reply::json(answers.clone())).await;
     let receipts: Vec<_> = ["r0", "r1", "r2", "r3"].map(ReceiptHandle::new).into();
-    let no = |code: &str, sender_fault| Taken::No { code: code.to_owned(), sender_fault };
+    let no = |code: &str, sender_fault| Taken::No(Refusal { code: code.to_owned(), sender_fault });
     let expected = [Taken::Yes, no("ReceiptHandleIsInvalid", true), Taken::Yes, no("missing", false)];
 
     assert_eq!(queue.delete(&receipts).await.unwrap(), expected);

@@ -94,8 +94,8 @@ fn divide(
     for (made, answer) in batch.into_iter().zip(answers) {
         match answer {
             Sent::Yes(id) => taken.push((id, made)),
-            Sent::No { sender_fault: false, .. } => left.push(made),
-            Sent::No { code, .. } => return Err(DemoError::Refused { code }),
+            Sent::No(refusal) if !refusal.is_for_good() => left.push(made),
+            Sent::No(refusal) => return Err(DemoError::Refused { code: refusal.code }),
         }
     }
     Ok(left)

@@ -4,6 +4,7 @@
 //! The SDK sets no deadline for a reply, checks no MD5 and reads no reply that holds invalid UTF-8; here it does.
 
 mod address;
+mod answers;
 mod caller;
 mod clock;
 mod connect;
@@ -20,8 +21,8 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::error::{BuildError, SdkError};
 use aws_sdk_sqs::operation::receive_message::{ReceiveMessageError, ReceiveMessageOutput};
 use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-    MessageSystemAttributeName, QueueAttributeName,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
+    QueueAttributeName,
 };
 use time::OffsetDateTime;
 
@@ -29,10 +30,11 @@ pub use self::address::{NoQueueAddress, QueueAddress, QueueUrl};
 pub use self::connect::{ConnectError, QueueFacts};
 pub use self::send::{Outgoing, Sender, Sent};
 
+use self::answers::in_order;
 use self::caller::Caller;
 use self::connect::Place;
 use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered};
-use super::{Depth, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError, Taken};
+use super::{Depth, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError, Refusal, Taken};
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
 
 /// Which queue to connect to, and how.
@@ -189,7 +191,8 @@ impl Queue for SqsQueue {
         let attempt = self.0.controller.attempt();
         let call = attempt.delete_message_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
         let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
-        Ok(in_order(receipts.len(), reply.successful.iter().map(|done| done.id.as_str()), &reply.failed))
+        let deleted = reply.successful.into_iter().map(|done| (done.id, ()));
+        Ok(taken(in_order(receipts.len(), deleted, reply.failed)))
     }
 
     async fn change_visibility(&self, changes: &[(ReceiptHandle, Duration)]) -> Result<Vec<Taken>, QueueError> {
@@ -208,7 +211,8 @@ impl Queue for SqsQueue {
         let attempt = self.0.controller.attempt();
         let call = attempt.change_message_visibility_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
         let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
-        Ok(in_order(changes.len(), reply.successful.iter().map(|done| done.id.as_str()), &reply.failed))
+        let changed = reply.successful.into_iter().map(|done| (done.id, ()));
+        Ok(taken(in_order(changes.len(), changed, reply.failed)))
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
@@ -256,25 +260,8 @@ fn read_again(error: &SdkError<ReceiveMessageError>) -> Option<Vec<Delivered>> {
     odd_reply::messages(reply.body().bytes()?)
 }
 
-/// A batch's answers, in the order of its entries, whose ids are their numbers.
-///
-/// An entry that the reply does not mention was not taken; of one that it names twice, the refusal counts.
-fn in_order<'r>(
-    entries: usize,
-    successful: impl Iterator<Item = &'r str>,
-    failed: &[BatchResultErrorEntry],
-) -> Vec<Taken> {
-    let mut taken = vec![Taken::No { code: "missing".to_owned(), sender_fault: false }; entries];
-    let mut set = |id: &str, to: Taken| {
-        if let Some(entry) = id.parse().ok().and_then(|index: usize| taken.get_mut(index)) {
-            *entry = to;
-        }
-    };
-    successful.for_each(|id| set(id, Taken::Yes));
-    for refusal in failed {
-        set(&refusal.id, Taken::No { code: refusal.code.clone(), sender_fault: refusal.sender_fault });
-    }
-    taken
+fn taken(answers: Vec<Result<(), Refusal>>) -> Vec<Taken> {
+    answers.into_iter().map(|answer| answer.map_or_else(Taken::No, |()| Taken::Yes)).collect()
 }
 
 fn unbuilt(call: &'static str, _: &BuildError) -> QueueError {
@@ -290,17 +277,6 @@ fn whole_seconds(time: Duration) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_batch_s_answers_stand_in_the_order_of_its_entries() {
-        let refusal = |id: &str| {
-            let entry = BatchResultErrorEntry::builder().id(id).code("InternalError").sender_fault(false);
-            entry.build().unwrap()
-        };
-        let no = |code: &str| Taken::No { code: code.to_owned(), sender_fault: false };
-        let taken = in_order(4, ["3", "0", "9", "x", "1"].into_iter(), &[refusal("1"), refusal("77")]);
-        assert_eq!(taken, [Taken::Yes, no("InternalError"), no("missing"), Taken::Yes]);
-    }
 
     #[test]
     fn only_the_attributes_that_the_identity_needs_are_asked_for() {

@@ -177,7 +177,7 @@ pub(crate) async fn send_to(queue: &str, endpoint: &str, bodies: impl IntoIterat
         for sent in sender.send(ten).await.unwrap() {
             match sent {
                 Sent::Yes(id) => ids.push(id),
-                Sent::No { code, .. } => panic!("a body was refused: {code}"),
+                Sent::No(refusal) => panic!("a body was refused: {}", refusal.code),
             }
         }
     }

@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::failure::{chain, explanation, failure};
 use crate::message::QueueIdentity;
 use crate::queue::QueueError;
-use crate::retry::{Class, Pauses, class_of_queue_error};
+use crate::retry::Pauses;
 
 /// How long the search for credentials may take: a process or a single sign-on may ask a server of its own.
 const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(10);
@@ -253,7 +253,7 @@ impl ConnectError {
     fn may_pass(&self) -> bool {
         match self {
             Self::NoQueue { .. } | Self::Unreachable { .. } => true,
-            Self::Refused { error, .. } => class_of_queue_error(&error.code, error.status) == Class::Transient,
+            Self::Refused { error, .. } => !error.is_for_good(),
             Self::NoRegion | Self::NoCredentials { .. } => false,
         }
     }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchOutput;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{SendMessageBatchRequestEntry, SendMessageBatchResultEntry};
 
+use super::answers::in_order;
 use super::caller::Caller;
 use super::connect::{self, ConnectError, Place};
 use super::delivery::md5_is;
 use super::{SqsSettings, unbuilt};
 use crate::message::MessageId;
-use crate::queue::QueueError;
+use crate::queue::{QueueError, Refusal};
 
 /// A send carries up to 1 MiB, which a slow line may need some seconds for: longer than other calls may take, because
 /// a send that is cut off and repeated may put its messages into the queue twice.
@@ -34,13 +34,8 @@ pub struct Outgoing {
 pub enum Sent {
     /// It is in the queue, under this id.
     Yes(MessageId),
-    /// It is not, or (code `md5`) something else than what was sent is.
-    No {
-        /// The queue's error code; `missing` if it did not answer for this entry, `md5` if it answered for another body.
-        code: String,
-        /// Whether the queue says that the message itself is at fault, so that the same again fails again.
-        sender_fault: bool,
-    },
+    /// It is not, or (code `md5`: the queue answered for another body) something else than what was sent is.
+    No(Refusal),
 }
 
 /// Sends messages to one queue. Clones share their connections.
@@ -109,26 +104,18 @@ impl Sender {
         let attempt = self.caller.attempt();
         let call = attempt.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let reply = call.send().await.map_err(|error| self.caller.failure(CALL, &attempt, &error))?;
-        Ok(in_order(messages, reply))
+        let successful = reply.successful.into_iter().map(|done| (done.id.clone(), done));
+        let answers = in_order(messages.len(), successful, reply.failed);
+        Ok(messages.iter().zip(answers).map(|(message, answer)| sent(message.borrow(), answer)).collect())
     }
 }
 
-fn in_order<M: Borrow<Outgoing>>(messages: &[M], reply: SendMessageBatchOutput) -> Vec<Sent> {
-    let mut sent = vec![Sent::No { code: "missing".to_owned(), sender_fault: false }; messages.len()];
-    let entry = |id: &str| id.parse::<usize>().ok();
-    for done in reply.successful {
-        let Some(index) = entry(&done.id) else { continue };
-        if let (Some(message), Some(answer)) = (messages.get(index), sent.get_mut(index)) {
-            *answer = match md5_is(message.borrow().body.as_bytes(), &done.md5_of_message_body) {
-                true => Sent::Yes(MessageId::new(done.message_id)),
-                false => Sent::No { code: "md5".to_owned(), sender_fault: true },
-            };
+fn sent(message: &Outgoing, answer: Result<SendMessageBatchResultEntry, Refusal>) -> Sent {
+    match answer {
+        Ok(done) if md5_is(message.body.as_bytes(), &done.md5_of_message_body) => {
+            Sent::Yes(MessageId::new(done.message_id))
         }
+        Ok(_) => Sent::No(Refusal { code: "md5".to_owned(), sender_fault: true }),
+        Err(refusal) => Sent::No(refusal),
     }
-    for refusal in reply.failed {
-        if let Some(answer) = entry(&refusal.id).and_then(|index| sent.get_mut(index)) {
-            *answer = Sent::No { code: refusal.code, sender_fault: refusal.sender_fault };
-        }
-    }
-    sent
 }

@@ -1,0 +1,44 @@
+//! The reply to a batch: what became of each entry. Deletes, visibility changes and sends are read alike.
+
+use aws_sdk_sqs::types::BatchResultErrorEntry;
+
+use crate::queue::Refusal;
+
+/// A batch's answers, in the order of its entries, whose ids are their numbers.
+///
+/// An entry that the reply does not mention was not taken; of one that it names twice, the refusal counts.
+pub(super) fn in_order<D>(
+    entries: usize,
+    successful: impl IntoIterator<Item = (String, D)>,
+    failed: Vec<BatchResultErrorEntry>,
+) -> Vec<Result<D, Refusal>> {
+    let missing = || Err(Refusal { code: "missing".to_owned(), sender_fault: false });
+    let mut answers: Vec<_> = (0..entries).map(|_| missing()).collect();
+    let mut set = |id: &str, to| {
+        if let Some(answer) = id.parse().ok().and_then(|index: usize| answers.get_mut(index)) {
+            *answer = to;
+        }
+    };
+    successful.into_iter().for_each(|(id, done)| set(&id, Ok(done)));
+    failed.into_iter().for_each(|entry| {
+        set(&entry.id, Err(Refusal { code: entry.code, sender_fault: entry.sender_fault }));
+    });
+    answers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_s_answers_stand_in_the_order_of_its_entries() {
+        let refusal = |id: &str| {
+            let entry = BatchResultErrorEntry::builder().id(id).code("InternalError").sender_fault(false);
+            entry.build().unwrap()
+        };
+        let no = |code: &str| Err(Refusal { code: code.to_owned(), sender_fault: false });
+        let successful = ["3", "0", "9", "x", "1"].map(|id| (id.to_owned(), id));
+        let answers = in_order(4, successful, vec![refusal("1"), refusal("77")]);
+        assert_eq!(answers, [Ok("0"), no("InternalError"), no("missing"), Ok("3")]);
+    }
+}
