@@ -216,7 +216,11 @@ pub enum Rejection {
     #[error("the field app_version has a pre-release tag")]
     VersionPreRelease,
     /// A part of `app_version` is too large for its place in the integer.
-    #[error("the field app_version has a part above {}", AppVersion::MAX_PART)]
+    #[error(
+        "the field app_version has a major part above {} or another above {}",
+        AppVersion::MAX_MAJOR,
+        AppVersion::MAX_PART
+    )]
     VersionPartTooLarge,
     /// The message does not carry what `--identity` names.
     #[error("the message does not carry the identity that --identity names")]

@@ -51,13 +51,16 @@ pub struct MaskedLogin {
 
 /// A version as one integer, `major·10⁶ + minor·10³ + patch`: it keeps the order, and the parts come back.
 ///
-/// Missing parts are 0 and leading zeros say nothing, so `2`, `2.0` and `2.00` are equal.
+/// Missing parts are 0 and leading zeros say nothing, so `2`, `2.0` and `2.00` are equal. A year may be the major part:
+/// `2024.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppVersion(i32);
 
 impl AppVersion {
-    /// The largest part: the next minor or patch would be another version's integer. PostgreSQL's `integer` would
-    /// hold a major part up to 2146; one rule for all three parts is easier to rely on.
+    /// The largest major part: with it every minor and patch fit into PostgreSQL's `integer`, whose last is
+    /// 2,147,483,647; of 2147 only some would.
+    pub const MAX_MAJOR: u32 = 2146;
+    /// The largest minor or patch: the next would be another version's integer.
     pub const MAX_PART: u32 = 999;
 
     /// The integer, as the column `app_version` stores it.
@@ -68,7 +71,7 @@ impl AppVersion {
     /// The version that an integer stands for; none for an integer that no version makes.
     pub fn from_i32(integer: i32) -> Option<Self> {
         let version = Self(integer);
-        (integer >= 0 && version.parts().0 <= Self::MAX_PART).then_some(version)
+        (integer >= 0 && version.parts().0 <= Self::MAX_MAJOR).then_some(version)
     }
 
     /// Major, minor and patch.
@@ -78,7 +81,7 @@ impl AppVersion {
     }
 
     fn from_parts(major: u32, minor: u32, patch: u32) -> Result<Self, VersionError> {
-        if [major, minor, patch].iter().any(|part| *part > Self::MAX_PART) {
+        if major > Self::MAX_MAJOR || minor > Self::MAX_PART || patch > Self::MAX_PART {
             return Err(VersionError::PartTooLarge);
         }
         let integer = major * 1_000_000 + minor * 1_000 + patch;
@@ -125,7 +128,11 @@ pub enum VersionError {
     #[error("a version must have no pre-release tag")]
     PreRelease,
     /// A part would run into the next one, or the integer out of its column.
-    #[error("a part of a version is at most 999")]
+    #[error(
+        "a version's first number is at most {}, the others at most {}",
+        AppVersion::MAX_MAJOR,
+        AppVersion::MAX_PART
+    )]
     PartTooLarge,
 }
 
@@ -153,6 +160,8 @@ mod tests {
             ("002.3.0", 2_003_000),
             ("2.3.10", 2_003_010),
             ("999.999.999", 999_999_999),
+            ("2024.1", 2_024_001_000),
+            ("2146.999.999", 2_146_999_999),
         ] {
             assert_eq!(text.parse(), Ok(AppVersion(integer)), "{text}");
         }
@@ -167,7 +176,10 @@ mod tests {
                 &["", ".", "1.", ".1", "1..2", "1.2.3.4", "-1.0", "+1", " 1", "1 ", "٣.١", "1e3", "1-", "a-b"][..],
             ),
             (PreRelease, &["2.3-beta", "1-2", "1.0.0-rc.1"]),
-            (PartTooLarge, &["1.1000", "1.0.1000", "1000", "1000.1", "99999999999", "1.1000-beta"]),
+            (
+                PartTooLarge,
+                &["1.1000", "1.0.1000", "2147", "2147.0.1", "2024.1000", "4294967296", "99999999999", "1.1000-beta"],
+            ),
         ];
         for (error, texts) in refused {
             for text in texts {
@@ -178,13 +190,13 @@ mod tests {
 
     #[test]
     fn only_integers_of_versions_are_versions() {
-        for integer in [-1, i32::MIN, 1_000_000_000, i32::MAX] {
+        for integer in [-1, i32::MIN, 2_147_000_000, i32::MAX] {
             assert_eq!(AppVersion::from_i32(integer), None, "{integer}");
         }
     }
 
     fn parts() -> impl Strategy<Value = (u32, u32, u32)> {
-        (0..=AppVersion::MAX_PART, 0..=AppVersion::MAX_PART, 0..=AppVersion::MAX_PART)
+        (0..=AppVersion::MAX_MAJOR, 0..=AppVersion::MAX_PART, 0..=AppVersion::MAX_PART)
     }
 
     fn version((major, minor, patch): (u32, u32, u32)) -> AppVersion {

@@ -84,7 +84,10 @@ fn a_rejection_says_the_field_and_the_rule() {
     assert_eq!(says(&"[".repeat(129)), "the body is nested more than 128 levels deep");
     assert_eq!(Rejection::FieldTooLong(Field::Locale).to_string(), "the field locale is longer than 32 characters");
     assert_eq!(Rejection::FieldTooLong(Field::DeviceId).to_string(), "the field device_id is longer than 151 bytes");
-    assert_eq!(Rejection::VersionPartTooLarge.to_string(), "the field app_version has a part above 999");
+    assert_eq!(
+        Rejection::VersionPartTooLarge.to_string(),
+        "the field app_version has a major part above 2146 or another above 999"
+    );
 }
 
 #[test]
@@ -193,7 +196,7 @@ proptest! {
         locale in prop::option::of("[^\0]{0,32}"),
         device_id in "[^\0]{1,37}",
         ip in any::<std::net::IpAddr>(),
-        (major, minor, patch) in (0..=999_u32, 0..=999_u32, 0..=999_u32),
+        (major, minor, patch) in (0..=2146_u32, 0..=999_u32, 0..=999_u32),
     ) {
         let version = format!("{major}.{minor}.{patch}");
         let body = serde_json::json!({

@@ -137,7 +137,7 @@ fn spelling(symbol: u32) -> String {
 
 fn version() -> impl Strategy<Value = String> {
     let parts = (any::<[u16; 3]>(), 0..9_usize).prop_map(|(parts, spelling)| {
-        let [major, minor, patch] = parts.map(|part| part % 1000);
+        let [major, minor, patch] = [parts[0] % 2147, parts[1] % 1000, parts[2] % 1000];
         match spelling {
             0 => major.to_string(),
             1 => format!("{major:02}.{minor:03}"),
@@ -145,7 +145,7 @@ fn version() -> impl Strategy<Value = String> {
             _ => format!("{major}.{minor}.{patch}"),
         }
     });
-    let other = prop::sample::select(vec!["999.999.999", "1000", "1.2.3-beta", "1.2.3.4", "0.0.0", "", "v1"]);
+    let other = prop::sample::select(vec!["2146.999.999", "2147", "1.2.3-beta", "1.2.3.4", "0.0.0", "", "v1"]);
     prop_oneof![12 => parts, 1 => other.prop_map(str::to_owned)].prop_map(|text| json_string(&text))
 }
 
