@@ -15,6 +15,7 @@ use clap::builder::FalseyValueParser;
 pub use self::mistakes::{Mistake, Mistakes};
 pub use self::run::{RunArgs, RunSettings};
 pub use self::values::{NoValue, bytes, duration, whole};
+use crate::acknowledge;
 use crate::database::DatabaseSettings;
 use crate::database::address::DatabaseAddress;
 use crate::keyring::Keyring;
@@ -231,7 +232,13 @@ impl LaneArgs {
             visibility_timeout: visibility_timeout?,
         };
         let max_attempts = u32::try_from(max_attempts?).unwrap_or(u32::MAX);
-        Some(LaneSettings { limits, max_attempts, retry_delay: retry_delay?, until_empty: self.until_empty })
+        Some(LaneSettings {
+            limits,
+            max_attempts,
+            retry_delay: retry_delay?,
+            until_empty: self.until_empty,
+            delete_patience: acknowledge::PATIENCE,
+        })
     }
 }
 

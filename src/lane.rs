@@ -13,7 +13,7 @@ use tokio::time::Instant;
 pub use self::turns::Turns;
 
 use self::turns::News;
-use crate::acknowledge::{Acknowledged, UnderWay, acknowledge};
+use crate::acknowledge::{Acknowledged, Deletes, DeletesRefused, UnderWay, acknowledge};
 use crate::batch::Sorted;
 use crate::database::Database;
 use crate::failpoint::{Step, around};
@@ -40,6 +40,8 @@ pub struct LaneSettings {
     pub retry_delay: Duration,
     /// Whether to end when the queue is drained.
     pub until_empty: bool,
+    /// For how long the queue may refuse every delete for good before the lane ends.
+    pub delete_patience: Duration,
 }
 
 /// One lane. Any number of them, in any number of processes, may share a queue and a database.
@@ -56,6 +58,8 @@ pub struct Lane<Q> {
     pub metrics: Arc<Metrics>,
     /// When to receive; shared by the lanes of a process.
     pub turns: Arc<Turns>,
+    /// Whether the queue deletes what is committed; shared by the lanes of a process.
+    pub deletes: Arc<Deletes>,
     /// When to end.
     pub shutdown: Shutdown,
 }
@@ -66,6 +70,9 @@ pub enum LaneError {
     /// The queue refuses, and a pause would not help.
     #[error("the queue cannot be received from: {0}")]
     Queue(QueueError),
+    /// The queue refuses to delete what is loaded, and a pause did not help.
+    #[error(transparent)]
+    Deletes(#[from] DeletesRefused),
     /// The database refuses, or could not be reached until the end.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -78,16 +85,21 @@ impl<Q: Queue> Lane<Q> {
     ///
     /// [`LaneError`]
     pub async fn run(self) -> Result<(), LaneError> {
-        let mut deletes = UnderWay::default();
-        let ended = self.work(&mut deletes).await;
-        deletes.finish().await;
+        let mut under_way = UnderWay::default();
+        let ended = self.work(&mut under_way).await;
+        under_way.finish().await;
         ended
     }
 
-    async fn work(&self, deletes: &mut UnderWay) -> Result<(), LaneError> {
+    async fn work(&self, under_way: &mut UnderWay) -> Result<(), LaneError> {
         let mut pauses = Pauses::through_an_outage();
         let mut stride = Stride::default();
         while let Some(turn) = self.turns.next(&self.shutdown.stopping).await {
+            // What cannot be deleted comes again: its receives must not be used up.
+            self.deletes.settled().await?;
+            if self.shutdown.stopping.is_cancelled() {
+                break;
+            }
             let begun = Instant::now();
             let receiving = receive(&self.queue, &self.settings.limits, &mut stride, &self.shutdown.stopping);
             let mut received = match around(Step::Receive, receiving).await {
@@ -101,7 +113,7 @@ impl<Q: Queue> Lane<Q> {
             turn.end(self.news_of(&received).await);
             let failure = received.failure.take();
             if !received.messages.is_empty() {
-                self.take_through(received, deletes).await?;
+                self.take_through(received, under_way).await?;
                 self.turns.loaded();
             }
             match failure {
@@ -123,7 +135,7 @@ impl<Q: Queue> Lane<Q> {
     }
 
     /// The way of the messages of one gathering.
-    async fn take_through(&self, received: Received, deletes: &mut UnderWay) -> Result<(), LaneError> {
+    async fn take_through(&self, received: Received, under_way: &mut UnderWay) -> Result<(), LaneError> {
         let LaneSettings { limits, max_attempts, retry_delay, .. } = self.settings;
         let count = received.messages.len() as u64;
         let verdicts: Vec<_> = received.messages.into_iter().map(|message| self.judge.judge(message)).collect();
@@ -158,7 +170,7 @@ impl<Q: Queue> Lane<Q> {
             acknowledged: Acknowledged::default(),
             unknown_keys,
         };
-        deletes.begin(self.conclude(loaded.committed, loaded.returned, report)).await;
+        under_way.begin(self.conclude(loaded.committed, loaded.returned, report)).await;
         Ok(())
     }
 
@@ -170,9 +182,10 @@ impl<Q: Queue> Lane<Q> {
         report: BatchReport,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (queue, metrics, retry_delay) = (self.queue.clone(), self.metrics.clone(), self.settings.retry_delay);
+        let deletes = self.deletes.clone();
         async move {
             let returning = lease::return_for_retry(&queue, &returned, retry_delay);
-            let acknowledging = around(Step::Delete, acknowledge(&queue, committed));
+            let acknowledging = around(Step::Delete, acknowledge(&queue, committed, &deletes));
             let (acknowledged, ()) = futures_util::future::join(acknowledging, returning).await;
             let report = BatchReport { acknowledged, ..report };
             tracing::debug!(

@@ -32,8 +32,9 @@ const OVERRUNS_OF_A_LARGE_BATCH: u32 = 3;
 /// ```
 ///
 /// ```compile_fail,E0308
-/// async fn deletes_before_the_commit(queue: &turnstile::queue::sqs::SqsQueue, received: Vec<turnstile::message::Delivery>) {
-///     turnstile::acknowledge::acknowledge(queue, received).await;
+/// # use turnstile::acknowledge::{Deletes, acknowledge};
+/// async fn deletes_before_the_commit(queue: &turnstile::queue::sqs::SqsQueue, received: Vec<turnstile::message::Delivery>, deletes: &Deletes) {
+///     acknowledge(queue, received, deletes).await;
 /// }
 /// ```
 #[must_use = "what is not acknowledged is delivered again"]

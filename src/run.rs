@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use crate::acknowledge::Deletes;
 use crate::database::Database;
 use crate::failpoint::{Step, around};
 use crate::lane::{Lane, LaneError, LaneSettings, Turns};
@@ -59,8 +60,11 @@ impl<Q: Queue> Loader<Q> {
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
         let mut lanes: JoinSet<Result<(), LaneError>> = JoinSet::new();
         let turns = Arc::new(Turns::among(self.lanes));
+        let LaneSettings { delete_patience, limits, .. } = self.lane;
+        let deletes = Deletes::new(delete_patience, limits.visibility_timeout, shutdown.stopping.clone());
+        let deletes = Arc::new(deletes);
         for _ in 0..self.lanes {
-            lanes.spawn(self.lane(&turns, &shutdown).run());
+            lanes.spawn(self.lane(&turns, &deletes, &shutdown).run());
         }
         let every = if self.lane.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
         let reporting = report(&self.metrics, every);
@@ -80,7 +84,7 @@ impl<Q: Queue> Loader<Q> {
         Err(overrun)
     }
 
-    fn lane(&self, turns: &Arc<Turns>, shutdown: &Shutdown) -> Lane<Q> {
+    fn lane(&self, turns: &Arc<Turns>, deletes: &Arc<Deletes>, shutdown: &Shutdown) -> Lane<Q> {
         Lane {
             queue: self.queue.clone(),
             database: self.database.clone(),
@@ -88,6 +92,7 @@ impl<Q: Queue> Loader<Q> {
             settings: self.lane,
             metrics: self.metrics.clone(),
             turns: turns.clone(),
+            deletes: deletes.clone(),
             shutdown: shutdown.clone(),
         }
     }

@@ -3,6 +3,7 @@
 mod calls;
 mod clock;
 mod credentials;
+mod deletes;
 mod deliveries;
 mod leases;
 mod receipts;

@@ -57,6 +57,7 @@ pub(crate) fn quick() -> LaneSettings {
         max_attempts: 3,
         retry_delay: Duration::ZERO,
         until_empty: true,
+        delete_patience: Duration::from_secs(30),
     }
 }
 
