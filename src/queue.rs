@@ -114,7 +114,8 @@ impl Depth {
 pub struct QueueError {
     /// The API call, as SQS names it.
     pub call: &'static str,
-    /// The queue's error code, or where there is none `timeout`, `connection`, `response` (a reply that cannot be read),
+    /// The queue's error code, or where there is none `timeout`, `unreachable` (no connection could be made, so that the
+    /// call was not), `connection` (it was lost before the reply), `response` (a reply that cannot be read),
     /// `credentials` (none could be had) or `request` (the call could not be written); `clock` where the signature
     /// was refused because a clock has been set, and the next call is signed by the queue's.
     pub code: String,

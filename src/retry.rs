@@ -41,8 +41,9 @@ pub fn class_of_sqlstate(sqlstate: &str) -> Class {
 /// A status of 5xx or 429 passes whatever its code; of the others, only the codes that say so. An unknown refusal
 /// stops the line: a queue that is gone or closed to us does not come back by asking.
 pub fn class_of_queue_error(code: &str, status: Option<u16>) -> Class {
-    const PASSING: [&str; 19] = [
+    const PASSING: [&str; 20] = [
         "timeout",
+        "unreachable",
         "connection",
         "response",
         "credentials", // They could not be had just now; ones that the queue refuses have a code of its own.
@@ -171,6 +172,7 @@ mod tests {
         for (code, status, class) in [
             ("timeout", None, Class::Transient),
             ("connection", None, Class::Transient),
+            ("unreachable", None, Class::Transient),
             ("ThrottlingException", Some(400), Class::Transient),
             ("com.amazonaws.sqs#RequestThrottled", Some(403), Class::Transient),
             ("AWS.SimpleQueueService.OverLimit", Some(403), Class::Transient),

@@ -4,7 +4,9 @@
 //! twice. The report says how many that may be. On a FIFO queue a deduplication id prevents it; there one batch is
 //! sent at a time, so that the lines keep their order, unless the queue refuses one and takes its successors.
 
+mod form;
 mod lines;
+mod look;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -13,7 +15,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
+pub use self::form::{Bodies, Form, Misfit};
 use self::lines::{Chunk, Line, read_ahead};
+pub use self::look::{Look, look};
 use crate::queue::QueueError;
 use crate::queue::sqs::{Sender, Sent};
 use crate::retry::Pauses;
@@ -38,9 +42,11 @@ pub struct SendReport {
     pub not_sent: Vec<NotSent>,
     /// All lines that were read and not sent, by code.
     pub not_sent_by_code: BTreeMap<String, u64>,
-    /// At most so many messages are in the queue once more than they were sent, because the reply to an earlier try
-    /// was lost.
+    /// Of the messages that were sent, at most so many are in the queue more than once, because the reply to an
+    /// earlier try was lost.
     pub perhaps_twice: u64,
+    /// Of the lines that count as not sent, at most so many are in the queue, because a reply was lost.
+    pub perhaps_sent: u64,
     /// The last line that was taken up; with `stopped`, the lines after it were not sent.
     pub last_line: u64,
     /// Bytes of the file that were read.
@@ -68,6 +74,9 @@ pub enum Stopped {
     /// The file could not be read on.
     #[error("the file cannot be read: {0}")]
     File(#[from] io::Error),
+    /// A line is no login. No line from it on is sent.
+    #[error(transparent)]
+    Misfit(Misfit),
     /// Someone asked for it.
     #[error("stopped by a signal")]
     Signal,
@@ -93,6 +102,7 @@ impl SendReport {
     fn add(&mut self, delivered: Delivered) {
         self.sent += delivered.sent;
         self.perhaps_twice += delivered.perhaps_twice;
+        self.perhaps_sent += delivered.perhaps_sent;
         delivered.not_sent.into_iter().for_each(|not_sent| self.miss(not_sent));
         if let Some(error) = delivered.stopped {
             self.stopped.get_or_insert(Stopped::Queue(error));
@@ -100,24 +110,30 @@ impl SendReport {
     }
 
     fn miss(&mut self, not_sent: NotSent) {
-        *self.not_sent_by_code.entry(not_sent.code.clone()).or_default() += 1;
-        self.not_sent.push(not_sent);
-        self.not_sent.sort_by_key(|not_sent| not_sent.line);
-        self.not_sent.truncate(LINES_NAMED);
+        name(&mut self.not_sent, &mut self.not_sent_by_code, not_sent);
     }
 }
 
-/// Sends every line of `reader`. `progress` is called after every batch; `stop` ends the job after the batches that
-/// are under way.
+/// Counts a line, and keeps it if it is one of the first.
+fn name(first: &mut Vec<NotSent>, by_code: &mut BTreeMap<String, u64>, line: NotSent) {
+    *by_code.entry(line.code.clone()).or_default() += 1;
+    first.push(line);
+    first.sort_by_key(|line| line.line);
+    first.truncate(LINES_NAMED);
+}
+
+/// Sends every line of `reader`, up to the first that is none of `bodies`. `progress` is called after every batch;
+/// `stop` ends the job after the batches that are under way.
 pub async fn send(
     reader: impl BufRead + Send + 'static,
+    bodies: Bodies,
     sender: &Sender,
     stop: &CancellationToken,
     mut progress: impl FnMut(&SendReport),
 ) -> SendReport {
     let limit = if sender.is_fifo() { 1 } else { BATCHES_IN_FLIGHT };
     let mut report = SendReport::default();
-    let mut chunks = read_ahead(reader, sender.is_fifo());
+    let mut chunks = read_ahead(reader, bodies, sender.is_fifo());
     let mut under_way = FuturesUnordered::new();
     let mut reading = true;
     while reading || !under_way.is_empty() {
@@ -127,7 +143,10 @@ pub async fn send(
             chunk = chunks.recv(), if reading && under_way.len() < limit => match chunk {
                 Some(Ok(mut chunk)) => {
                     report.take_up(&mut chunk);
-                    under_way.push(deliver(sender, chunk.lines));
+                    report.stopped = chunk.misfit.map(Stopped::Misfit);
+                    if !chunk.lines.is_empty() {
+                        under_way.push(deliver(sender, chunk.lines));
+                    }
                 }
                 Some(Err(error)) => report.stopped = Some(Stopped::File(error)),
                 None => reading = false,
@@ -144,6 +163,7 @@ pub async fn send(
 struct Delivered {
     sent: u64,
     perhaps_twice: u64,
+    perhaps_sent: u64,
     not_sent: Vec<NotSent>,
     stopped: Option<QueueError>,
 }
@@ -180,16 +200,16 @@ impl Delivered {
         while !lines.is_empty() {
             tries += 1;
             match sender.send(lines).await {
-                Ok(answers) => self.note(lines, answers, tries == TRIES),
-                Err(error) if verdict(&error) == Verdict::Again && tries < TRIES => {
-                    if sender.is_fifo() || !may_have_arrived(&error) {
-                        tracing::debug!(%error, lines = lines.len(), "sending again");
-                    } else {
-                        tracing::debug!(%error, lines = lines.len(), "sending again, perhaps twice");
-                        self.perhaps_twice += lines.len() as u64;
+                Ok(answers) => self.note(lines, answers, sender.is_fifo(), tries == TRIES),
+                Err(error) => {
+                    if may_have_arrived(&error) {
+                        lines.iter_mut().for_each(|line| line.perhaps_sent = true);
                     }
+                    if verdict(&error) != Verdict::Again || tries == TRIES {
+                        return Err(error);
+                    }
+                    tracing::debug!(%error, lines = lines.len(), "sending again");
                 }
-                Err(error) => return Err(error),
             }
             if !lines.is_empty() {
                 tokio::time::sleep(pauses.next_pause()).await;
@@ -199,11 +219,15 @@ impl Delivered {
     }
 
     /// Keeps in `lines` those that are worth another try.
-    fn note(&mut self, lines: &mut Vec<Line>, answers: Vec<Sent>, last_try: bool) {
+    fn note(&mut self, lines: &mut Vec<Line>, answers: Vec<Sent>, is_fifo: bool, last_try: bool) {
         let answered: Vec<(Line, Sent)> = lines.drain(..).zip(answers).collect();
         for (line, answer) in answered {
             match answer {
-                Sent::Yes(_) => self.sent += 1,
+                Sent::Yes(_) => {
+                    self.sent += 1;
+                    // The deduplication id makes one message of both.
+                    self.perhaps_twice += u64::from(line.perhaps_sent && !is_fifo);
+                }
                 Sent::No(refusal) if !refusal.is_for_good() && !last_try => lines.push(line),
                 Sent::No(refusal) => self.miss(vec![line], &refusal.code),
             }
@@ -211,6 +235,7 @@ impl Delivered {
     }
 
     fn miss(&mut self, lines: Vec<Line>, code: &str) {
+        self.perhaps_sent += lines.iter().filter(|line| line.perhaps_sent).count() as u64;
         self.not_sent.extend(lines.iter().map(|line| NotSent { line: line.number, code: code.to_owned() }));
     }
 }
@@ -235,7 +260,7 @@ fn verdict(error: &QueueError) -> Verdict {
 
 /// Whether the queue may have taken the messages of a call that failed: it did not say that it did not.
 fn may_have_arrived(error: &QueueError) -> bool {
-    matches!(error.code.as_str(), "timeout" | "connection" | "response") || error.status.is_some_and(|s| s >= 500)
+    matches!(error.name(), "timeout" | "connection" | "response") || error.status.is_some_and(|s| s >= 500)
 }
 
 #[cfg(test)]
@@ -247,6 +272,7 @@ mod tests {
         for (code, status, expected) in [
             ("timeout", None, Verdict::Again),
             ("connection", None, Verdict::Again),
+            ("unreachable", None, Verdict::Again),
             ("response", Some(502), Verdict::Again),
             ("InternalError", Some(500), Verdict::Again),
             ("ServiceUnavailable", Some(503), Verdict::Again),

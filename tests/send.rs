@@ -6,13 +6,15 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
-use turnstile::queue::sqs::{Sender, SqsSettings};
-use turnstile::send::{NotSent, SendReport, Stopped, send};
+use turnstile::queue::sqs::{Outgoing, Sender, SqsSettings};
+use turnstile::send::{Bodies, NotSent, SendReport, Stopped, send};
 
-use crate::support::scripted_http::{Asked, Reply, ScriptedHttp, md5_of};
+use crate::support::scripted_http::{Asked, Reply, ScriptedHttp, aws_at, md5_of};
+use crate::support::verdicts::login;
 
 #[tokio::test]
 async fn every_line_is_sent_once_and_ten_go_in_a_call() {
@@ -99,6 +101,27 @@ async fn a_call_that_fails_in_passing_is_repeated_and_a_lost_reply_is_owned_up_t
 }
 
 #[tokio::test]
+async fn lines_that_were_given_up_after_a_lost_reply_are_not_sent_and_perhaps_in_the_queue() {
+    let server = ScriptedHttp::start(|asked, before| match (asked.call.as_str(), before) {
+        ("SendMessageBatch", 0) => Reply::Close,
+        ("SendMessageBatch", _) => Reply::error(403, "AccessDeniedException"),
+        _ => taken(asked),
+    })
+    .await;
+    let report = send_lines(&server, "logins", &lines(10)).await;
+    assert_eq!((report.sent, report.not_sent_count()), (0, 10));
+    assert_eq!((report.perhaps_twice, report.perhaps_sent), (0, 10));
+}
+
+#[tokio::test]
+async fn a_queue_that_is_away_took_nothing() {
+    let sender = sender_at("http://127.0.0.1:1", "logins", &aws_at("http://127.0.0.1:1")).await;
+    let message = Outgoing { body: "a".to_owned(), deduplication_id: None };
+    let error = sender.send(&[message]).await.unwrap_err();
+    assert_eq!((error.code.as_str(), error.status, error.is_for_good()), ("unreachable", None, false));
+}
+
+#[tokio::test]
 async fn a_queue_that_refuses_everything_ends_the_job_and_the_report_says_where() {
     let server = ScriptedHttp::start(|asked, before| match before {
         0 => taken(asked),
@@ -157,7 +180,7 @@ async fn at_most_eight_batches_are_under_way() {
     let server = ScriptedHttp::start(|_, _| Reply::Hang).await;
     let (sender, stop) = (sender(&server, "logins").await, CancellationToken::new());
     let mut last_line = 0;
-    let sending = send(Cursor::new(lines(1_000)), &sender, &stop, |report| last_line = report.last_line);
+    let sending = send(Cursor::new(lines(1_000)), Bodies::Raw, &sender, &stop, |report| last_line = report.last_line);
     tokio::time::timeout(Duration::from_secs(2), sending).await.unwrap_err();
     assert_eq!((server.asked("SendMessageBatch").len(), last_line), (8, 80));
 }
@@ -173,7 +196,7 @@ async fn a_file_that_cannot_be_read_on_is_told_and_what_was_read_is_sent() {
     let server = ScriptedHttp::start(|asked, _| taken(asked)).await;
     let sender = sender(&server, "logins").await;
     let reader = BufReader::new(Cursor::new(lines(20)).chain(Broken));
-    let report = send(reader, &sender, &CancellationToken::new(), |_| {}).await;
+    let report = send(reader, Bodies::Raw, &sender, &CancellationToken::new(), |_| {}).await;
     assert!(report.stopped.as_ref().is_some_and(|stopped| stopped.to_string().contains("the disk is gone")));
     assert_eq!((report.sent, report.last_line), (20, 20));
 }
@@ -182,7 +205,7 @@ async fn a_file_that_cannot_be_read_on_is_told_and_what_was_read_is_sent() {
 async fn a_stop_lets_the_batches_under_way_come_home() {
     let server = ScriptedHttp::start(|asked, _| taken(asked)).await;
     let (sender, stop) = (sender(&server, "logins").await, CancellationToken::new());
-    let report = send(Cursor::new(lines(100_000)), &sender, &stop, |report| {
+    let report = send(Cursor::new(lines(100_000)), Bodies::Raw, &sender, &stop, |report| {
         if report.sent >= 50 {
             stop.cancel();
         }
@@ -196,7 +219,7 @@ async fn a_stop_lets_the_batches_under_way_come_home() {
 #[tokio::test]
 async fn the_command_sends_standard_input_and_ends_with_a_line_of_counts() {
     let server = ScriptedHttp::start(|asked, _| taken(asked)).await;
-    let (code, out, complaints) = turnstile(&server, &["--queue", "logins", "-"], b"a\n\nb\n").await;
+    let (code, out, complaints) = turnstile(&server, &["--queue", "logins", "--raw", "-"], b"a\n\nb\n").await;
     assert_eq!((code, complaints.as_str()), (0, ""));
     assert!(out.starts_with("2 messages sent to logins in ") && out.ends_with("1 empty line skipped\n"), "{out}");
 }
@@ -204,7 +227,7 @@ async fn the_command_sends_standard_input_and_ends_with_a_line_of_counts() {
 #[tokio::test]
 async fn the_command_fails_when_a_line_was_not_sent_and_shows_no_body() {
     let server = ScriptedHttp::start(|asked, _| refusing(asked, &["secret"], "InvalidMessageContents", true)).await;
-    let (code, out, complaints) = turnstile(&server, &["--queue", "logins", "-"], b"a\nsecret\n\xff\n").await;
+    let (code, out, complaints) = turnstile(&server, &["--queue", "logins", "--raw", "-"], b"a\nsecret\n\xff\n").await;
     assert_eq!(code, 1);
     assert_eq!(complaints, "line 2: not sent: InvalidMessageContents\nline 3: not sent: not-utf-8\n");
     assert!(out.contains("2 not sent") && !out.contains("secret"), "{out}");
@@ -218,6 +241,77 @@ async fn the_command_tells_all_mistakes_at_once() {
     assert_eq!((code, out.as_str()), (2, ""));
     let named = ["TURNSTILE_QUEUE", "TURNSTILE_WAIT_FOR_QUEUE", "/nonexistent"];
     assert!(named.iter().all(|name| complaints.contains(name)), "{complaints}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_login_a_line_is_refused_with_the_way_to_make_it_one_and_nothing_is_sent() {
+    let good = login("u", "ios");
+    let pretty = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&good).unwrap()).unwrap();
+    for (file, words) in [
+        (pretty.into_bytes(), ["line 1 ", "jq -c . "]),
+        (format!("[{good},\n{good}]\n").into_bytes(), ["line 1 ", "jq -c '.[]' "]),
+        (format!("\n[\n{good}\n]\n").into_bytes(), ["line 2 ", "jq -c '.[]' "]),
+        (format!("\u{feff}{good}\n").into_bytes(), ["byte order mark", "tail -c +4 "]),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\x56\n".to_vec(), ["gzip", "zcat "]),
+        ([&b"\xff\xfe"[..], b"{\0"].concat(), ["UTF-16", "iconv "]),
+        (
+            format!("{good}\n").repeat(14).into_bytes().into_iter().chain(*b"canary\n{}\n").collect(),
+            ["line 15", "line 16"],
+        ),
+        (format!("{good}\n{}", "x".repeat(2 << 20)).into_bytes(), ["line 2", "too-long"]),
+    ] {
+        let server = ScriptedHttp::start(|asked, _| taken(asked)).await;
+        let named = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&named, &file).unwrap();
+        let name = named.path().to_str().unwrap();
+        for (flag, answer) in [("--wait-for-queue=0s", ""), ("--dry-run", "to be sent")] {
+            let (code, out, complaints) = turnstile(&server, &["--queue", "logins", flag, name], b"").await;
+            assert_eq!(code, 1, "{words:?}");
+            assert!(words.iter().all(|word| complaints.contains(word)), "{words:?}: {complaints}");
+            assert!(complaints.contains("nothing was sent") && out.contains(answer), "{words:?}: {out}{complaints}");
+            assert!(!complaints.contains("canary"), "{complaints}");
+        }
+        assert!(server.asked("GetQueueUrl").is_empty() && server.asked("SendMessageBatch").is_empty());
+        // Where it cannot be looked through before, what stands before the first bad line is sent.
+        let (code, _, complaints) = turnstile(&server, &["--queue", "logins", "-"], &file).await;
+        assert_eq!(code, 1, "{words:?}");
+        assert!(words[..1].iter().all(|word| complaints.contains(word)), "{words:?}: {complaints}");
+        assert!(counts(&server).keys().all(|body| *body == good));
+    }
+}
+
+#[tokio::test]
+async fn standard_input_is_sent_up_to_the_first_line_that_is_no_login_and_the_answer_says_how_far() {
+    let server = ScriptedHttp::start(|asked, _| taken(asked)).await;
+    let good = (0..25).map(|n| login(&format!("user {n}"), "ios") + "\n").collect::<String>();
+    let input = format!("{good}\n{}\n{good}", login("secret", "ios").replace("device_type", "secret"));
+    let (code, out, complaints) = turnstile(&server, &["--queue", "logins", "-"], input.as_bytes()).await;
+    assert_eq!(code, 1);
+    assert!(complaints.contains("line 27 is no login: missing_field"), "{complaints}");
+    assert!(complaints.contains("no line from 27 on was sent"), "{complaints}");
+    assert!(out.starts_with("25 messages sent to logins"), "{out}");
+    assert!(!complaints.contains("secret") && !out.contains("secret"));
+    assert_eq!(counts(&server), good.lines().map(|line| (line.to_owned(), 1)).collect());
+}
+
+#[tokio::test]
+async fn a_file_of_logins_is_sent_and_a_rehearsal_sends_nothing_and_needs_no_queue() {
+    let server = ScriptedHttp::start(|asked, _| taken(asked)).await;
+    let named = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&named, format!("{0}\r\n\n{0}", login("u", "ios"))).unwrap();
+    let name = named.path().to_str().unwrap();
+    let (code, out, complaints) = turnstile(&server, &["--dry-run", name], b"").await;
+    assert_eq!(
+        (code, out.as_str(), complaints.as_str()),
+        (0, "2 messages to be sent, 1 empty line to be skipped\n", "")
+    );
+    assert!(counts(&server).is_empty());
+
+    let (code, out, complaints) = turnstile(&server, &["--queue", "logins", name], b"").await;
+    assert_eq!((code, complaints.as_str()), (0, ""));
+    assert!(out.starts_with("2 messages sent to logins in "), "{out}");
+    let (code, out, _) = turnstile(&server, &["--dry-run", "--raw", "-"], b"a\n\xff\n").await;
+    assert_eq!((code, out.as_str()), (1, "1 message to be sent\n"));
 }
 
 async fn turnstile(server: &ScriptedHttp, args: &[&str], input: &[u8]) -> (i32, String, String) {
@@ -242,12 +336,16 @@ async fn turnstile(server: &ScriptedHttp, args: &[&str], input: &[u8]) -> (i32, 
 
 async fn send_lines(server: &ScriptedHttp, queue: &str, lines: &str) -> SendReport {
     let sender = sender(server, queue).await;
-    send(Cursor::new(lines.to_owned()), &sender, &CancellationToken::new(), |_| {}).await
+    send(Cursor::new(lines.to_owned()), Bodies::Raw, &sender, &CancellationToken::new(), |_| {}).await
 }
 
 async fn sender(server: &ScriptedHttp, queue: &str) -> Sender {
-    let url = format!("{}/000000000000/{queue}", server.url());
-    Sender::connect_with(&SqsSettings::new(url.parse().unwrap()), "the group", &server.aws()).await.unwrap()
+    sender_at(&server.url(), queue, &server.aws()).await
+}
+
+async fn sender_at(endpoint: &str, queue: &str, aws: &SdkConfig) -> Sender {
+    let url = format!("{endpoint}/000000000000/{queue}");
+    Sender::connect_with(&SqsSettings::new(url.parse().unwrap()), "the group", aws).await.unwrap()
 }
 
 /// `line 1`, `line 2`, …

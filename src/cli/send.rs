@@ -1,16 +1,18 @@
 //! `turnstile send`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal as _, Write as _};
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Seek as _, Write};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, refuse};
+use super::{Outcome, refuse, say};
 use crate::config::{Mistakes, QueueArgs, given};
 use crate::queue::sqs::{QueueAddress, Sender};
-use crate::send::{SendReport, send};
+use crate::send::{Bodies, Form, Look, NotSent, SendReport, Stopped, look, send};
 use crate::shutdown::Signals;
 
 /// How often a line tells of the progress where no terminal shows a bar.
@@ -19,16 +21,22 @@ const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
 /// What `turnstile send` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Sending is at least once: where a reply is lost, the same messages are sent again, and the last line says how many may \
-be in the queue twice. Lines that the queue does not take are named by number and error code, never by content.
+A file is looked through before anything is sent: if one line of it is no login, nothing is. Standard input cannot be \
+read twice: there the lines before the first that is no login are sent, and none after. JSON of another form becomes one \
+login a line by jq: `jq -c '.[]'` for an array, `jq -c .` for objects over several lines.
 
-Exit codes: 0 everything was sent, 1 something was not, 2 wrong use.
+Sending is at least once: where a reply is lost, the same messages are sent again, and the last line says how many may \
+be in the queue twice. Lines that are no logins, or that the queue does not take, are named by number and code, never by \
+content.
+
+Exit codes: 0 everything was sent (with --dry-run: can be), 1 something was not, 2 wrong use.
 
 Examples:
   turnstile send --queue logins logins.ndjson
+  turnstile send --dry-run logins.ndjson
   zcat logins.ndjson.gz | turnstile send --queue https://sqs.eu-central-1.amazonaws.com/123456789012/logins -")]
 pub struct Args {
-    /// The bodies, one a line, each 1 byte to 1 MiB of UTF-8 (LF or CRLF; empty lines are skipped); - is standard input
+    /// The logins, one a line, each 1 byte to 1 MiB of UTF-8 (LF or CRLF; empty lines are skipped); - is standard input
     #[arg(value_name = "FILE|-")]
     file: String,
     #[command(flatten)]
@@ -37,24 +45,46 @@ pub struct Args {
     /// [default: turnstile]
     #[arg(long, env = "TURNSTILE_GROUP", value_name = "NAME")]
     group: Option<String>,
+    /// Send the lines whatever they hold: a body that is no login becomes a dead letter
+    #[arg(long)]
+    raw: bool,
+    /// Look at every line and say what would be sent; no queue is asked or needed
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Args {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let mut mistakes = Mistakes::default();
+        let input = mistakes.take(
+            "FILE",
+            Input::open(&self.file),
+            "give a file with one login a line, or - for standard input",
+        );
+        if self.dry_run {
+            return match mistakes.or(input) {
+                Ok(input) => self.rehearse(input).await,
+                Err(mistakes) => refuse(&mistakes),
+            };
+        }
         let queue = self.queue.read(&mut mistakes);
         let group = self.group(&mut mistakes);
-        let input =
-            mistakes.take("FILE", Input::open(&self.file), "give a file with one body a line, or - for standard input");
         let all = queue.zip(group).zip(input);
         let ((settings, group), input) = match mistakes.or(all) {
             Ok(settings) => settings,
             Err(mistakes) => return refuse(&mistakes),
         };
+        if input.bytes.is_some() && !self.raw {
+            let looked = looked(&input, self.bodies()).await?;
+            if looked.wrong_count() > 0 {
+                tell_wrong(&looked, self.bodies())?;
+                return Ok(Outcome::Failed);
+            }
+        }
         let sender = Sender::connect(&settings, group).await?;
         let stop = CancellationToken::new();
         let mut progress = Progress::new(input.bytes);
-        let sending = send(input.reader, &sender, &stop, |report| progress.show(report));
+        let sending = send(input.reader()?, self.bodies(), &sender, &stop, |report| progress.show(report));
         // The first signal lets the batches under way come home, the second does not.
         let mut signals = Signals::listen()?;
         let cut_off = async {
@@ -70,6 +100,25 @@ impl Args {
         Ok(if report.is_complete() { Outcome::Done } else { Outcome::Failed })
     }
 
+    fn bodies(&self) -> Bodies {
+        if self.raw { Bodies::Raw } else { Bodies::Logins }
+    }
+
+    /// Looks at everything and sends nothing.
+    async fn rehearse(&self, input: Input) -> anyhow::Result<Outcome> {
+        let looked = looked(&input, self.bodies()).await?;
+        let wrong = looked.wrong_count();
+        if wrong > 0 {
+            tell_wrong(&looked, self.bodies())?;
+        }
+        let mut text = format!("{} to be sent", counted(looked.sendable, "message"));
+        if looked.empty > 0 {
+            text += &format!(", {} to be skipped", counted(looked.empty, "empty line"));
+        }
+        say(&text)?;
+        Ok(if wrong == 0 { Outcome::Done } else { Outcome::Failed })
+    }
+
     fn group(&self, mistakes: &mut Mistakes) -> Option<&str> {
         let group = given(&self.group).unwrap_or("turnstile");
         if group.len() <= 128 && group.chars().all(|c| c.is_ascii_graphic()) {
@@ -82,25 +131,75 @@ impl Args {
 
 /// Where the bodies come from.
 struct Input {
-    reader: Box<dyn BufRead + Send>,
-    /// How long it is, if it is a file.
+    /// Standard input, if there is none.
+    file: Option<File>,
+    /// How long it is, if it can be read twice.
     bytes: Option<u64>,
 }
 
 impl Input {
-    fn open(file: &str) -> Result<Self, String> {
-        if file == "-" {
-            return Ok(Self { reader: Box::new(BufReader::new(io::stdin())), bytes: None });
+    fn open(name: &str) -> Result<Self, String> {
+        if name == "-" {
+            return Ok(Self { file: None, bytes: None });
         }
-        let cannot = |error: &dyn std::fmt::Display| format!("{file:?} cannot be read ({error})");
-        let opened = File::open(file).and_then(|opened| Ok((opened.metadata()?, opened)));
+        let cannot = |error: &dyn std::fmt::Display| format!("{name:?} cannot be read ({error})");
+        let opened = File::open(name).and_then(|opened| Ok((opened.metadata()?, opened)));
         let (about, opened) = opened.map_err(|error| cannot(&error))?;
         if about.is_dir() {
             return Err(cannot(&"it is a folder"));
         }
-        let bytes = about.is_file().then_some(about.len());
-        Ok(Self { reader: Box::new(BufReader::with_capacity(256 * 1024, opened)), bytes })
+        // A pipe with a name is read once, as standard input is.
+        Ok(Self { file: Some(opened), bytes: about.is_file().then_some(about.len()) })
     }
+
+    /// Reads it, from its beginning where it has one.
+    fn reader(&self) -> io::Result<Box<dyn BufRead + Send>> {
+        let Some(file) = &self.file else { return Ok(Box::new(BufReader::new(io::stdin()))) };
+        let mut file = file.try_clone()?;
+        if self.bytes.is_some() {
+            file.rewind()?;
+        }
+        Ok(Box::new(BufReader::with_capacity(256 * 1024, file)))
+    }
+}
+
+/// Looks in a thread that may take its time.
+async fn looked(input: &Input, bodies: Bodies) -> anyhow::Result<Look> {
+    let reader = input.reader()?;
+    let look = tokio::task::spawn_blocking(move || look(reader, bodies)).await?;
+    look.context("the file cannot be read")
+}
+
+/// What cannot be sent, and the way out.
+fn tell_wrong(looked: &Look, bodies: Bodies) -> io::Result<()> {
+    let mut complaints = io::stderr().lock();
+    if let (Some(form), Some(line)) = (looked.form, looked.wrong.first()) {
+        writeln!(complaints, "line {} {form}: {}", line.line, form.way_out())?;
+        return writeln!(complaints, "nothing was sent; --raw sends each line as it is");
+    }
+    tell_lines(&mut complaints, "cannot be sent", &looked.wrong, &looked.wrong_by_code)?;
+    let such = counted(looked.wrong_count(), "such line");
+    match bodies {
+        Bodies::Logins => writeln!(complaints, "nothing was sent: mend or remove {such}, or send with --raw"),
+        Bodies::Raw => writeln!(complaints, "nothing was sent: {such}, which no queue takes"),
+    }
+}
+
+/// The first lines by their numbers, all by their codes.
+fn tell_lines(
+    complaints: &mut impl Write,
+    what: &str,
+    first: &[NotSent],
+    by_code: &BTreeMap<String, u64>,
+) -> io::Result<()> {
+    for line in first {
+        writeln!(complaints, "line {}: {what}: {}", line.line, line.code)?;
+    }
+    if by_code.values().sum::<u64>() > first.len() as u64 {
+        let counts = by_code.iter().map(|(code, lines)| format!("{} {code}", HumanCount(*lines)));
+        writeln!(complaints, "… in all: {}", counts.collect::<Vec<_>>().join(", "))?;
+    }
+    Ok(())
 }
 
 /// A bar on a terminal, a line now and then elsewhere; both on standard error.
@@ -154,19 +253,19 @@ fn style(template: &str, otherwise: fn() -> ProgressStyle) -> ProgressStyle {
 /// What was not sent on standard error, what was on standard output. `length` is the file's, where it is one.
 fn tell(report: &SendReport, length: Option<u64>, queue: &QueueAddress, took: Duration) -> io::Result<()> {
     let mut complaints = io::stderr().lock();
-    for line in &report.not_sent {
-        writeln!(complaints, "line {}: not sent: {}", line.line, line.code)?;
-    }
-    if report.not_sent_count() > report.not_sent.len() as u64 {
-        let counts = report.not_sent_by_code.iter().map(|(code, lines)| format!("{} {code}", HumanCount(*lines)));
-        writeln!(complaints, "… in all: {}", counts.collect::<Vec<_>>().join(", "))?;
-    }
-    if let Some(stopped) = &report.stopped {
-        let last = report.last_line;
-        match length == Some(report.bytes_read) {
-            true => writeln!(complaints, "{stopped}: the file ends with line {last}")?,
-            false => writeln!(complaints, "{stopped}: no line after {last} was sent")?,
+    tell_lines(&mut complaints, "not sent", &report.not_sent, &report.not_sent_by_code)?;
+    let last = report.last_line;
+    match &report.stopped {
+        Some(Stopped::Misfit(misfit)) => {
+            let way_out = misfit.form.map_or("mend or remove it, or send with --raw", Form::way_out);
+            writeln!(complaints, "{misfit}: {way_out}")?;
+            writeln!(complaints, "no line from {} on was sent", misfit.line)?;
         }
+        Some(stopped) if length == Some(report.bytes_read) => {
+            writeln!(complaints, "{stopped}: the file ends with line {last}")?;
+        }
+        Some(stopped) => writeln!(complaints, "{stopped}: no line after {last} was sent")?,
+        None => {}
     }
     writeln!(io::stdout(), "{}", summary(report, queue, took))
 }
@@ -174,9 +273,8 @@ fn tell(report: &SendReport, length: Option<u64>, queue: &QueueAddress, took: Du
 fn summary(report: &SendReport, queue: &QueueAddress, took: Duration) -> String {
     let rate = report.sent as f64 / took.as_secs_f64().max(0.001);
     let mut text = format!(
-        "{} {} sent to {queue} in {} ({}/s), {} not sent",
-        HumanCount(report.sent),
-        if report.sent == 1 { "message" } else { "messages" },
+        "{} sent to {queue} in {} ({}/s), {} not sent",
+        counted(report.sent, "message"),
         if took < Duration::from_secs(60) {
             format!("{:.1} s", took.as_secs_f64())
         } else {
@@ -185,14 +283,21 @@ fn summary(report: &SendReport, queue: &QueueAddress, took: Duration) -> String 
         HumanCount(rate as u64),
         HumanCount(report.not_sent_count()),
     );
+    if report.perhaps_sent > 0 {
+        text += &format!(" (at most {} in the queue all the same)", HumanCount(report.perhaps_sent));
+    }
     if report.empty > 0 {
-        let lines = if report.empty == 1 { "line" } else { "lines" };
-        text += &format!(", {} empty {lines} skipped", HumanCount(report.empty));
+        text += &format!(", {} skipped", counted(report.empty, "empty line"));
     }
     if report.perhaps_twice > 0 {
         text += &format!(", at most {} in the queue twice", HumanCount(report.perhaps_twice));
     }
     text
+}
+
+/// `1 message`, `2 messages`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -209,8 +314,10 @@ mod tests {
         let text = summary(&report, &queue, Duration::from_secs(4));
         assert_eq!(text, "1 message sent to logins in 4.0 s (0/s), 0 not sent, 1 empty line skipped");
         report.not_sent_by_code.insert("too-long".to_owned(), 3);
-        (report.empty, report.perhaps_twice) = (2, 10);
+        (report.empty, report.perhaps_twice, report.perhaps_sent) = (2, 10, 2);
         let text = summary(&report, &queue, Duration::from_secs(4));
-        assert!(text.ends_with("3 not sent, 2 empty lines skipped, at most 10 in the queue twice"), "{text}");
+        let all =
+            "3 not sent (at most 2 in the queue all the same), 2 empty lines skipped, at most 10 in the queue twice";
+        assert!(text.ends_with(all), "{text}");
     }
 }

@@ -8,6 +8,7 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use super::NotSent;
+use super::form::{Bodies, Misfit, misfit};
 use crate::queue::sqs::Outgoing;
 use crate::queue::{MAX_MESSAGE_BYTES, MESSAGES_PER_CALL};
 
@@ -19,6 +20,8 @@ pub(super) struct Line {
     /// Counted from 1.
     pub(super) number: u64,
     pub(super) message: Outgoing,
+    /// Whether it may be in the queue, although no reply says so.
+    pub(super) perhaps_sent: bool,
 }
 
 impl Borrow<Outgoing> for Line {
@@ -33,6 +36,8 @@ pub(super) struct Chunk {
     pub(super) lines: Vec<Line>,
     pub(super) unsendable: Vec<NotSent>,
     pub(super) empty: u64,
+    /// The line after the chunk, if it is none of the bodies that are wanted; nothing after it is read.
+    pub(super) misfit: Option<Misfit>,
     /// The last line of the chunk.
     pub(super) last_line: u64,
     /// Bytes of the file up to its end.
@@ -56,14 +61,15 @@ impl Chunk {
 /// from ending until the next line came.
 pub(super) fn read_ahead(
     reader: impl BufRead + Send + 'static,
+    bodies: Bodies,
     with_deduplication_id: bool,
 ) -> mpsc::Receiver<io::Result<Chunk>> {
     let (give, take) = mpsc::channel(1);
     thread::spawn(move || {
-        let chunks = Chunks { reader, with_deduplication_id, line: 0, bytes_read: 0, left_over: None };
-        for chunk in chunks {
-            let failed = chunk.is_err();
-            if give.blocking_send(chunk).is_err() || failed {
+        let lines = Lines::new(reader, bodies);
+        for chunk in (Chunks { lines, with_deduplication_id, left_over: None }) {
+            let last = chunk.as_ref().map_or(true, |chunk| chunk.misfit.is_some());
+            if give.blocking_send(chunk).is_err() || last {
                 break;
             }
         }
@@ -72,10 +78,8 @@ pub(super) fn read_ahead(
 }
 
 struct Chunks<R> {
-    reader: R,
+    lines: Lines<R>,
     with_deduplication_id: bool,
-    line: u64,
-    bytes_read: u64,
     left_over: Option<Line>,
 }
 
@@ -85,60 +89,92 @@ impl<R: BufRead> Iterator for Chunks<R> {
     fn next(&mut self) -> Option<io::Result<Chunk>> {
         let mut chunk = Chunk { lines: self.left_over.take().into_iter().collect(), ..Chunk::default() };
         while !chunk.is_full() {
-            let read = match self.next_line() {
+            let read = match self.lines.next_line() {
                 Ok(Some(read)) => read,
                 Ok(None) => break,
                 Err(error) => return Some(Err(error)),
             };
             match read {
-                Read::Body(line) if !chunk.has_room_for(&line) => {
-                    self.left_over = Some(line);
-                    break;
+                Read::Body(body) => {
+                    let line = self.outgoing(body);
+                    if !chunk.has_room_for(&line) {
+                        self.left_over = Some(line);
+                        break;
+                    }
+                    chunk.lines.push(line);
                 }
-                Read::Body(line) => chunk.lines.push(line),
                 Read::Empty => chunk.empty += 1,
                 Read::Unsendable(not_sent) => chunk.unsendable.push(not_sent),
+                Read::Misfit(misfit) => {
+                    chunk.misfit = Some(misfit);
+                    break;
+                }
             }
         }
-        chunk.last_line = self.line - u64::from(self.left_over.is_some());
-        chunk.bytes_read = self.bytes_read;
-        let nothing = chunk.lines.is_empty() && chunk.unsendable.is_empty() && chunk.empty == 0;
+        let not_of_it = self.left_over.is_some() || chunk.misfit.is_some();
+        chunk.last_line = self.lines.line - u64::from(not_of_it);
+        chunk.bytes_read = self.lines.bytes_read;
+        let nothing =
+            chunk.lines.is_empty() && chunk.unsendable.is_empty() && chunk.empty == 0 && chunk.misfit.is_none();
         (!nothing).then_some(Ok(chunk))
     }
 }
 
-/// One line of the file.
-enum Read {
-    Body(Line),
-    Empty,
-    Unsendable(NotSent),
+impl<R> Chunks<R> {
+    fn outgoing(&self, body: String) -> Line {
+        // Says nothing of the body, and tells a second try from a second line that reads the same.
+        let deduplication_id = self.with_deduplication_id.then(|| uuid::Uuid::new_v4().to_string());
+        Line { number: self.lines.line, message: Outgoing { body, deduplication_id }, perhaps_sent: false }
+    }
 }
 
-impl<R: BufRead> Chunks<R> {
+/// The lines of a file.
+pub(super) struct Lines<R> {
+    reader: R,
+    bodies: Bodies,
+    /// How many were read.
+    pub(super) line: u64,
+    bytes_read: u64,
+    /// Whether a line with a body was read.
+    begun: bool,
+}
+
+/// One line of the file.
+pub(super) enum Read {
+    Body(String),
+    Empty,
+    Unsendable(NotSent),
+    Misfit(Misfit),
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn new(reader: R, bodies: Bodies) -> Self {
+        Self { reader, bodies, line: 0, bytes_read: 0, begun: false }
+    }
+
     /// The next line without its LF or CRLF; whatever else stands on it is the body.
-    fn next_line(&mut self) -> io::Result<Option<Read>> {
+    pub(super) fn next_line(&mut self) -> io::Result<Option<Read>> {
         let mut bytes = Vec::new();
         let Some(length) = self.read_to_newline(&mut bytes)? else { return Ok(None) };
         self.line += 1;
-        let number = self.line;
-        let unsendable = |code: &str| Read::Unsendable(NotSent { line: number, code: code.to_owned() });
-        if length > bytes.len() {
-            return Ok(Some(unsendable("too-long")));
-        }
-        if bytes.last() == Some(&b'\n') {
+        if length == bytes.len() && bytes.last() == Some(&b'\n') {
             bytes.pop();
             bytes.pop_if(|byte| *byte == b'\r');
         }
         if bytes.is_empty() {
             return Ok(Some(Read::Empty));
         }
+        let first = !std::mem::replace(&mut self.begun, true);
+        if self.bodies == Bodies::Logins
+            && let Some(misfit) = misfit(self.line, &bytes, first)
+        {
+            return Ok(Some(Read::Misfit(misfit)));
+        }
+        let unsendable = |code: &str| Read::Unsendable(NotSent { line: self.line, code: code.to_owned() });
         if bytes.len() > MAX_MESSAGE_BYTES {
             return Ok(Some(unsendable("too-long")));
         }
-        let Ok(body) = String::from_utf8(bytes) else { return Ok(Some(unsendable("not-utf-8"))) };
-        // Says nothing of the body, and tells a second try from a second line that reads the same.
-        let deduplication_id = self.with_deduplication_id.then(|| uuid::Uuid::new_v4().to_string());
-        Ok(Some(Read::Body(Line { number, message: Outgoing { body, deduplication_id } })))
+        Ok(Some(String::from_utf8(bytes).map_or_else(|_| unsendable("not-utf-8"), Read::Body)))
     }
 
     /// Reads up to and with the next newline, and says how long that was; `None` at the end of the file. Keeps as
@@ -171,7 +207,11 @@ mod tests {
 
     fn chunks(file: impl Into<Vec<u8>>) -> Vec<Chunk> {
         let reader = io::BufReader::with_capacity(7, io::Cursor::new(file.into()));
-        let chunks = Chunks { reader, with_deduplication_id: false, line: 0, bytes_read: 0, left_over: None };
+        chunks_of(Lines::new(reader, Bodies::Raw))
+    }
+
+    fn chunks_of(lines: Lines<impl BufRead>) -> Vec<Chunk> {
+        let chunks = Chunks { lines, with_deduplication_id: false, left_over: None };
         chunks.map(Result::unwrap).collect()
     }
 

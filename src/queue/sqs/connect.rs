@@ -226,7 +226,7 @@ impl Place {
         let (place, cause) = (self.to_string(), explanation(error));
         let error = failure(call, error);
         match error.code.as_str() {
-            "timeout" | "connection" => ConnectError::Unreachable { place, cause },
+            "timeout" | "unreachable" | "connection" => ConnectError::Unreachable { place, cause },
             "credentials" => ConnectError::NoCredentials { cause },
             _ if error.names_no_queue() => ConnectError::NoQueue { queue: self.queue.to_string(), place },
             _ => ConnectError::Refused { error, place, cause },

@@ -12,7 +12,8 @@ use crate::queue::QueueError;
 /// | code | means | status |
 /// |---|---|---|
 /// | `timeout` | no complete reply within the deadline; the call may have taken effect | – |
-/// | `connection` | no reply: refused, closed, not found, or no TLS; the call may have taken effect | – |
+/// | `unreachable` | no connection: refused, not found, no TLS, or none in time; the call was not made | – |
+/// | `connection` | closed before the reply; the call may have taken effect | – |
 /// | `response` | a reply that is not the protocol's: a proxy's page, a cut body; it may have taken effect | the reply's |
 /// | `credentials` | the call was not made, because no credentials could be had | – |
 /// | `request` | the call could not be written | – |
@@ -35,6 +36,9 @@ fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
 }
 
 fn code_of_undelivered(error: &ConnectorError) -> &'static str {
+    if causes(error).filter_map(|cause| cause.downcast_ref()).any(hyper_util::client::legacy::Error::is_connect) {
+        return "unreachable";
+    }
     let kinds = [(error.is_timeout(), "timeout"), (error.is_io(), "connection"), (error.is_user(), "request")];
     if let Some((_, code)) = kinds.into_iter().find(|(is, _)| *is) {
         return code;
