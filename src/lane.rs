@@ -110,7 +110,13 @@ impl<Q: Queue> Lane<Q> {
                     continue;
                 }
             };
-            turn.end(self.news_of(&received).await);
+            let took = begun.elapsed();
+            let news = self.news_of(&received).await;
+            if received.messages.is_empty() {
+                // Within its turn, so that no other lane asks meanwhile.
+                self.rest(self.turns.pause_over_nothing(took, self.settings.limits.wait)).await;
+            }
+            turn.end(news);
             let failure = received.failure.take();
             if !received.messages.is_empty() {
                 self.take_through(received, under_way).await?;
@@ -220,10 +226,14 @@ impl<Q: Queue> Lane<Q> {
         }
         let pause = pauses.next_pause_after(begun.elapsed());
         tracing::warn!(%error, pause_ms = pause.as_millis(), "receiving failed and is tried again");
+        self.rest(pause).await;
+        Ok(())
+    }
+
+    async fn rest(&self, pause: Duration) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = self.shutdown.stopping.cancelled() => {}
         }
-        Ok(())
     }
 }

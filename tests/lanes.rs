@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use turnstile::lane::LaneSettings;
 use turnstile::queue::local::Faults;
 use turnstile::receive::ReceiveLimits;
 
 use crate::support::pipeline::{Pipeline, QUEUE, Running, quick};
 use crate::support::postgres::block_claims;
+use crate::support::scripted_http::{Reply, ScriptedHttp};
 use crate::support::verdicts::login;
 use crate::support::wait_until;
 
@@ -54,6 +56,23 @@ async fn an_idle_loader_makes_one_long_poll_at_a_time_however_many_lanes_it_has(
     let pipeline = Pipeline::new().await;
     let loader = pipeline.start(LANES, small_batches()).await;
     assert!(polls_one_at_a_time(&pipeline).await);
+    end(loader).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_wait_for_messages_is_asked_less_and_less_however_many_lanes_there_are() {
+    let server = ScriptedHttp::start(|asked, _| match asked.call.as_str() {
+        "GetQueueUrl" => Reply::json(json!({"QueueUrl": "http://q/000000000000/logins"})),
+        "GetQueueAttributes" => Reply::json(json!({"Attributes": {}})),
+        _ => Reply::json(json!({})),
+    })
+    .await;
+    let Pipeline { database, keyring, identity, .. } = &Pipeline::new().await;
+    let loader = Running::start(&server.url(), QUEUE, database, keyring, identity, LANES, small_batches()).await;
+    let since = Instant::now();
+    wait_until("three waits are over", async || since.elapsed() > 3 * WAIT).await;
+    let receives = server.asked("ReceiveMessage").len();
+    assert!((3..20).contains(&receives), "{receives} receives");
     end(loader).await;
 }
 

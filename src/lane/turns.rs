@@ -1,13 +1,19 @@
 //! Which lanes receive, and which rest: one when the queue is idle, all when it is deep.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::retry::Pauses;
+
 /// How often in a row the queue must say that it holds nothing, and a receive bring nothing, before it is taken to be
 /// drained: the queue's counts are approximate.
 const DRAINED_AFTER: u32 = 3;
+
+/// The first and the longest pause after a receive that brought nothing, and did not wait for it either.
+const PAUSES_OVER_NOTHING: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// The turns at receiving that the lanes of a process take.
 ///
@@ -19,6 +25,7 @@ pub struct Turns {
     /// The turns to be had: with those that are taken, as many as `pace` allows.
     free: Semaphore,
     pace: Mutex<Pace>,
+    over_nothing: Mutex<Pauses>,
 }
 
 /// What a lane learnt in its turn.
@@ -36,7 +43,13 @@ impl Turns {
     /// For this many lanes, the first of which may receive.
     pub fn among(lanes: usize) -> Self {
         let pace = Pace { at_once: 1, drained: 0 };
-        Self { lanes, free: Semaphore::new(pace.at_once), pace: Mutex::new(pace) }
+        let over_nothing = Pauses::new(PAUSES_OVER_NOTHING.0, PAUSES_OVER_NOTHING.1);
+        Self {
+            lanes,
+            free: Semaphore::new(pace.at_once),
+            pace: Mutex::new(pace),
+            over_nothing: Mutex::new(over_nothing),
+        }
     }
 
     /// Rests until it is the caller's turn: first come, first served. `None` when there is nothing to receive any more:
@@ -58,10 +71,25 @@ impl Turns {
     /// meanwhile.
     pub fn loaded(&self) {
         self.pace().drained = 0;
+        self.over_nothing().reset();
+    }
+
+    /// How long to keep a turn that brought nothing, before the next may ask: the receive took so long, and should have
+    /// waited for up to `wait`. Not at all where it did wait; longer each time where it did not, until there is a message.
+    pub fn pause_over_nothing(&self, took: Duration, wait: Duration) -> Duration {
+        let wait = wait.max(2 * PAUSES_OVER_NOTHING.0);
+        if took >= wait / 2 {
+            return Duration::ZERO;
+        }
+        self.over_nothing().next_pause().min(wait)
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn over_nothing(&self) -> MutexGuard<'_, Pauses> {
+        self.over_nothing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,8 +144,6 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::FutureExt as _;
     use futures_util::future::join_all;
 
@@ -157,6 +183,19 @@ mod tests {
             assert_eq!(pace, Pace { at_once, drained }, "{news:?}");
         }
         assert_eq!(Pace { at_once: 1, drained: 0 }.after(News::More, 1).at_once, 1, "never more than there are lanes");
+    }
+
+    #[test]
+    fn a_receive_that_brings_nothing_and_does_not_wait_is_followed_by_a_growing_pause_until_there_is_a_message() {
+        let [none, wait] = [0, 20].map(Duration::from_secs);
+        let turns = Turns::among(LANES);
+        let pauses = |took| (0..20).map(|_| turns.pause_over_nothing(took, wait)).collect::<Vec<_>>();
+        assert!(pauses(wait / 2).iter().all(Duration::is_zero), "it waited");
+        let grown = pauses(Duration::from_millis(1));
+        assert!(grown[0] <= 2 * PAUSES_OVER_NOTHING.0 && grown[19] >= PAUSES_OVER_NOTHING.1 / 2, "{grown:?}");
+        assert!(turns.pause_over_nothing(none, none) <= 2 * PAUSES_OVER_NOTHING.0, "no wait is wanted");
+        turns.loaded();
+        assert!(turns.pause_over_nothing(none, wait) <= 2 * PAUSES_OVER_NOTHING.0);
     }
 
     #[test]
