@@ -154,8 +154,32 @@ async fn a_receive_asks_for_what_it_needs_and_no_more() {
             "WaitTimeSeconds": 1,
             "VisibilityTimeout": 30,
             "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+            "AttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
         })]
     );
+}
+
+#[tokio::test]
+async fn a_server_that_knows_only_the_older_or_only_the_newer_list_of_attributes_gives_them() {
+    for known in ["AttributeNames", "MessageSystemAttributeNames"] {
+        let (_server, queue) = connected(move |asked| {
+            let mut message = message("m", "{}");
+            let named = |name: &str| asked.body[known].as_array().into_iter().flatten().any(|asked| asked == name);
+            message["Attributes"] = json!({"SentTimestamp": "1700000000123", "ApproximateReceiveCount": "4"})
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter(|(name, _)| named(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<serde_json::Map<_, _>>()
+                .into();
+            Reply::json(json!({"Messages": [message]}))
+        })
+        .await;
+        let received = queue.receive(10, Duration::ZERO, HIDDEN).await.unwrap();
+        let delivery = &received[0].delivery;
+        assert!(matches!(delivery.sent_at, SentAt::Queue(_)) && delivery.receive_count == 4, "{known}");
+    }
 }
 
 #[tokio::test]

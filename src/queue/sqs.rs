@@ -14,7 +14,7 @@ mod odd_reply;
 mod send;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -71,6 +71,8 @@ struct Connected {
     system_attributes: Vec<MessageSystemAttributeName>,
     message_attributes: Option<Vec<String>>,
     damaged: AtomicU64,
+    /// Whether it was said that the server does not tell the system's attributes.
+    silence_told: AtomicBool,
 }
 
 impl SqsQueue {
@@ -102,6 +104,7 @@ impl SqsQueue {
             system_attributes,
             message_attributes,
             damaged: AtomicU64::new(0),
+            silence_told: AtomicBool::new(false),
         })))
     }
 
@@ -124,6 +127,12 @@ impl SqsQueue {
 
     fn deliver(&self, delivered: Vec<Delivered>) -> Vec<ReceivedMessage> {
         let received_at = OffsetDateTime::now_utc();
+        if is_told_for_the_first_time(&self.0.silence_told, &delivered) {
+            tracing::warn!(
+                "the queue says neither when a message was sent nor how often it was received: what is no login comes \
+                 again until the queue drops it, and never becomes a dead letter"
+            );
+        }
         let mut messages = Vec::with_capacity(delivered.len());
         for message in delivered {
             match message.into_message(received_at) {
@@ -158,12 +167,14 @@ impl Queue for SqsQueue {
         const CALL: &str = "ReceiveMessage";
         let wait = Duration::from_secs(wait.min(MAX_WAIT).as_secs());
         let attempt = self.0.receiver.attempt();
+        #[expect(deprecated, reason = "servers from before the list was renamed read only the older one")]
         let call = (attempt.receive_message())
             .queue_url(&self.0.facts.url)
             .max_number_of_messages(max.clamp(1, MESSAGES_PER_CALL) as i32)
             .wait_time_seconds(whole_seconds(wait))
             .visibility_timeout(whole_seconds(visibility_timeout))
             .set_message_system_attribute_names(Some(self.0.system_attributes.clone()))
+            .set_attribute_names(Some(by_their_older_list(&self.0.system_attributes)))
             .set_message_attribute_names(self.0.message_attributes.clone())
             .send();
         // The client's own deadline allows for the longest wait; this call's is tighter.
@@ -250,6 +261,17 @@ fn wanted(identity: Option<String>) -> (Vec<MessageSystemAttributeName>, Option<
     }
 }
 
+/// The same attributes for the list that had them before, `AttributeNames`; the SDK types it as that of a queue's.
+fn by_their_older_list(system: &[MessageSystemAttributeName]) -> Vec<QueueAttributeName> {
+    system.iter().map(|name| QueueAttributeName::from(name.as_str())).collect()
+}
+
+/// Whether one of these came with neither of the two attributes that are always asked for, and none did before.
+fn is_told_for_the_first_time(told: &AtomicBool, delivered: &[Delivered]) -> bool {
+    let is_silent = |message: &Delivered| message.sent_timestamp.is_none() && message.receive_count.is_none();
+    delivered.iter().any(is_silent) && !told.swap(true, Ordering::Relaxed)
+}
+
 fn read(reply: ReceiveMessageOutput) -> Vec<Delivered> {
     reply.messages.unwrap_or_default().into_iter().map(Delivered::from).collect()
 }
@@ -286,6 +308,16 @@ mod tests {
         assert_eq!((system.len(), own), (2, Some(vec!["EventId".to_owned()])));
         let (system, own) = wanted(Some(DEDUPLICATION_ID.to_owned()));
         assert_eq!((system.last(), own), (Some(&MessageSystemAttributeName::MessageDeduplicationId), None));
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_of_its_messages_is_told_of_once() {
+        let told = AtomicBool::new(false);
+        let silent = || Delivered { message_id: Some("m".to_owned()), ..Delivered::default() };
+        let counted = Delivered { receive_count: Some("1".to_owned()), ..silent() };
+        assert!(!is_told_for_the_first_time(&told, &[counted]));
+        let times = (0..5).filter(|_| is_told_for_the_first_time(&told, &[silent()])).count();
+        assert_eq!(times, 1);
     }
 
     #[test]
