@@ -40,7 +40,11 @@ impl Database {
     ///
     /// [`DatabaseError`]
     pub async fn durability(&self) -> Result<Durability, DatabaseError> {
-        let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes')";
+        // A transaction of ours does not keep a `synchronous_commit` of the session that is off; whoever looks for what is
+        // wrong wants the session's.
+        let sql = "SELECT pg_catalog.current_setting('fsync'),
+                          (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'synchronous_commit'),
+                          pg_catalog.current_setting('full_page_writes')";
         let transaction = self.begin_snapshot().await?;
         let row = transaction.query_one("ask for durability", sql, &[]).await?;
         transaction.rollback().await?;
