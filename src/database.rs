@@ -47,6 +47,7 @@ pub struct Database {
     config: Config,
     call_timeout: Duration,
     beginnings: Arc<Beginnings>,
+    sharded: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -69,7 +70,7 @@ impl Database {
         let pool =
             pool.unwrap_or_else(|_| unreachable!("a pool with a runtime and no timeouts of its own can be built"));
         let beginnings = Arc::new(Beginnings::with_deadline(call_timeout));
-        Ok(Self { pool, connector, config, call_timeout, beginnings })
+        Ok(Self { pool, connector, config, call_timeout, beginnings, sharded: Arc::default() })
     }
 
     /// Begins a transaction at READ COMMITTED, where a claim waits for its rival: above it, the second
@@ -91,6 +92,12 @@ impl Database {
         self.begin_as(&self.beginnings.snapshot).await
     }
 
+    /// Tells whether the server spreads its tables over others (it has the extension `citus`): an internal error is
+    /// [`Class::Transient`] then, for how long is for the caller to say. Holds for every clone.
+    pub fn mark_sharded(&self, sharded: bool) {
+        self.sharded.store(sharded, Ordering::SeqCst);
+    }
+
     async fn begin_as(&self, begin: &str) -> Result<Transaction, DatabaseError> {
         let client = match tokio::time::timeout(self.call_timeout, self.pool.get()).await {
             Err(_) => return Err(DatabaseError::deadline("connect", self.call_timeout)),
@@ -101,6 +108,7 @@ impl Database {
             client: Some(client),
             call_timeout: self.call_timeout,
             unreplicated: self.connector.unreplicated.clone(),
+            sharded: self.sharded.load(Ordering::SeqCst),
             poisoned: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             open_copies: AtomicU32::new(0),
@@ -146,6 +154,7 @@ pub struct Transaction {
     client: Option<Object>,
     call_timeout: Duration,
     unreplicated: Arc<AtomicU64>,
+    sharded: bool,
     poisoned: AtomicBool,
     /// Whether a call met a connection that was dead or silent.
     lost: AtomicBool,
@@ -392,13 +401,18 @@ impl Transaction {
         };
         let outcome = match tokio::time::timeout(self.call_timeout, call(client)).await {
             Err(_) => Err(DatabaseError::deadline(attempted, self.call_timeout)),
-            Ok(Err(error)) => Err(DatabaseError::from_driver(attempted, &error)),
+            Ok(Err(error)) => Err(self.error_of(attempted, &error)),
             Ok(Ok(value)) => Ok(value),
         };
         outcome.inspect_err(|error| {
             self.poisoned.store(true, Ordering::SeqCst);
             self.lost.fetch_or(error.is_of_connection(), Ordering::SeqCst);
         })
+    }
+
+    fn error_of(&self, attempted: &'static str, error: &tokio_postgres::Error) -> DatabaseError {
+        let error = DatabaseError::from_driver(attempted, error);
+        if self.sharded { error.where_tables_are_sharded() } else { error }
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod failover;
 mod few_connections;
 mod full_disk;
 mod lossy;
+mod refusals;
 mod session;
 mod terminated;
 mod timeouts;

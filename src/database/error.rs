@@ -1,19 +1,27 @@
 //! Why a call to the database failed, and what that means.
 
+use std::fmt;
 use std::time::Duration;
 
 use deadpool_postgres::PoolError;
+use tokio_postgres::error::DbError;
 
 use crate::retry::{Class, class_of_sqlstate};
 
-/// A call to the database failed. Holds SQLSTATE and constraint name, never the server's message: it quotes values.
+/// A call to the database failed. Holds SQLSTATE and names of tables and constraints, never the server's message: it
+/// quotes values.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{attempted}: {failure}")]
 pub struct DatabaseError {
     attempted: &'static str,
     failure: Failure,
     ambiguous: bool,
+    /// Whether what is known of this database says that the failure passes, whatever it would mean elsewhere.
+    passes: bool,
 }
+
+/// The SQLSTATE of what the server did not expect itself.
+const INTERNAL_ERROR: &str = "XX000";
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Failure {
@@ -23,10 +31,49 @@ enum Failure {
     Connection(Option<std::io::ErrorKind>),
     #[error("TLS: {0}")]
     Tls(String),
-    #[error("SQLSTATE {sqlstate}{}{}", constraint.as_deref().map(|name| format!(", constraint {name}")).unwrap_or_default(), way_out(sqlstate))]
-    Refused { sqlstate: String, constraint: Option<String> },
+    #[error("{0}")]
+    Refused(Refusal),
     #[error("{0}")]
     Unexpected(String),
+}
+
+/// What the server says of what it refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    sqlstate: Box<str>,
+    schema: Option<Box<str>>,
+    table: Option<Box<str>>,
+    constraint: Option<Box<str>>,
+    names_constraint: bool,
+}
+
+impl Refusal {
+    fn of(error: &DbError) -> Self {
+        Self {
+            sqlstate: error.code().code().into(),
+            schema: error.schema().and_then(plain_name),
+            table: error.table().and_then(plain_name),
+            constraint: error.constraint().and_then(plain_name),
+            names_constraint: error.constraint().is_some(),
+        }
+    }
+}
+
+/// A trigger gives what it likes as the name of a table or a constraint, values of the row included: only what looks
+/// like a name is kept.
+fn plain_name(name: &str) -> Option<Box<str>> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
+    ((1..=63).contains(&name.len()) && name.bytes().all(plain)).then(|| name.into())
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SQLSTATE {}", self.sqlstate)?;
+        if let Some(constraint) = &self.constraint {
+            write!(f, ", constraint {constraint}")?;
+        }
+        f.write_str(way_out(&self.sqlstate))
+    }
 }
 
 fn way_out(sqlstate: &str) -> &'static str {
@@ -42,13 +89,14 @@ impl DatabaseError {
     pub fn class(&self) -> Class {
         match &self.failure {
             _ if self.ambiguous => Class::Ambiguous,
+            _ if self.passes => Class::Transient,
             Failure::Deadline(_) | Failure::Connection(_) => Class::Transient,
             Failure::Tls(_) | Failure::Unexpected(_) => Class::OfTheSystem,
-            Failure::Refused { sqlstate, .. } => match class_of_sqlstate(sqlstate) {
+            Failure::Refused(Refusal { sqlstate, .. }) => match class_of_sqlstate(sqlstate) {
                 // Where no data was sent yet, a refusal of data is none of a message.
                 Class::OfOneMessage if matches!(self.attempted, "connect" | "begin") => Class::OfTheSystem,
                 // A server whose disk is full may fail to start a session with an internal error; nothing of ours is wrong.
-                Class::OfTheSystem if self.attempted == "connect" && sqlstate == "XX000" => Class::Transient,
+                Class::OfTheSystem if self.attempted == "connect" && &**sqlstate == INTERNAL_ERROR => Class::Transient,
                 class => class,
             },
         }
@@ -58,7 +106,7 @@ impl DatabaseError {
     pub fn is_overrun(&self) -> bool {
         let took_too_long = match &self.failure {
             Failure::Deadline(_) => true,
-            Failure::Refused { sqlstate, .. } => sqlstate == "57014",
+            Failure::Refused(Refusal { sqlstate, .. }) => &**sqlstate == "57014",
             Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => false,
         };
         took_too_long && !matches!(self.attempted, "connect" | "begin" | "commit")
@@ -67,33 +115,57 @@ impl DatabaseError {
     pub(super) fn is_of_connection(&self) -> bool {
         match &self.failure {
             Failure::Deadline(_) | Failure::Connection(_) => true,
-            Failure::Refused { .. } | Failure::Tls(_) | Failure::Unexpected(_) => false,
+            Failure::Refused(_) | Failure::Tls(_) | Failure::Unexpected(_) => false,
         }
     }
 
     /// The server's SQLSTATE, where it gave one.
     pub fn sqlstate(&self) -> Option<&str> {
+        self.refusal().map(|refusal| &*refusal.sqlstate)
+    }
+
+    /// The table whose row or definition the server refuses to go against, where it named one.
+    pub fn table(&self) -> Option<&str> {
+        self.refusal().and_then(|refusal| refusal.table.as_deref())
+    }
+
+    /// The schema of that table.
+    pub fn schema(&self) -> Option<&str> {
+        self.refusal().and_then(|refusal| refusal.schema.as_deref())
+    }
+
+    /// The name of the constraint that a row breaks, where the server gave one that looks like a name: a trigger may
+    /// give a value of the row.
+    pub fn constraint(&self) -> Option<&str> {
+        self.refusal().and_then(|refusal| refusal.constraint.as_deref())
+    }
+
+    /// Whether the server named a constraint at all. It names none where a row fits into no partition (23514).
+    pub fn names_constraint(&self) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.names_constraint)
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
         match &self.failure {
-            Failure::Refused { sqlstate, .. } => Some(sqlstate),
+            Failure::Refused(refusal) => Some(refusal),
             Failure::Deadline(_) | Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => None,
         }
     }
 
-    /// The name of the constraint that a row breaks, where the server gave one.
-    pub fn constraint(&self) -> Option<&str> {
-        match &self.failure {
-            Failure::Refused { constraint, .. } => constraint.as_deref(),
-            Failure::Deadline(_) | Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => None,
-        }
+    /// On a server that spreads its tables over others, an internal error is most often one of those that is away:
+    /// `failure on connection marked as essential` has no SQLSTATE of its own.
+    pub(super) fn where_tables_are_sharded(self) -> Self {
+        let passes = self.passes || self.sqlstate() == Some(INTERNAL_ERROR);
+        Self { passes, ..self }
     }
 
     /// A finding of our own: an answer that breaks what the caller relies on.
     pub(super) fn unexpected(attempted: &'static str, problem: String) -> Self {
-        Self { attempted, failure: Failure::Unexpected(problem), ambiguous: false }
+        Self::new(attempted, Failure::Unexpected(problem))
     }
 
     pub(super) fn deadline(attempted: &'static str, after: Duration) -> Self {
-        Self { attempted, failure: Failure::Deadline(after), ambiguous: false }
+        Self::new(attempted, Failure::Deadline(after))
     }
 
     pub(super) fn made_ambiguous(self) -> Self {
@@ -106,22 +178,23 @@ impl DatabaseError {
             PoolError::Timeout(_)
             | PoolError::Closed
             | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => {
-                Self { attempted: "connect", failure: Failure::Unexpected(error.to_string()), ambiguous: false }
-            }
+            | PoolError::PostCreateHook(_) => Self::new("connect", Failure::Unexpected(error.to_string())),
         }
     }
 
     pub(super) fn from_driver(attempted: &'static str, error: &tokio_postgres::Error) -> Self {
-        Self { attempted, failure: Failure::of(attempted, error), ambiguous: false }
+        Self::new(attempted, Failure::of(attempted, error))
+    }
+
+    fn new(attempted: &'static str, failure: Failure) -> Self {
+        Self { attempted, failure, ambiguous: false, passes: false }
     }
 }
 
 impl Failure {
     fn of(attempted: &str, error: &tokio_postgres::Error) -> Self {
         if let Some(refusal) = error.as_db_error() {
-            let sqlstate = refusal.code().code().to_owned();
-            return Self::Refused { sqlstate, constraint: refusal.constraint().map(str::to_owned) };
+            return Self::Refused(Refusal::of(refusal));
         }
         if error.is_closed() {
             return Self::Connection(None);
