@@ -6,6 +6,7 @@ pub mod durability;
 mod error;
 pub mod migrate;
 pub mod on_loan;
+pub mod rivals;
 pub mod server;
 mod session;
 
@@ -48,6 +49,8 @@ pub struct Database {
     call_timeout: Duration,
     beginnings: Arc<Beginnings>,
     sharded: Arc<AtomicBool>,
+    /// Whether it was said that frozen rivals may not be ended.
+    said_not_permitted: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -69,8 +72,15 @@ impl Database {
         let pool = Pool::builder(manager).max_size(settings.connections).runtime(Runtime::Tokio1).build();
         let pool =
             pool.unwrap_or_else(|_| unreachable!("a pool with a runtime and no timeouts of its own can be built"));
-        let beginnings = Arc::new(Beginnings::with_deadline(call_timeout));
-        Ok(Self { pool, connector, config, call_timeout, beginnings, sharded: Arc::default() })
+        Ok(Self {
+            pool,
+            connector,
+            config,
+            call_timeout,
+            beginnings: Arc::new(Beginnings::with_deadline(call_timeout)),
+            sharded: Arc::default(),
+            said_not_permitted: Arc::default(),
+        })
     }
 
     /// Begins a transaction at READ COMMITTED, where a claim waits for its rival: above it, the second
@@ -236,7 +246,8 @@ impl Transaction {
     /// Copies rows into a table in the binary form, and gives the number of rows that it took. `types` are those of the
     /// columns that `sql`, a `COPY … FROM STDIN BINARY`, names; each row has a value for each.
     ///
-    /// The next statement of the connection waits on it until the rows are through; several may be begun at once.
+    /// The next statement of the connection waits on it until the rows are through; several may be begun at once. Its
+    /// text bears the deadline of the call ([`rivals`]).
     ///
     /// # Errors
     ///
@@ -251,8 +262,9 @@ impl Transaction {
         types: &[Type; N],
         rows: &[[&(dyn ToSql + Sync); N]],
     ) -> Result<u64, DatabaseError> {
+        let sql = rivals::with_deadline(sql, self.call_timeout);
         let run = async |client: &Object| {
-            let statement = client.prepare_cached(sql).await?;
+            let statement = client.prepare_cached(&sql).await?;
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&statement).await?, types));
             for row in rows {
                 writer.as_mut().write(row).await?;

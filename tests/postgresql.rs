@@ -3,6 +3,7 @@
 mod crashed;
 pub(crate) mod failover;
 mod few_connections;
+mod frozen;
 mod full_disk;
 mod lossy;
 mod refusals;
