@@ -111,7 +111,7 @@ impl Database {
     async fn begin_as(&self, begin: &str) -> Result<Transaction, DatabaseError> {
         let client = match tokio::time::timeout(self.call_timeout, self.pool.get()).await {
             Err(_) => return Err(DatabaseError::deadline("connect", self.call_timeout)),
-            Ok(Err(error)) => return Err(DatabaseError::from_pool(&error)),
+            Ok(Err(error)) => return Err(self.connector.error_of_pool(&error)),
             Ok(Ok(client)) => client,
         };
         let transaction = Transaction {
@@ -131,7 +131,7 @@ impl Database {
 
     /// A connection outside the pool and without any deadline, the role's and the database's included, for migrations.
     async fn connect_without_deadlines(&self) -> Result<Client, DatabaseError> {
-        let failed = |error| DatabaseError::from_driver("connect", &error);
+        let failed = |error| self.connector.error_of(&error);
         let connecting = async {
             let (client, _) = self.connector.connect(&self.config).await.map_err(failed)?;
             client.batch_execute(&session::without_deadlines(self.call_timeout)).await.map_err(failed)?;

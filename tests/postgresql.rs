@@ -10,6 +10,7 @@ mod refusals;
 mod session;
 mod terminated;
 mod timeouts;
+mod tls;
 
 use std::time::Duration;
 

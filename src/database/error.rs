@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use deadpool_postgres::PoolError;
 use tokio_postgres::error::DbError;
 
 use crate::retry::{Class, class_of_sqlstate};
@@ -20,6 +19,9 @@ pub struct DatabaseError {
     passes: bool,
 }
 
+/// What the driver says when the server declines TLS: it has no kind of error for it.
+const NO_TLS: &str = "server does not support TLS";
+
 /// The SQLSTATE of what the server did not expect itself.
 const INTERNAL_ERROR: &str = "XX000";
 
@@ -29,12 +31,27 @@ enum Failure {
     Deadline(Duration),
     #[error("the connection was lost or could not be made{}", .0.map(|kind| format!(" ({kind})")).unwrap_or_default())]
     Connection(Option<std::io::ErrorKind>),
-    #[error("TLS: {0}")]
-    Tls(String),
+    #[error("TLS: {said}")]
+    Tls { said: String, of_certificate: bool },
+    #[error("{}", no_tls(*.offered_before))]
+    NoTls { offered_before: bool },
     #[error("{0}")]
     Refused(Refusal),
     #[error("{0}")]
     Unexpected(String),
+}
+
+/// A server that has no process for a connection answers as one without TLS does.
+fn no_tls(offered_before: bool) -> &'static str {
+    match offered_before {
+        true => {
+            "the server did not offer TLS, which it did before: it is out of processes, or another one answers in its place"
+        }
+        false => {
+            "the server did not offer TLS: set ssl = on there, or, where the way to it needs no protection, name \
+             sslmode=disable in the database URL"
+        }
+    }
 }
 
 /// What the server says of what it refuses.
@@ -91,7 +108,7 @@ impl DatabaseError {
             _ if self.ambiguous => Class::Ambiguous,
             _ if self.passes => Class::Transient,
             Failure::Deadline(_) | Failure::Connection(_) => Class::Transient,
-            Failure::Tls(_) | Failure::Unexpected(_) => Class::OfTheSystem,
+            Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => Class::OfTheSystem,
             Failure::Refused(Refusal { sqlstate, .. }) => match class_of_sqlstate(sqlstate) {
                 // Where no data was sent yet, a refusal of data is none of a message.
                 Class::OfOneMessage if matches!(self.attempted, "connect" | "begin") => Class::OfTheSystem,
@@ -107,7 +124,7 @@ impl DatabaseError {
         let took_too_long = match &self.failure {
             Failure::Deadline(_) => true,
             Failure::Refused(Refusal { sqlstate, .. }) => &**sqlstate == "57014",
-            Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => false,
+            Failure::Connection(_) | Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => false,
         };
         took_too_long && !matches!(self.attempted, "connect" | "begin" | "commit")
     }
@@ -115,7 +132,7 @@ impl DatabaseError {
     pub(super) fn is_of_connection(&self) -> bool {
         match &self.failure {
             Failure::Deadline(_) | Failure::Connection(_) => true,
-            Failure::Refused(_) | Failure::Tls(_) | Failure::Unexpected(_) => false,
+            Failure::Refused(_) | Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => false,
         }
     }
 
@@ -148,7 +165,11 @@ impl DatabaseError {
     fn refusal(&self) -> Option<&Refusal> {
         match &self.failure {
             Failure::Refused(refusal) => Some(refusal),
-            Failure::Deadline(_) | Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => None,
+            Failure::Deadline(_)
+            | Failure::Connection(_)
+            | Failure::Tls { .. }
+            | Failure::NoTls { .. }
+            | Failure::Unexpected(_) => None,
         }
     }
 
@@ -157,6 +178,23 @@ impl DatabaseError {
     pub(super) fn where_tables_are_sharded(self) -> Self {
         let passes = self.passes || self.sqlstate() == Some(INTERNAL_ERROR);
         Self { passes, ..self }
+    }
+
+    /// Where these settings have led to a connection before, what keeps the next from being made passes: a server that
+    /// has no process for it, a load balancer whose servers are away. What only a person can mend stays.
+    pub(super) fn after_a_connection(self) -> Self {
+        let failure = match self.failure {
+            Failure::NoTls { .. } => Failure::NoTls { offered_before: true },
+            other => other,
+        };
+        let passes = match &failure {
+            Failure::Refused(Refusal { sqlstate, .. }) => {
+                !(sqlstate.starts_with("28") || matches!(&**sqlstate, "3D000" | "42501"))
+            }
+            Failure::Tls { of_certificate, .. } => !of_certificate,
+            Failure::NoTls { .. } | Failure::Deadline(_) | Failure::Connection(_) | Failure::Unexpected(_) => true,
+        };
+        Self { failure, passes, ..self }
     }
 
     /// A finding of our own: an answer that breaks what the caller relies on.
@@ -170,16 +208,6 @@ impl DatabaseError {
 
     pub(super) fn made_ambiguous(self) -> Self {
         Self { ambiguous: true, ..self }
-    }
-
-    pub(super) fn from_pool(error: &PoolError) -> Self {
-        match error {
-            PoolError::Backend(error) => Self::from_driver("connect", error),
-            PoolError::Timeout(_)
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => Self::new("connect", Failure::Unexpected(error.to_string())),
-        }
     }
 
     pub(super) fn from_driver(attempted: &'static str, error: &tokio_postgres::Error) -> Self {
@@ -203,9 +231,15 @@ impl Failure {
         while let Some(cause) = source {
             if let Some(io) = cause.downcast_ref::<std::io::Error>() {
                 return match io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    Some(tls) => Self::Tls(tls.to_string()),
+                    Some(tls) => Self::Tls {
+                        said: tls.to_string(),
+                        of_certificate: matches!(tls, rustls::Error::InvalidCertificate(_)),
+                    },
                     None => Self::Connection(Some(io.kind())),
                 };
+            }
+            if cause.to_string() == NO_TLS {
+                return Self::NoTls { offered_before: false };
             }
             source = cause.source();
         }
