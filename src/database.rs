@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use deadpool_postgres::{Connect, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::config::LoadBalanceHosts;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Row, SimpleQueryMessage};
 
@@ -63,8 +62,6 @@ impl Database {
         let call_timeout = settings.call_timeout;
         let connector = Connector::to(&settings.address)?;
         let mut config = settings.address.config.clone();
-        // One of several hosts that hangs uses up the deadline of the whole attempt: the next may begin with another.
-        config.load_balance_hosts(LoadBalanceHosts::Random);
         secure(&mut config, call_timeout);
         let recycling_method = RecyclingMethod::Fast;
         let manager = ManagerConfig { recycling_method };
@@ -348,12 +345,13 @@ impl Transaction {
         }
     }
 
-    /// Commits, and answers `Ok` only if the server says afterwards that this very transaction is committed, and said
-    /// nothing of a standby that it gave up waiting for.
+    /// Commits, and answers `Ok` only if the server says afterwards that this very transaction is committed and that it
+    /// keeps its commits, and said nothing of a standby that it gave up waiting for.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError`]. One after COMMIT was sent is [`Class::Ambiguous`], whatever it says.
+    /// [`DatabaseError`]. One after COMMIT was sent is [`Class::Ambiguous`], whatever it says, but for that of a server
+    /// that does not keep its commits: that is [`Class::OfTheSystem`].
     pub async fn commit(mut self) -> Result<(), DatabaseError> {
         let (checked, taken) = futures_util::future::join(self.check_deferred_constraints(), self.take_id()).await;
         checked?; // First: behind a failed check the other one only says that the transaction is aborted.
@@ -367,14 +365,18 @@ impl Transaction {
             return self.commit_unverified().await;
         }
         let unreplicated = self.unreplicated.load(Ordering::SeqCst);
-        let commit = format!("COMMIT; SELECT pg_catalog.pg_xact_status('{id}'::xid8)");
+        let commit = format!("COMMIT; SELECT {}", AfterCommit::columns(id));
         let committing = self.call("commit", async |client| client.simple_query(&commit).await);
         let answer = around(Step::Commit, committing).await;
         let answer = answer.map_err(DatabaseError::made_ambiguous)?;
-        if status_of(&answer) != Some("committed") {
-            let problem =
-                format!("the server answers {:?} for the transaction", status_of(&answer).unwrap_or("nothing"));
+        let after = AfterCommit::of(&answer);
+        if after.status != Some("committed") {
+            let problem = format!("the server answers {:?} for the transaction", after.status.unwrap_or("nothing"));
             return Err(self.broken("commit", problem).made_ambiguous());
+        }
+        if let Some(setting) = after.not_kept_for {
+            // Not ambiguous: it would be the same again, for ever.
+            return Err(self.broken("commit", durability::problem_with(setting)));
         }
         if self.unreplicated.load(Ordering::SeqCst) != unreplicated {
             let problem = "a synchronous standby did not confirm a commit".to_owned();
@@ -446,9 +448,32 @@ impl fmt::Debug for Transaction {
     }
 }
 
-fn status_of(answer: &[SimpleQueryMessage]) -> Option<&str> {
-    answer.iter().rev().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    })
+/// What the server says behind a COMMIT. It may be another one than at the start: after a failover nobody has looked at
+/// its settings yet.
+struct AfterCommit<'a> {
+    status: Option<&'a str>,
+    /// The setting for which this server may lose what it has committed.
+    not_kept_for: Option<&'static str>,
+}
+
+impl<'a> AfterCommit<'a> {
+    const SETTINGS: [&'static str; 2] = ["fsync", "full_page_writes"];
+
+    fn columns(id: &str) -> String {
+        let settings = Self::SETTINGS.map(|name| format!(", pg_catalog.current_setting('{name}')")).concat();
+        format!("pg_catalog.pg_xact_status('{id}'::xid8){settings}")
+    }
+
+    fn of(answer: &'a [SimpleQueryMessage]) -> Self {
+        let row = answer.iter().rev().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let is_off = |column: usize| row.and_then(|row| row.get(column)) == Some("off");
+        let mut settings = Self::SETTINGS.into_iter().zip(1..);
+        Self {
+            status: row.and_then(|row| row.get(0)),
+            not_kept_for: settings.find_map(|(name, column)| is_off(column).then_some(name)),
+        }
+    }
 }

@@ -21,16 +21,16 @@ impl Durability {
             ("synchronous_commit", &self.synchronous_commit),
             ("full_page_writes", &self.full_page_writes),
         ];
-        off.into_iter()
-            .filter(|(_, value)| *value == "off")
-            .map(|(name, _)| {
-                format!(
-                    "{name} is off: PostgreSQL may lose commits that it acknowledged, after their messages were \
-                     deleted; set {name} = on for this server, database and role"
-                )
-            })
-            .collect()
+        off.into_iter().filter(|(_, value)| *value == "off").map(|(name, _)| problem_with(name)).collect()
     }
+}
+
+/// What follows when a setting is off, and the way out.
+pub(super) fn problem_with(name: &str) -> String {
+    format!(
+        "{name} is off: PostgreSQL may lose commits that it acknowledged, after their messages were deleted; set \
+         {name} = on for this server, database and role"
+    )
 }
 
 impl Database {

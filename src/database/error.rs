@@ -22,6 +22,9 @@ pub struct DatabaseError {
 /// What the driver says when the server declines TLS: it has no kind of error for it.
 const NO_TLS: &str = "server does not support TLS";
 
+/// What it says of a standby where one was looked for that takes rows.
+const TAKES_NO_ROWS: &str = "database does not allow writes";
+
 /// The SQLSTATE of what the server did not expect itself.
 const INTERNAL_ERROR: &str = "XX000";
 
@@ -31,6 +34,8 @@ enum Failure {
     Deadline(Duration),
     #[error("the connection was lost or could not be made{}", .0.map(|kind| format!(" ({kind})")).unwrap_or_default())]
     Connection(Option<std::io::ErrorKind>),
+    #[error("the host that answers takes no rows: it is a standby, or read-only by default")]
+    TakesNoRows,
     #[error("TLS: {said}")]
     Tls { said: String, of_certificate: bool },
     #[error("{}", no_tls(*.offered_before))]
@@ -107,7 +112,7 @@ impl DatabaseError {
         match &self.failure {
             _ if self.ambiguous => Class::Ambiguous,
             _ if self.passes => Class::Transient,
-            Failure::Deadline(_) | Failure::Connection(_) => Class::Transient,
+            Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows => Class::Transient,
             Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => Class::OfTheSystem,
             Failure::Refused(Refusal { sqlstate, .. }) => match class_of_sqlstate(sqlstate) {
                 // Where no data was sent yet, a refusal of data is none of a message.
@@ -124,14 +129,18 @@ impl DatabaseError {
         let took_too_long = match &self.failure {
             Failure::Deadline(_) => true,
             Failure::Refused(Refusal { sqlstate, .. }) => &**sqlstate == "57014",
-            Failure::Connection(_) | Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => false,
+            Failure::Connection(_)
+            | Failure::TakesNoRows
+            | Failure::Tls { .. }
+            | Failure::NoTls { .. }
+            | Failure::Unexpected(_) => false,
         };
         took_too_long && !matches!(self.attempted, "connect" | "begin" | "commit")
     }
 
     pub(super) fn is_of_connection(&self) -> bool {
         match &self.failure {
-            Failure::Deadline(_) | Failure::Connection(_) => true,
+            Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows => true,
             Failure::Refused(_) | Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => false,
         }
     }
@@ -167,6 +176,7 @@ impl DatabaseError {
             Failure::Refused(refusal) => Some(refusal),
             Failure::Deadline(_)
             | Failure::Connection(_)
+            | Failure::TakesNoRows
             | Failure::Tls { .. }
             | Failure::NoTls { .. }
             | Failure::Unexpected(_) => None,
@@ -192,7 +202,11 @@ impl DatabaseError {
                 !(sqlstate.starts_with("28") || matches!(&**sqlstate, "3D000" | "42501"))
             }
             Failure::Tls { of_certificate, .. } => !of_certificate,
-            Failure::NoTls { .. } | Failure::Deadline(_) | Failure::Connection(_) | Failure::Unexpected(_) => true,
+            Failure::NoTls { .. }
+            | Failure::Deadline(_)
+            | Failure::Connection(_)
+            | Failure::TakesNoRows
+            | Failure::Unexpected(_) => true,
         };
         Self { failure, passes, ..self }
     }
@@ -235,6 +249,7 @@ impl Failure {
                         said: tls.to_string(),
                         of_certificate: matches!(tls, rustls::Error::InvalidCertificate(_)),
                     },
+                    None if io.to_string() == TAKES_NO_ROWS => Self::TakesNoRows,
                     None => Self::Connection(Some(io.kind())),
                 };
             }

@@ -1,12 +1,15 @@
 //! What `run` refuses is worth refusing: a server that does not keep its commits loses messages, and that is seen. What
 //! a session alone would weaken loses none.
 
+use std::time::Duration;
+
 use turnstile::database::on_loan::{OnLoan, Options};
 
 use super::{COMMAND, Siege};
 use crate::support::evidence::survived;
 use crate::support::postgres::connect;
 use crate::support::site::{Site, text_of};
+use crate::support::wait_until;
 
 /// How often the server is killed until messages are lost: its log may have gone to disk just before.
 const ATTEMPTS: usize = 5;
@@ -34,6 +37,34 @@ async fn a_session_that_would_not_wait_for_the_disk_loses_no_commit() {
     let (lost, ..) = lost_after("ALTER DATABASE turnstile SET synchronous_commit = off").await;
     assert_eq!(lost, 0);
     survived("synchronous_commit switched off behind the loaders, kill -9 of the server", ATTEMPTS as u64, COMMAND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_of_a_server_that_has_ceased_to_keep_its_commits_is_not_believed() {
+    for setting in ["fsync", "full_page_writes"] {
+        let server = OnLoan::start(Options::default()).await.unwrap();
+        let mut siege = Siege::begin(&server.url(), 1, &[]).await;
+        siege.in_full_swing().await;
+        siege.is_relieved().await;
+        let administrator = connect(&server.url()).await;
+        for sql in [format!("ALTER SYSTEM SET {setting} = off"), "SELECT pg_reload_conf()".to_owned()] {
+            administrator.batch_execute(&sql).await.unwrap();
+        }
+        let loader = &mut siege.loaders[0];
+        let mut status = None;
+        wait_until("the loader stops", async || {
+            siege.site.fill(1, 0);
+            status = loader.ends_within(Duration::from_millis(10)).await;
+            status.is_some()
+        })
+        .await;
+        let said = loader.said();
+        assert_eq!(status.unwrap().code(), Some(1), "{said}");
+        assert!(said.contains(&format!("commit: {setting} is off")) && said.contains("on for this server"), "{said}");
+        // It may have gone on until the server had read its settings; what was not believed is still in the queue.
+        assert!(siege.site.depth() > 0);
+    }
+    survived("server that ceases to keep its commits behind the loaders", 2, COMMAND);
 }
 
 /// Messages that are lost when the server is killed again and again after it was weakened.
