@@ -102,6 +102,10 @@ fn way_out(sqlstate: &str) -> &'static str {
     match sqlstate {
         "42501" => ": the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all",
         "42P01" => ": a table is missing; run `turnstile migrate`",
+        "26000" | "42P05" => {
+            ": prepared statements do not stay with their connection, as behind a pooler that gives each transaction \
+             another one; use its session mode, or PgBouncer 1.21 or newer with max_prepared_statements above 0"
+        }
         _ => "",
     }
 }
