@@ -122,8 +122,11 @@ impl Database {
             checked: AtomicBool::new(false),
             id: OnceLock::new(),
         };
-        let begun = transaction.call("begin", async |client| client.batch_execute(begin).await).await;
-        begun.map(|()| transaction)
+        let answer = transaction.call("begin", async |client| client.simple_query(begin).await).await?;
+        match session::is_passed_round(&answer) {
+            true => Err(transaction.broken("begin", error::PASSED_ROUND.to_owned())),
+            false => Ok(transaction),
+        }
     }
 
     /// A connection outside the pool and without any deadline, the role's and the database's included, for migrations.
@@ -197,8 +200,9 @@ impl Transaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, DatabaseError> {
+        let sql = session::marked(sql);
         let run = async |client: &Object| {
-            let statement = client.prepare_cached(sql).await?;
+            let statement = client.prepare_cached(&sql).await?;
             client.query(&statement, parameters).await
         };
         self.call(attempted, run).await
@@ -233,8 +237,9 @@ impl Transaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, DatabaseError> {
+        let sql = session::marked(sql);
         let run = async |client: &Object| {
-            let statement = client.prepare_cached(sql).await?;
+            let statement = client.prepare_cached(&sql).await?;
             client.execute(&statement, parameters).await
         };
         self.call(attempted, run).await
@@ -259,7 +264,7 @@ impl Transaction {
         types: &[Type; N],
         rows: &[[&(dyn ToSql + Sync); N]],
     ) -> Result<u64, DatabaseError> {
-        let sql = rivals::with_deadline(sql, self.call_timeout);
+        let sql = session::marked(&rivals::with_deadline(sql, self.call_timeout));
         let run = async |client: &Object| {
             let statement = client.prepare_cached(&sql).await?;
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&statement).await?, types));

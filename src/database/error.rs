@@ -94,21 +94,22 @@ impl fmt::Display for Refusal {
         if let Some(constraint) = &self.constraint {
             write!(f, ", constraint {constraint}")?;
         }
-        f.write_str(way_out(&self.sqlstate))
+        way_out(&self.sqlstate).map_or(Ok(()), |way_out| write!(f, ": {way_out}"))
     }
 }
 
-fn way_out(sqlstate: &str) -> &'static str {
+fn way_out(sqlstate: &str) -> Option<&'static str> {
     match sqlstate {
-        "42501" => ": the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all",
-        "42P01" => ": a table is missing; run `turnstile migrate`",
-        "26000" | "42P05" => {
-            ": prepared statements do not stay with their connection, as behind a pooler that gives each transaction \
-             another one; use its session mode, or PgBouncer 1.21 or newer with max_prepared_statements above 0"
-        }
-        _ => "",
+        "42501" => Some("the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all"),
+        "42P01" => Some("a table is missing; run `turnstile migrate`"),
+        "26000" | "42P05" => Some(PASSED_ROUND),
+        _ => None,
     }
 }
+
+/// Prepared statements do not stay with their connection.
+pub(super) const PASSED_ROUND: &str = "a pooler gives each transaction another connection, with the prepared statements \
+     of others; use its session mode, or PgBouncer 1.21 or newer with max_prepared_statements above 0";
 
 impl DatabaseError {
     /// What the failure means for the messages in hand.

@@ -4,7 +4,19 @@
 //! ([PgBouncer](https://www.pgbouncer.org/config.html#ignore_startup_parameters)), and not by a round trip of their own.
 //! What is set for a transaction holds through the notices of its COMMIT, and wins over role, database and URL.
 
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use tokio_postgres::SimpleQueryMessage;
+
+/// Ends the text of every statement that this process prepares. The driver numbers the statements of each process from
+/// nought on: where a pooler mixes up connections, one process would run what another has prepared under that number.
+static MARK: LazyLock<String> = LazyLock::new(|| format!("/* turnstile: {:016x} */", rand::random::<u64>()));
+
+/// The text of a statement to be prepared.
+pub(super) fn marked(sql: &str) -> String {
+    format!("{sql} {}", *MARK)
+}
 
 /// The texts that begin transactions, made once: each is one simple query.
 #[derive(Debug)]
@@ -34,7 +46,22 @@ fn settings(call_timeout: Duration) -> String {
     // every other value is the operator's choice.
     let session = "pg_catalog.current_setting('synchronous_commit')";
     calls.push(local("synchronous_commit", &format!("CASE {session} WHEN 'off' THEN 'on' ELSE {session} END")));
-    format!("SELECT {}", calls.join(", "))
+    format!("SELECT {}, {}", statements_of_others(), calls.join(", "))
+}
+
+/// Whether another process of Turnstile has left statements behind under the driver's own names: the connection is one
+/// that a pooler passes round as it is. A pooler that keeps statements for its clients gives them names of its own.
+fn statements_of_others() -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE name ~ '^s[0-9]+$'
+             AND statement LIKE '%/* turnstile: %' AND statement NOT LIKE '%{}')",
+        *MARK
+    )
+}
+
+/// What the server answers to that in a transaction's beginning.
+pub(super) fn is_passed_round(answer: &[SimpleQueryMessage]) -> bool {
+    answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("t")))
 }
 
 fn local(name: &str, value: &str) -> String {

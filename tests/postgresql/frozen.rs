@@ -45,7 +45,7 @@ async fn what_a_loader_has_claimed_that_is_frozen_in_a_copy_is_free_once_its_dea
     .await;
     assert_eq!(ended, FrozenRivals { ended: 1, not_permitted: 0 });
     let transaction = database.begin().await.unwrap();
-    transaction.execute("claim", "INSERT INTO claims VALUES (1)", &[]).await.unwrap();
+    transaction.execute("claim", "INSERT INTO public.claims VALUES (1)", &[]).await.unwrap();
     transaction.commit().await.unwrap();
 
     let error = frozen.thawed();
@@ -152,8 +152,8 @@ impl Frozen {
 
 async fn claim_and_copy(database: &Database, value: &FrozenValue) -> Result<(), DatabaseError> {
     let transaction = database.begin().await?;
-    transaction.execute("claim", "INSERT INTO claims VALUES (1)", &[]).await?;
-    transaction.copy("copy", "COPY rows (n) FROM STDIN BINARY", &[Type::INT4], &[[value]]).await?;
+    transaction.execute("claim", "INSERT INTO public.claims VALUES (1)", &[]).await?;
+    transaction.copy("copy", "COPY public.rows (n) FROM STDIN BINARY", &[Type::INT4], &[[value]]).await?;
     transaction.commit().await
 }
 

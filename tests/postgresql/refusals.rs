@@ -43,13 +43,13 @@ async fn what_a_trigger_gives_as_a_name_is_kept_only_if_it_looks_like_one() {
     .await;
     let long = "n".repeat(64);
     for said in ["203.0.113.7", "alice@example.org", "two words", "line\nbreak", "é", long.as_str()] {
-        let error = refusal(&database, &format!("INSERT INTO numbers VALUES ('{said}')")).await;
+        let error = refusal(&database, &format!("INSERT INTO public.numbers VALUES ('{said}')")).await;
         assert_eq!((error.schema(), error.table(), error.constraint()), (None, None, None), "{said}");
         assert!(error.names_constraint());
         assert_eq!(error.to_string(), "insert: SQLSTATE 23514");
         assert!(!format!("{error:?}").contains(said));
     }
-    let error = refusal(&database, "INSERT INTO numbers VALUES ('Name_1$')").await;
+    let error = refusal(&database, "INSERT INTO public.numbers VALUES ('Name_1$')").await;
     assert_eq!(
         (error.schema(), error.table(), error.constraint()),
         (Some("Name_1$"), Some("Name_1$"), Some("Name_1$"))
