@@ -36,10 +36,15 @@ impl Beginnings {
     }
 }
 
+/// Where names are looked for that a statement does not qualify: nowhere but among the server's own. Nobody who may
+/// create something in a schema of somebody else's search path is called by a statement of ours.
+const SEARCH_PATH: &str = "pg_catalog, pg_temp";
+
 /// One statement for all of them.
 fn settings(call_timeout: Duration) -> String {
     let mut calls: Vec<String> =
         deadlines(call_timeout).iter().map(|(name, value)| local(name, &format!("'{value}'"))).collect();
+    calls.push(local("search_path", &format!("'{SEARCH_PATH}'")));
     // A commit is believed only as long as no warning came with it.
     calls.push(local("client_min_messages", "'warning'"));
     // Whoever weakens the session behind our back (a failover to a server with other settings) loses no commit of ours;

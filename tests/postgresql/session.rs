@@ -11,7 +11,7 @@ use crate::support::postgres::TestDatabase;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// With a call timeout of ten seconds, as the server shows them.
-const DEADLINES: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("statement_timeout", "9s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "15s"),
@@ -20,16 +20,19 @@ const DEADLINES: [(&str, &str); 8] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "10000"),
     ("client_min_messages", "warning"),
+    ("search_path", "pg_catalog, pg_temp"),
 ];
 
 #[tokio::test]
-async fn every_transaction_has_its_deadlines_and_leaves_none_of_them_behind() {
+async fn every_transaction_has_its_deadlines_and_search_path_and_leaves_none_of_them_behind() {
     let test = TestDatabase::empty().await;
-    set_for_database(&test.client().await, "statement_timeout = '1h'").await;
+    for setting in ["statement_timeout = '1h'", "search_path = anything"] {
+        set_for_database(&test.client().await, setting).await;
+    }
     let database = database_at(&with_options(test.url(), "-c lock_timeout=1h -c client_min_messages=error"));
     for _ in 0..2 {
         for transaction in [database.begin().await.unwrap(), database.begin_snapshot().await.unwrap()] {
-            for (name, value) in DEADLINES {
+            for (name, value) in SETTINGS {
                 assert_eq!(setting(&transaction, name).await, value, "{name}");
             }
             for (name, value) in [("statement_timeout", "3600000"), ("lock_timeout", "3600000")] {
