@@ -24,6 +24,7 @@ demo: setup ## See it work: real queue protocol, real PostgreSQL, faults, a cras
 	@$(CARGO) run --quiet --locked -- demo
 
 test: setup ## Run every test, doctests included
+	@scripts/setup pgbouncer
 	$(CARGO) test --locked
 
 model: ## Visit every state of the protocol's model, and let every mutant break it (docs/PROTOCOL.md)

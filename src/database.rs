@@ -1,29 +1,30 @@
 //! The way to PostgreSQL: a pool, a deadline on every call, and a transaction whose commit is verified.
 
 pub mod address;
+mod connector;
 pub mod durability;
 mod error;
 pub mod migrate;
 pub mod on_loan;
+pub mod rivals;
 pub mod server;
+mod session;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use deadpool_postgres::{Connect, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use tokio::task::JoinHandle;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::config::LoadBalanceHosts;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, Client, Config, Row, SimpleQueryMessage};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{Client, Config, Row, SimpleQueryMessage};
 
 use self::address::{DatabaseAddress, TlsError};
+use self::connector::Connector;
 pub use self::error::DatabaseError;
+use self::session::Beginnings;
 use crate::failpoint::{Step, around};
 use crate::retry::Class;
 
@@ -45,6 +46,10 @@ pub struct Database {
     connector: Connector,
     config: Config,
     call_timeout: Duration,
+    beginnings: Arc<Beginnings>,
+    sharded: Arc<AtomicBool>,
+    /// Whether it was said that frozen rivals may not be ended.
+    said_not_permitted: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -55,19 +60,24 @@ impl Database {
     /// [`TlsError`] when the certificates that TLS needs cannot be had.
     pub fn new(settings: &DatabaseSettings) -> Result<Self, TlsError> {
         let call_timeout = settings.call_timeout;
-        let connector = Connector { tls: settings.address.tls()?, unreplicated: Arc::default() };
+        let connector = Connector::to(&settings.address)?;
         let mut config = settings.address.config.clone();
-        // One of several hosts that hangs uses up the deadline of the whole attempt: the next may begin with another.
-        config.load_balance_hosts(LoadBalanceHosts::Random);
-        let mut pooled = config.clone();
-        impose_deadlines(&mut pooled, call_timeout);
+        secure(&mut config, call_timeout);
         let recycling_method = RecyclingMethod::Fast;
-        let manager =
-            deadpool_postgres::Manager::from_connect(pooled, connector.clone(), ManagerConfig { recycling_method });
+        let manager = ManagerConfig { recycling_method };
+        let manager = deadpool_postgres::Manager::from_connect(config.clone(), connector.clone(), manager);
         let pool = Pool::builder(manager).max_size(settings.connections).runtime(Runtime::Tokio1).build();
         let pool =
             pool.unwrap_or_else(|_| unreachable!("a pool with a runtime and no timeouts of its own can be built"));
-        Ok(Self { pool, connector, config, call_timeout })
+        Ok(Self {
+            pool,
+            connector,
+            config,
+            call_timeout,
+            beginnings: Arc::new(Beginnings::with_deadline(call_timeout)),
+            sharded: Arc::default(),
+            said_not_permitted: Arc::default(),
+        })
     }
 
     /// Begins a transaction at READ COMMITTED, where a claim waits for its rival: above it, the second
@@ -77,8 +87,7 @@ impl Database {
     ///
     /// [`DatabaseError`]
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
-        // Not READ WRITE: a standby refuses that with 0A000, and a write with 25006, which passes when it is promoted.
-        self.begin_as("BEGIN ISOLATION LEVEL READ COMMITTED").await
+        self.begin_as(&self.beginnings.read_committed).await
     }
 
     /// Begins a transaction that sees one state of the database and changes nothing.
@@ -87,39 +96,49 @@ impl Database {
     ///
     /// [`DatabaseError`]
     pub async fn begin_snapshot(&self) -> Result<Transaction, DatabaseError> {
-        self.begin_as("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+        self.begin_as(&self.beginnings.snapshot).await
+    }
+
+    /// Tells whether the server spreads its tables over others (it has the extension `citus`): an internal error is
+    /// [`Class::Transient`] then, for how long is for the caller to say. Holds for every clone.
+    pub fn mark_sharded(&self, sharded: bool) {
+        self.sharded.store(sharded, Ordering::SeqCst);
     }
 
     async fn begin_as(&self, begin: &str) -> Result<Transaction, DatabaseError> {
         let client = match tokio::time::timeout(self.call_timeout, self.pool.get()).await {
             Err(_) => return Err(DatabaseError::deadline("connect", self.call_timeout)),
-            Ok(Err(error)) => return Err(DatabaseError::from_pool(&error)),
+            Ok(Err(error)) => return Err(self.connector.error_of_pool(&error)),
             Ok(Ok(client)) => client,
         };
         let transaction = Transaction {
             client: Some(client),
             call_timeout: self.call_timeout,
             unreplicated: self.connector.unreplicated.clone(),
+            sharded: self.sharded.load(Ordering::SeqCst),
             poisoned: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             open_copies: AtomicU32::new(0),
             checked: AtomicBool::new(false),
             id: OnceLock::new(),
         };
-        let begun = transaction.call("begin", async |client| client.batch_execute(begin).await).await;
-        begun.map(|()| transaction)
+        let answer = transaction.call("begin", async |client| client.simple_query(begin).await).await?;
+        match session::is_passed_round(&answer) {
+            true => Err(transaction.broken("begin", error::PASSED_ROUND.to_owned())),
+            false => Ok(transaction),
+        }
     }
 
-    /// A connection outside the pool and without the pool's deadlines, for migrations.
+    /// A connection outside the pool and without any deadline, the role's and the database's included, for migrations.
     async fn connect_without_deadlines(&self) -> Result<Client, DatabaseError> {
-        let mut config = self.config.clone();
-        config.connect_timeout(self.call_timeout);
-        let connecting = tokio::time::timeout(self.call_timeout, self.connector.connect(&config));
-        match connecting.await {
-            Err(_) => Err(DatabaseError::deadline("connect", self.call_timeout)),
-            Ok(Err(error)) => Err(DatabaseError::from_driver("connect", &error)),
-            Ok(Ok((client, _))) => Ok(client),
-        }
+        let failed = |error| self.connector.error_of(&error);
+        let connecting = async {
+            let (client, _) = self.connector.connect(&self.config).await.map_err(failed)?;
+            client.batch_execute(&session::without_deadlines(self.call_timeout)).await.map_err(failed)?;
+            Ok(client)
+        };
+        let connected = tokio::time::timeout(self.call_timeout, connecting).await;
+        connected.unwrap_or_else(|_| Err(DatabaseError::deadline("connect", self.call_timeout)))
     }
 }
 
@@ -129,62 +148,12 @@ impl fmt::Debug for Database {
     }
 }
 
-/// The server's own deadline ends before the client's, so that the usual overrun is an error and not a lost connection.
-fn of_the_server(call_timeout: Duration) -> Duration {
-    call_timeout.mul_f64(0.9)
-}
-
-fn impose_deadlines(config: &mut Config, call_timeout: Duration) {
-    let server = of_the_server(call_timeout).as_millis();
-    let lock = call_timeout.mul_f64(0.5).as_millis();
-    // A client that says nothing for longer than its own deadline has given the transaction up, and perhaps cannot say
-    // so: its locks are in the way of whoever loads the same messages.
-    let idle = call_timeout.mul_f64(1.5).as_millis();
-    let ours =
-        format!("-c statement_timeout={server} -c lock_timeout={lock} -c idle_in_transaction_session_timeout={idle}");
-    let theirs = config.get_options().unwrap_or_default();
-    // The last one wins, over the role's and the database's settings too: a commit is believed only as long as no
-    // warning came with it.
-    let last = "-c client_min_messages=warning";
-    config.options(format!("{ours} {theirs} {last}"));
+/// What the client's side of every connection does; the server's rides on BEGIN.
+fn secure(config: &mut Config, call_timeout: Duration) {
     if config.get_application_name().is_none() {
         config.application_name("turnstile");
     }
     config.connect_timeout(call_timeout).tcp_user_timeout(call_timeout).keepalives_idle(Duration::from_secs(30));
-}
-
-/// Opens connections and reads the notices that come with them.
-#[derive(Clone)]
-struct Connector {
-    tls: MakeRustlsConnect,
-    /// How often the server said that a commit holds on this server only: the wait for its standby was cancelled.
-    unreplicated: Arc<AtomicU64>,
-}
-
-impl Connect for Connector {
-    fn connect(&self, config: &Config) -> Pin<Box<dyn Future<Output = Connected> + Send + '_>> {
-        let config = config.clone();
-        Box::pin(async move {
-            let (client, mut connection) = config.connect(self.tls.clone()).await?;
-            let unreplicated = self.unreplicated.clone();
-            let read = async move {
-                while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
-                    if is_lost_replication(&message) {
-                        unreplicated.fetch_add(1, Ordering::SeqCst);
-                    }
-                }
-            };
-            Ok((client, tokio::spawn(read)))
-        })
-    }
-}
-
-type Connected = Result<(Client, JoinHandle<()>), tokio_postgres::Error>;
-
-/// The warning comes before the commit's own answer on the same connection, and has no SQLSTATE of its own: the name
-/// of the server routine is what no language setting changes.
-fn is_lost_replication(message: &AsyncMessage) -> bool {
-    matches!(message, AsyncMessage::Notice(notice) if notice.routine() == Some("SyncRepWaitForLSN"))
 }
 
 /// A transaction that cannot be committed after an error in it, and that knows whether its commit holds.
@@ -195,6 +164,7 @@ pub struct Transaction {
     client: Option<Object>,
     call_timeout: Duration,
     unreplicated: Arc<AtomicU64>,
+    sharded: bool,
     poisoned: AtomicBool,
     /// Whether a call met a connection that was dead or silent.
     lost: AtomicBool,
@@ -213,8 +183,7 @@ impl Transaction {
     ///
     /// [`DatabaseError`]
     pub async fn set_deadline(&mut self, call_timeout: Duration) -> Result<(), DatabaseError> {
-        let statement_timeout = of_the_server(call_timeout).as_millis();
-        let set = format!("SET LOCAL statement_timeout = {statement_timeout}");
+        let set = session::another_deadline(call_timeout);
         self.call("set the deadline", async |client| client.batch_execute(&set).await).await?;
         self.call_timeout = call_timeout;
         Ok(())
@@ -231,8 +200,9 @@ impl Transaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, DatabaseError> {
+        let sql = session::marked(sql);
         let run = async |client: &Object| {
-            let statement = client.prepare_cached(sql).await?;
+            let statement = client.prepare_cached(&sql).await?;
             client.query(&statement, parameters).await
         };
         self.call(attempted, run).await
@@ -267,8 +237,9 @@ impl Transaction {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, DatabaseError> {
+        let sql = session::marked(sql);
         let run = async |client: &Object| {
-            let statement = client.prepare_cached(sql).await?;
+            let statement = client.prepare_cached(&sql).await?;
             client.execute(&statement, parameters).await
         };
         self.call(attempted, run).await
@@ -277,7 +248,8 @@ impl Transaction {
     /// Copies rows into a table in the binary form, and gives the number of rows that it took. `types` are those of the
     /// columns that `sql`, a `COPY … FROM STDIN BINARY`, names; each row has a value for each.
     ///
-    /// The next statement of the connection waits on it until the rows are through; several may be begun at once.
+    /// The next statement of the connection waits on it until the rows are through; several may be begun at once. Its
+    /// text bears the deadline of the call ([`rivals`]).
     ///
     /// # Errors
     ///
@@ -292,8 +264,9 @@ impl Transaction {
         types: &[Type; N],
         rows: &[[&(dyn ToSql + Sync); N]],
     ) -> Result<u64, DatabaseError> {
+        let sql = session::marked(&rivals::with_deadline(sql, self.call_timeout));
         let run = async |client: &Object| {
-            let statement = client.prepare_cached(sql).await?;
+            let statement = client.prepare_cached(&sql).await?;
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&statement).await?, types));
             for row in rows {
                 writer.as_mut().write(row).await?;
@@ -321,7 +294,7 @@ impl Transaction {
     ///
     /// [`DatabaseError`]
     pub async fn rely_on_earlier_commits(&self) -> Result<(), DatabaseError> {
-        let write = "SELECT pg_logical_emit_message(true, 'turnstile', '')";
+        let write = "SELECT pg_catalog.pg_logical_emit_message(true, 'turnstile', '')";
         self.query_one("wait for earlier commits", write, &[]).await.map(drop)
     }
 
@@ -350,7 +323,8 @@ impl Transaction {
         if self.id.get().is_some() {
             return Ok(());
         }
-        let row = self.query_one("take the transaction id", "SELECT pg_current_xact_id()::text", &[]).await?;
+        let row =
+            self.query_one("take the transaction id", "SELECT pg_catalog.pg_current_xact_id()::text", &[]).await?;
         self.id.get_or_init(|| row.get(0));
         Ok(())
     }
@@ -376,12 +350,13 @@ impl Transaction {
         }
     }
 
-    /// Commits, and answers `Ok` only if the server says afterwards that this very transaction is committed, and said
-    /// nothing of a standby that it gave up waiting for.
+    /// Commits, and answers `Ok` only if the server says afterwards that this very transaction is committed and that it
+    /// keeps its commits, and said nothing of a standby that it gave up waiting for.
     ///
     /// # Errors
     ///
-    /// [`DatabaseError`]. One after COMMIT was sent is [`Class::Ambiguous`], whatever it says.
+    /// [`DatabaseError`]. One after COMMIT was sent is [`Class::Ambiguous`], whatever it says, but for that of a server
+    /// that does not keep its commits: that is [`Class::OfTheSystem`].
     pub async fn commit(mut self) -> Result<(), DatabaseError> {
         let (checked, taken) = futures_util::future::join(self.check_deferred_constraints(), self.take_id()).await;
         checked?; // First: behind a failed check the other one only says that the transaction is aborted.
@@ -395,14 +370,18 @@ impl Transaction {
             return self.commit_unverified().await;
         }
         let unreplicated = self.unreplicated.load(Ordering::SeqCst);
-        let commit = format!("COMMIT; SELECT pg_xact_status('{id}'::xid8)");
+        let commit = format!("COMMIT; SELECT {}", AfterCommit::columns(id));
         let committing = self.call("commit", async |client| client.simple_query(&commit).await);
         let answer = around(Step::Commit, committing).await;
         let answer = answer.map_err(DatabaseError::made_ambiguous)?;
-        if status_of(&answer) != Some("committed") {
-            let problem =
-                format!("the server answers {:?} for the transaction", status_of(&answer).unwrap_or("nothing"));
+        let after = AfterCommit::of(&answer);
+        if after.status != Some("committed") {
+            let problem = format!("the server answers {:?} for the transaction", after.status.unwrap_or("nothing"));
             return Err(self.broken("commit", problem).made_ambiguous());
+        }
+        if let Some(setting) = after.not_kept_for {
+            // Not ambiguous: it would be the same again, for ever.
+            return Err(self.broken("commit", durability::problem_with(setting)));
         }
         if self.unreplicated.load(Ordering::SeqCst) != unreplicated {
             let problem = "a synchronous standby did not confirm a commit".to_owned();
@@ -441,13 +420,18 @@ impl Transaction {
         };
         let outcome = match tokio::time::timeout(self.call_timeout, call(client)).await {
             Err(_) => Err(DatabaseError::deadline(attempted, self.call_timeout)),
-            Ok(Err(error)) => Err(DatabaseError::from_driver(attempted, &error)),
+            Ok(Err(error)) => Err(self.error_of(attempted, &error)),
             Ok(Ok(value)) => Ok(value),
         };
         outcome.inspect_err(|error| {
             self.poisoned.store(true, Ordering::SeqCst);
             self.lost.fetch_or(error.is_of_connection(), Ordering::SeqCst);
         })
+    }
+
+    fn error_of(&self, attempted: &'static str, error: &tokio_postgres::Error) -> DatabaseError {
+        let error = DatabaseError::from_driver(attempted, error);
+        if self.sharded { error.where_tables_are_sharded() } else { error }
     }
 }
 
@@ -469,9 +453,32 @@ impl fmt::Debug for Transaction {
     }
 }
 
-fn status_of(answer: &[SimpleQueryMessage]) -> Option<&str> {
-    answer.iter().rev().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    })
+/// What the server says behind a COMMIT. It may be another one than at the start: after a failover nobody has looked at
+/// its settings yet.
+struct AfterCommit<'a> {
+    status: Option<&'a str>,
+    /// The setting for which this server may lose what it has committed.
+    not_kept_for: Option<&'static str>,
+}
+
+impl<'a> AfterCommit<'a> {
+    const SETTINGS: [&'static str; 2] = ["fsync", "full_page_writes"];
+
+    fn columns(id: &str) -> String {
+        let settings = Self::SETTINGS.map(|name| format!(", pg_catalog.current_setting('{name}')")).concat();
+        format!("pg_catalog.pg_xact_status('{id}'::xid8){settings}")
+    }
+
+    fn of(answer: &'a [SimpleQueryMessage]) -> Self {
+        let row = answer.iter().rev().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let is_off = |column: usize| row.and_then(|row| row.get(column)) == Some("off");
+        let mut settings = Self::SETTINGS.into_iter().zip(1..);
+        Self {
+            status: row.and_then(|row| row.get(0)),
+            not_kept_for: settings.find_map(|(name, column)| is_off(column).then_some(name)),
+        }
+    }
 }

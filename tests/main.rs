@@ -31,6 +31,7 @@ mod masking;
 mod mutants;
 mod nth_failure;
 mod on_loan;
+mod poolers;
 mod postgresql;
 mod replay;
 mod network;

@@ -1,5 +1,7 @@
 //! A bad network between the loader and its database, and between the loader and its queue.
 
+#[cfg(target_os = "linux")]
+mod cut_in_copy;
 mod dead_connections;
 #[cfg(target_os = "linux")]
 mod left_behind;

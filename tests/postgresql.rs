@@ -3,10 +3,14 @@
 mod crashed;
 pub(crate) mod failover;
 mod few_connections;
+mod frozen;
 mod full_disk;
 mod lossy;
+mod refusals;
+mod session;
 mod terminated;
 mod timeouts;
+mod tls;
 
 use std::time::Duration;
 
@@ -17,13 +21,13 @@ use crate::support::{PATIENCE, wait_until};
 const COMMAND: &str = "cargo test --test main postgresql::";
 
 /// What a loader says of a transaction that failed and that it runs again.
-const RUNS_AGAIN: &str = "the transaction runs again";
+pub(crate) const RUNS_AGAIN: &str = "the transaction runs again";
 
 /// What a loader says when it has found database and queue fit.
 const READY: &str = r#""message":"loading""#;
 
 /// Settings with which many transactions run in a short time, and deadlines are short.
-const SETTINGS: [(&str, &str); 6] = [
+pub(crate) const SETTINGS: [(&str, &str); 6] = [
     ("TURNSTILE_BATCH_SIZE", "20"),
     ("TURNSTILE_LINGER", "0ms"),
     ("TURNSTILE_WAIT", "1s"),
@@ -33,19 +37,19 @@ const SETTINGS: [(&str, &str); 6] = [
 ];
 
 /// Reads how often a fault shall strike; `variable` sets more than a test run of every day needs.
-fn times(variable: &str, every_day: u64) -> u64 {
+pub(crate) fn times(variable: &str, every_day: u64) -> u64 {
     std::env::var(variable).map_or(every_day, |text| text.parse().unwrap())
 }
 
 /// Loaders at work that never end by themselves, and are fed while their database fails.
-struct Siege {
-    site: Site,
-    loaders: Vec<Loader>,
+pub(crate) struct Siege {
+    pub(crate) site: Site,
+    pub(crate) loaders: Vec<Loader>,
 }
 
 impl Siege {
     /// Starts so many processes, with more settings than [`SETTINGS`].
-    async fn begin(database_url: &str, processes: usize, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn begin(database_url: &str, processes: usize, settings: &[(&str, &str)]) -> Self {
         let site = Site::at(database_url).await;
         let mut loaders = Vec::new();
         for n in 0..processes {
@@ -55,27 +59,27 @@ impl Siege {
     }
 
     /// Sees to it that there is something to load, good and malformed.
-    fn feed(&self) {
+    pub(crate) fn feed(&self) {
         if self.site.depth() < 200 {
             self.site.fill(200, 5);
         }
     }
 
     /// Feeds, and waits until a part is loaded and a part is left: whatever happens now happens in the middle.
-    async fn in_full_swing(&self) {
+    pub(crate) async fn in_full_swing(&self) {
         let left = self.site.depth();
         self.site.fill(400, 10);
         wait_until("loading is in full swing", async || self.site.depth() < left + 350).await;
     }
 
     /// How many lines of the loaders' logs hold this.
-    fn heard(&self, what: &str) -> u64 {
+    pub(crate) fn heard(&self, what: &str) -> u64 {
         let lines = |loader: &Loader| loader.said().lines().filter(|line| line.contains(what)).count();
         self.loaders.iter().map(lines).sum::<usize>() as u64
     }
 
     /// Waits until the loaders say this `times` more than before.
-    async fn hears(&self, what: &str, times: u64) {
+    pub(crate) async fn hears(&self, what: &str, times: u64) {
         let before = self.heard(what);
         for more in 1..=times {
             wait_until(what, async || self.heard(what) >= before + more).await;
@@ -83,19 +87,19 @@ impl Siege {
     }
 
     /// Waits until the loaders have caught up, which they must do without any help.
-    async fn is_relieved(&self) {
+    pub(crate) async fn is_relieved(&self) {
         wait_until("the queue is drained", async || self.site.depth() == 0).await;
     }
 
     /// Ends when all is loaded; fails unless the loaders end in order and the promise holds.
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.is_relieved().await;
         let site = self.stop_loaders().await;
         site.assert_promise().await;
     }
 
     /// Ends the loaders as an operator does.
-    async fn stop_loaders(self) -> Site {
+    pub(crate) async fn stop_loaders(self) -> Site {
         self.loaders.iter().for_each(Loader::terminate);
         for mut loader in self.loaders {
             let status = loader.ends_within(PATIENCE).await;

@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A database URL or `key=value` string, read; it prints host, port and database, never the password.
@@ -56,7 +56,8 @@ impl DatabaseAddress {
     ///
     /// Beyond what the driver knows: `sslmode=verify-ca` and `verify-full` mean what `require` means here, a verified
     /// chain and host name; `sslrootcert` names a file of PEM certificates; where no `sslmode` is given, a database on
-    /// this machine is reached in clear and every other one must offer TLS.
+    /// this machine is reached in clear and every other one must offer TLS. Of several hosts one that takes rows is
+    /// looked for, in any order, where `target_session_attrs` and `load_balance_hosts` say nothing else.
     ///
     /// # Errors
     ///
@@ -65,9 +66,17 @@ impl DatabaseAddress {
         let mut parameters = Parameters::split(text).ok_or(AddressError::Unreadable)?;
         let ssl_mode = parameters.take("sslmode");
         let root_certificates = parameters.take("sslrootcert").filter(|path| path != "system").map(PathBuf::from);
+        let [balanced, session] = ["load_balance_hosts", "target_session_attrs"].map(|name| parameters.holds(name));
         let mut config: Config = parameters.join().parse().map_err(|_| AddressError::Unreadable)?;
         if config.get_hosts().is_empty() {
             return Err(AddressError::NoHost);
+        }
+        if !balanced {
+            // One of several hosts that hangs uses up the deadline of the whole attempt: the next may begin with another.
+            config.load_balance_hosts(LoadBalanceHosts::Random);
+        }
+        if !session && config.get_hosts().len().max(config.get_hostaddrs().len()) > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         config.ssl_mode(match ssl_mode.as_deref() {
             None if is_local(&config) => SslMode::Disable,
@@ -211,6 +220,10 @@ impl<'t> Parameters<'t> {
         is_plain.then_some(Self { head: Some(head), pairs })
     }
 
+    fn holds(&self, name: &str) -> bool {
+        self.pairs.iter().any(|pair| pair.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')))
+    }
+
     fn take(&mut self, name: &str) -> Option<String> {
         let value = |pair: &&str| pair.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')).map(str::to_owned);
         let found = self.pairs.iter().rev().find_map(value);
@@ -247,6 +260,25 @@ mod tests {
             ("postgres://me@localhost/db?sslmode=verify-full", Transport::Verified),
         ] {
             assert_eq!(DatabaseAddress::parse(text).unwrap().transport(), transport, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_several_hosts_one_that_takes_rows_is_looked_for_unless_the_address_says_otherwise() {
+        use LoadBalanceHosts::{Disable, Random};
+        use TargetSessionAttrs::{Any, ReadOnly, ReadWrite};
+        for (text, session, order) in [
+            ("postgres://me@a/db", Any, Random),
+            ("postgres://me@a,b/db", ReadWrite, Random),
+            ("host=a,b user=me", ReadWrite, Random),
+            ("postgres://me@a,b/db?target_session_attrs=any", Any, Random),
+            ("postgres://me@a,b/db?target_session_attrs=read-only", ReadOnly, Random),
+            ("postgres://me@a,b/db?load_balance_hosts=disable", ReadWrite, Disable),
+            ("host=a,b user=me load_balance_hosts=disable target_session_attrs=any", Any, Disable),
+        ] {
+            let config = DatabaseAddress::parse(text).unwrap().config;
+            assert_eq!(config.get_target_session_attrs(), session, "{text}");
+            assert_eq!(config.get_load_balance_hosts(), order, "{text}");
         }
     }
 

@@ -21,16 +21,16 @@ impl Durability {
             ("synchronous_commit", &self.synchronous_commit),
             ("full_page_writes", &self.full_page_writes),
         ];
-        off.into_iter()
-            .filter(|(_, value)| *value == "off")
-            .map(|(name, _)| {
-                format!(
-                    "{name} is off: PostgreSQL may lose commits that it acknowledged, after their messages were \
-                     deleted; set {name} = on for this server, database and role"
-                )
-            })
-            .collect()
+        off.into_iter().filter(|(_, value)| *value == "off").map(|(name, _)| problem_with(name)).collect()
     }
+}
+
+/// What follows when a setting is off, and the way out.
+pub(super) fn problem_with(name: &str) -> String {
+    format!(
+        "{name} is off: PostgreSQL may lose commits that it acknowledged, after their messages were deleted; set \
+         {name} = on for this server, database and role"
+    )
 }
 
 impl Database {
@@ -40,7 +40,11 @@ impl Database {
     ///
     /// [`DatabaseError`]
     pub async fn durability(&self) -> Result<Durability, DatabaseError> {
-        let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes')";
+        // A transaction of ours does not keep a `synchronous_commit` of the session that is off; whoever looks for what is
+        // wrong wants the session's.
+        let sql = "SELECT pg_catalog.current_setting('fsync'),
+                          (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'synchronous_commit'),
+                          pg_catalog.current_setting('full_page_writes')";
         let transaction = self.begin_snapshot().await?;
         let row = transaction.query_one("ask for durability", sql, &[]).await?;
         transaction.rollback().await?;

@@ -1,19 +1,32 @@
 //! Why a call to the database failed, and what that means.
 
+use std::fmt;
 use std::time::Duration;
 
-use deadpool_postgres::PoolError;
+use tokio_postgres::error::DbError;
 
 use crate::retry::{Class, class_of_sqlstate};
 
-/// A call to the database failed. Holds SQLSTATE and constraint name, never the server's message: it quotes values.
+/// A call to the database failed. Holds SQLSTATE and names of tables and constraints, never the server's message: it
+/// quotes values.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{attempted}: {failure}")]
 pub struct DatabaseError {
     attempted: &'static str,
     failure: Failure,
     ambiguous: bool,
+    /// Whether what is known of this database says that the failure passes, whatever it would mean elsewhere.
+    passes: bool,
 }
+
+/// What the driver says when the server declines TLS: it has no kind of error for it.
+const NO_TLS: &str = "server does not support TLS";
+
+/// What it says of a standby where one was looked for that takes rows.
+const TAKES_NO_ROWS: &str = "database does not allow writes";
+
+/// The SQLSTATE of what the server did not expect itself.
+const INTERNAL_ERROR: &str = "XX000";
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Failure {
@@ -21,34 +34,96 @@ enum Failure {
     Deadline(Duration),
     #[error("the connection was lost or could not be made{}", .0.map(|kind| format!(" ({kind})")).unwrap_or_default())]
     Connection(Option<std::io::ErrorKind>),
-    #[error("TLS: {0}")]
-    Tls(String),
-    #[error("SQLSTATE {sqlstate}{}{}", constraint.as_deref().map(|name| format!(", constraint {name}")).unwrap_or_default(), way_out(sqlstate))]
-    Refused { sqlstate: String, constraint: Option<String> },
+    #[error("the host that answers takes no rows: it is a standby, or read-only by default")]
+    TakesNoRows,
+    #[error("TLS: {said}")]
+    Tls { said: String, of_certificate: bool },
+    #[error("{}", no_tls(*.offered_before))]
+    NoTls { offered_before: bool },
+    #[error("{0}")]
+    Refused(Refusal),
     #[error("{0}")]
     Unexpected(String),
 }
 
-fn way_out(sqlstate: &str) -> &'static str {
-    match sqlstate {
-        "42501" => ": the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all",
-        "42P01" => ": a table is missing; run `turnstile migrate`",
-        _ => "",
+/// A server that has no process for a connection answers as one without TLS does.
+fn no_tls(offered_before: bool) -> &'static str {
+    match offered_before {
+        true => {
+            "the server did not offer TLS, which it did before: it is out of processes, or another one answers in its place"
+        }
+        false => {
+            "the server did not offer TLS: set ssl = on there, or, where the way to it needs no protection, name \
+             sslmode=disable in the database URL"
+        }
     }
 }
+
+/// What the server says of what it refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    sqlstate: Box<str>,
+    schema: Option<Box<str>>,
+    table: Option<Box<str>>,
+    constraint: Option<Box<str>>,
+    names_constraint: bool,
+}
+
+impl Refusal {
+    fn of(error: &DbError) -> Self {
+        Self {
+            sqlstate: error.code().code().into(),
+            schema: error.schema().and_then(plain_name),
+            table: error.table().and_then(plain_name),
+            constraint: error.constraint().and_then(plain_name),
+            names_constraint: error.constraint().is_some(),
+        }
+    }
+}
+
+/// A trigger gives what it likes as the name of a table or a constraint, values of the row included: only what looks
+/// like a name is kept.
+fn plain_name(name: &str) -> Option<Box<str>> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
+    ((1..=63).contains(&name.len()) && name.bytes().all(plain)).then(|| name.into())
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SQLSTATE {}", self.sqlstate)?;
+        if let Some(constraint) = &self.constraint {
+            write!(f, ", constraint {constraint}")?;
+        }
+        way_out(&self.sqlstate).map_or(Ok(()), |way_out| write!(f, ": {way_out}"))
+    }
+}
+
+fn way_out(sqlstate: &str) -> Option<&'static str> {
+    match sqlstate {
+        "42501" => Some("the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all"),
+        "42P01" => Some("a table is missing; run `turnstile migrate`"),
+        "26000" | "42P05" => Some(PASSED_ROUND),
+        _ => None,
+    }
+}
+
+/// Prepared statements do not stay with their connection.
+pub(super) const PASSED_ROUND: &str = "a pooler gives each transaction another connection, with the prepared statements \
+     of others; use its session mode, or PgBouncer 1.21 or newer with max_prepared_statements above 0";
 
 impl DatabaseError {
     /// What the failure means for the messages in hand.
     pub fn class(&self) -> Class {
         match &self.failure {
             _ if self.ambiguous => Class::Ambiguous,
-            Failure::Deadline(_) | Failure::Connection(_) => Class::Transient,
-            Failure::Tls(_) | Failure::Unexpected(_) => Class::OfTheSystem,
-            Failure::Refused { sqlstate, .. } => match class_of_sqlstate(sqlstate) {
+            _ if self.passes => Class::Transient,
+            Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows => Class::Transient,
+            Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => Class::OfTheSystem,
+            Failure::Refused(Refusal { sqlstate, .. }) => match class_of_sqlstate(sqlstate) {
                 // Where no data was sent yet, a refusal of data is none of a message.
                 Class::OfOneMessage if matches!(self.attempted, "connect" | "begin") => Class::OfTheSystem,
                 // A server whose disk is full may fail to start a session with an internal error; nothing of ours is wrong.
-                Class::OfTheSystem if self.attempted == "connect" && sqlstate == "XX000" => Class::Transient,
+                Class::OfTheSystem if self.attempted == "connect" && &**sqlstate == INTERNAL_ERROR => Class::Transient,
                 class => class,
             },
         }
@@ -58,70 +133,115 @@ impl DatabaseError {
     pub fn is_overrun(&self) -> bool {
         let took_too_long = match &self.failure {
             Failure::Deadline(_) => true,
-            Failure::Refused { sqlstate, .. } => sqlstate == "57014",
-            Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => false,
+            Failure::Refused(Refusal { sqlstate, .. }) => &**sqlstate == "57014",
+            Failure::Connection(_)
+            | Failure::TakesNoRows
+            | Failure::Tls { .. }
+            | Failure::NoTls { .. }
+            | Failure::Unexpected(_) => false,
         };
         took_too_long && !matches!(self.attempted, "connect" | "begin" | "commit")
     }
 
     pub(super) fn is_of_connection(&self) -> bool {
         match &self.failure {
-            Failure::Deadline(_) | Failure::Connection(_) => true,
-            Failure::Refused { .. } | Failure::Tls(_) | Failure::Unexpected(_) => false,
+            Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows => true,
+            Failure::Refused(_) | Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => false,
         }
     }
 
     /// The server's SQLSTATE, where it gave one.
     pub fn sqlstate(&self) -> Option<&str> {
+        self.refusal().map(|refusal| &*refusal.sqlstate)
+    }
+
+    /// The table whose row or definition the server refuses to go against, where it named one.
+    pub fn table(&self) -> Option<&str> {
+        self.refusal().and_then(|refusal| refusal.table.as_deref())
+    }
+
+    /// The schema of that table.
+    pub fn schema(&self) -> Option<&str> {
+        self.refusal().and_then(|refusal| refusal.schema.as_deref())
+    }
+
+    /// The name of the constraint that a row breaks, where the server gave one that looks like a name: a trigger may
+    /// give a value of the row.
+    pub fn constraint(&self) -> Option<&str> {
+        self.refusal().and_then(|refusal| refusal.constraint.as_deref())
+    }
+
+    /// Whether the server named a constraint at all. It names none where a row fits into no partition (23514).
+    pub fn names_constraint(&self) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.names_constraint)
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
         match &self.failure {
-            Failure::Refused { sqlstate, .. } => Some(sqlstate),
-            Failure::Deadline(_) | Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => None,
+            Failure::Refused(refusal) => Some(refusal),
+            Failure::Deadline(_)
+            | Failure::Connection(_)
+            | Failure::TakesNoRows
+            | Failure::Tls { .. }
+            | Failure::NoTls { .. }
+            | Failure::Unexpected(_) => None,
         }
     }
 
-    /// The name of the constraint that a row breaks, where the server gave one.
-    pub fn constraint(&self) -> Option<&str> {
-        match &self.failure {
-            Failure::Refused { constraint, .. } => constraint.as_deref(),
-            Failure::Deadline(_) | Failure::Connection(_) | Failure::Tls(_) | Failure::Unexpected(_) => None,
-        }
+    /// On a server that spreads its tables over others, an internal error is most often one of those that is away:
+    /// `failure on connection marked as essential` has no SQLSTATE of its own.
+    pub(super) fn where_tables_are_sharded(self) -> Self {
+        let passes = self.passes || self.sqlstate() == Some(INTERNAL_ERROR);
+        Self { passes, ..self }
+    }
+
+    /// Where these settings have led to a connection before, what keeps the next from being made passes: a server that
+    /// has no process for it, a load balancer whose servers are away. What only a person can mend stays.
+    pub(super) fn after_a_connection(self) -> Self {
+        let failure = match self.failure {
+            Failure::NoTls { .. } => Failure::NoTls { offered_before: true },
+            other => other,
+        };
+        let passes = match &failure {
+            Failure::Refused(Refusal { sqlstate, .. }) => {
+                !(sqlstate.starts_with("28") || matches!(&**sqlstate, "3D000" | "42501"))
+            }
+            Failure::Tls { of_certificate, .. } => !of_certificate,
+            Failure::NoTls { .. }
+            | Failure::Deadline(_)
+            | Failure::Connection(_)
+            | Failure::TakesNoRows
+            | Failure::Unexpected(_) => true,
+        };
+        Self { failure, passes, ..self }
     }
 
     /// A finding of our own: an answer that breaks what the caller relies on.
     pub(super) fn unexpected(attempted: &'static str, problem: String) -> Self {
-        Self { attempted, failure: Failure::Unexpected(problem), ambiguous: false }
+        Self::new(attempted, Failure::Unexpected(problem))
     }
 
     pub(super) fn deadline(attempted: &'static str, after: Duration) -> Self {
-        Self { attempted, failure: Failure::Deadline(after), ambiguous: false }
+        Self::new(attempted, Failure::Deadline(after))
     }
 
     pub(super) fn made_ambiguous(self) -> Self {
         Self { ambiguous: true, ..self }
     }
 
-    pub(super) fn from_pool(error: &PoolError) -> Self {
-        match error {
-            PoolError::Backend(error) => Self::from_driver("connect", error),
-            PoolError::Timeout(_)
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => {
-                Self { attempted: "connect", failure: Failure::Unexpected(error.to_string()), ambiguous: false }
-            }
-        }
+    pub(super) fn from_driver(attempted: &'static str, error: &tokio_postgres::Error) -> Self {
+        Self::new(attempted, Failure::of(attempted, error))
     }
 
-    pub(super) fn from_driver(attempted: &'static str, error: &tokio_postgres::Error) -> Self {
-        Self { attempted, failure: Failure::of(attempted, error), ambiguous: false }
+    fn new(attempted: &'static str, failure: Failure) -> Self {
+        Self { attempted, failure, ambiguous: false, passes: false }
     }
 }
 
 impl Failure {
     fn of(attempted: &str, error: &tokio_postgres::Error) -> Self {
         if let Some(refusal) = error.as_db_error() {
-            let sqlstate = refusal.code().code().to_owned();
-            return Self::Refused { sqlstate, constraint: refusal.constraint().map(str::to_owned) };
+            return Self::Refused(Refusal::of(refusal));
         }
         if error.is_closed() {
             return Self::Connection(None);
@@ -130,9 +250,16 @@ impl Failure {
         while let Some(cause) = source {
             if let Some(io) = cause.downcast_ref::<std::io::Error>() {
                 return match io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    Some(tls) => Self::Tls(tls.to_string()),
+                    Some(tls) => Self::Tls {
+                        said: tls.to_string(),
+                        of_certificate: matches!(tls, rustls::Error::InvalidCertificate(_)),
+                    },
+                    None if io.to_string() == TAKES_NO_ROWS => Self::TakesNoRows,
                     None => Self::Connection(Some(io.kind())),
                 };
+            }
+            if cause.to_string() == NO_TLS {
+                return Self::NoTls { offered_before: false };
             }
             source = cause.source();
         }

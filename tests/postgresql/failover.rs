@@ -1,11 +1,18 @@
 //! The primary is lost and its synchronous standby takes its place: every message that was deleted from the queue is
 //! there.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
+use turnstile::database::address::DatabaseAddress;
+use turnstile::database::server::ServerFacts;
+use turnstile::database::{Database, DatabaseError, DatabaseSettings};
+use turnstile::retry::Class;
 
 use super::{COMMAND, RUNS_AGAIN, Siege, times};
 use crate::support::evidence::survived;
 use crate::support::postgres::connect;
+use crate::support::proxy::server_of;
 use crate::support::replicated::ReplicatedPair;
 use crate::support::wait_until;
 
@@ -41,6 +48,36 @@ async fn loaders_go_on_at_the_standby_when_the_primary_hangs() {
     pair.primary.kill_hard();
     siege.end().await;
     survived("primary hangs, failover to the synchronous standby", 1, COMMAND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_hosts_the_primary_is_found_where_the_url_does_not_say_which() {
+    let pair = ReplicatedPair::start().await;
+    let url = pair.url();
+    let (both, _) = url.split_once('?').unwrap();
+    // The order is drawn anew for each connection.
+    for _ in 0..10 {
+        assert!(!server_facts(both).await.unwrap().standby);
+    }
+    let standby_only = format!("{}?target_session_attrs=any", pair.standby.url());
+    assert!(server_facts(&standby_only).await.unwrap().standby, "what the URL says holds");
+    let standby = place(&pair.standby.url());
+    let no_primary = pair.standby.url().replace(&standby, &format!("{standby},{standby}"));
+    let error = server_facts(&no_primary).await.unwrap_err();
+    assert_eq!(error.class(), Class::Transient);
+    assert!(error.to_string().contains("takes no rows: it is a standby"), "{error}");
+}
+
+async fn server_facts(url: &str) -> Result<ServerFacts, DatabaseError> {
+    let address = DatabaseAddress::parse(url).unwrap();
+    let settings = DatabaseSettings { address, connections: 1, call_timeout: Duration::from_secs(10) };
+    Database::new(&settings).unwrap().server_facts().await
+}
+
+/// Host and port.
+fn place(url: &str) -> String {
+    let (host, port) = server_of(url);
+    format!("{host}:{port}")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

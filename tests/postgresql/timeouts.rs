@@ -41,7 +41,7 @@ async fn loaders_survive_statements_that_take_longer_than_the_statement_timeout(
     // Two of three inserts sleep through their deadline. A sequence counts those that are rolled back too.
     let slow = "CREATE SEQUENCE inserts;
                 CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                    IF nextval('inserts') % 3 > 0 THEN PERFORM pg_sleep(60); END IF; RETURN NULL;
+                    IF nextval('public.inserts') % 3 > 0 THEN PERFORM pg_sleep(60); END IF; RETURN NULL;
                 END $$;
                 CREATE TRIGGER slow BEFORE INSERT ON outbox EXECUTE FUNCTION sleep()";
     administrator.batch_execute(slow).await.unwrap();
