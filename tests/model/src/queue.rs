@@ -13,7 +13,7 @@ pub struct Queue {
 struct Slot {
     place: Place,
     /// How often it was received: `ApproximateReceiveCount`, and the number of the receipt given last.
-    receives: usize,
+    receives: u8,
     came_after_delete: bool,
     outlived: bool,
 }
@@ -40,7 +40,7 @@ impl Queue {
 
     /// How often the message was received.
     pub fn receives(&self, message: Message) -> usize {
-        self.slots[message].receives
+        usize::from(self.slots[message].receives)
     }
 
     /// Whether it was delivered although it had been deleted.
@@ -73,7 +73,7 @@ impl Queue {
         let slot = &mut self.slots[message];
         slot.place = Place::InFlight;
         slot.receives += 1;
-        slot.receives
+        usize::from(slot.receives)
     }
 
     /// The visibility timeout ends.

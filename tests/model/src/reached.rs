@@ -280,8 +280,8 @@ fn letters(world: &World) -> usize {
 }
 
 fn has_schemes(world: &World) -> bool {
-    let differ = world.lanes.iter().any(|scheme| *scheme != world.lanes[0]) || world.next_scheme().is_some();
-    differ && overlaps(world)
+    let differ = world.lanes.iter().any(|scheme| *scheme != world.lanes[0]);
+    differ && overlaps(world) || world.next_scheme().is_some() && has_faults(world)
 }
 
 fn has_rivals(world: &World) -> bool {

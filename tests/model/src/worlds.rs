@@ -40,15 +40,15 @@ pub const REFUSED_ROW: World = World {
 };
 /// The smallest world in which one message absorbs another.
 pub const SENT_TWICE: World =
-    World { name: "a login sent twice", sent: &[login(0, 0), login(0, 0)], faults: 4, ..BY_KEY };
+    World { name: "a login sent twice", sent: &[login(0, 0), login(0, 0)], faults: 5, ..BY_KEY };
 /// The smallest world with a contradiction.
 pub const CONTRADICTION: World =
-    World { name: "two logins with one key", sent: &[login(0, 0), login(0, 1)], faults: 3, ..BY_KEY };
+    World { name: "two logins with one key", sent: &[login(0, 0), login(0, 1)], faults: 4, ..BY_KEY };
 /// A dead letter whose key another message needs.
 pub const REFUSED_AND_RESENT: World = World {
     name: "a login that the database refuses, and its resend",
     sent: &[refused(0, 0), login(0, 0)],
-    faults: 3,
+    faults: 4,
     ..BY_KEY
 };
 /// Who claims in what order.
@@ -58,12 +58,13 @@ pub const CROSSING: World = World {
     lanes: &[Scheme::Field; 3],
     start: Start::AnyBatch,
     batch_size: 3,
-    faults: 0,
+    faults: 1,
     ..LOADING
 };
 const CROSSING_CONTRADICTION: World = World {
     name: "three lanes with any batches of two logins with one key, one of them twice",
     sent: &[login(0, 0), login(0, 1), login(0, 0)],
+    faults: 0,
     ..CROSSING
 };
 const CROSSING_SPLIT: World = World {
@@ -77,7 +78,7 @@ const CROSSING_SPLIT: World = World {
 pub const REPLAY_BY_MESSAGE: World = World {
     name: "replays of a malformed body, by message",
     sent: &[malformed(0, 0), login(1, 1)],
-    faults: 1,
+    faults: 2,
     replays: 2,
     duties: &[Duty::Upgrade, Duty::Discard],
     ..LOADING
@@ -86,7 +87,7 @@ pub const REPLAY_BY_MESSAGE: World = World {
 pub const REPLAY_AND_RESEND: World = World {
     name: "a replay of a malformed body beside its resend",
     sent: &[malformed(0, 0), login(0, 0)],
-    faults: 2,
+    faults: 3,
     replays: 1,
     duties: &[Duty::Upgrade, Duty::Discard],
     ..BY_KEY
@@ -94,14 +95,14 @@ pub const REPLAY_AND_RESEND: World = World {
 const REPLAY_AND_CONTRADICTION: World = World {
     name: "a replay of a malformed body beside another login with its key",
     sent: &[malformed(0, 0), login(0, 1)],
-    faults: 1,
+    faults: 2,
     ..REPLAY_AND_RESEND
 };
 /// More than one replay, one of which may be in doubt.
 pub const REPLAY_OF_REFUSED: World = World {
     name: "replays of a refused row beside its resend",
     sent: &[refused(0, 0), login(0, 0)],
-    faults: 2,
+    faults: 3,
     replays: 2,
     duties: &[Duty::DropConstraint, Duty::Discard],
     ..BY_KEY
@@ -112,7 +113,7 @@ pub const REPLAY_OF_TWINS: World = World {
     sent: &[malformed(0, 0), malformed(0, 0), login(0, 0)],
     start: Start::AnyBatch,
     max_attempts: 1,
-    faults: 0,
+    faults: 1,
     replays: 2,
     duties: &[Duty::Upgrade],
     ..BY_KEY
@@ -122,7 +123,7 @@ pub const TWO_SCHEMES: World = World {
     name: "two schemes at once",
     sent: &[login(0, 0), login(0, 0)],
     lanes: &[Scheme::MessageId, Scheme::Field],
-    faults: 3,
+    faults: 4,
     ..LOADING
 };
 const THREE_SCHEMES: World = World {
@@ -135,7 +136,7 @@ const THREE_SCHEMES: World = World {
 const SWITCHED: World = World {
     name: "a scheme switched in flight, a replay",
     sent: &[malformed(0, 0), login(0, 0)],
-    faults: 1,
+    faults: 2,
     replays: 1,
     duties: &[Duty::Switch(Scheme::Field), Duty::Upgrade],
     ..LOADING
@@ -151,7 +152,7 @@ const SWITCHED_KEYS: World = World {
 pub const RETENTION_AND_LETTERS: World = World {
     name: "the horizon moves, claims are dropped, letters are replayed",
     sent: &[malformed(0, 0), login(0, 0)],
-    faults: 1,
+    faults: 2,
     replays: 1,
     duties: &[Duty::Retain, Duty::Upgrade, Duty::Discard],
     ..BY_KEY
@@ -227,8 +228,27 @@ const NEW_HASH_KEY_AND_REPLAY: World = World {
     ..BY_KEY
 };
 
+const EVERYTHING: World = World {
+    name: "everything that can change, in flight",
+    sent: &[malformed(0, 0), login(0, 0)],
+    start: Start::AnyBatch,
+    max_attempts: 1,
+    faults: 0,
+    replays: 1,
+    duties: &[
+        Duty::Upgrade,
+        Duty::Switch(Scheme::Field),
+        Duty::ReplaceHashKey,
+        Duty::Retain,
+        Duty::PruneIdentities,
+        Duty::Discard,
+    ],
+    quirks: &[Quirk::OutlivesRetention],
+    ..LOADING
+};
+
 /// Every one.
-pub const ALL: [World; 25] = [
+pub const ALL: [World; 26] = [
     REFUSED_ROW,
     SENT_TWICE,
     CONTRADICTION,
@@ -254,4 +274,5 @@ pub const ALL: [World; 25] = [
     MISSING_TIMES,
     NEW_HASH_KEY,
     NEW_HASH_KEY_AND_REPLAY,
+    EVERYTHING,
 ];

@@ -6,11 +6,11 @@
 use std::time::Instant;
 
 use turnstile_model::exploration::{explore, has_endless_path};
-use turnstile_model::world::World;
+use turnstile_model::world::{Start, World};
 use turnstile_model::worlds;
 
 /// What a run must visit at least.
-const STATES: usize = 3_000_000;
+const STATES: usize = 20_000_000;
 
 #[test]
 fn the_promise_holds_in_every_state_of_every_world() {
@@ -32,12 +32,14 @@ fn the_promise_holds_in_every_state_of_every_world() {
 #[test]
 fn no_path_is_endless_so_that_every_message_comes_to_rest() {
     for world in worlds::ALL {
-        let world = World { faults: world.faults.min(1), ..world };
+        // Where any batch is in hand from the start, a fault more is two million states more.
+        let faults = world.faults.min(u8::from(world.start == Start::Empty));
+        let world = World { faults, ..world };
         assert!(!has_endless_path(world), "{}", world.name);
     }
 }
 
-/// `TURNSTILE_TEST_MORE_FAULTS=1` lets one more fault strike in every world.
+/// `TURNSTILE_TEST_MORE_FAULTS=1` lets one more fault strike in every world: three to fifty times the states.
 fn with_more_faults(world: World) -> World {
     let more = std::env::var("TURNSTILE_TEST_MORE_FAULTS").ok().and_then(|more| more.parse().ok());
     World { faults: world.faults + more.unwrap_or(0), ..world }
