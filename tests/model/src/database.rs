@@ -1,38 +1,71 @@
-//! The database: four tables, transactions that hold or not as a whole, and the locks between them.
+//! The database: its tables, transactions that hold or not as a whole, and what each keeps from others.
 //!
-//! The unique keys of `user_logins`, `dead_letters` and `outbox` are left out. They are a second net under the
-//! claims; here the claims must carry the promise alone.
+//! The unique keys of `user_logins`, `dead_letters` and `outbox` are left out, except where a world says otherwise. They
+//! are a second net under the claims; here the claims must carry the promise alone.
+
+use std::hash::{Hash, Hasher};
 
 use crate::set::Set;
-use crate::world::{HASHES, Hash};
+use crate::world::{CLAIMS, Claim, IDENTITIES, Identity, KEYS, MESSAGES, Message, Scheme, message_of};
 
 /// What is committed, and what servers may still commit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Database {
-    records: [Record; HASHES],
-    /// The second hashes of the claims.
-    second: Set,
-    /// Transactions whose COMMIT was sent and whose client is gone, each under the first hash that it locks. No two
-    /// lock the same.
-    orphans: [Transaction; HASHES],
+    records: [Record; CLAIMS],
+    /// `identities`: who owns which hash.
+    pub owners: Owners,
+    /// Keys that `identities` has forgotten, by retention or with a hash key.
+    pub forgotten: Set,
+    /// `retained_since`: what was sent before this message is older than memory.
+    pub horizon: usize,
+    /// The messages whose partition of `processed_messages` is gone.
+    pub dropped: Set,
+    /// Whether the hash key was replaced.
+    pub key_replaced: bool,
+    /// Transactions whose COMMIT was sent and whose client is gone, in some order that does not matter.
+    orphans: Vec<Transaction>,
 }
 
-/// What the tables say of one hash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// Who owns which hash of `identities`.
+pub type Owners = [Option<Owner>; IDENTITIES];
+
+/// The message that owns an identity, or that absorbed another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(u8);
+
+impl Owner {
+    /// This message.
+    pub fn of(message: Message) -> Self {
+        debug_assert!(message < MESSAGES, "a message that no world has");
+        Self(message as u8)
+    }
+
+    /// The message.
+    pub fn message(self) -> Message {
+        usize::from(self.0)
+    }
+}
+
+/// What the tables say under one claim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Record {
     /// `processed_messages`.
-    pub claim: Claim,
+    pub claimed: Claimed,
     /// The number of its rows in `user_logins`.
     pub rows: u8,
     /// The number of its events in `outbox`.
     pub events: u8,
     /// `dead_letters`.
     pub letter: Letter,
+    /// Why it was dead-lettered.
+    pub reason: Reason,
+    /// The scheme that its dead letter names.
+    pub scheme: Scheme,
 }
 
 /// A row of `processed_messages`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Claim {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Claimed {
     /// There is none, and never was.
     #[default]
     Free,
@@ -40,12 +73,16 @@ pub enum Claim {
     Loaded,
     /// Outcome `dead_lettered`.
     DeadLettered,
+    /// Outcome `absorbed`, by this message.
+    Absorbed(Owner),
     /// There was one.
     Pruned,
+    /// There was one, with the outcome `absorbed`.
+    PrunedAbsorbed,
 }
 
 /// A row of `dead_letters`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Letter {
     /// There is none.
     #[default]
@@ -54,135 +91,198 @@ pub enum Letter {
     Open,
     /// A replay loaded it.
     Replayed,
+    /// A replay found the same login loaded under the same key.
+    Absorbed,
     /// An operator gave it up.
     Discarded,
 }
 
-/// What a transaction wrote and nobody else sees yet, by hash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// Why a message is dead-lettered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Its body does not decode, or the database refuses its row.
+    #[default]
+    Refused,
+    /// Another login has its key (`contradicts`).
+    Contradicts,
+    /// It was sent before the horizon (`older_than_memory`).
+    OlderThanMemory,
+}
+
+/// What a transaction makes of a message that it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Nothing: a letter stays open.
+    #[default]
+    None,
+    /// Row and event.
+    Loaded,
+    /// A dead letter.
+    DeadLettered(Reason),
+    /// Neither.
+    Absorbed(Owner),
+    /// Neither, and the claim says `loaded`: a mutant's.
+    LoadedWithoutRow,
+}
+
+/// What a transaction wrote and nobody else sees yet, and what it keeps from others until it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Transaction {
-    /// New claims with the outcome `loaded`.
-    pub loaded: Set,
-    /// New claims with the outcome `dead_lettered`.
-    pub dead_lettered: Set,
-    /// The second hashes of the new claims.
-    pub second: Set,
+    /// Letters that it has locked.
+    pub letters: Set,
+    /// Rows of `processed_messages` that it has inserted, or locked to update them.
+    pub messages: Set,
+    /// Rows of `identities` that it has inserted.
+    pub owners: Owners,
+    /// What it makes of its messages.
+    pub outcomes: [Outcome; CLAIMS],
+    /// The scheme by which it judges, and which its letters name.
+    pub scheme: Scheme,
     /// New rows.
     pub rows: Set,
     /// New events.
     pub events: Set,
-    /// New dead letters.
-    pub letters: Set,
-    /// Dead letters resolved, and their claims turned to `loaded`.
-    pub replayed: Set,
+}
+
+/// As with an attempt: most records are empty.
+impl Hash for Record {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { claimed, rows, events, letter, reason, scheme } = self;
+        let is_none = *self == Self::default();
+        is_none.hash(state);
+        if !is_none {
+            (claimed, rows, events, letter, reason, scheme).hash(state);
+        }
+    }
 }
 
 impl Record {
-    /// Whether `processed_messages` has its hash.
+    /// Whether `processed_messages` has its key.
     pub fn is_claimed(&self) -> bool {
-        matches!(self.claim, Claim::Loaded | Claim::DeadLettered)
+        matches!(self.claimed, Claimed::Loaded | Claimed::DeadLettered | Claimed::Absorbed(_))
     }
 
-    /// Whether there is a dead letter that no replay has turned into a row.
+    /// Whether it was loaded, as far as `processed_messages` remembers.
+    pub fn was_loaded(&self) -> bool {
+        self.claimed == Claimed::Loaded || self.claimed == Claimed::Pruned && self.rows > 0
+    }
+
+    /// Whether it was absorbed.
+    pub fn was_absorbed(&self) -> bool {
+        matches!(self.claimed, Claimed::Absorbed(_) | Claimed::PrunedAbsorbed)
+    }
+
+    /// Whether there is a dead letter of which no replay has made anything.
     pub fn has_letter(&self) -> bool {
         matches!(self.letter, Letter::Open | Letter::Discarded)
     }
 
-    /// In how many places the message stands: rows, and an unreplayed dead letter.
+    /// In how many places the message stands: rows, an unresolved dead letter, or an `absorbed`.
     pub fn places(&self) -> u8 {
-        self.rows + u8::from(self.has_letter())
+        self.rows + u8::from(self.has_letter()) + u8::from(self.was_absorbed())
+    }
+
+    fn take_effect(&mut self, transaction: &Transaction, claim: Claim) {
+        let resolves = transaction.letters.has(claim);
+        match transaction.outcomes[claim] {
+            Outcome::None => {}
+            Outcome::Loaded | Outcome::LoadedWithoutRow => {
+                self.claimed = Claimed::Loaded;
+                self.letter = if resolves { Letter::Replayed } else { self.letter };
+            }
+            Outcome::DeadLettered(reason) => {
+                self.claimed = Claimed::DeadLettered;
+                self.letter = Letter::Open;
+                self.reason = reason;
+                self.scheme = transaction.scheme;
+            }
+            Outcome::Absorbed(owner) => {
+                self.claimed = Claimed::Absorbed(owner);
+                self.letter = if resolves { Letter::Absorbed } else { self.letter };
+            }
+        }
+        self.rows += u8::from(transaction.rows.has(claim));
+        self.events += u8::from(transaction.events.has(claim));
     }
 }
 
 impl Transaction {
-    /// The hashes that nobody else can claim, replay or discard before this transaction ends.
-    pub fn locks(&self) -> Set {
-        self.loaded | self.dead_lettered | self.replayed
+    /// Whether it has inserted into `identities`, and so holds that table against whoever locks it whole.
+    pub fn holds_identities(&self) -> bool {
+        self.owners.iter().any(Option::is_some)
     }
 
-    /// Whether one that claims these hashes, and these second ones, waits for the end of this one.
-    pub fn keeps_waiting(&self, hashes: Set, second: Set) -> bool {
-        self.locks().meets(hashes) || self.second.meets(second)
+    /// Whether it has anything in hand of a message.
+    pub fn holds_message(&self, message: Message) -> bool {
+        (self.messages | self.letters).iter().any(|claim| message_of(claim) == message)
+    }
+
+    /// Whether it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.rows.is_empty() && self.events.is_empty() && !self.holds_identities()
     }
 }
 
 impl Database {
-    /// What is committed under a hash.
-    pub fn record(&self, hash: Hash) -> &Record {
-        &self.records[hash]
+    /// What is committed under a claim.
+    pub fn record(&self, claim: Claim) -> &Record {
+        &self.records[claim]
     }
 
-    /// The hashes that `processed_messages` has.
-    pub fn claimed(&self) -> Set {
-        (0..HASHES).filter(|hash| self.records[*hash].is_claimed()).collect()
+    /// Everything that is committed under a claim.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter()
     }
 
-    /// The second hashes of the claims.
-    pub fn second(&self) -> Set {
-        self.second
-    }
-
-    /// Whether one that claims these hashes, and these second ones, waits for the end of an orphan.
-    pub fn keeps_waiting(&self, hashes: Set, second: Set) -> bool {
-        self.orphans.iter().any(|orphan| orphan.keeps_waiting(hashes, second))
-    }
-
-    /// The hashes that orphans lock.
-    pub fn locked_by_orphans(&self) -> Set {
-        self.orphans.iter().fold(Set::default(), |locked, orphan| locked | orphan.locks())
-    }
-
-    /// Orphans, by the hash under which each stands.
-    pub fn orphans(&self) -> impl Iterator<Item = Hash> {
-        (0..HASHES).filter(|hash| !self.orphans[*hash].locks().is_empty())
+    /// Transactions that the server may still commit.
+    pub fn orphans(&self) -> &[Transaction] {
+        &self.orphans
     }
 
     /// The transaction takes effect, all of it.
     pub fn commit(&mut self, transaction: Transaction) {
-        self.second |= transaction.second;
-        for (hash, record) in self.records.iter_mut().enumerate() {
-            if transaction.loaded.has(hash) {
-                record.claim = Claim::Loaded;
-            }
-            if transaction.dead_lettered.has(hash) {
-                record.claim = Claim::DeadLettered;
-            }
-            record.rows += u8::from(transaction.rows.has(hash));
-            record.events += u8::from(transaction.events.has(hash));
-            if transaction.letters.has(hash) {
-                record.letter = Letter::Open;
-            }
-            if transaction.replayed.has(hash) {
-                record.claim = Claim::Loaded;
-                record.letter = Letter::Replayed;
-            }
+        for (claim, record) in self.records.iter_mut().enumerate() {
+            record.take_effect(&transaction, claim);
+        }
+        for (stands, new) in self.owners.iter_mut().zip(transaction.owners) {
+            *stands = new.or(*stands);
         }
     }
 
     /// The client is gone after it sent COMMIT: the server will decide by itself. One that wrote nothing decides
     /// nothing.
     pub fn orphan(&mut self, transaction: Transaction) {
-        if let Some(first) = transaction.locks().first() {
-            self.orphans[first] = transaction;
+        if !transaction.is_empty() {
+            self.orphans.push(transaction);
+            self.orphans.sort_unstable();
         }
     }
 
     /// The server decides about an orphan.
-    pub fn decide(&mut self, first: Hash, commits: bool) {
-        let orphan = std::mem::take(&mut self.orphans[first]);
+    pub fn decide(&mut self, orphan: usize, commits: bool) {
+        let orphan = self.orphans.remove(orphan);
         if commits {
             self.commit(orphan);
         }
     }
 
     /// An operator gives up a dead letter.
-    pub fn discard(&mut self, hash: Hash) {
-        self.records[hash].letter = Letter::Discarded;
+    pub fn discard(&mut self, claim: Claim) {
+        self.records[claim].letter = Letter::Discarded;
     }
 
-    /// A claim is removed.
-    pub fn prune(&mut self, hash: Hash, second: Set) {
-        self.records[hash].claim = Claim::Pruned;
-        self.second -= second;
+    /// A claim is removed, if it stands.
+    pub fn prune(&mut self, claim: Claim) {
+        let record = &mut self.records[claim];
+        if record.is_claimed() {
+            record.claimed = if record.was_absorbed() { Claimed::PrunedAbsorbed } else { Claimed::Pruned };
+        }
+    }
+
+    /// An identity is removed, if it stands.
+    pub fn forget(&mut self, identity: Identity) {
+        if self.owners[identity].take().is_some() {
+            self.forgotten |= Set::of(identity % KEYS);
+        }
     }
 }

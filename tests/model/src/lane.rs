@@ -1,57 +1,52 @@
 //! A lane: receive → judge → load → acknowledge, over and over; the steps of `src/lane.rs`, `src/lease.rs` and
 //! `src/acknowledge.rs`. The transaction between them is in [`load`](crate::load).
 
-use crate::database::Transaction;
-use crate::protocol::{Action, State};
-use crate::queue::Place;
-use crate::set::Set;
-use crate::world::{BATCH_SIZE, Body, HASHES, Hash, LANES, MESSAGES, Message, Mutant, World};
+use std::hash::{Hash, Hasher};
 
-/// A lane's memory, all of which is lost in a crash.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+use crate::attempt::{Attempt, Stage};
+use crate::load;
+use crate::mutant::Mutant;
+use crate::protocol::{Action, State};
+use crate::queue::{Place, Queue};
+use crate::set::Set;
+use crate::world::{Body, LANES, MESSAGES, Message, Quirk, Scheme, World};
+
+/// A lane, with its memory, all of which is lost in a crash.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lane {
-    /// What it does next.
-    pub step: Step,
+    /// What it runs as; that outlives a crash.
+    pub release: Release,
     /// The receipts in hand, by message.
     pub hand: [Set; MESSAGES],
-    /// The hash of each message in hand, once it is judged.
-    pub hashes: [Hash; MESSAGES],
-    /// The batch to load now.
+    /// The messages in hand whose last delivery lacked the SentTimestamp, if it claims them all the same.
+    pub untimed: Set,
+    /// The messages to load now.
     pub batch: Set,
-    /// The second half of a batch that was split.
+    /// The other part of a batch that was split.
     pub rest: Set,
     /// Which of them are to be dead letters.
     pub letters: Set,
-    /// Which of the batch are claimed in the transaction under way.
-    pub new: Set,
     /// The transaction under way.
-    pub transaction: Transaction,
+    pub attempt: Attempt,
     /// What is recorded for good, and may be deleted: the `Committed` of `src/load.rs`.
     pub committed: Set,
     /// Whether the last COMMIT may or may not hold.
     pub in_doubt: bool,
 }
 
-/// What a lane does next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// Receives; also where a lane starts, and starts again after a crash.
-    #[default]
-    Receive,
-    /// Begins a transaction, and claims the batch in it.
-    Claim,
-    /// Writes rows, events and dead letters of what it claimed.
-    Record,
-    /// Sends COMMIT.
-    SendCommit,
-    /// Waits: the server has not decided yet.
-    AwaitDecision,
-    /// Waits for the answer to a commit that holds.
-    AwaitYes,
-    /// Waits for the answer to a commit that does not hold.
-    AwaitNo,
-    /// Deletes from the queue what is committed.
-    Acknowledge,
+/// What a lane runs as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Release {
+    /// Whether it runs at all: a world may have fewer lanes than there could be.
+    pub runs: bool,
+    /// `--identity`.
+    pub scheme: Scheme,
+    /// Whether it is of the next release, which decodes more.
+    pub decodes_more: bool,
+    /// Whether its keyring has the new hash key.
+    pub key_replaced: bool,
+    /// Whether it claims in the order in which all others do.
+    pub sorts: bool,
 }
 
 /// What happens in a lane, or to it.
@@ -61,16 +56,16 @@ pub enum Move {
     Receives(Message),
     /// It goes on with what it has in hand: decoded, and sorted into a batch and what goes back to the queue.
     Judges,
-    /// It claims its batch.
+    /// It begins a transaction, and reads this horizon in it.
+    Begins(usize),
+    /// It takes the next claim, which nobody else holds.
     Claims,
-    /// It writes what belongs to the claims; or learns that the database refuses a row.
-    Records,
-    /// It sends COMMIT.
-    SendsCommit,
-    /// The server commits.
-    ServerCommits,
-    /// The server's answer comes, and names the status of the transaction.
-    IsAnswered,
+    /// It reads who owns the keys that it did not get.
+    ReadsOwners,
+    /// It writes what belongs to the claims, sends COMMIT, and the server's answer names the transaction committed.
+    Commits,
+    /// The database refuses a row.
+    IsRefused,
     /// A message is deleted.
     Deletes(Message),
     /// A message is not deleted by an old receipt, and the queue says that it is.
@@ -85,8 +80,25 @@ pub enum Move {
     LosesAnswer,
     /// Fault: the queue does not delete a message, as often as it is asked to.
     FailsToDelete(Message),
+    /// Fault: a delivery lacks the SentTimestamp that the queue gives with the others.
+    ReceivesWithoutTime(Message),
     /// Fault: the process dies, and starts again.
     Crashes,
+    /// Fault: the process dies after it sent COMMIT, and the server has not decided yet.
+    CrashesCommitting,
+}
+
+/// As with an attempt: a lane with nothing in hand is no more than its release.
+impl Hash for Lane {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { release, hand, untimed, batch, rest, letters, attempt, committed, in_doubt } = self;
+        release.hash(state);
+        let is_idle = *self == Self { release: *release, ..Self::default() };
+        is_idle.hash(state);
+        if !is_idle {
+            (hand, untimed, batch, rest, letters, attempt, committed, in_doubt).hash(state);
+        }
+    }
 }
 
 impl Move {
@@ -98,14 +110,16 @@ impl Move {
             | Self::IsCutOff
             | Self::LosesAnswer
             | Self::FailsToDelete(_)
-            | Self::Crashes => true,
+            | Self::ReceivesWithoutTime(_)
+            | Self::Crashes
+            | Self::CrashesCommitting => true,
             Self::Receives(_)
             | Self::Judges
+            | Self::Begins(_)
             | Self::Claims
-            | Self::Records
-            | Self::SendsCommit
-            | Self::ServerCommits
-            | Self::IsAnswered
+            | Self::ReadsOwners
+            | Self::Commits
+            | Self::IsRefused
             | Self::Deletes(_)
             | Self::DeletesInVain(_) => false,
         }
@@ -116,52 +130,47 @@ impl Move {
 pub fn moves(world: &World, state: &State, lane: usize, moves: &mut Vec<Action>) {
     let this = &state.lanes[lane];
     let mut add = |step| moves.push(Action::Lane(lane, step));
-    match this.step {
-        Step::Receive => {
-            let in_hand: u32 = this.hand.iter().map(|receipts| receipts.len()).sum();
-            if in_hand < BATCH_SIZE {
-                (0..MESSAGES).filter(|message| state.queue.is_visible(*message)).map(Move::Receives).for_each(&mut add);
-            }
-            if in_hand > 0 {
-                add(Move::Judges);
-            }
-        }
-        Step::Claim if crate::load::can_claim(world, state, lane) => add(Move::Claims),
-        Step::Claim => {}
-        Step::Record => add(Move::Records),
-        Step::SendCommit if world.has(Mutant::DeleteBeforeCommit) && this.in_hand(this.batch).next().is_some() => {
-            deletes(state, this, this.batch, add);
-        }
-        Step::SendCommit => add(Move::SendsCommit),
-        Step::AwaitDecision => add(Move::ServerCommits),
-        Step::AwaitYes | Step::AwaitNo => add(Move::IsAnswered),
-        Step::Acknowledge => deletes(state, this, this.committed, add),
+    if !this.batch.is_empty() {
+        let deletes_first = world.has(Mutant::DeleteBeforeCommit) && this.attempt.stage == Stage::Record;
+        return match this.in_hand(this.batch).filter(|_| deletes_first) {
+            Some(message) => deletes(&state.queue, this, message, add),
+            None => load::moves(world, state, lane, add),
+        };
+    }
+    if let Some(message) = this.in_hand(this.committed) {
+        return deletes(&state.queue, this, message, add);
+    }
+    let in_hand: u32 = this.hand.iter().map(|receipts| receipts.len()).sum();
+    if this.release.runs && in_hand < world.batch_size {
+        world.messages().filter(|message| state.queue.is_visible(*message)).map(Move::Receives).for_each(&mut add);
+    }
+    if in_hand > 0 {
+        add(Move::Judges);
     }
 }
 
 /// A delete by the last receipt works. One by an older receipt works or does not; the queue says the same to both.
-fn deletes(state: &State, lane: &Lane, hashes: Set, mut add: impl FnMut(Move)) {
-    for message in lane.in_hand(hashes) {
-        add(Move::Deletes(message));
-        if state.queue.holds(message) && !state.queue.is_current(message, lane.hand[message]) {
-            add(Move::DeletesInVain(message));
-        }
+fn deletes(queue: &Queue, lane: &Lane, message: Message, mut add: impl FnMut(Move)) {
+    add(Move::Deletes(message));
+    if queue.holds(message) && !queue.is_current(message, lane.hand[message]) {
+        add(Move::DeletesInVain(message));
     }
 }
 
 /// The faults that can strike a lane now.
-pub fn faults(state: &State, lane: usize, moves: &mut Vec<Action>) {
+pub fn faults(world: &World, state: &State, lane: usize, moves: &mut Vec<Action>) {
     let this = &state.lanes[lane];
     let mut add = |fault| moves.push(Action::Lane(lane, fault));
-    match this.step {
-        Step::Receive | Step::Claim => {}
-        Step::Record | Step::SendCommit => add(Move::LosesTransaction),
-        Step::AwaitDecision => [Move::ServerAborts, Move::IsCutOff].into_iter().for_each(&mut add),
-        Step::AwaitYes => add(Move::LosesAnswer),
-        Step::AwaitNo => {}
-        Step::Acknowledge => this.in_hand(this.committed).map(Move::FailsToDelete).for_each(&mut add),
+    let receives = this.release.runs && this.batch.is_empty() && this.committed.is_empty();
+    if !this.batch.is_empty() {
+        load::faults(world, state, lane, &mut add);
+    } else if let Some(message) = this.in_hand(this.committed) {
+        add(Move::FailsToDelete(message));
+    } else if receives && world.shows(Quirk::LacksSentTimestamp) {
+        let visible = world.messages().filter(|message| state.queue.is_visible(*message));
+        visible.map(Move::ReceivesWithoutTime).for_each(&mut add);
     }
-    if *this != Lane::default() {
+    if !this.is_idle() {
         add(Move::Crashes);
     }
 }
@@ -173,33 +182,47 @@ pub fn make(world: &World, state: &mut State, lane: usize, step: Move) {
             let receipt = state.queue.receive(message);
             state.lanes[lane].hand[message] |= Set::of(receipt);
         }
+        Move::ReceivesWithoutTime(message) => receive_without_time(world, state, lane, message),
         Move::Judges => judge(world, state, lane),
-        Move::Claims => crate::load::claim(world, state, lane),
-        Move::Records => crate::load::record(world, state, lane),
-        Move::SendsCommit => state.lanes[lane].step = Step::AwaitDecision,
-        Move::ServerCommits => crate::load::server_commits(state, lane),
-        Move::IsAnswered => crate::load::answered(world, state, lane),
+        Move::Begins(horizon) => load::begin(world, &mut state.lanes[lane], horizon),
+        Move::Claims | Move::ReadsOwners => load::step(world, state, lane),
+        Move::Commits => load::commit(world, state, lane),
+        Move::IsRefused => load::split(world, &mut state.lanes[lane]),
         Move::Deletes(message) => {
             state.queue.delete(message);
             state.lanes[lane].let_go(message);
         }
         Move::DeletesInVain(message) | Move::FailsToDelete(message) => state.lanes[lane].let_go(message),
-        Move::LosesTransaction => state.lanes[lane].run_again(),
-        Move::ServerAborts => crate::load::server_aborts(state, lane),
-        Move::IsCutOff => crate::load::cut_off(world, state, lane),
-        Move::LosesAnswer => crate::load::doubt(world, &mut state.lanes[lane]),
-        Move::Crashes => crash(state, lane),
+        Move::LosesTransaction => state.lanes[lane].run_again(world),
+        Move::ServerAborts => load::abort(world, state, lane),
+        Move::IsCutOff => load::cut_off(world, state, lane),
+        Move::LosesAnswer => load::lose_answer(world, state, lane),
+        Move::Crashes => state.lanes[lane].start_again(state.database.key_replaced),
+        Move::CrashesCommitting => {
+            let key_replaced = state.database.key_replaced;
+            state.database.orphan(load::sent(world, &state.lanes[lane]));
+            state.lanes[lane].start_again(key_replaced);
+        }
+    }
+}
+
+/// What lacks the time that its queue gives goes back to it, uncounted.
+fn receive_without_time(world: &World, state: &mut State, lane: usize, message: Message) {
+    let receipt = state.queue.receive(message);
+    if world.has(Mutant::TimeOfTheDelivery) {
+        let lane = &mut state.lanes[lane];
+        lane.hand[message] |= Set::of(receipt);
+        lane.untimed |= Set::of(message);
     }
 }
 
 /// `Judge::judge` and `Sorted::from_verdicts`: logins, and rejections that had their last attempt, make the batch; the
 /// other rejections go back to the queue, where they come again when their time is over.
 fn judge(world: &World, state: &mut State, lane: usize) {
-    let is_upgraded = state.upgraded.has(lane);
     let State { queue, lanes, .. } = state;
     let lane = &mut lanes[lane];
-    for message in 0..MESSAGES {
-        let decodes = world.bodies[message] != Body::Malformed || is_upgraded;
+    for message in world.messages() {
+        let decodes = world.sent[message].body != Body::Malformed || lane.release.decodes_more;
         let received_too_often = |receipt: &usize| *receipt >= world.max_attempts;
         if !decodes {
             lane.hand[message] = lane.hand[message].iter().filter(received_too_often).collect();
@@ -207,28 +230,17 @@ fn judge(world: &World, state: &mut State, lane: usize) {
         if lane.hand[message].is_empty() {
             continue;
         }
-        let hash = world.hash(message, decodes);
-        lane.hashes[message] = hash;
         if !decodes && world.has(Mutant::DeleteWithoutDeadLetter) {
-            lane.committed |= Set::of(hash);
+            lane.committed |= Set::of(message);
             continue;
         }
         let by_count = world.has(Mutant::DeadLetterByReceiveCount) && queue.receives(message) > world.max_attempts;
         if !decodes || by_count {
-            lane.letters |= Set::of(hash);
+            lane.letters |= Set::of(message);
         }
-        lane.batch |= Set::of(hash);
+        lane.batch |= Set::of(message);
     }
-    lane.go_on();
-}
-
-/// Everything in hand is forgotten. A transaction whose COMMIT was not sent ends without effect; one whose COMMIT was
-/// sent is the server's now.
-fn crash(state: &mut State, lane: usize) {
-    let crashed = std::mem::take(&mut state.lanes[lane]);
-    if crashed.step == Step::AwaitDecision {
-        state.database.orphan(crashed.transaction);
-    }
+    lane.go_on(world);
 }
 
 /// Whether some lane holds the last receipt of a message, and so renews its lease.
@@ -237,49 +249,48 @@ pub fn is_leased(state: &State, message: Message) -> bool {
         && (0..LANES).any(|lane| state.queue.is_current(message, state.lanes[lane].hand[message]))
 }
 
+/// Whether somebody has a message in hand, whatever the queue thinks of it.
+pub fn is_in_hand(state: &State, message: Message) -> bool {
+    (0..LANES).any(|lane| !state.lanes[lane].hand[message].is_empty())
+}
+
 impl Lane {
-    /// Messages in hand under these hashes.
-    pub fn in_hand(&self, hashes: Set) -> impl Iterator<Item = Message> {
-        (0..MESSAGES).filter(move |message| !self.hand[*message].is_empty() && hashes.has(self.hashes[*message]))
+    /// Whether it has nothing in hand.
+    pub fn is_idle(&self) -> bool {
+        self.hand.iter().all(|receipts| receipts.is_empty())
     }
 
-    /// The second hash of an entry: that of the message whose delivery is recorded.
-    pub fn second_hash(&self, world: &World, hash: Hash) -> Option<Hash> {
-        self.in_hand(Set::of(hash)).next().and_then(|message| world.second_hash(message))
+    /// The first of these messages that is in hand.
+    pub fn in_hand(&self, messages: Set) -> Option<Message> {
+        messages.iter().find(|message| !self.hand[*message].is_empty())
     }
 
-    /// The oldest receipt in hand under a hash, which says how often the entry's message had been received.
-    pub fn attempts(&self, hash: Hash) -> usize {
-        self.in_hand(Set::of(hash)).filter_map(|message| self.hand[message].first()).min().unwrap_or_default()
+    /// Everything in hand is forgotten. A process that starts has the hash key that the tables know, or does not start.
+    pub fn start_again(&mut self, key_replaced: bool) {
+        *self = Self { release: Release { key_replaced, ..self.release }, ..Self::default() };
     }
 
     /// The transaction under way has no effect, and the batch is loaded again.
-    pub fn run_again(&mut self) {
-        self.transaction = Transaction::default();
-        self.new = Set::default();
-        self.step = Step::Claim;
-    }
-
-    /// Gives the deliveries of a hash back to the queue, where they come again when their time is over.
-    pub fn give_back(&mut self, hash: Hash) {
-        for message in 0..MESSAGES {
-            if self.hashes[message] == hash {
-                self.hand[message] = Set::default();
-            }
+    pub fn run_again(&mut self, world: &World) {
+        self.attempt = Attempt::default();
+        if !self.batch.is_empty() && !load::reads_horizon(world) {
+            load::begin(world, self, 0);
         }
-        self.batch -= Set::of(hash);
     }
 
-    /// Goes on when a batch is done: with the second half, with the deletes, or from the start.
-    pub fn go_on(&mut self) {
-        self.run_again();
+    /// Gives the deliveries of a message back to the queue, where they come again when their time is over.
+    pub fn give_back(&mut self, message: Message) {
+        self.hand[message] = Set::default();
+        self.batch -= Set::of(message);
+    }
+
+    /// Goes on when a batch is done: with the other part, with the deletes, or from the start.
+    pub fn go_on(&mut self, world: &World) {
         if self.batch.is_empty() {
             self.batch = std::mem::take(&mut self.rest);
         }
-        if self.batch.is_empty() {
-            self.step = Step::Acknowledge;
-            self.start_again_when_done();
-        }
+        self.run_again(world);
+        self.start_again_when_done();
     }
 
     fn let_go(&mut self, message: Message) {
@@ -288,9 +299,9 @@ impl Lane {
     }
 
     fn start_again_when_done(&mut self) {
-        let all = (0..HASHES).collect();
-        if self.step == Step::Acknowledge && self.in_hand(all).next().is_none() {
-            *self = Self::default();
+        if self.batch.is_empty() && self.in_hand(self.committed).is_none() {
+            let key_replaced = self.release.key_replaced;
+            self.start_again(key_replaced);
         }
     }
 }

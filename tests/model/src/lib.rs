@@ -8,12 +8,18 @@
 //! a property of the states in which nothing moves.
 
 pub mod world;
+pub mod mutant;
 pub mod queue;
 pub mod lane;
 pub mod load;
+pub mod attempt;
+pub mod waits;
 pub mod database;
+pub mod replay;
 pub mod operator;
 pub mod protocol;
 pub mod properties;
+mod reached;
+pub mod worlds;
 pub mod exploration;
 pub mod set;

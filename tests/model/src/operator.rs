@@ -1,185 +1,172 @@
-//! What the operator does beside the lanes: replays and discards dead letters (`src/replay.rs`), changes the rules
-//! that refused them, and prunes old claims.
+//! What the operator and retention do beside the lanes: new releases and settings, a constraint that is dropped, dead
+//! letters that are given up, a new hash key, and what is forgotten. A replay is in [`replay`](crate::replay).
 
-use crate::database::{Claim, Letter, Transaction};
-use crate::lane::Lane;
+use crate::database::Letter;
+use crate::lane::is_in_hand;
+use crate::mutant::Mutant;
 use crate::protocol::{Action, State};
 use crate::queue::Place;
 use crate::set::Set;
-use crate::world::{Duty, HASHES, Hash, LANES, Message, Mutant, World};
+use crate::waits::{Party, others};
+use crate::world::{Basis, CLAIMS, Claim, Duty, IDENTITIES, Identity, KEYS, LANES, MESSAGES, Message, Quirk, World};
 
-/// A replay of one dead letter. After a crash, or when its transaction is to run again, it looks for an open letter anew.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Replay {
-    step: Step,
-    letter: Hash,
-    transaction: Transaction,
-}
-
-/// What the replay does next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-enum Step {
-    /// Takes an open letter.
-    #[default]
-    Take,
-    /// Marks its claim, and writes its row and its event.
-    Record,
-    /// Sends COMMIT.
-    SendCommit,
-    /// Waits: the server has not decided yet.
-    AwaitDecision,
-    /// Waits for the answer to a commit that holds.
-    AwaitYes,
-}
-
-/// What the operator does, or what happens to the replay.
+/// What the operator does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
     /// A lane that has nothing in hand goes on as one of the next release.
     Upgrades(usize),
+    /// A lane that has nothing in hand goes on under the next scheme.
+    Switches(usize),
     /// The database's constraint is dropped.
     DropsConstraint,
-    /// The replay locks an open dead letter.
-    TakesLetter(Hash),
-    /// It marks the claim as loaded, writes row and event, and resolves the letter.
-    Records,
-    /// It sends COMMIT.
-    SendsCommit,
-    /// The server commits.
-    ServerCommits,
-    /// The server's answer comes.
-    IsAnswered,
     /// A dead letter is discarded.
-    Discards(Hash),
-    /// A claim is removed whose messages the queue can no longer deliver.
-    Prunes(Hash),
-    /// Fault: a statement of the replay fails, the server aborts it, or its process dies before COMMIT was sent.
-    LosesReplay,
-    /// Fault: the connection or the process is lost before the server decided. It will.
-    IsCutOff,
-    /// Fault: the server committed, and the answer or the process is lost.
-    LosesAnswer,
-}
-
-impl Move {
-    /// Whether it is one of the faults of which a world has so many.
-    pub fn is_fault(self) -> bool {
-        match self {
-            Self::LosesReplay | Self::IsCutOff | Self::LosesAnswer => true,
-            Self::Upgrades(_)
-            | Self::DropsConstraint
-            | Self::TakesLetter(_)
-            | Self::Records
-            | Self::SendsCommit
-            | Self::ServerCommits
-            | Self::IsAnswered
-            | Self::Discards(_)
-            | Self::Prunes(_) => false,
-        }
-    }
+    Discards(Claim),
+    /// A new hash key is registered.
+    ReplacesHashKey,
+    /// The horizon moves past one more message.
+    MovesHorizon,
+    /// The claims of one time are dropped, and with them the place for new ones.
+    DropsClaims(Message),
+    /// A claim under the constant time is removed.
+    PrunesClaim(Claim),
+    /// An identity is removed.
+    PrunesIdentity(Identity),
 }
 
 /// What the operator can do now, if the world lets it.
 pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
     let mut add = |step| moves.push(Action::Operator(step));
-    if world.allows(Duty::Upgrade) {
-        let may = |lane: &usize| state.lanes[*lane] == Lane::default() && !state.upgraded.has(*lane);
-        (0..LANES).filter(may).map(Move::Upgrades).for_each(&mut add);
-    }
-    if world.allows(Duty::DropConstraint) && !state.constraint_dropped {
-        add(Move::DropsConstraint);
-    }
-    match state.replay.step {
-        Step::Take if world.allows(Duty::Replay) => {
-            (0..HASHES).filter(|hash| can_take(world, state, *hash)).map(Move::TakesLetter).for_each(&mut add);
-        }
-        Step::Take => {}
-        Step::Record => add(Move::Records),
-        Step::SendCommit => add(Move::SendsCommit),
-        Step::AwaitDecision => add(Move::ServerCommits),
-        Step::AwaitYes => add(Move::IsAnswered),
-    }
-    for hash in 0..HASHES {
-        let is_open = state.database.record(hash).letter == Letter::Open;
-        if world.allows(Duty::Discard) && is_open && !locked(state).has(hash) {
-            add(Move::Discards(hash));
-        }
-        if world.allows(Duty::Prune) && can_prune(world, state, hash) {
-            add(Move::Prunes(hash));
-        }
-    }
-}
-
-/// The faults that can strike the replay now.
-pub fn faults(state: &State, moves: &mut Vec<Action>) {
-    let mut add = |fault| moves.push(Action::Operator(fault));
-    match state.replay.step {
-        Step::Take => {}
-        Step::Record | Step::SendCommit => add(Move::LosesReplay),
-        Step::AwaitDecision => [Move::LosesReplay, Move::IsCutOff].into_iter().for_each(add),
-        Step::AwaitYes => add(Move::LosesAnswer),
-    }
-}
-
-/// The state after a move of the operator.
-pub fn make(world: &World, state: &mut State, step: Move) {
-    let State { database, queue, replay, .. } = state;
-    match step {
-        Move::Upgrades(lane) => state.upgraded |= Set::of(lane),
-        Move::DropsConstraint => state.constraint_dropped = true,
-        Move::TakesLetter(letter) => *replay = Replay { step: Step::Record, letter, ..Replay::default() },
-        Move::Records if database.record(replay.letter).claim == Claim::DeadLettered => {
-            let letter = Set::of(replay.letter);
-            replay.transaction =
-                Transaction { rows: letter, events: letter, replayed: letter, ..Transaction::default() };
-            replay.step = Step::SendCommit;
-        }
-        // Its claim is gone: it stays open.
-        Move::Records => *replay = Replay::default(),
-        Move::SendsCommit => replay.step = Step::AwaitDecision,
-        Move::ServerCommits => {
-            database.commit(std::mem::take(&mut replay.transaction));
-            replay.step = Step::AwaitYes;
-        }
-        Move::IsCutOff => {
-            database.orphan(std::mem::take(&mut replay.transaction));
-            *replay = Replay::default();
-        }
-        Move::IsAnswered | Move::LosesReplay | Move::LosesAnswer => *replay = Replay::default(),
-        Move::Discards(hash) => database.discard(hash),
-        Move::Prunes(hash) => {
-            database.prune(hash, world.messages_of(hash).filter_map(|message| world.second_hash(message)).collect());
-            if !world.has(Mutant::PruneTooEarly) {
-                world.messages_of(hash).for_each(|message| queue.forget(message));
+    for duty in world.duties {
+        match duty {
+            Duty::Upgrade => idle(state, |lane| !state.lanes[lane].release.decodes_more, Move::Upgrades, &mut add),
+            Duty::Switch(scheme) => {
+                idle(state, |lane| state.lanes[lane].release.scheme != *scheme, Move::Switches, &mut add);
+            }
+            Duty::DropConstraint if !state.constraint_dropped => add(Move::DropsConstraint),
+            Duty::DropConstraint => {}
+            Duty::Discard => {
+                let open = |claim: &Claim| state.database.record(*claim).letter == Letter::Open;
+                let locked = |claim: &Claim| everything(state).any(|transaction| transaction.letters.has(*claim));
+                (0..CLAIMS).filter(|claim| open(claim) && !locked(claim)).map(Move::Discards).for_each(&mut add);
+            }
+            Duty::ReplaceHashKey if can_replace_hash_key(world, state) => add(Move::ReplacesHashKey),
+            Duty::ReplaceHashKey => {}
+            Duty::Retain => {
+                if can_move_horizon(world, state) {
+                    add(Move::MovesHorizon);
+                }
+                world.messages().filter(|time| can_drop(world, state, *time)).map(Move::DropsClaims).for_each(&mut add);
+            }
+            Duty::PruneClaims => {
+                let can = |message: &Message| can_prune_claim(world, state, *message);
+                world.messages().filter(can).map(Move::PrunesClaim).for_each(&mut add);
+            }
+            Duty::PruneIdentities => {
+                let can = |identity: &Identity| can_prune_identity(world, state, *identity);
+                (0..IDENTITIES).filter(can).map(Move::PrunesIdentity).for_each(&mut add);
             }
         }
     }
 }
 
-/// As long as what refused a letter is there, a replay reads it and changes nothing.
-fn can_take(world: &World, state: &State, hash: Hash) -> bool {
-    let record = state.database.record(hash);
-    let accepted = world.messages_of(hash).all(|message| state.accepts(world.bodies[message]));
-    let accepted = accepted || world.has(Mutant::ReplayWithoutDecoding);
-    let is_replayable = accepted && record.letter == Letter::Open && record.claim == Claim::DeadLettered;
-    is_replayable && (!locked(state).has(hash) || world.has(Mutant::ReplayWithoutLocks))
+/// The state after a move of the operator.
+pub fn make(world: &World, state: &mut State, step: Move) {
+    match step {
+        Move::Upgrades(lane) => state.lanes[lane].release.decodes_more = true,
+        Move::Switches(lane) => state.lanes[lane].release.scheme = world.next_scheme().unwrap_or_default(),
+        Move::DropsConstraint => state.constraint_dropped = true,
+        Move::Discards(claim) => state.database.discard(claim),
+        Move::ReplacesHashKey => {
+            state.database.key_replaced = true;
+            // Nothing meets the hashes of the old key any more.
+            (0..KEYS).for_each(|identity| state.database.forget(identity));
+        }
+        Move::MovesHorizon => {
+            let message = state.database.horizon;
+            state.database.horizon += 1;
+            if is_past(state, message) {
+                state.queue.forget(message);
+            } else if world.shows(Quirk::OutlivesRetention) {
+                state.queue.outlive(message);
+            }
+        }
+        Move::DropsClaims(message) => {
+            state.database.dropped |= Set::of(message);
+            state.database.prune(MESSAGES + message);
+            if is_past(state, message) {
+                state.queue.forget(message);
+            }
+        }
+        Move::PrunesClaim(claim) => {
+            state.database.prune(claim);
+            if is_past(state, claim) {
+                state.queue.forget(claim);
+            }
+        }
+        Move::PrunesIdentity(identity) => {
+            state.database.forget(identity);
+            let messages = world.messages_with(identity % KEYS);
+            if messages.iter().all(|message| is_past(state, message)) {
+                messages.iter().for_each(|message| state.queue.forget(message));
+            }
+        }
+    }
 }
 
-/// What the replay, or a replay whose client is gone, keeps from others. Lanes lock no letter: they write new ones.
-fn locked(state: &State) -> Set {
-    let taken = match state.replay.step {
-        Step::Take | Step::AwaitYes => Set::default(),
-        Step::Record | Step::SendCommit | Step::AwaitDecision => Set::of(state.replay.letter),
-    };
-    taken | state.database.locked_by_orphans()
+fn idle(state: &State, may: impl Fn(usize) -> bool, to: fn(usize) -> Move, add: &mut impl FnMut(Move)) {
+    let lanes = (0..LANES).filter(|lane| state.lanes[*lane].release.runs && state.lanes[*lane].is_idle());
+    lanes.filter(|lane| may(*lane)).map(to).for_each(add);
 }
 
-/// The retention rule: no claim goes before its messages are past the queue's retention and in nobody's hand.
-fn can_prune(world: &World, state: &State, hash: Hash) -> bool {
-    let is_past = |message: Message| {
-        let in_hand = (0..LANES).any(|lane| !state.lanes[lane].hand[message].is_empty());
-        matches!(state.queue.place(message), Place::Deleted | Place::Gone) && !in_hand
-    };
-    let may = world.messages_of(hash).all(is_past) || world.has(Mutant::PruneTooEarly);
-    state.database.record(hash).is_claimed() && !locked(state).has(hash) && may
+/// It locks `identities` first, which whoever inserts there holds until the end of its transaction.
+fn can_replace_hash_key(world: &World, state: &State) -> bool {
+    let waits = everything(state).any(|transaction| transaction.holds_identities());
+    !state.database.key_replaced && (!waits || world.has(Mutant::HashKeyWithoutLock))
+}
+
+/// The rule of the horizon: it is no nearer than the queue's retention and the longest hold of a loader.
+fn can_move_horizon(world: &World, state: &State) -> bool {
+    let message = state.database.horizon;
+    let may = world.shows(Quirk::OutlivesRetention) || world.has(Mutant::HorizonWithinRetention);
+    world.messages().contains(&message) && (may || is_past(state, message))
+}
+
+/// Only what is older than the horizon is dropped, and nothing that an open letter still needs. A drop waits for every
+/// transaction that holds anything of it.
+fn can_drop(world: &World, state: &State, message: Message) -> bool {
+    let claim = MESSAGES + message;
+    let is_old = message < state.database.horizon || world.has(Mutant::DropBeforeHorizon);
+    let keeps = everything(state).any(|transaction| transaction.messages.has(claim) || transaction.letters.has(claim));
+    is_old && !keeps && !is_needed(world, state, claim) && !state.database.dropped.has(message)
+}
+
+/// Claims under the constant time have no order of arrival: they go when they were processed long enough ago.
+fn can_prune_claim(world: &World, state: &State, message: Message) -> bool {
+    let may = is_past(state, message) || world.has(Mutant::PruneWithinRetention);
+    let keeps = everything(state).any(|transaction| transaction.holds_message(message));
+    let is_claimed = state.database.record(message).is_claimed();
+    world.basis == Basis::Constant && may && !keeps && is_claimed && !is_needed(world, state, message)
+}
+
+/// Identities are remembered at least as long as the messages that carry their key can be delivered.
+fn can_prune_identity(world: &World, state: &State, identity: Identity) -> bool {
+    let past = || world.messages_with(identity % KEYS).iter().all(|message| is_past(state, message));
+    state.database.owners[identity].is_some() && (world.has(Mutant::IdentityPrunedWithinRetention) || past())
+}
+
+fn is_needed(world: &World, state: &State, claim: Claim) -> bool {
+    state.database.record(claim).letter == Letter::Open && !world.has(Mutant::DropUnderOpenLetter)
+}
+
+/// Whether a message is past the queue's retention, and in the hand of no loader, not even of one that is gone. A replay
+/// may have it at any time.
+fn is_past(state: &State, message: Message) -> bool {
+    let gone = matches!(state.queue.place(message), Place::Deleted | Place::Gone);
+    let held = || others(state, Party::Replay).any(|transaction| transaction.holds_message(message));
+    gone && !is_in_hand(state, message) && !held()
+}
+
+/// Every transaction that is not decided.
+fn everything(state: &State) -> impl Iterator<Item = &crate::database::Transaction> {
+    others(state, Party::Replay).chain([&state.replay.attempt.transaction])
 }

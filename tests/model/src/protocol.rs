@@ -3,14 +3,16 @@
 use stateright::{Model, Property};
 
 use crate::database::Database;
-use crate::lane::{self, Lane};
-use crate::operator::{self, Replay};
+use crate::lane::{self, Lane, Release};
+use crate::mutant::Mutant;
+use crate::operator;
 use crate::queue::{Place, Queue};
+use crate::replay::{self, Replay};
 use crate::set::Set;
-use crate::world::{Body, Hash, LANES, MESSAGES, Message, World};
+use crate::world::{Body, LANES, MESSAGES, Message, Quirk, Start, World};
 
 /// One moment of a world.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct State {
     /// The queue.
     pub queue: Queue,
@@ -20,8 +22,6 @@ pub struct State {
     pub lanes: [Lane; LANES],
     /// The operator's replay.
     pub replay: Replay,
-    /// The lanes that run the next release.
-    pub upgraded: Set,
     /// Whether the constraint is gone by which the database refuses rows.
     pub constraint_dropped: bool,
     /// How many faults may still strike.
@@ -33,12 +33,14 @@ pub struct State {
 pub enum Action {
     /// In a lane, or to it.
     Lane(usize, lane::Move),
-    /// By the operator, or to the replay.
+    /// In the replay, or to it.
+    Replay(replay::Move),
+    /// By the operator.
     Operator(operator::Move),
     /// The server commits an orphan: a transaction whose client is gone.
-    OrphanCommits(Hash),
+    OrphanCommits(usize),
     /// The server aborts an orphan.
-    OrphanAborts(Hash),
+    OrphanAborts(usize),
     /// A message that nobody keeps hidden is visible again.
     VisibilityTimeout(Message),
     /// Fault: a message is visible again although a lane has it in hand.
@@ -47,6 +49,8 @@ pub enum Action {
     ReceiveReplyLost(Message),
     /// Fault: a message is delivered after it was deleted.
     DeliveredAfterDelete(Message),
+    /// Fault: a message is delivered after its retention.
+    DeliveredAfterRetention(Message),
 }
 
 impl Action {
@@ -54,9 +58,12 @@ impl Action {
     pub fn is_fault(self) -> bool {
         match self {
             Self::Lane(_, step) => step.is_fault(),
-            Self::Operator(step) => step.is_fault(),
-            Self::LeaseLost(_) | Self::ReceiveReplyLost(_) | Self::DeliveredAfterDelete(_) => true,
-            Self::OrphanCommits(_) | Self::OrphanAborts(_) | Self::VisibilityTimeout(_) => false,
+            Self::Replay(step) => step.is_fault(),
+            Self::LeaseLost(_)
+            | Self::ReceiveReplyLost(_)
+            | Self::DeliveredAfterDelete(_)
+            | Self::DeliveredAfterRetention(_) => true,
+            Self::Operator(_) | Self::OrphanCommits(_) | Self::OrphanAborts(_) | Self::VisibilityTimeout(_) => false,
         }
     }
 }
@@ -66,9 +73,17 @@ impl State {
     pub fn accepts(&self, body: Body) -> bool {
         match body {
             Body::Login => true,
-            Body::Malformed => !self.upgraded.is_empty(),
+            Body::Malformed => self.lanes.iter().any(|lane| lane.release.decodes_more),
             Body::Refused => self.constraint_dropped,
         }
+    }
+
+    /// The same state with its lanes in a certain order: which lane is which makes no difference, as each carries with
+    /// it what it runs as.
+    pub fn with_sorted_lanes(&self) -> Self {
+        let mut sorted = self.clone();
+        sorted.lanes.sort_unstable();
+        sorted
     }
 }
 
@@ -79,28 +94,55 @@ impl World {
         for lane in 0..LANES {
             lane::moves(self, state, lane, actions);
         }
-        for orphan in state.database.orphans() {
+        replay::moves(self, state, actions);
+        for orphan in 0..state.database.orphans().len() {
             actions.extend([Action::OrphanCommits(orphan), Action::OrphanAborts(orphan)]);
         }
         let in_flight = |message: &Message| state.queue.place(*message) == Place::InFlight;
-        let forgotten = (0..MESSAGES).filter(in_flight).filter(|message| !lane::is_leased(state, *message));
+        let forgotten = self.messages().filter(in_flight).filter(|message| !lane::is_leased(state, *message));
         actions.extend(forgotten.map(Action::VisibilityTimeout));
     }
 
     fn faults(&self, state: &State, actions: &mut Vec<Action>) {
         for lane in 0..LANES {
-            lane::faults(state, lane, actions);
+            lane::faults(self, state, lane, actions);
         }
-        operator::faults(state, actions);
-        for message in 0..MESSAGES {
+        replay::faults(state, actions);
+        for message in self.messages() {
             match state.queue.place(message) {
                 Place::Visible => actions.push(Action::ReceiveReplyLost(message)),
                 Place::InFlight if lane::is_leased(state, message) => actions.push(Action::LeaseLost(message)),
                 Place::Deleted => actions.push(Action::DeliveredAfterDelete(message)),
+                Place::Gone if self.shows(Quirk::OutlivesRetention) => {
+                    actions.push(Action::DeliveredAfterRetention(message));
+                }
                 Place::InFlight | Place::Gone => {}
             }
         }
     }
+
+    fn first_state(&self) -> State {
+        let mut state = State { faults_left: self.faults, ..State::default() };
+        for (lane, scheme) in self.lanes.iter().enumerate() {
+            let sorts = lane > 0 || !self.has(Mutant::OneLaneUnsorted);
+            state.lanes[lane].release = Release { runs: true, scheme: *scheme, sorts, ..Release::default() };
+        }
+        (self.sent.len()..MESSAGES).for_each(|message| state.queue.forget(message));
+        state
+    }
+}
+
+/// Every choice of messages that a lane may have in hand.
+fn with_any_batch(world: &World, state: &State, lane: usize) -> Vec<State> {
+    let mut states = vec![state.clone()];
+    for batch in world.messages().collect::<Set>().parts() {
+        let mut next = state.clone();
+        for message in batch.iter() {
+            next.lanes[lane].hand[message] = Set::of(next.queue.receive(message));
+        }
+        states.push(next);
+    }
+    states
 }
 
 impl Model for World {
@@ -108,12 +150,19 @@ impl Model for World {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State { faults_left: self.faults, ..State::default() }]
+        let mut states = vec![self.first_state()];
+        if self.start == Start::AnyBatch {
+            for lane in 0..self.lanes.len() {
+                states = states.iter().flat_map(|state| with_any_batch(self, state, lane)).collect();
+            }
+        }
+        states
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         self.moves(state, actions);
         operator::moves(self, state, actions);
+        replay::beginnings(self, state, actions);
         if state.faults_left > 0 {
             self.faults(state, actions);
         }
@@ -124,6 +173,7 @@ impl Model for World {
         next.faults_left -= u8::from(action.is_fault());
         match action {
             Action::Lane(lane, step) => lane::make(self, &mut next, lane, step),
+            Action::Replay(step) => replay::make(self, &mut next, step),
             Action::Operator(step) => operator::make(self, &mut next, step),
             Action::OrphanCommits(orphan) => next.database.decide(orphan, true),
             Action::OrphanAborts(orphan) => next.database.decide(orphan, false),
@@ -132,6 +182,7 @@ impl Model for World {
                 next.queue.receive(message);
             }
             Action::DeliveredAfterDelete(message) => next.queue.deliver_again(message),
+            Action::DeliveredAfterRetention(message) => next.queue.deliver_late(message),
         }
         Some(next)
     }

@@ -4,21 +4,22 @@ use crate::set::Set;
 use crate::world::{MESSAGES, Message};
 
 /// The queue's side of every message.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Queue {
     slots: [Slot; MESSAGES],
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Slot {
     place: Place,
     /// How often it was received: `ApproximateReceiveCount`, and the number of the receipt given last.
-    receives: usize,
+    receives: u8,
     came_after_delete: bool,
+    outlived: bool,
 }
 
 /// Where a message is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// Whoever receives next may get it.
     #[default]
@@ -39,12 +40,17 @@ impl Queue {
 
     /// How often the message was received.
     pub fn receives(&self, message: Message) -> usize {
-        self.slots[message].receives
+        usize::from(self.slots[message].receives)
     }
 
     /// Whether it was delivered although it had been deleted.
     pub fn came_after_delete(&self, message: Message) -> bool {
         self.slots[message].came_after_delete
+    }
+
+    /// Whether it was delivered, or in somebody's hand, for longer than the queue keeps a message.
+    pub fn outlived_retention(&self, message: Message) -> bool {
+        self.slots[message].outlived
     }
 
     /// Whether it may be received now.
@@ -67,7 +73,7 @@ impl Queue {
         let slot = &mut self.slots[message];
         slot.place = Place::InFlight;
         slot.receives += 1;
-        slot.receives
+        usize::from(slot.receives)
     }
 
     /// The visibility timeout ends.
@@ -91,5 +97,16 @@ impl Queue {
     /// The retention ends.
     pub fn forget(&mut self, message: Message) {
         self.slots[message].place = Place::Gone;
+    }
+
+    /// The retention has ended, and the message is there all the same.
+    pub fn outlive(&mut self, message: Message) {
+        self.slots[message].outlived = true;
+    }
+
+    /// A message is delivered after its retention.
+    pub fn deliver_late(&mut self, message: Message) {
+        self.slots[message].place = Place::Visible;
+        self.slots[message].outlived = true;
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A set of numbers below 16: messages, hashes or receipts.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Set(u16);
 
 impl Set {
@@ -43,9 +43,24 @@ impl Set {
         self.iter().next()
     }
 
+    /// Its largest number.
+    pub fn last(self) -> Option<usize> {
+        self.iter().last()
+    }
+
+    /// Every set of some of its numbers, except the empty one.
+    pub fn parts(self) -> impl Iterator<Item = Self> {
+        (1..=self.0).filter(move |part| part & !self.0 == 0).map(Self)
+    }
+
     /// Its numbers, the smallest first.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..16).filter(move |number| self.0 & (1 << number) != 0)
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let number = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (number < 16).then_some(number as usize)
+        })
     }
 }
 

@@ -1,42 +1,76 @@
 //! What is fixed before the first step: messages, bounds, and the mutant, if any.
 
+use crate::mutant::Mutant;
 use crate::set::Set;
 
-/// How many messages there are. Two are what it takes for a batch with a neighbour in it.
-pub const MESSAGES: usize = 2;
+/// How many messages a world has at most.
+pub const MESSAGES: usize = 3;
 
-/// How many hashes there can be: each message has one as a login, and may have another one as a rejected body.
-pub const HASHES: usize = 2 * MESSAGES;
+/// How many primary keys `processed_messages` can have: each message under the constant time, or under its own.
+pub const CLAIMS: usize = 2 * MESSAGES;
 
-/// How many lanes share the queue and the database.
-pub const LANES: usize = 2;
+/// How many keys a producer uses at most.
+pub const KEYS: usize = 3;
 
-/// How many deliveries a lane gathers at most before it goes on.
-pub const BATCH_SIZE: u32 = 2;
+/// How many hashes `identities` can have: each key in two domains, which differ by the scheme or by the hash key.
+pub const IDENTITIES: usize = 2 * KEYS;
 
-/// A message, by its number.
+/// How many lanes share the queue and the database at most.
+pub const LANES: usize = 3;
+
+/// A message, by its number. They were sent in the order of their numbers.
 pub type Message = usize;
 
-/// What a claim names: see [`World::hash`].
-pub type Hash = usize;
+/// A primary key of `processed_messages`, `(sent_at, message_hash)`, by its place in the order of such keys: first those
+/// under the constant time, then those under a time of their own.
+pub type Claim = usize;
+
+/// A hash of `identities`, by its place in the order of the hashes.
+pub type Identity = usize;
+
+/// The message that a claim names.
+pub fn message_of(claim: Claim) -> Message {
+    claim % MESSAGES
+}
 
 /// A world to explore: everything that can happen with these messages within these bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct World {
     /// What it is about, for the reader of a report.
     pub name: &'static str,
-    /// What the messages hold.
-    pub bodies: [Body; MESSAGES],
-    /// What makes two deliveries the same message.
-    pub identity: Identity,
+    /// What is sent.
+    pub sent: &'static [Sent],
+    /// The lanes, by the scheme that each starts with.
+    pub lanes: &'static [Scheme],
+    /// What the queue says of the time at which a message was sent.
+    pub basis: Basis,
+    /// What the lanes have in hand in the beginning.
+    pub start: Start,
+    /// How many deliveries a lane gathers at most before it goes on.
+    pub batch_size: u32,
     /// How many deliveries a message gets that is no login, or whose row the database refuses (`--max-attempts`).
     pub max_attempts: usize,
     /// How many faults strike at most, of whatever kinds and wherever.
     pub faults: u8,
+    /// How many replays are begun at most.
+    pub replays: u8,
     /// What the operator may do, at any moment.
     pub duties: &'static [Duty],
+    /// What more may go wrong than in every world.
+    pub quirks: &'static [Quirk],
     /// The mistake that is built in.
     pub mutant: Option<Mutant>,
+}
+
+/// A message as its producer sent it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// What its body is.
+    pub body: Body,
+    /// The producer's own key, which some schemes read.
+    pub key: usize,
+    /// The login that it holds: two with one number are the same login, sent twice.
+    pub login: u8,
 }
 
 /// What a message holds.
@@ -51,16 +85,34 @@ pub enum Body {
     Refused,
 }
 
-/// What makes two deliveries the same message (`--identity`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// The queue's MessageId, whatever the body.
+/// What makes two messages the same login (`--identity`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheme {
+    /// Nothing but the queue's MessageId.
+    #[default]
     MessageId,
-    /// An id in the body, each message its own. A body that does not decode is known by its MessageId, and what does is
-    /// claimed under that too.
-    OwnId,
-    /// An id in the body, the same in all messages: a producer that sends twice.
-    SharedId,
+    /// The producer's key.
+    Field,
+    /// The same key, read from elsewhere: another domain of hashes.
+    OtherField,
+}
+
+/// What the queue says of the time at which a message was sent: a fact of the queue, and not of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// It gives each message's SentTimestamp.
+    SentTimestamp,
+    /// It gives none: every message is claimed under the constant time.
+    Constant,
+}
+
+/// What the lanes have in hand in the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Nothing: they receive.
+    Empty,
+    /// Any messages, each lane its own choice: what came of leases that were lost before.
+    AnyBatch,
 }
 
 /// What an operator may do.
@@ -68,73 +120,31 @@ pub enum Identity {
 pub enum Duty {
     /// Replace one lane after the other by the next release, which decodes what this one does not.
     Upgrade,
+    /// Start one lane after the other again under this scheme.
+    Switch(Scheme),
     /// Drop the constraint by which the database refuses rows.
     DropConstraint,
-    /// Replay dead letters, as soon as what refused them is gone.
-    Replay,
     /// Discard dead letters.
     Discard,
-    /// Remove claims of messages that the queue can no longer deliver.
-    Prune,
+    /// Replace the `hash` key of the keyring.
+    ReplaceHashKey,
+    /// Move the horizon, and drop the claims before it.
+    Retain,
+    /// Remove claims under the constant time, of messages that the queue can no longer deliver.
+    PruneClaims,
+    /// Remove identities whose messages the queue can no longer deliver.
+    PruneIdentities,
 }
 
-/// A mistake that a loader of this kind could make. Each must be found.
+/// What may go wrong in some worlds only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    /// Messages are deleted when their rows are written, and then committed.
-    DeleteBeforeCommit,
-    /// Claims are committed by themselves before the rows.
-    ClaimInAnEarlierTransaction,
-    /// Rows are committed first and their claims by themselves after.
-    ClaimInALaterTransaction,
-    /// Claims are looked up and then written, and nobody waits for a rival.
-    ClaimByReading,
-    /// A message is claimed under the hash that it is judged to have, and not under that of its MessageId.
-    ClaimByOneHash,
-    /// Any answer to COMMIT is taken for a commit.
-    CommitNotVerified,
-    /// A commit without an answer is taken for one that holds.
-    AmbiguousCommitTakenAsCommitted,
-    /// The messages of a commit without an answer are dead-lettered.
-    AmbiguousCommitDeadLettered,
-    /// A row that the database refuses takes its whole batch to the dead letters.
-    BatchErrorDeadLettersNeighbours,
-    /// The commit of a batch's first half is taken for that of both.
-    HalfTakenForWhole,
-    /// What is no login is deleted after its last attempt, and no dead letter is written.
-    DeleteWithoutDeadLetter,
-    /// Whatever was received too often is dead-lettered.
-    DeadLetterByReceiveCount,
-    /// Events are written in a transaction of their own, after the rows.
-    EventsInLaterTransaction,
-    /// Replay reads letters and claims without locking them.
-    ReplayWithoutLocks,
-    /// Replay writes rows for letters whatever their bodies are.
-    ReplayWithoutDecoding,
-    /// Claims are removed while the queue can still deliver their messages.
-    PruneTooEarly,
-}
-
-impl Mutant {
-    /// Every one.
-    pub const ALL: [Self; 16] = [
-        Self::DeleteBeforeCommit,
-        Self::ClaimInAnEarlierTransaction,
-        Self::ClaimInALaterTransaction,
-        Self::ClaimByReading,
-        Self::ClaimByOneHash,
-        Self::CommitNotVerified,
-        Self::AmbiguousCommitTakenAsCommitted,
-        Self::AmbiguousCommitDeadLettered,
-        Self::BatchErrorDeadLettersNeighbours,
-        Self::HalfTakenForWhole,
-        Self::DeleteWithoutDeadLetter,
-        Self::DeadLetterByReceiveCount,
-        Self::EventsInLaterTransaction,
-        Self::ReplayWithoutLocks,
-        Self::ReplayWithoutDecoding,
-        Self::PruneTooEarly,
-    ];
+pub enum Quirk {
+    /// Messages are delivered, or held by a loader, for longer than anybody reckoned with.
+    OutlivesRetention,
+    /// A delivery lacks the SentTimestamp that the queue gives with the others.
+    LacksSentTimestamp,
+    /// The unique key of `user_logins` is there. Elsewhere the claims must carry the promise alone.
+    RowsAreUnique,
 }
 
 impl World {
@@ -148,32 +158,62 @@ impl World {
         self.duties.contains(&duty)
     }
 
-    /// The hash under which a message is claimed, by whether its body decodes (`Judge::judge`).
-    pub fn hash(&self, message: Message, decodes: bool) -> Hash {
-        match (self.identity, decodes) {
-            (Identity::MessageId, _) | (Identity::OwnId, true) => message,
-            (Identity::SharedId, true) => 0,
-            (Identity::OwnId | Identity::SharedId, false) => MESSAGES + message,
+    /// The scheme to which the lanes are switched, if they are.
+    pub fn next_scheme(&self) -> Option<Scheme> {
+        self.duties.iter().find_map(|duty| if let Duty::Switch(scheme) = duty { Some(*scheme) } else { None })
+    }
+
+    /// Whether this can go wrong.
+    pub fn shows(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
+    }
+
+    /// Its messages.
+    pub fn messages(&self) -> std::ops::Range<Message> {
+        0..self.sent.len()
+    }
+
+    /// The claims that a message may have.
+    pub fn claims_of(&self, message: Message) -> [Claim; 2] {
+        [message, MESSAGES + message]
+    }
+
+    /// Whether a message was sent before the horizon.
+    pub fn is_old(&self, message: Message, horizon: usize) -> bool {
+        self.basis == Basis::SentTimestamp && message < horizon
+    }
+
+    /// The claim of a message. What is older than the horizon has no other than one under the constant time, whose
+    /// partition is never dropped.
+    pub fn claim(&self, message: Message, scheme: Scheme, horizon: usize) -> Claim {
+        let is_old = self.is_old(message, horizon) && !self.has(Mutant::OldUnderItsOwnTime);
+        let own_namespace = self.has(Mutant::ClaimsOfOneScheme) && scheme != Scheme::MessageId;
+        if is_old || own_namespace || self.basis == Basis::Constant { message } else { MESSAGES + message }
+    }
+
+    /// The hash of a message's key: none under `message-id`. `replaced` says by which of two hash keys it is made.
+    pub fn identity(&self, message: Message, scheme: Scheme, replaced: bool) -> Option<Identity> {
+        let key = self.sent[message].key;
+        match scheme {
+            Scheme::MessageId => None,
+            Scheme::Field => Some(if replaced { KEYS + key } else { key }),
+            Scheme::OtherField => Some(KEYS + key),
         }
     }
 
-    /// The hash under which a message is claimed too, whether its body decodes or not (`Identifier::second_hash`).
-    pub fn second_hash(&self, message: Message) -> Option<Hash> {
-        match self.identity {
-            Identity::MessageId => None,
-            Identity::OwnId | Identity::SharedId => {
-                (!self.has(Mutant::ClaimByOneHash)).then(|| self.hash(message, false))
-            }
-        }
+    /// The messages that carry a key.
+    pub fn messages_with(&self, key: usize) -> Set {
+        self.messages().filter(|message| self.sent[*message].key == key).collect()
     }
 
-    /// Every hash under which a message may be recorded.
-    pub fn hashes(&self, message: Message) -> Set {
-        Set::of(self.hash(message, true)) | Set::of(self.hash(message, false))
+    /// Whether all lanes, at all times, know the same keys: only then is a key loaded once.
+    pub fn has_one_scheme(&self) -> bool {
+        let [first, others @ ..] = self.lanes else { return false };
+        *first != Scheme::MessageId && others.iter().all(|scheme| scheme == first) && self.next_scheme().is_none()
     }
 
-    /// The messages that may be recorded under a hash.
-    pub fn messages_of(&self, hash: Hash) -> impl Iterator<Item = Message> {
-        (0..MESSAGES).filter(move |message| self.hashes(*message).has(hash))
+    /// Whether two logins are the same one, sent twice.
+    pub fn is_same_login(&self, one: Message, other: Message) -> bool {
+        self.sent[one].login == self.sent[other].login
     }
 }

@@ -1,0 +1,98 @@
+//! Who waits for whom: whoever wants what an undecided transaction holds, until that one is decided.
+
+use crate::attempt::{Attempt, Lock};
+use crate::database::Transaction;
+use crate::mutant::Mutant;
+use crate::protocol::State;
+use crate::world::{LANES, World, message_of};
+
+/// Whoever can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// A lane.
+    Lane(usize),
+    /// The operator's replay.
+    Replay,
+}
+
+/// Whoever can be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// One that may wait too.
+    Party(Party),
+    /// The server, which decides by itself.
+    Orphan,
+}
+
+/// Everybody.
+pub fn parties() -> impl Iterator<Item = Party> {
+    (0..LANES).map(Party::Lane).chain([Party::Replay])
+}
+
+/// For whom somebody waits now.
+pub fn waits_for(world: &World, state: &State, me: Party) -> Option<Holder> {
+    let lock = wanted(state, me)?;
+    let reads = world.has(Mutant::ClaimByReading) && matches!(me, Party::Lane(_));
+    let reads_dirty = world.has(Mutant::AbsorbedByUncommitted) && matches!(lock, Lock::Identity(_));
+    let locks_nothing =
+        world.has(Mutant::ReplayWithoutLocks) && me == Party::Replay && !matches!(lock, Lock::Identity(_));
+    if reads || reads_dirty || locks_nothing {
+        return None;
+    }
+    let rival = |party: &Party| *party != me && keeps(world, state, *party, lock);
+    let rival = parties().find(rival).map(Holder::Party);
+    rival.or_else(|| state.database.orphans().iter().any(|orphan| orphan.holds(lock)).then_some(Holder::Orphan))
+}
+
+/// Whether some wait for each other in a circle: on a real server one of them is ended, and begins again.
+pub fn any_circle(world: &World, state: &State) -> bool {
+    parties().any(|first| {
+        let mut party = first;
+        for _ in 0..=LANES {
+            match waits_for(world, state, party) {
+                Some(Holder::Party(next)) if next == first => return true,
+                Some(Holder::Party(next)) => party = next,
+                Some(Holder::Orphan) | None => return false,
+            }
+        }
+        false
+    })
+}
+
+/// Whether a lane claims under a time that is gone, and would do so again whenever it began anew.
+pub fn any_runs_in_vain(world: &World, state: &State) -> bool {
+    state.lanes.iter().any(|lane| match lane.attempt.next_lock(lane.release.sorts) {
+        Some(Lock::Message(claim)) => {
+            let again = world.claim(message_of(claim), lane.release.scheme, state.database.horizon) == claim;
+            again && crate::load::client(world, lane).meets_no_partition(claim, &state.database)
+        }
+        _ => false,
+    })
+}
+
+/// The transactions of all others, orphans among them.
+pub fn others(state: &State, me: Party) -> impl Iterator<Item = &Transaction> {
+    let rivals = parties().filter(move |party| *party != me).map(|party| &attempt(state, party).transaction);
+    rivals.chain(state.database.orphans())
+}
+
+/// What somebody takes next.
+pub fn wanted(state: &State, me: Party) -> Option<Lock> {
+    let sorts = match me {
+        Party::Lane(lane) => state.lanes[lane].release.sorts,
+        Party::Replay => true,
+    };
+    attempt(state, me).next_lock(sorts)
+}
+
+fn keeps(world: &World, state: &State, party: Party, lock: Lock) -> bool {
+    let claims_later = world.has(Mutant::ClaimInALaterTransaction) && matches!(party, Party::Lane(_));
+    !claims_later && attempt(state, party).transaction.holds(lock)
+}
+
+fn attempt(state: &State, party: Party) -> &Attempt {
+    match party {
+        Party::Lane(lane) => &state.lanes[lane].attempt,
+        Party::Replay => &state.replay.attempt,
+    }
+}
