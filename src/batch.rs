@@ -4,17 +4,16 @@ use time::{Date, OffsetDateTime, UtcOffset};
 
 use crate::decode::Rejection;
 use crate::login::MaskedLogin;
-use crate::message::{BodyHash, Delivery, MessageHash, ReceiptHandle};
+use crate::message::{BodyHash, Delivery, MessageKey, NO_TIME, ReceiptHandle};
 use crate::seal::SealedBody;
-use crate::verdict::{Content, Verdict};
+use crate::verdict::{Content, LoginIdentity, Verdict};
 
 /// One message of a batch, with every delivery of it that is in hand.
 pub struct Entry {
-    /// The message.
-    pub hash: MessageHash,
-    /// The hash under which the delivery that is recorded must be claimed too, where its hashes alone claim it; without
-    /// one, its hash claims it together with when it was sent.
-    pub second_hash: Option<MessageHash>,
+    /// What claims the message.
+    pub key: MessageKey,
+    /// The key of the login, where the message is one that has a key.
+    pub identity: Option<LoginIdentity>,
     /// The delivery that is recorded.
     pub delivery: Delivery,
     /// The other deliveries of the same message in the same batch.
@@ -31,7 +30,7 @@ impl Entry {
     /// The row to load, where the message is a login.
     pub fn login_row(&self) -> Option<LoginRow<'_>> {
         match &self.content {
-            Content::Login(login) => Some(LoginRow { hash: self.hash, sent_at: self.delivery.sent_at.time(), login }),
+            Content::Login(login) => Some(LoginRow { key: self.key, sent_at: self.delivery.sent_at.time(), login }),
             Content::Rejected(_) => None,
         }
     }
@@ -40,11 +39,14 @@ impl Entry {
     pub fn dead_letter_row(&self) -> Option<DeadLetterRow<'_>> {
         match &self.content {
             Content::Login(_) => None,
-            Content::Rejected(rejection) => {
-                let Self { hash, delivery, sealed_body, .. } = self;
-                Some(DeadLetterRow { hash: *hash, delivery, rejection, sealed_body })
-            }
+            Content::Rejected(rejection) => Some(self.as_dead_letter(rejection)),
         }
+    }
+
+    /// The dead letter to write where this is what is wrong with the message.
+    pub fn as_dead_letter<'e>(&'e self, rejection: &'e Rejection) -> DeadLetterRow<'e> {
+        let Self { key, delivery, sealed_body, .. } = self;
+        DeadLetterRow { key: *key, delivery, rejection, sealed_body }
     }
 
     /// Every delivery of the message that is in hand.
@@ -52,19 +54,27 @@ impl Entry {
         std::iter::once(&self.delivery).chain(&self.repeats)
     }
 
-    /// The same message as a dead letter.
+    /// The same message as a dead letter, which claims no login's key.
     pub fn rejected(self, rejection: Rejection) -> Self {
-        Self { content: Content::Rejected(rejection), ..self }
+        Self { content: Content::Rejected(rejection), identity: None, ..self }
     }
 
-    /// Where the message stands among others, by what claims it: that is the same for whoever has it in hand.
-    fn place(&self) -> (Option<OffsetDateTime>, MessageHash) {
-        (self.second_hash.is_none().then_some(self.delivery.sent_at.time()), self.hash)
+    /// The same message as a dead letter of its own kind, where the tables may have forgotten that it was loaded.
+    pub fn forgotten(self) -> Self {
+        let key = self.key.forgotten();
+        Self { key, ..self.rejected(Rejection::OlderThanMemory) }
+    }
+
+    /// Whether the message was sent before this time, by what its queue says.
+    pub fn is_older_than(&self, horizon: OffsetDateTime) -> bool {
+        self.key.sent_at != NO_TIME && self.key.sent_at < horizon
     }
 
     fn of(verdict: Verdict) -> Self {
-        let Verdict { delivery, hash, second_hash, body_hash, sealed_body, content, unknown_keys: _ } = verdict;
-        Self { hash, second_hash, delivery, repeats: Vec::new(), body_hash, sealed_body, content }
+        let Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys: _ } = verdict;
+        let key = MessageKey::of(&delivery, hash);
+        let identity = identity.filter(|_| matches!(content, Content::Login(_)));
+        Self { key, identity, delivery, repeats: Vec::new(), body_hash, sealed_body, content }
     }
 }
 
@@ -72,8 +82,9 @@ impl Entry {
 #[derive(Clone, Copy)]
 pub struct LoginRow<'e> {
     /// The message that brought it.
-    pub hash: MessageHash,
-    /// When the message was sent: the nearest thing to the login's own time that a message carries.
+    pub key: MessageKey,
+    /// When the message was sent, else when it was received: the nearest thing to the login's own time that a message
+    /// carries.
     pub sent_at: OffsetDateTime,
     /// The login.
     pub login: &'e MaskedLogin,
@@ -87,9 +98,10 @@ impl LoginRow<'_> {
 }
 
 /// A rejection with what its dead letter needs beside it.
+#[derive(Clone, Copy)]
 pub struct DeadLetterRow<'e> {
     /// The message.
-    pub hash: MessageHash,
+    pub key: MessageKey,
     /// Its last delivery.
     pub delivery: &'e Delivery,
     /// Why it is no login.
@@ -103,13 +115,10 @@ pub fn utc_day(time: OffsetDateTime) -> Date {
     time.to_offset(UtcOffset::UTC).date()
 }
 
-/// Messages to be recorded in one transaction: each hash once, in the order of what claims them. First those that their
-/// hashes alone claim, by hash; then those that are claimed together with when they were sent, by that time and hash, so
-/// that they come to lie side by side at the end of the index.
+/// Messages to be recorded in one transaction, each once, in the order of their keys: by time and hash.
 ///
 /// The order is what keeps two loaders with the same messages in hand from a deadlock: whoever comes second waits at
-/// the first claim they share, holding none that the other still wants. Only second hashes stand in no order: where two
-/// releases judge the same messages differently, the server ends one of the transactions, and it runs again.
+/// the first claim they share, holding none that the other still wants.
 pub struct Batch(Vec<Entry>);
 
 /// Verdicts, sorted into what is recorded now and what goes back to the queue.
@@ -136,9 +145,9 @@ impl Sorted {
             }
         }
         // By keys, because entries are large: each is moved once, and not at every comparison. The sort is stable.
-        entries.sort_by_cached_key(Entry::place);
+        entries.sort_by_cached_key(|entry: &Entry| entry.key);
         entries.dedup_by(|later, first| {
-            let is_repeat = later.place() == first.place();
+            let is_repeat = later.key == first.key;
             if is_repeat {
                 first.repeats.push(later.delivery.clone());
             }
@@ -149,7 +158,7 @@ impl Sorted {
 }
 
 impl Batch {
-    /// The messages, in the order of what claims them.
+    /// The messages, in the order of their keys.
     pub fn entries(&self) -> &[Entry] {
         &self.0
     }
@@ -169,24 +178,40 @@ impl Batch {
         self.0.iter().flat_map(Entry::deliveries).map(|delivery| &delivery.receipt)
     }
 
-    /// Splits the batch in the middle; a batch of one message gives that message back.
-    pub fn split(mut self) -> Split {
-        match self.0.len() {
-            0 | 1 => self.0.pop().map_or(Split::Nothing, |entry| Split::One(Box::new(entry))),
-            length => {
-                let second = self.0.split_off(length / 2);
-                Split::Halves(self, Self(second))
+    /// Splits the batch into so many parts of about the same size, none of them empty; a batch of one message stays one.
+    pub fn split(self, parts: usize) -> Vec<Self> {
+        let size = self.0.len().div_ceil(parts.max(1)).max(1);
+        let mut rest = self.0.into_iter().peekable();
+        let mut split = Vec::with_capacity(parts);
+        while rest.peek().is_some() {
+            split.push(Self(rest.by_ref().take(size).collect()));
+        }
+        split
+    }
+
+    /// The only message; the batch itself where it has another number of them.
+    ///
+    /// # Errors
+    ///
+    /// The batch.
+    pub fn into_single(mut self) -> Result<Box<Entry>, Self> {
+        match self.0.pop() {
+            Some(entry) if self.0.is_empty() => Ok(Box::new(entry)),
+            Some(entry) => {
+                self.0.push(entry);
+                Err(self)
             }
+            None => Err(self),
         }
     }
 
-    /// The same messages in batches half the size, the last of them first; a batch of one message stays one.
-    pub fn into_smaller(self) -> Vec<Self> {
-        match self.split() {
-            Split::Halves(first, second) => vec![second, first],
-            Split::One(entry) => vec![Self::of_one(*entry)],
-            Split::Nothing => Vec::new(),
-        }
+    /// The same messages, those older than the horizon as dead letters.
+    pub fn judged_by(self, horizon: OffsetDateTime) -> Self {
+        let judged = |entry: Entry| if entry.is_older_than(horizon) { entry.forgotten() } else { entry };
+        let entries = self.0.into_iter().map(judged);
+        let mut entries: Vec<Entry> = entries.collect();
+        entries.sort_by_cached_key(|entry: &Entry| entry.key);
+        Self(entries)
     }
 
     /// A batch of one message.
@@ -198,14 +223,4 @@ impl Batch {
     pub fn into_entries(self) -> Vec<Entry> {
         self.0
     }
-}
-
-/// What splitting a batch gives.
-pub enum Split {
-    /// Two batches, neither empty, every message of the first before every one of the second.
-    Halves(Batch, Batch),
-    /// The only message.
-    One(Box<Entry>),
-    /// The batch was empty.
-    Nothing,
 }

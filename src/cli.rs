@@ -18,6 +18,10 @@ use std::io::Write;
 use clap::{Parser, Subcommand};
 
 use crate::config::Mistakes;
+use crate::database::Database;
+use crate::keyring::Keyring;
+use crate::keys as keys_of_tables;
+use crate::mask::MaskKind;
 
 /// How a command ended; an error that it returns ends with 1 as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub enum Command {
     Send(send::Args),
     /// Serve an SQS-compatible queue from memory
     LocalQueue(local_queue::Args),
-    /// Make a keyring, or list its key ids
+    /// Make a keyring, list its key ids, or register them with the tables
     Keys(keys::Args),
     /// Recover masked values
     Unmask(unmask::Args),
@@ -96,6 +100,13 @@ impl Command {
             Self::Man(args) => args.run().await,
         }
     }
+}
+
+/// Refuses a keyring, and a way of masking, that differ from what the tables are written with.
+async fn refuse_other_keys(database: &Database, keyring: &Keyring, mask: Option<MaskKind>) -> anyhow::Result<()> {
+    let registered = keys_of_tables::registered(database).await?;
+    keys_of_tables::compare(&registered, keyring, mask)
+        .map_err(|mismatch| anyhow::anyhow!("{mismatch}: {}", mismatch.way_out()))
 }
 
 /// Says all that is wrong with the settings.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser};
 
 pub use self::mistakes::{Mistake, Mistakes};
 pub use self::run::{RunArgs, RunSettings};
@@ -18,8 +18,10 @@ pub use self::values::{NoValue, bytes, duration, whole};
 use crate::acknowledge;
 use crate::database::DatabaseSettings;
 use crate::database::address::DatabaseAddress;
+use crate::database::schemas::{Schema, Schemas};
 use crate::keyring::Keyring;
 use crate::lane::LaneSettings;
+use crate::load::Contradictions;
 use crate::mask::MaskKind;
 use crate::message::Identity;
 use crate::queue::MAX_WAIT;
@@ -71,6 +73,14 @@ pub struct DatabaseArgs {
     /// The deadline of every call to the database: connect, statement, commit [default: 10s] [100ms to 10m]
     #[arg(long, env = "TURNSTILE_DATABASE_TIMEOUT", value_name = "DURATION")]
     pub database_timeout: Option<String>,
+
+    /// The schema of Turnstile's own tables: small letters, digits and underscores [default: turnstile]
+    #[arg(long, env = "TURNSTILE_SCHEMA", value_name = "NAME")]
+    pub schema: Option<String>,
+
+    /// The schema of the table user_logins, which others query [default: public]
+    #[arg(long, env = "TURNSTILE_LOGINS_SCHEMA", value_name = "NAME")]
+    pub logins_schema: Option<String>,
 }
 
 impl std::fmt::Debug for DatabaseArgs {
@@ -88,7 +98,22 @@ impl DatabaseArgs {
             given(&self.database_timeout).unwrap_or("10s"),
             Duration::from_millis(100)..=Duration::from_secs(600),
         );
-        Some(DatabaseSettings { address: address?, connections, call_timeout: call_timeout? })
+        let schemas = self.schemas(mistakes);
+        Some(DatabaseSettings { address: address?, connections, call_timeout: call_timeout?, schemas: schemas? })
+    }
+
+    fn schemas(&self, mistakes: &mut Mistakes) -> Option<Schemas> {
+        let defaults = Schemas::default();
+        let mut read = |setting, given: Option<&str>, default: Schema| match given {
+            None => Some(default),
+            Some(text) => {
+                let schema = text.parse::<Schema>().map_err(|why| format!("{text:?} {why}"));
+                mistakes.take(setting, schema, "give the name of a schema, for example turnstile")
+            }
+        };
+        let own = read("--schema (TURNSTILE_SCHEMA)", given(&self.schema), defaults.own);
+        let logins = read("--logins-schema (TURNSTILE_LOGINS_SCHEMA)", given(&self.logins_schema), defaults.logins);
+        Some(Schemas { own: own?, logins: logins? })
     }
 
     fn address(&self, mistakes: &mut Mistakes) -> Option<DatabaseAddress> {
@@ -118,7 +143,7 @@ impl DatabaseArgs {
 #[derive(Debug, Args)]
 pub struct KeyringArgs {
     /// The file of the keys that mask and seal. Instead of a file, the variable TURNSTILE_KEYS may hold its text
-    #[arg(long, env = "TURNSTILE_KEYRING", hide_env_values = true, value_name = "FILE")]
+    #[arg(long, env = "TURNSTILE_KEYRING", hide_env_values = true, value_name = "FILE", value_parser = any_path())]
     pub keyring: Option<PathBuf>,
 }
 
@@ -245,11 +270,16 @@ impl LaneArgs {
 /// What a message is, and what is stored of it.
 #[derive(Debug, Args)]
 pub struct IdentityArgs {
-    /// What makes two deliveries the same message: message-id (a redelivery), content (equal bodies collapse for
-    /// ever), field:/json/pointer (an id in the body), attribute:NAME (a message attribute, or
-    /// MessageDeduplicationId) [default: message-id]
+    /// By which key two messages bring the same login, which is loaded once: message-id (none: each message is a login of
+    /// its own), content (equal bodies are one login for ever), field:/json/pointer (an id in the body), attribute:NAME (a
+    /// message attribute, or MessageDeduplicationId) [default: message-id]
     #[arg(long, env = "TURNSTILE_IDENTITY", value_name = "SCHEME")]
     pub identity: Option<String>,
+
+    /// What becomes of a message that brings another login under a key that is taken: dead-letter (its body is kept), or
+    /// absorb (it is deleted like the same login sent twice) [default: dead-letter]
+    #[arg(long, env = "TURNSTILE_CONTRADICTIONS", value_name = "WHAT")]
+    pub contradictions: Option<String>,
 }
 
 impl IdentityArgs {
@@ -257,6 +287,12 @@ impl IdentityArgs {
     pub fn read(&self, mistakes: &mut Mistakes) -> Option<Identity> {
         let text = given(&self.identity).unwrap_or("message-id");
         mistakes.take("--identity (TURNSTILE_IDENTITY)", text.parse(), "choose one, for example --identity message-id")
+    }
+
+    /// What becomes of contradictions; a mistake is noted.
+    pub fn contradictions(&self, mistakes: &mut Mistakes) -> Option<Contradictions> {
+        let text = given(&self.contradictions).unwrap_or("dead-letter");
+        mistakes.take("--contradictions (TURNSTILE_CONTRADICTIONS)", text.parse(), "choose dead-letter or absorb")
     }
 }
 
@@ -276,6 +312,11 @@ impl MaskArgs {
         let text = given(&self.mask).unwrap_or("seal");
         mistakes.take("--mask (TURNSTILE_MASK)", text.parse(), "choose one, for example --mask seal")
     }
+}
+
+/// Reads a path, also an empty one: a variable that is set to nothing is not set.
+fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// A value that was given: a variable that is set to nothing is not set.

@@ -7,6 +7,7 @@ mod error;
 pub mod migrate;
 pub mod on_loan;
 pub mod rivals;
+pub mod schemas;
 pub mod server;
 mod session;
 
@@ -24,6 +25,7 @@ use tokio_postgres::{Client, Config, Row, SimpleQueryMessage};
 use self::address::{DatabaseAddress, TlsError};
 use self::connector::Connector;
 pub use self::error::DatabaseError;
+use self::schemas::Schemas;
 use self::session::Beginnings;
 use crate::failpoint::{Step, around};
 use crate::retry::Class;
@@ -37,11 +39,21 @@ pub struct DatabaseSettings {
     pub connections: usize,
     /// The deadline of every call: connecting, waiting for a connection, each statement, the commit.
     pub call_timeout: Duration,
+    /// Where the tables stand.
+    pub schemas: Schemas,
+}
+
+impl DatabaseSettings {
+    /// Tables that stand where they do by default.
+    pub fn new(address: DatabaseAddress, connections: usize, call_timeout: Duration) -> Self {
+        Self { address, connections, call_timeout, schemas: Schemas::default() }
+    }
 }
 
 /// A pool of connections. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
+    schemas: Arc<Schemas>,
     pool: Pool,
     connector: Connector,
     config: Config,
@@ -70,6 +82,7 @@ impl Database {
         let pool =
             pool.unwrap_or_else(|_| unreachable!("a pool with a runtime and no timeouts of its own can be built"));
         Ok(Self {
+            schemas: Arc::new(settings.schemas.clone()),
             pool,
             connector,
             config,
@@ -78,6 +91,11 @@ impl Database {
             sharded: Arc::default(),
             said_not_permitted: Arc::default(),
         })
+    }
+
+    /// Where the tables stand.
+    pub fn schemas(&self) -> &Schemas {
+        &self.schemas
     }
 
     /// Begins a transaction at READ COMMITTED, where a claim waits for its rival: above it, the second
@@ -112,6 +130,7 @@ impl Database {
             Ok(Ok(client)) => client,
         };
         let transaction = Transaction {
+            schemas: self.schemas.clone(),
             client: Some(client),
             call_timeout: self.call_timeout,
             unreplicated: self.connector.unreplicated.clone(),
@@ -161,6 +180,7 @@ fn secure(config: &mut Config, call_timeout: Duration) {
 /// The driver's own transaction answers `Ok` to the COMMIT of an aborted transaction; with delete-after-commit that
 /// is silent loss. One that is dropped takes its connection with it.
 pub struct Transaction {
+    schemas: Arc<Schemas>,
     client: Option<Object>,
     call_timeout: Duration,
     unreplicated: Arc<AtomicU64>,
@@ -177,6 +197,11 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// Where the tables stand.
+    pub fn schemas(&self) -> &Schemas {
+        &self.schemas
+    }
+
     /// Gives each later call of this transaction another deadline than the pool's, here and on the server.
     ///
     /// # Errors
@@ -285,6 +310,18 @@ impl Transaction {
         DatabaseError::unexpected(attempted, problem)
     }
 
+    /// Poisons the transaction with a finding of our own that another run of it is expected to mend.
+    pub fn unsettled(&self, attempted: &'static str, problem: String) -> DatabaseError {
+        self.poisoned.store(true, Ordering::SeqCst);
+        DatabaseError::unsettled(attempted, problem)
+    }
+
+    /// Poisons the transaction, because a table took fewer rows than it was given, and the server said nothing.
+    pub fn dropped(&self, attempted: &'static str, problem: String) -> DatabaseError {
+        self.poisoned.store(true, Ordering::SeqCst);
+        DatabaseError::dropped(attempted, problem)
+    }
+
     /// Makes the commit wait for the disk and the synchronous standbys even if nothing else is written.
     ///
     /// PostgreSQL lets a transaction that wrote nothing end at once. One that found its claims taken relies on the
@@ -308,7 +345,8 @@ impl Transaction {
         if self.checked.load(Ordering::SeqCst) {
             return Ok(());
         }
-        self.execute("check deferred constraints", "SET CONSTRAINTS ALL IMMEDIATE", &[]).await?;
+        let checked = self.execute("check deferred constraints", "SET CONSTRAINTS ALL IMMEDIATE", &[]).await;
+        checked.map_err(|error| error.of_rows(&self.schemas.own))?;
         self.checked.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -342,7 +380,7 @@ impl Transaction {
         match outcome {
             Ok(value) => self.commit().await.map(|()| value),
             Err(error) => {
-                if error.class() == Class::OfOneMessage && self.open_copies.load(Ordering::SeqCst) == 0 {
+                if error.class() == Class::OfTheRows && self.open_copies.load(Ordering::SeqCst) == 0 {
                     self.rollback().await?;
                 }
                 Err(error)

@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 
 use crate::login::{AppVersion, UserLogin, VersionError};
 use crate::mask::DEVICE_ID_BYTES;
-use crate::message::{IdentityMissing, RawBody};
+use crate::message::{IdentityMissing, MessageHash, RawBody};
 
 /// The deepest nesting of arrays and objects that a body may have.
 pub const MAX_DEPTH: usize = 128;
@@ -233,6 +233,16 @@ pub enum Rejection {
         /// The constraint that it breaks, where PostgreSQL names one.
         constraint: Option<String>,
     },
+    /// Another login was loaded under the same key: made by the loader, not by [`decode`].
+    #[error("another login was loaded under the same key, from the message {owner}")]
+    Contradicts {
+        /// The message that was loaded.
+        owner: MessageHash,
+    },
+    /// The message was sent before the time since which the tables remember all messages, so that nobody can say whether
+    /// it was loaded: made by the loader, not by [`decode`].
+    #[error("the message is older than what the tables remember: it may have been loaded before")]
+    OlderThanMemory,
 }
 
 fn breaking(constraint: Option<&str>) -> String {
@@ -241,7 +251,7 @@ fn breaking(constraint: Option<&str>) -> String {
 
 impl Rejection {
     /// Every code that [`Rejection::code`] can give.
-    pub const CODES: [&'static str; 24] = [
+    pub const CODES: [&'static str; 26] = [
         "empty_body",
         "invalid_utf8",
         "byte_order_mark",
@@ -266,6 +276,8 @@ impl Rejection {
         "version_part_too_large",
         "identity_missing",
         "refused_by_database",
+        "contradicts",
+        "older_than_memory",
     ];
 
     /// The stable name: the column `dead_letters.code`, and a metric's label.
@@ -295,6 +307,8 @@ impl Rejection {
             Self::VersionPartTooLarge => "version_part_too_large",
             Self::IdentityMissing => "identity_missing",
             Self::RefusedByDatabase { .. } => "refused_by_database",
+            Self::Contradicts { .. } => "contradicts",
+            Self::OlderThanMemory => "older_than_memory",
         }
     }
 }

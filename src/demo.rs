@@ -30,6 +30,7 @@ use crate::database::migrate::MigrateError;
 use crate::database::on_loan::OnLoanError;
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::keyring::KeyringError;
+use crate::keys::RegisterError;
 use crate::queue::QueueError;
 use crate::queue::local::{Faults, LocalQueueError, StaleReceipts};
 use crate::queue::sqs::{ConnectError, NoQueueAddress};
@@ -207,6 +208,9 @@ pub enum DemoError {
     /// The tables cannot be made.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
+    /// The keyring's keys cannot be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
     /// The database fails the demo's own questions.
     #[error("the demo's own look at the database failed: {0}")]
     Database(#[from] DatabaseError),

@@ -15,15 +15,17 @@ pub enum Step {
     Receive,
     /// Giving rejected messages back to the queue.
     Return,
-    /// Claiming hashes.
+    /// Claiming messages.
     Claim,
+    /// Claiming the keys of logins.
+    Identities,
     /// Inserting logins.
     Rows,
     /// Inserting events.
     Events,
     /// Inserting dead letters.
     DeadLetters,
-    /// Comparing duplicates with their claims.
+    /// Looking for the claims of duplicates.
     Compare,
     /// The commit.
     Commit,
@@ -76,11 +78,12 @@ mod armed {
 
     impl Step {
         /// All of them.
-        pub const ALL: [Self; 15] = [
+        pub const ALL: [Self; 16] = [
             Self::Migrate,
             Self::Receive,
             Self::Return,
             Self::Claim,
+            Self::Identities,
             Self::Rows,
             Self::Events,
             Self::DeadLetters,
@@ -100,6 +103,7 @@ mod armed {
                 Self::Receive => "receive",
                 Self::Return => "return",
                 Self::Claim => "claim",
+                Self::Identities => "identities",
                 Self::Rows => "rows",
                 Self::Events => "events",
                 Self::DeadLetters => "dead_letters",

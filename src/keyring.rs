@@ -5,13 +5,14 @@
 //! ```text
 //! turnstile-keyring v1
 //! # lines that start with a number sign, and empty ones, say nothing
+//! hash hq7c2mn <32 bytes in standard Base64>
 //! key k4mq2x7 <32 bytes in standard Base64>
 //! key kz3f6ta <32 bytes in standard Base64>
 //! active kz3f6ta
 //! ```
 //!
-//! Keys stand in the order of their making. Bodies are hashed with the first one, so that the hashes stay
-//! comparable when a newer key becomes active; everything else is done with the active one.
+//! Keys stand in the order of their making; the active one masks and seals. The hash key is not rotated: with it are
+//! hashed identities, logins and bodies, and hashes must stay comparable.
 
 mod file;
 mod text;
@@ -25,15 +26,22 @@ use zeroize::Zeroizing;
 
 pub use self::file::Exposure;
 use crate::mask::{MaskKind, Masker, Unmasker};
-use crate::seal::{BodyOpener, BodySealer, Key, KeyId, MasterKey, NoCipher, NoKeyId};
+use crate::message::{Identifier, Identity, QueueIdentity};
+use crate::seal::{BodyOpener, BodySealer, HashKey, Key, KeyId, MasterKey, NoCipher, NoKeyId};
 
 /// The environment variable that may hold a keyring's text instead of a file.
 pub const KEYS_VARIABLE: &str = "TURNSTILE_KEYS";
 
 /// An ordered set of keys, one of them active. It has at least one key, and prints ids only.
 pub struct Keyring {
+    hash: HashEntry,
     entries: Vec<Entry>,
     active: Arc<Key>,
+}
+
+struct HashEntry {
+    master: MasterKey,
+    key: Arc<HashKey>,
 }
 
 struct Entry {
@@ -76,23 +84,23 @@ impl Keyring {
         text::parse(text)
     }
 
-    /// A keyring of one new random key, under a new random id.
+    /// A keyring of one new random key, under a new random id, and a new hash key.
     ///
     /// # Errors
     ///
     /// [`KeyringError::NoRandomness`] when the system gives none.
     pub fn generate() -> Result<Self, KeyringError> {
-        Self::generate_as(random_id()?)
+        Self::generate_as(random_id('k')?)
     }
 
-    /// A keyring of one new random key, under this id.
+    /// A keyring of one new random key, under this id, and a new hash key under a random one.
     ///
     /// # Errors
     ///
     /// [`KeyringError::NoRandomness`] when the system gives none.
     pub fn generate_as(id: KeyId) -> Result<Self, KeyringError> {
-        let entry = Entry::generate(id)?;
-        Ok(Self { active: Arc::clone(&entry.key), entries: vec![entry] })
+        let (hash, entry) = (HashEntry::new(random_id('h')?, random_key()?), Entry::generate(id)?);
+        Ok(Self { hash, active: Arc::clone(&entry.key), entries: vec![entry] })
     }
 
     /// This keyring with one more random key, under this id or a random one, which is the active key from now on.
@@ -101,8 +109,8 @@ impl Keyring {
     ///
     /// [`KeyringError::IdTaken`] when it has a key of this id already; [`KeyringError::NoRandomness`].
     pub fn with_new_key(mut self, id: Option<KeyId>) -> Result<Self, KeyringError> {
-        let id = id.map_or_else(random_id, Ok)?;
-        if self.ids().any(|taken| *taken == id) {
+        let id = id.map_or_else(|| random_id('k'), Ok)?;
+        if self.ids().chain([self.hash.key.id()]).any(|taken| *taken == id) {
             return Err(KeyringError::IdTaken(id));
         }
         let entry = Entry::generate(id)?;
@@ -121,6 +129,26 @@ impl Keyring {
         self.entries.iter().map(|entry| entry.key.id())
     }
 
+    /// The key that hashes.
+    pub fn hash_key(&self) -> &HashKey {
+        &self.hash.key
+    }
+
+    /// The same, to be kept.
+    pub fn shared_hash_key(&self) -> Arc<HashKey> {
+        Arc::clone(&self.hash.key)
+    }
+
+    /// The keys that mask and seal, oldest first.
+    pub fn mask_keys(&self) -> impl Iterator<Item = &Key> {
+        self.entries.iter().map(|entry| &*entry.key)
+    }
+
+    /// Makes the hashes of a queue's messages and logins under this scheme.
+    pub fn identifier(&self, identity: Identity, queue: &QueueIdentity) -> Identifier {
+        self.hash.key.identifier(identity, queue)
+    }
+
     /// Masks with the active key.
     pub fn masker(&self, kind: MaskKind) -> Masker {
         Masker::new(kind, Arc::clone(&self.active))
@@ -131,10 +159,9 @@ impl Keyring {
         Unmasker::new(self.keys())
     }
 
-    /// Seals bodies with the active key, and hashes them with the oldest.
+    /// Seals bodies with the active key, and hashes them with the hash key.
     pub fn body_sealer(&self) -> BodySealer {
-        let oldest = self.entries.first().map_or(&self.active, |entry| &entry.key);
-        BodySealer::new(Arc::clone(&self.active), Arc::clone(oldest))
+        BodySealer::new(Arc::clone(&self.active), Arc::clone(&self.hash.key))
     }
 
     /// Opens the bodies that any of the keys sealed.
@@ -197,14 +224,25 @@ impl Entry {
     }
 
     fn generate(id: KeyId) -> Result<Self, KeyringError> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        fill(&mut *bytes)?;
-        Ok(Self::new(id, MasterKey::from_bytes(bytes))?)
+        Ok(Self::new(id, random_key()?)?)
     }
 }
 
-/// `k` and six characters of Base32: thirty bits tell the keys of a ring apart.
-fn random_id() -> Result<KeyId, KeyringError> {
+impl HashEntry {
+    fn new(id: KeyId, master: MasterKey) -> Self {
+        let key = Arc::new(HashKey::derive(id, &master));
+        Self { master, key }
+    }
+}
+
+fn random_key() -> Result<MasterKey, KeyringError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    fill(&mut *bytes)?;
+    Ok(MasterKey::from_bytes(bytes))
+}
+
+/// The first letter and six characters of Base32: thirty bits tell the keys of a ring apart.
+fn random_id(first: char) -> Result<KeyId, KeyringError> {
     let mut bytes = [0; 6];
     fill(&mut bytes)?;
     let characters = bytes.map(|byte| {
@@ -213,7 +251,7 @@ fn random_id() -> Result<KeyId, KeyringError> {
             digit => b'2' + (digit - 26),
         })
     });
-    let id: String = std::iter::once('k').chain(characters).collect();
+    let id: String = std::iter::once(first).chain(characters).collect();
     Ok(id.parse()?)
 }
 
@@ -266,6 +304,9 @@ pub enum KeyringError {
     /// No line says which key is active.
     #[error("the keyring has no line `active ID`")]
     NoActive,
+    /// There is no hash key.
+    #[error("the keyring has no line `hash ID BASE64`")]
+    NoHashKey,
     /// The active key is not there.
     #[error("the keyring's active key {0} is none of its keys")]
     UnknownActive(KeyId),
@@ -293,7 +334,12 @@ impl KeyringError {
             }
             Self::Exists { .. } => "add a key to it with --add, or name another file",
             Self::IdTaken(_) | Self::NoKeyId(_) => "choose another id",
-            Self::NotText | Self::WrongHeader | Self::WrongLine { .. } | Self::NoActive | Self::UnknownActive(_) => {
+            Self::NotText
+            | Self::WrongHeader
+            | Self::WrongLine { .. }
+            | Self::NoActive
+            | Self::NoHashKey
+            | Self::UnknownActive(_) => {
                 "name a file that `turnstile keys new` made, or your copy of it"
             }
             Self::Unwritable { .. } => "make its folder writable, or name another file",
@@ -311,6 +357,7 @@ impl KeyringError {
             | Self::WrongHeader
             | Self::WrongLine { .. }
             | Self::NoActive
+            | Self::NoHashKey
             | Self::UnknownActive(_)
             | Self::IdTaken(_)
             | Self::NoKeyId(_) => true,
@@ -323,7 +370,7 @@ impl KeyringError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineProblem {
     /// It is none of the lines that a keyring has.
-    #[error("is neither `key ID BASE64` nor `active ID`")]
+    #[error("is not `hash ID BASE64`, `key ID BASE64` or `active ID`")]
     Unknown,
     /// Its id is no id.
     #[error("has no valid key id: {NoKeyId}")]
@@ -331,7 +378,7 @@ pub enum LineProblem {
     /// Its key is not 32 bytes in Base64.
     #[error("has a key that is not 32 bytes in standard Base64")]
     Key,
-    /// A line before it has the same id, or is the `active` line.
+    /// A line before it has the same id, or is the `active` or `hash` line.
     #[error("repeats a line before it")]
     Repeated,
 }

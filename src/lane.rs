@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::Instant;
 
 pub use self::turns::Turns;
 
 use self::turns::News;
-use crate::acknowledge::{Acknowledged, Deletes, DeletesRefused, UnderWay, acknowledge};
+use crate::acknowledge::{Deletes, DeletesRefused, UnderWay, acknowledge};
 use crate::batch::Sorted;
-use crate::database::Database;
 use crate::failpoint::{Step, around};
-use crate::lease;
-use crate::load::{Committed, LoadError, load};
-use crate::message::{Delivery, ReceiptHandle};
+use crate::lease::{self, InHand};
+use crate::load::{Committed, Destination, LoadError, Loaded};
+use crate::message::{Delivery, ReceivedMessage, SentAt, TimeBasis};
 #[cfg(feature = "failpoints")]
 use crate::queue::{MESSAGES_PER_CALL, side_by_side};
 use crate::queue::{Queue, QueueError};
@@ -48,8 +48,8 @@ pub struct LaneSettings {
 pub struct Lane<Q> {
     /// Where messages come from.
     pub queue: Q,
-    /// Where they go.
-    pub database: Database,
+    /// Where they go; shared by the lanes of a process.
+    pub destination: Arc<Destination>,
     /// What makes verdicts of them.
     pub judge: Arc<Judge>,
     /// How to work.
@@ -143,68 +143,100 @@ impl<Q: Queue> Lane<Q> {
     /// The way of the messages of one gathering.
     async fn take_through(&self, received: Received, under_way: &mut UnderWay) -> Result<(), LaneError> {
         let LaneSettings { limits, max_attempts, retry_delay, .. } = self.settings;
+        let giving_up = &self.shutdown.giving_up;
         let count = received.messages.len() as u64;
-        let verdicts: Vec<_> = received.messages.into_iter().map(|message| self.judge.judge(message)).collect();
+        let receipts = received.messages.iter().map(|message| message.delivery.receipt.clone());
+        let in_hand = InHand::new(receipts);
+        let seen = TimeBasis::of_first(received.messages.iter().map(|message| &message.delivery));
+        let basis = self.destination.time_basis(seen, giving_up);
+        let basis = match lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, basis).await {
+            Ok(basis) => basis,
+            Err(error) => return self.give_back(error, &in_hand, count, 0).await,
+        };
+        let (messages, timeless) = by_time(received.messages, basis);
+        let verdicts: Vec<_> = messages.into_iter().map(|message| self.judge.judge(message)).collect();
         let unknown_keys = verdicts.iter().map(|verdict| verdict.unknown_keys as u64).sum();
-        let Sorted { batch, returned } = Sorted::from_verdicts(verdicts, max_attempts);
-        let in_hand: Vec<ReceiptHandle> = batch.receipts().cloned().collect();
+        let Sorted { batch, mut returned } = Sorted::from_verdicts(verdicts, max_attempts);
+        returned.extend(timeless);
+        in_hand.let_go(&returned);
 
         #[cfg(feature = "failpoints")]
         if crate::failpoint::mutated(crate::failpoint::Mutant::DeleteBeforeCommit) {
-            side_by_side(in_hand.chunks(MESSAGES_PER_CALL).map(|chunk| self.queue.delete(chunk))).await;
+            side_by_side(in_hand.receipts().chunks(MESSAGES_PER_CALL).map(|chunk| self.queue.delete(chunk))).await;
         }
-        let loading = load(&self.database, batch, max_attempts, &self.shutdown.giving_up);
+        let report = BatchReport { received: count, unknown_keys, ..BatchReport::default() };
+        let (recorded, parts) = mpsc::unbounded_channel();
+        let loading = async {
+            // Whoever listens hears of the end when this is dropped.
+            let recorded = recorded;
+            self.destination.load(batch, giving_up, &recorded).await
+        };
         let loading = lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, loading);
         let returning = around(Step::Return, lease::return_for_retry(&self.queue, &returned, retry_delay));
-        let loaded = match futures_util::future::join(loading, returning).await {
-            (Ok(loaded), ()) => loaded,
-            (Err(error @ LoadError::GaveUp), ()) => {
-                lease::release(&self.queue, &in_hand).await;
-                tracing::warn!(%error, messages = in_hand.len(), "given back to the queue");
-                self.metrics.add(&BatchReport { received: count, unknown_keys, ..BatchReport::default() });
-                return Ok(());
+        let acknowledging = self.acknowledge_parts(parts, &in_hand, under_way);
+        let (loaded, (), ()) = futures_util::future::join3(loading, returning, acknowledging).await;
+        match loaded {
+            Ok(left) => {
+                let given_back: Vec<Delivery> = left.returned.into_iter().chain(left.released).collect();
+                lease::return_for_retry(&self.queue, &given_back, retry_delay).await;
+                let returned = (returned.len() + given_back.len()) as u64;
+                let attempts_repeated = left.attempts_repeated;
+                self.metrics.add(&BatchReport { returned, attempts_repeated, ..report });
+                Ok(())
+            }
+            Err(error) => self.give_back(error, &in_hand, count, unknown_keys).await,
+        }
+    }
+
+    /// Deletes what is recorded as soon as it is, while the rest is still being loaded.
+    async fn acknowledge_parts(
+        &self,
+        mut parts: UnboundedReceiver<Loaded>,
+        in_hand: &InHand,
+        under_way: &mut UnderWay,
+    ) {
+        while let Some(Loaded { committed, sent_at, tally }) = parts.recv().await {
+            in_hand.let_go(committed.deliveries());
+            self.metrics.time(&sent_at, OffsetDateTime::now_utc());
+            under_way.begin(self.conclude(committed, BatchReport { tally, ..BatchReport::default() })).await;
+        }
+    }
+
+    /// What becomes of messages that were not loaded.
+    async fn give_back(
+        &self,
+        error: LoadError,
+        in_hand: &InHand,
+        received: u64,
+        unknown_keys: u64,
+    ) -> Result<(), LaneError> {
+        self.metrics.add(&BatchReport { received, unknown_keys, ..BatchReport::default() });
+        match error {
+            LoadError::GaveUp => {
+                let receipts = in_hand.receipts();
+                lease::release(&self.queue, &receipts).await;
+                tracing::warn!(%error, messages = receipts.len(), "given back to the queue");
+                Ok(())
             }
             // Not released: a program that is started again and again would use up the receives of healthy messages,
             // and the queue's own redrive would take them.
-            (Err(error @ LoadError::Stopped(_)), ()) => return Err(error.into()),
-        };
-        self.metrics.time(&loaded.sent_at, OffsetDateTime::now_utc());
-        let report = BatchReport {
-            received: count,
-            tally: loaded.tally,
-            returned: (returned.len() + loaded.returned.len()) as u64,
-            acknowledged: Acknowledged::default(),
-            unknown_keys,
-        };
-        under_way.begin(self.conclude(loaded.committed, loaded.returned, report)).await;
-        Ok(())
+            LoadError::Stopped(_) => Err(error.into()),
+        }
     }
 
-    /// Lets go of a batch that is loaded, and counts it. It borrows nothing, so that the lane can go on meanwhile.
-    fn conclude(
-        &self,
-        committed: Committed,
-        returned: Vec<Delivery>,
-        report: BatchReport,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let (queue, metrics, retry_delay) = (self.queue.clone(), self.metrics.clone(), self.settings.retry_delay);
-        let deletes = self.deletes.clone();
+    /// Lets go of what is loaded, and counts it. It borrows nothing, so that the lane can go on meanwhile.
+    fn conclude(&self, committed: Committed, report: BatchReport) -> impl Future<Output = ()> + Send + 'static {
+        let (queue, metrics, deletes) = (self.queue.clone(), self.metrics.clone(), self.deletes.clone());
         async move {
-            let returning = lease::return_for_retry(&queue, &returned, retry_delay);
-            let acknowledging = around(Step::Delete, acknowledge(&queue, committed, &deletes));
-            let (acknowledged, ()) = futures_util::future::join(acknowledging, returning).await;
+            let acknowledged = around(Step::Delete, acknowledge(&queue, committed, &deletes)).await;
             let report = BatchReport { acknowledged, ..report };
             tracing::debug!(
-                received = report.received,
                 loaded = report.tally.loaded,
                 dead_lettered = report.tally.dead_lettered,
                 duplicates = report.tally.duplicates(),
-                returned = report.returned,
                 deleted = report.acknowledged.deleted,
                 not_deleted = report.acknowledged.not_deleted,
-                attempts_repeated = report.tally.attempts_repeated,
-                unknown_keys = report.unknown_keys,
-                "batch done"
+                "recorded"
             );
             metrics.add(&report);
         }
@@ -235,5 +267,57 @@ impl<Q: Queue> Lane<Q> {
             () = tokio::time::sleep(pause) => {}
             () = self.shutdown.stopping.cancelled() => {}
         }
+    }
+}
+
+/// The messages that can be claimed as their queue's are, and the deliveries that cannot: on a queue that gives a
+/// SentTimestamp they lack one, and would be claimed a second time when they come with it.
+fn by_time(mut messages: Vec<ReceivedMessage>, basis: TimeBasis) -> (Vec<ReceivedMessage>, Vec<Delivery>) {
+    match basis {
+        TimeBasis::None => {
+            for ReceivedMessage { delivery, .. } in &mut messages {
+                delivery.sent_at = SentAt::Receipt(delivery.received_at);
+            }
+            (messages, Vec::new())
+        }
+        TimeBasis::SentTimestamp => {
+            let (timed, timeless): (Vec<_>, Vec<_>) =
+                messages.into_iter().partition(|message| message.delivery.sent_at.of_queue().is_some());
+            if !timeless.is_empty() {
+                tracing::warn!(
+                    messages = timeless.len(),
+                    "messages came without a SentTimestamp that can be read, which this queue gave before: they go back"
+                );
+            }
+            (timed, timeless.into_iter().map(|message| message.delivery).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Attributes, MessageId, RawBody, ReceiptHandle};
+
+    fn message(sent_at: SentAt) -> ReceivedMessage {
+        let delivery = Delivery {
+            message_id: MessageId::new("m"),
+            receipt: ReceiptHandle::new("r"),
+            sent_at,
+            received_at: OffsetDateTime::UNIX_EPOCH,
+            receive_count: 1,
+        };
+        ReceivedMessage { delivery, body: RawBody::new("{}"), attributes: Attributes::default() }
+    }
+
+    #[test]
+    fn what_a_message_is_claimed_under_is_a_matter_of_its_queue_and_never_of_the_message() {
+        let time = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
+        let both = || vec![message(SentAt::Queue(time)), message(SentAt::Receipt(time))];
+        let (timed, timeless) = by_time(both(), TimeBasis::SentTimestamp);
+        assert_eq!((timed.len(), timeless.len()), (1, 1));
+        assert_eq!(timed[0].delivery.sent_at, SentAt::Queue(time));
+        let (all, none) = by_time(both(), TimeBasis::None);
+        assert!(none.is_empty() && all.iter().all(|message| message.delivery.sent_at.of_queue().is_none()));
     }
 }

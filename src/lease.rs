@@ -1,7 +1,9 @@
 //! Keeps what is in hand invisible to others, for as long as it takes to load it, and gives it back after.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -14,22 +16,47 @@ use crate::retry::pause_before_redelivery;
 /// The longest time for which a rejected message is hidden between two attempts.
 const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
 
-/// Does `work` while the lease on the messages is renewed at half the visibility timeout, counted from `since`: when
-/// the first of them was received. The queue allows 12 hours in all; after that the messages come again, and the
+/// The receipts of what is in hand, until it is let go.
+#[derive(Debug)]
+pub struct InHand(Mutex<HashSet<ReceiptHandle>>);
+
+impl InHand {
+    /// Everything that was received.
+    pub fn new(receipts: impl IntoIterator<Item = ReceiptHandle>) -> Self {
+        Self(Mutex::new(receipts.into_iter().collect()))
+    }
+
+    /// What has been recorded, or goes back to the queue.
+    pub fn let_go<'d>(&self, deliveries: impl IntoIterator<Item = &'d Delivery>) {
+        let mut receipts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        deliveries.into_iter().for_each(|delivery| {
+            receipts.remove(&delivery.receipt);
+        });
+    }
+
+    /// What is still in hand, in no order that means anything.
+    pub fn receipts(&self) -> Vec<ReceiptHandle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// Does `work` while the lease on what is in hand is renewed at half the visibility timeout, counted from `since`: when
+/// the first of it was received. The queue allows 12 hours in all; after that the messages come again, and the
 /// claim absorbs them.
 pub async fn hold<Q: Queue, T>(
     queue: &Q,
-    receipts: &[ReceiptHandle],
+    in_hand: &InHand,
     visibility_timeout: Duration,
     since: Instant,
     work: impl Future<Output = T>,
 ) -> T {
     let renew = async {
         let period = visibility_timeout / 2;
-        let changes: Vec<_> = receipts.iter().map(|receipt| (receipt.clone(), visibility_timeout)).collect();
         let mut next = since + period;
         loop {
             sleep_until(next).await;
+            let changes: Vec<_> =
+                in_hand.receipts().into_iter().map(|receipt| (receipt, visibility_timeout)).collect();
             let renewed = around(Step::Renew, change_visibility(queue, &changes)).await;
             tracing::debug!(renewed, messages = changes.len(), "lease renewed");
             // What was not renewed is tried again while its lease still holds.

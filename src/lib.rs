@@ -8,8 +8,8 @@
 //!
 //! # Invariants
 //!
-//! - A message is deleted from the queue only after the commit that holds its row or its dead letter:
-//!   [`acknowledge::acknowledge`] takes a [`load::Committed`], and only [`load::load`] can make one.
+//! - A message is deleted from the queue only after the commit that records it: [`acknowledge::acknowledge`] takes a
+//!   [`load::Committed`], and only [`load::Destination::load`] can make one.
 //! - After [`mask`] no clear address, device id or body exists: a batch holds masked logins and sealed bodies.
 //! - No type that holds a body, a clear login, a key or a receipt prints it.
 //! - The pure core (`message`, `seal`, `login`, `decode`, `mask`, `verdict`, `batch`, `retry`) knows no clock, environment,
@@ -41,6 +41,7 @@ pub mod run;
 pub mod send;
 pub mod replay;
 pub mod audit;
+pub mod keys;
 pub mod check;
 pub mod demo;
 

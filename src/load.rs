@@ -1,29 +1,54 @@
-//! The one transaction: claims, rows, dead letters and events, or nothing.
+//! A batch into the database: each message ends as a row, as a dead letter, or absorbed by another that brought the same
+//! login.
+//!
+//! [`transaction`] is the one transaction: all of it holds, or nothing. Here stands what is done when it fails, which
+//! neither its SQLSTATE nor a single attempt tells: whoever waits lets the others go first, whoever is refused alone is
+//! tried again once others have landed, and what nobody gets past is no matter of one message.
 
 #[cfg(feature = "failpoints")]
 mod mutants;
+mod queue;
+mod transaction;
+mod work;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
+use tokio::sync::OnceCell;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{Batch, DeadLetterRow, Entry, LoginRow, Split};
-use crate::database::{Database, DatabaseError, Transaction};
+use self::transaction::{Attempt, Recorded};
+use self::work::{Part, Suspicion, Way, Work};
+use crate::batch::{Batch, Entry};
+use crate::database::{Database, DatabaseError};
 use crate::decode::Rejection;
-use crate::failpoint::{Step, around};
-use crate::message::Delivery;
-use crate::retry::{Class, Pauses};
-use crate::table::processed_messages::{Claimed, Repeats};
-use crate::table::{dead_letters, outbox, processed_messages, user_logins};
+use crate::message::{Delivery, MessageKey, QueueIdentity, TimeBasis};
+use crate::retry::Class;
+use crate::seal::CheckValue;
+use crate::table::{outbox, processed_messages, user_logins};
 
-/// How often in a row a batch may take longer than a call to the database may, before it is split: what is too much
-/// for the server at once would be too much for ever.
-const OVERRUNS_OF_A_LARGE_BATCH: u32 = 3;
+/// How often a part may fail by waiting or taking too long before it is split: what is too much at once would be too much
+/// for ever, and who is waited for may be in the way of one message only.
+const CONTENDED_BEFORE_SPLIT: u32 = 2;
+/// Into how many parts it is split: few attempts find the one message that waits among hundreds.
+const PARTS_OF_A_CONTENDED_BATCH: usize = 8;
+/// How often a row that is refused alone is tried while no other row lands: with the pauses between, about half a minute.
+const LONE_ATTEMPTS: u32 = 10;
+/// How many messages at fault are remembered: as many as two gatherings bring at most, by default.
+const FAULTS_REMEMBERED: usize = 1_000;
+/// How often a transaction may in a row find that what it relied on is gone: more often, somebody removes it on purpose.
+const UNSETTLED_IN_A_ROW: u32 = 5;
+/// For how long an internal error of a sharded server is taken for one of its servers that is away.
+const INTERNAL_ERRORS_PASS_WITHIN: std::time::Duration = std::time::Duration::from_secs(10 * 60);
 
 /// Deliveries whose messages are recorded, for good: PostgreSQL said so after the commit.
 ///
-/// Only [`load`] makes one, and [`acknowledge`](crate::acknowledge::acknowledge) takes it by value. Deleting without
-/// it does not compile:
+/// Only [`Destination::load`] makes one, and [`acknowledge`](crate::acknowledge::acknowledge) takes it by value. Deleting
+/// without it does not compile:
 ///
 /// ```compile_fail,E0451
 /// use turnstile::load::Committed;
@@ -43,22 +68,37 @@ pub struct Committed {
 }
 
 impl Committed {
+    /// The deliveries, for whoever only looks at them.
+    pub fn deliveries(&self) -> &[Delivery] {
+        &self.deliveries
+    }
+
     /// Gives up the proof for what it proves.
     pub fn into_deliveries(self) -> Vec<Delivery> {
         self.deliveries
     }
 }
 
-/// How a batch ended.
+/// A part of a batch that is recorded.
 pub struct Loaded {
-    /// Everything that is recorded.
+    /// Every delivery of it.
     pub committed: Committed,
-    /// Deliveries of rows that the database refuses, with attempts left.
-    pub returned: Vec<Delivery>,
-    /// When the logins that were loaded now had been sent.
+    /// When the logins that were loaded now had been sent, where their queue said so.
     pub sent_at: Vec<OffsetDateTime>,
     /// What was counted.
     pub tally: Tally,
+}
+
+/// What of a batch was not recorded.
+#[derive(Default)]
+pub struct Left {
+    /// Deliveries of rows that the database refuses, with attempts left.
+    pub returned: Vec<Delivery>,
+    /// Deliveries of messages that could not be loaded while others could, and are at fault for nothing: somebody else holds
+    /// what they wait for.
+    pub released: Vec<Delivery>,
+    /// Transactions that were run again: the failure would pass, or the commit was ambiguous.
+    pub attempts_repeated: u64,
 }
 
 /// What committed transactions did.
@@ -68,33 +108,24 @@ pub struct Tally {
     pub loaded: u64,
     /// Messages dead-lettered.
     pub dead_lettered: u64,
-    /// Messages that were claimed before, by how they relate to the claim.
-    pub repeats: Repeats,
+    /// Messages absorbed: another message had brought the same login under the same key.
+    pub absorbed: u64,
+    /// Of the dead-lettered or absorbed messages, those that brought another login under a key that was taken.
+    pub contradicting: u64,
+    /// Messages that were recorded before: delivered again.
+    pub redelivered: u64,
     /// Deliveries beyond the first of one message in one batch.
     pub repeated_in_batch: u64,
-    /// Transactions that were run again: the failure would pass, or the commit was ambiguous.
-    pub attempts_repeated: u64,
 }
 
 impl Tally {
     /// Deliveries that brought nothing new.
     pub fn duplicates(&self) -> u64 {
-        let Repeats { redelivered, resent, contradicting } = self.repeats;
-        redelivered + resent + contradicting + self.repeated_in_batch
-    }
-
-    fn add(&mut self, other: Self) {
-        self.loaded += other.loaded;
-        self.dead_lettered += other.dead_lettered;
-        self.repeats.redelivered += other.repeats.redelivered;
-        self.repeats.resent += other.repeats.resent;
-        self.repeats.contradicting += other.repeats.contradicting;
-        self.repeated_in_batch += other.repeated_in_batch;
-        self.attempts_repeated += other.attempts_repeated;
+        self.redelivered + self.absorbed + self.repeated_in_batch
     }
 }
 
-/// Why a batch was not loaded to its end. Nothing of it may be acknowledged; its messages come again.
+/// Why a batch was not loaded to its end. What is not recorded comes again.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No message is at fault and no pause helps.
@@ -105,236 +136,313 @@ pub enum LoadError {
     GaveUp,
 }
 
-/// Loads a batch: every message of it ends as a row, as a dead letter, or in `returned`.
-///
-/// A failure that passes, and a commit that may or may not hold, make the same transaction run again, as often as it
-/// takes or until `give_up`: the claim decides what is new (so that the logins of an ambiguous commit that did hold
-/// are counted as redelivered). A batch that overruns its deadline again and again goes on in halves. A row that the
-/// database refuses is found by splitting the batch, so that its neighbours land; it is returned while its receive
-/// count is below `max_attempts`, and is dead-lettered then.
-///
-/// # Errors
-///
-/// [`LoadError`]
-pub async fn load(
-    database: &Database,
-    batch: Batch,
-    max_attempts: u32,
-    give_up: &CancellationToken,
-) -> Result<Loaded, LoadError> {
-    let mut pauses = Pauses::through_an_outage();
-    let mut loaded = Loaded {
-        committed: Committed { deliveries: Vec::new() },
-        returned: Vec::new(),
-        sent_at: Vec::new(),
-        tally: Tally::default(),
-    };
-    let mut overruns = 0;
-    let mut to_do = vec![(batch, Way::Copy)];
-    while let Some((batch, way)) = to_do.pop() {
-        if batch.is_empty() {
-            continue;
+/// What becomes of a message that brings another login under a key that is taken (`--contradictions`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contradictions {
+    /// It is dead-lettered, its body kept.
+    #[default]
+    DeadLetter,
+    /// It is absorbed like the same login, its body lost.
+    Absorb,
+}
+
+/// A text does not say what becomes of contradictions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is neither dead-letter nor absorb")]
+pub struct NoContradictions;
+
+impl std::str::FromStr for Contradictions {
+    type Err = NoContradictions;
+
+    fn from_str(text: &str) -> Result<Self, NoContradictions> {
+        match text {
+            "dead-letter" => Ok(Self::DeadLetter),
+            "absorb" => Ok(Self::Absorb),
+            _ => Err(NoContradictions),
         }
-        let begun = Instant::now();
-        // Giving up in the middle is safe, even of a commit: nothing is acknowledged, and the claim decides later.
-        let attempt = tokio::select! {
-            biased;
-            () = give_up.cancelled() => return Err(LoadError::GaveUp),
-            attempt = transact(database, batch.entries(), way) => attempt,
-        };
-        let error = match attempt {
-            Ok(recorded) => {
-                pauses.reset();
-                overruns = 0;
-                loaded.take_in(batch, recorded);
-                continue;
+    }
+}
+
+/// Where the batches of one queue go. The lanes of a process share it.
+#[derive(Debug)]
+pub struct Destination {
+    /// The database.
+    pub database: Database,
+    /// The queue that the messages come from: dead letters name it.
+    pub queue: QueueIdentity,
+    /// By which the tables recognise the key that hashed the logins' keys.
+    pub hash_key: CheckValue,
+    /// How many deliveries a message gets whose row the database refuses.
+    pub max_attempts: u32,
+    /// What becomes of contradictions.
+    pub contradictions: Contradictions,
+    /// How many logins landed, through whatever lane: what proves that the database takes rows.
+    landed: AtomicU64,
+    /// Messages whose rows were refused while others landed: when they come again, nothing needs to be proved.
+    at_fault: Mutex<HashSet<MessageKey>>,
+    /// What the queue's messages are claimed under, once it is known.
+    time_basis: OnceCell<TimeBasis>,
+}
+
+impl Destination {
+    /// A destination into which nothing has landed yet.
+    pub fn new(
+        database: Database,
+        queue: QueueIdentity,
+        hash_key: CheckValue,
+        max_attempts: u32,
+        contradictions: Contradictions,
+    ) -> Self {
+        let (landed, at_fault, time_basis) = (AtomicU64::new(0), Mutex::default(), OnceCell::new());
+        Self { database, queue, hash_key, max_attempts, contradictions, landed, at_fault, time_basis }
+    }
+
+    /// Loads a batch, and sends each part of it to `recorded` as soon as it is: a row, a dead letter or an absorbed message
+    /// for each of its messages, or a place in what is left.
+    ///
+    /// A failure that passes, and a commit that may or may not hold, make the same transaction run again, as often as it
+    /// takes or until `give_up`: the claim decides what is new (so that the logins of an ambiguous commit that did hold
+    /// are counted as redelivered). What waits or takes too long goes behind what has not been tried, and is split when it
+    /// fails again; a message that still waits when it is alone is left to its queue, unless the whole database waits. A
+    /// row that the database refuses is found by splitting too. It is at fault once another row has landed after it was
+    /// refused, or when it was refused [`LONE_ATTEMPTS`] times and nothing else was tried; then it is left to its queue
+    /// while its receive count is below `max_attempts`, and dead-lettered otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`]. Different messages that are refused alike while none lands are no matter of one message.
+    pub async fn load(
+        &self,
+        batch: Batch,
+        give_up: &CancellationToken,
+        recorded: &UnboundedSender<Loaded>,
+    ) -> Result<Left, LoadError> {
+        let mut work = Work::of(batch);
+        while let Some(part) = work.next() {
+            self.wait_before(&part, &mut work, give_up).await?;
+            let begun = Instant::now();
+            // Giving up in the middle is safe, even of a commit: nothing is acknowledged, and the claim decides later.
+            let attempt = tokio::select! {
+                biased;
+                () = give_up.cancelled() => return Err(LoadError::GaveUp),
+                attempt = self.transact(part.batch.entries(), part.way) => attempt,
+            };
+            match attempt {
+                Ok(Attempt::Recorded(done)) => {
+                    work.succeeded();
+                    self.landed.fetch_add(done.tally.loaded, Ordering::SeqCst);
+                    hand_over(recorded, part.batch, done);
+                }
+                Ok(Attempt::Older(horizon)) => work.first(Part { batch: part.batch.judged_by(horizon), ..part }),
+                Err(error) => {
+                    let paused = self.react(error, part, &mut work, recorded).await?;
+                    if paused {
+                        rest(&mut work, begun, give_up).await?;
+                    }
+                }
             }
-            Err(error) => error,
-        };
+        }
+        Ok(work.left)
+    }
+
+    /// A row that was refused alone is tried again at once if another has landed since, and after a pause if not.
+    async fn wait_before(&self, part: &Part, work: &mut Work, give_up: &CancellationToken) -> Result<(), LoadError> {
+        match part.suspicion.is_some() && part.landed_before == Some(self.landed()) {
+            true => rest(work, Instant::now(), give_up).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Decides what becomes of a part whose transaction failed; says whether to pause before the next one.
+    async fn react(
+        &self,
+        error: DatabaseError,
+        part: Part,
+        work: &mut Work,
+        recorded: &UnboundedSender<Loaded>,
+    ) -> Result<bool, LoadError> {
         #[cfg(feature = "failpoints")]
-        let Some(batch) = mutants::react(&error, batch, way, &mut loaded, &mut to_do) else { continue };
+        let Some(part) = mutants::react(&error, part, work, recorded) else { return Ok(false) };
+        #[cfg(not(feature = "failpoints"))]
+        let _ = recorded;
         match error.class() {
             Class::Transient | Class::Ambiguous => {
-                tracing::warn!(%error, class = ?error.class(), messages = batch.len(), "the transaction runs again");
-                loaded.tally.attempts_repeated += 1;
-                overruns = if error.is_overrun() { overruns + 1 } else { 0 };
-                if overruns >= OVERRUNS_OF_A_LARGE_BATCH {
-                    overruns = 0;
-                    to_do.extend(batch.into_smaller().into_iter().map(|batch| (batch, way)));
-                } else {
-                    to_do.push((batch, way));
+                if !work.passes(&error) {
+                    return Err(LoadError::Stopped(error));
                 }
-                tokio::select! {
-                    () = tokio::time::sleep(pauses.next_pause_after(begun.elapsed())) => {}
-                    () = give_up.cancelled() => return Err(LoadError::GaveUp),
+                repeat(&error, &part, work);
+                work.last(part);
+                Ok(true)
+            }
+            Class::Contended => {
+                repeat(&error, &part, work);
+                self.contend(&error, part, work).await;
+                Ok(work.has_only_failed())
+            }
+            Class::OfTheRows | Class::OfTheSystem if part.way.may_be_refused(&error) => {
+                work.first(Part { way: Way::Insert, ..part });
+                Ok(false)
+            }
+            Class::OfTheSystem => Err(LoadError::Stopped(error)),
+            Class::OfTheRows => self.suspect(error, part, work).map(|()| false),
+        }
+    }
+
+    /// A part that waited for somebody, or took too long.
+    async fn contend(&self, error: &DatabaseError, mut part: Part, work: &mut Work) {
+        self.end_frozen_rivals().await;
+        part.contended += 1;
+        let (times, since) = (part.contended, part.failed_at(self.landed()));
+        if times < CONTENDED_BEFORE_SPLIT {
+            return work.last(part);
+        }
+        match part.batch.into_single() {
+            Err(batch) => {
+                for batch in batch.split(PARTS_OF_A_CONTENDED_BATCH) {
+                    let contended = CONTENDED_BEFORE_SPLIT - 1;
+                    work.last(Part { contended, landed_before: Some(since), ..Part::of(batch, part.way) });
                 }
             }
-            Class::OfOneMessage | Class::OfTheSystem if way.may_be_refused(&error) => to_do.push((batch, Way::Insert)),
-            Class::OfTheSystem => return Err(LoadError::Stopped(error)),
-            Class::OfOneMessage => match batch.split() {
-                Split::Halves(first, second) => to_do.extend([(second, way), (first, way)]),
-                Split::One(entry) if entry.dead_letter_row().is_some() => return Err(LoadError::Stopped(error)),
-                Split::One(entry) => match refused(*entry, &error, max_attempts) {
-                    Refused::Returned(deliveries) => loaded.returned.extend(deliveries),
-                    Refused::DeadLetter(letter) => to_do.push((Batch::of_one(*letter), way)),
-                },
-                Split::Nothing => {}
+            Ok(entry) => match self.is_alone_in_trouble(error, since).await {
+                true => {
+                    tracing::warn!(%error, hash = %entry.key.hash, "a message is given back to the queue: others can be loaded, and it cannot be now");
+                    work.left.released.extend(entry.deliveries().cloned());
+                }
+                false => {
+                    let again = Part::of(Batch::of_one(*entry), part.way);
+                    work.last(Part { contended: times, landed_before: Some(since), ..again });
+                }
             },
         }
     }
-    Ok(loaded)
-}
 
-impl Loaded {
-    fn take_in(&mut self, batch: Batch, recorded: Recorded) {
-        self.tally.add(recorded.tally);
-        self.sent_at.extend(recorded.sent_at);
-        for entry in batch.into_entries() {
-            self.committed.deliveries.push(entry.delivery);
-            self.committed.deliveries.extend(entry.repeats);
+    /// Ends what a loader holds that cannot go on: nobody else would, and what it has claimed is waited for.
+    async fn end_frozen_rivals(&self) {
+        match self.database.end_frozen_rivals().await {
+            Ok(rivals) if rivals.ended > 0 => {
+                tracing::warn!(ended = rivals.ended, "transactions were ended whose loaders are frozen in them");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "frozen rivals could not be looked for"),
         }
     }
-}
 
-/// How a transaction writes its rows and events.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// By COPY: a third of the cost, and all or nothing.
-    Copy,
-    /// By INSERT: leaves a row be that stands already, and is allowed under row-level security.
-    Insert,
-}
+    /// Whether others can be loaded while this message cannot: somebody holds a lock that only it waits for, or it alone
+    /// takes too long.
+    async fn is_alone_in_trouble(&self, error: &DatabaseError, since: u64) -> bool {
+        match error.is_lock_wait() {
+            true => self.can_load_nothing().await.is_ok(),
+            false => self.landed() > since,
+        }
+    }
 
-impl Way {
-    /// Whether the other way may get through: a COPY fails with any data that is refused, a row that stands already
-    /// included, and with 0A000 under row-level security. It takes its connection with it, so that what one row causes
-    /// is looked for by INSERT.
-    fn may_be_refused(self, error: &DatabaseError) -> bool {
-        self == Self::Copy && (error.class() == Class::OfOneMessage || error.sqlstate() == Some("0A000"))
+    /// Writes no row into each of the tables: that waits only for who has locked a table.
+    async fn can_load_nothing(&self) -> Result<(), DatabaseError> {
+        let transaction = self.database.begin().await?;
+        processed_messages::claim(&transaction, &[]).await?;
+        user_logins::touch(&transaction).await?;
+        outbox::touch(&transaction).await?;
+        transaction.rollback().await
+    }
+
+    /// A part of which a row is refused, or may be.
+    fn suspect(&self, error: DatabaseError, mut part: Part, work: &mut Work) -> Result<(), LoadError> {
+        let landed = self.landed();
+        let landed_before = Some(part.failed_at(landed));
+        let entry = match part.batch.into_single() {
+            Err(batch) => {
+                for batch in batch.split(2) {
+                    work.last(Part { landed_before, ..Part::of(batch, part.way) });
+                }
+                return Ok(());
+            }
+            Ok(entry) if entry.login_row().is_none() => return Err(LoadError::Stopped(error)),
+            Ok(entry) => entry,
+        };
+        let mut suspicion = part.suspicion.unwrap_or_else(|| Suspicion::of(&error));
+        suspicion.times += 1;
+        // Others have landed since it was refused, alone or in company, and it is refused still.
+        let is_at_fault =
+            landed_before.is_some_and(|before| landed > before) || self.at_fault().contains(&entry.key);
+        let is_shared = work.has_alike(&suspicion);
+        let has_waited = suspicion.times >= LONE_ATTEMPTS || (is_shared && error.is_of_setup() && work.is_all_suspect());
+        match (is_at_fault, has_waited) {
+            (true, _) if entry.delivery.receive_count < self.max_attempts => {
+                self.remember_fault(entry.key);
+                say_refused(&error, &entry, "the database refuses a row, which goes back to the queue");
+                work.left.returned.extend(entry.deliveries().cloned());
+            }
+            (true, _) => work.first(dead_letter(&error, *entry, part.way)),
+            (false, true) if is_shared || error.is_of_setup() => return Err(LoadError::Stopped(error)),
+            (false, true) => work.first(dead_letter(&error, *entry, part.way)),
+            (false, false) => {
+                say_refused(&error, &entry, "the database refuses a row, and no other has landed since: it is tried again");
+                let again = Part::of(Batch::of_one(*entry), part.way);
+                work.suspect(Part { suspicion: Some(suspicion), landed_before, ..again });
+            }
+        }
+        Ok(())
+    }
+
+    fn remember_fault(&self, key: MessageKey) {
+        let mut at_fault = self.at_fault();
+        // Forgetting one costs half a minute when it comes again alone.
+        if at_fault.len() >= FAULTS_REMEMBERED {
+            at_fault.clear();
+        }
+        at_fault.insert(key);
+    }
+
+    fn at_fault(&self) -> MutexGuard<'_, HashSet<MessageKey>> {
+        self.at_fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn landed(&self) -> u64 {
+        self.landed.load(Ordering::SeqCst)
     }
 }
 
-enum Refused {
-    Returned(Vec<Delivery>),
-    DeadLetter(Box<Entry>),
+/// Sends on what is recorded; whoever has stopped to listen has given up the lane.
+fn hand_over(recorded: &UnboundedSender<Loaded>, batch: Batch, done: Recorded) {
+    let mut deliveries = Vec::with_capacity(batch.len());
+    for entry in batch.into_entries() {
+        deliveries.push(entry.delivery);
+        deliveries.extend(entry.repeats);
+    }
+    let Recorded { tally, sent_at } = done;
+    if tally.contradicting > 0 {
+        tracing::warn!(
+            contradicting = tally.contradicting,
+            "messages brought other logins under keys that were taken: their producer gives one key to several logins"
+        );
+    }
+    if recorded.send(Loaded { committed: Committed { deliveries }, sent_at, tally }).is_err() {
+        tracing::debug!("a batch is recorded, and nobody is there to delete it");
+    }
 }
 
-/// Unlike a body that is no login, a login that the database refuses keeps its identity under every scheme.
-fn refused(entry: Entry, error: &DatabaseError, max_attempts: u32) -> Refused {
+fn repeat(error: &DatabaseError, part: &Part, work: &mut Work) {
+    tracing::warn!(%error, class = ?error.class(), messages = part.batch.len(), "the transaction runs again");
+    work.left.attempts_repeated += 1;
+}
+
+/// Pauses for longer each time, counted from when the attempt began.
+async fn rest(work: &mut Work, begun: Instant, give_up: &CancellationToken) -> Result<(), LoadError> {
+    tokio::select! {
+        () = tokio::time::sleep(work.pauses.next_pause_after(begun.elapsed())) => Ok(()),
+        () = give_up.cancelled() => Err(LoadError::GaveUp),
+    }
+}
+
+fn dead_letter(error: &DatabaseError, entry: Entry, way: Way) -> Part {
+    say_refused(error, &entry, "the database refuses a row, which becomes a dead letter");
     let rejection = Rejection::RefusedByDatabase {
-        sqlstate: error.sqlstate().unwrap_or_default().to_owned(),
+        sqlstate: error.sqlstate().unwrap_or("02000").to_owned(),
         constraint: error.constraint().map(str::to_owned),
     };
-    tracing::warn!(%error, hash = %entry.hash, receive_count = entry.delivery.receive_count, "the database refuses a row");
-    if entry.delivery.receive_count < max_attempts {
-        return Refused::Returned(entry.deliveries().cloned().collect());
-    }
-    Refused::DeadLetter(Box::new(entry.rejected(rejection)))
+    Part::of(Batch::of_one(entry.rejected(rejection)), way)
 }
 
-/// What one committed transaction did.
-struct Recorded {
-    tally: Tally,
-    /// When the logins that it loaded had been sent.
-    sent_at: Vec<OffsetDateTime>,
-}
-
-/// The transaction itself: all of it holds when this returns `Ok`, and none of it when it returns an error that is
-/// not ambiguous.
-async fn transact(database: &Database, entries: &[Entry], way: Way) -> Result<Recorded, DatabaseError> {
-    #[cfg(feature = "failpoints")]
-    if let Some(recorded) = mutants::transact(database, entries, way).await {
-        return recorded;
-    }
-    let transaction = database.begin().await?;
-    let recorded = record(&transaction, entries, way).await;
-    transaction.conclude(recorded).await
-}
-
-async fn record(transaction: &Transaction, entries: &[Entry], way: Way) -> Result<Recorded, DatabaseError> {
-    let claiming = around(Step::Claim, processed_messages::claim(transaction, entries));
-    let (claimed, taken) = futures_util::future::join(claiming, transaction.take_id()).await;
-    let claimed = claimed?; // First: behind a failed claim the other one only says that the transaction is aborted.
-    taken?;
-    record_claimed(transaction, entries, &claimed, way).await
-}
-
-/// Inserts what was claimed, and compares the rest with the claims in its way.
-async fn record_claimed(
-    transaction: &Transaction,
-    entries: &[Entry],
-    claimed: &Claimed,
-    way: Way,
-) -> Result<Recorded, DatabaseError> {
-    let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.holds(&entry.hash));
-    let logins: Vec<LoginRow<'_>> = new.iter().filter_map(|entry| entry.login_row()).collect();
-    let letters: Vec<DeadLetterRow<'_>> = new.iter().filter_map(|entry| entry.dead_letter_row()).collect();
-    #[cfg(feature = "failpoints")]
-    let letters = mutants::letters(letters);
-    let repeats = match way {
-        Way::Copy => copy(transaction, &logins, &letters, &repeated).await?,
-        Way::Insert => insert(transaction, logins.clone(), &letters, &repeated).await?,
-    };
-    let tally = Tally {
-        loaded: logins.len() as u64,
-        dead_lettered: letters.len() as u64,
-        repeats,
-        repeated_in_batch: entries.iter().map(|entry| entry.repeats.len() as u64).sum(),
-        attempts_repeated: 0,
-    };
-    let is_login = |entry: &&&Entry| entry.login_row().is_some();
-    let sent_at = new.iter().filter(is_login).map(|entry| entry.delivery.sent_at.time()).collect();
-    Ok(Recorded { tally, sent_at })
-}
-
-/// Everything one behind the other: each is sent as soon as the driver lets it, and the server runs them in this order.
-async fn copy(
-    transaction: &Transaction,
-    logins: &[LoginRow<'_>],
-    letters: &[DeadLetterRow<'_>],
-    repeated: &[&Entry],
-) -> Result<Repeats, DatabaseError> {
-    let (stored, announced, buried, compared, checked) = futures_util::future::join5(
-        around(Step::Rows, user_logins::copy(transaction, logins)),
-        around(Step::Events, outbox::copy(transaction, logins)),
-        around(Step::DeadLetters, dead_letters::insert(transaction, letters)),
-        around(Step::Compare, compare(transaction, repeated)),
-        transaction.check_deferred_constraints(),
-    )
-    .await;
-    let mut repeats = Repeats::default();
-    first_cause([stored, announced, buried, compared.map(|found| repeats = found), checked])?;
-    Ok(repeats)
-}
-
-/// Everything one after the other: a login whose row stands already has its event too.
-async fn insert(
-    transaction: &Transaction,
-    mut logins: Vec<LoginRow<'_>>,
-    letters: &[DeadLetterRow<'_>],
-    repeated: &[&Entry],
-) -> Result<Repeats, DatabaseError> {
-    let new = around(Step::Rows, user_logins::insert(transaction, &logins)).await?;
-    logins.retain(|login| new.contains(&login.hash));
-    around(Step::Events, outbox::insert(transaction, &logins)).await?;
-    around(Step::DeadLetters, dead_letters::insert(transaction, letters)).await?;
-    around(Step::Compare, compare(transaction, repeated)).await
-}
-
-/// Messages that were claimed before are deleted from the queue after this commit, as if it had recorded them.
-async fn compare(transaction: &Transaction, repeated: &[&Entry]) -> Result<Repeats, DatabaseError> {
-    if repeated.is_empty() {
-        return Ok(Repeats::default());
-    }
-    transaction.rely_on_earlier_commits().await?;
-    processed_messages::compare(transaction, repeated).await
-}
-
-/// The error of the statement that failed: those behind it only say that the transaction is aborted (25P02).
-fn first_cause(outcomes: [Result<(), DatabaseError>; 5]) -> Result<(), DatabaseError> {
-    let errors = outcomes.into_iter().filter_map(Result::err);
-    match errors.min_by_key(|error| error.sqlstate() == Some("25P02")) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+fn say_refused(error: &DatabaseError, entry: &Entry, what: &str) {
+    tracing::warn!(%error, hash = %entry.key.hash, receive_count = entry.delivery.receive_count, "{what}");
 }

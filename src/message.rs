@@ -1,14 +1,17 @@
-//! What the queue holds, and what makes two deliveries of it the same message.
+//! What the queue holds, what makes two deliveries of it the same message, and two messages the same login.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
+
+use crate::login::UserLogin;
 
 /// The id that SQS gives a message when it is sent. Every redelivery carries the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,11 +117,56 @@ pub enum SentAt {
     Receipt(OffsetDateTime),
 }
 
+/// The time under which messages are claimed whose queue gives no SentTimestamp, and those that are older than what the
+/// tables remember. Claims under it are never told apart by time, and never pruned by it.
+pub const NO_TIME: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
 impl SentAt {
     /// The time, whoever says so.
     pub fn time(self) -> OffsetDateTime {
         match self {
             Self::Queue(time) | Self::Receipt(time) => time,
+        }
+    }
+
+    /// The queue's SentTimestamp, where it gave one.
+    pub fn of_queue(self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Queue(time) => Some(time),
+            Self::Receipt(_) => None,
+        }
+    }
+}
+
+/// What the claims of a queue's messages are made of, beside their hash. It is a fact of the queue and never changes: under
+/// two, one message would be claimed twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeBasis {
+    /// The SentTimestamp, which the queue gives with every message.
+    SentTimestamp,
+    /// Nothing: the queue gives none, and all its messages are claimed under [`NO_TIME`].
+    None,
+}
+
+impl TimeBasis {
+    /// The word in the column.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SentTimestamp => "sent_timestamp",
+            Self::None => "none",
+        }
+    }
+
+    /// What the word in the column means.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::SentTimestamp, Self::None].into_iter().find(|basis| basis.as_str() == word)
+    }
+
+    /// What a queue is taken to be whose first messages are these.
+    pub fn of_first<'d>(deliveries: impl IntoIterator<Item = &'d Delivery>) -> Self {
+        match deliveries.into_iter().any(|delivery| delivery.sent_at.of_queue().is_some()) {
+            true => Self::SentTimestamp,
+            false => Self::None,
         }
     }
 }
@@ -139,6 +187,11 @@ pub struct ReceivedMessage {
 pub struct Attributes(BTreeMap<String, Vec<u8>>);
 
 impl Attributes {
+    /// All of them, in the order of their names.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
     /// The value of the attribute of this name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.0.get(name).map(Vec::as_slice)
@@ -157,13 +210,13 @@ impl fmt::Debug for Attributes {
     }
 }
 
-/// What makes two deliveries the same message: claimed once in `processed_messages`.
+/// What makes two deliveries the same message: a hash of its queue and MessageId, in which nothing is personal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageHash([u8; 32]);
 
 impl MessageHash {
     /// A hash that was stored before.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
@@ -199,7 +252,68 @@ impl FromStr for MessageHash {
     }
 }
 
-/// A keyed hash of a body: tells "the same message again" from "another message with the same identity".
+/// The key of a message's claim in `processed_messages`; its rows, letters and events carry it. Keys are ordered as
+/// claims are made: by time, then by hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageKey {
+    /// The queue's SentTimestamp, or [`NO_TIME`].
+    pub sent_at: OffsetDateTime,
+    /// The message.
+    pub hash: MessageHash,
+}
+
+impl MessageKey {
+    /// The key of the message that was delivered, by what its queue says of the time.
+    pub fn of(delivery: &Delivery, hash: MessageHash) -> Self {
+        Self { sent_at: delivery.sent_at.of_queue().unwrap_or(NO_TIME), hash }
+    }
+
+    /// The key of the same message where it is older than what the tables remember.
+    pub fn forgotten(self) -> Self {
+        Self { sent_at: NO_TIME, ..self }
+    }
+}
+
+/// A producer's key for a login, as the table `identities` holds it: a keyed hash. It comes from personal data, and so it is
+/// never printed.
+///
+/// ```compile_fail,E0277
+/// fn print(identity: turnstile::message::IdentityHash) {
+///     println!("{identity:?}");
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdentityHash([u8; 32]);
+
+impl IdentityHash {
+    /// A hash that was stored before.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// A keyed hash of a decoded login: equal for the same login, however its body spells it. Never printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct LoginHash([u8; 32]);
+
+impl LoginHash {
+    /// A hash that a keyed function made.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// A keyed hash of a body: tells whether two bodies are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyHash([u8; 32]);
 
@@ -215,13 +329,13 @@ impl BodyHash {
     }
 }
 
-/// The scheme that says which part of a message is its identity (`--identity`).
+/// The scheme that says by which key two messages bring the same login (`--identity`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Identity {
-    /// The SQS MessageId: a redelivery is the same message; two equal logins are two logins.
+    /// None but the SQS MessageId: a redelivery is the same message; two equal logins are two logins.
     #[default]
     MessageId,
-    /// The body's bytes: equal bodies collapse into one, for ever.
+    /// The body's bytes: equal bodies are one login, for ever.
     Content,
     /// The field of the body that a JSON pointer (RFC 6901) names.
     Field(JsonPointer),
@@ -238,15 +352,15 @@ impl Identity {
         }
     }
 
-    fn key<'m>(&self, message: &'m ReceivedMessage) -> Result<Cow<'m, [u8]>, IdentityMissing> {
-        match self {
-            Self::MessageId => Ok(Cow::Borrowed(message.delivery.message_id.as_str().as_bytes())),
-            Self::Content => Ok(Cow::Borrowed(message.body.as_bytes())),
-            Self::Field(pointer) => pointer.find(message.body.as_bytes()).map(Cow::Owned).ok_or(IdentityMissing),
-            Self::Attribute(name) => {
-                message.attributes.get(name).filter(|v| !v.is_empty()).map(Cow::Borrowed).ok_or(IdentityMissing)
-            }
-        }
+    /// The producer's key in a message; none under [`Identity::MessageId`].
+    fn key<'m>(&self, body: &'m RawBody, attributes: &'m Attributes) -> Result<Option<Cow<'m, [u8]>>, IdentityMissing> {
+        let key = match self {
+            Self::MessageId => return Ok(None),
+            Self::Content => Some(Cow::Borrowed(body.as_bytes())),
+            Self::Field(pointer) => pointer.find(body.as_bytes()).map(Cow::Owned),
+            Self::Attribute(name) => attributes.get(name).filter(|value| !value.is_empty()).map(Cow::Borrowed),
+        };
+        key.map(Some).ok_or(IdentityMissing)
     }
 }
 
@@ -354,7 +468,7 @@ impl fmt::Display for JsonPointer {
 }
 
 /// The name under which a queue's messages are told from another queue's: its ARN.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QueueIdentity(String);
 
 impl QueueIdentity {
@@ -369,75 +483,95 @@ impl QueueIdentity {
     }
 }
 
-/// Makes the [`MessageHash`] of the messages of one queue under one [`Identity`].
+/// Makes the [`MessageHash`] of the messages of one queue.
+#[derive(Clone)]
+pub struct MessageHasher(blake3::Hasher);
+
+impl MessageHasher {
+    /// A hash is BLAKE3 in `derive_key` mode, its context naming purpose and version, over the queue's ARN, framed by its
+    /// length, and the MessageId.
+    pub fn new(queue: &QueueIdentity) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("turnstile message hash v2");
+        frame(&mut hasher, queue.as_str().as_bytes());
+        Self(hasher)
+    }
+
+    /// The hash of the message with this id.
+    pub fn hash(&self, message_id: &MessageId) -> MessageHash {
+        MessageHash(*self.0.clone().update(message_id.as_str().as_bytes()).finalize().as_bytes())
+    }
+}
+
+/// Makes the hashes of the messages of one queue, and those of their logins under one [`Identity`].
 #[derive(Clone)]
 pub struct Identifier {
+    messages: MessageHasher,
     identity: Identity,
-    scheme: blake3::Hasher,
-    by_message_id: blake3::Hasher,
+    /// Over version, queue and scheme already.
+    keys: blake3::Hasher,
+    logins: blake3::Hasher,
 }
 
 impl Identifier {
-    /// A hash is BLAKE3 in `derive_key` mode, its context naming scheme and version, over queue and key.
-    pub fn new(identity: Identity, queue: &QueueIdentity) -> Self {
-        Self { scheme: hasher(&identity, queue), by_message_id: hasher(&Identity::MessageId, queue), identity }
+    /// Hashes keys and logins with two secrets of the keyring's hash key: they come from personal data, and are of use to
+    /// nobody without it.
+    pub(crate) fn keyed(
+        identity: Identity,
+        queue: &QueueIdentity,
+        of_identities: &[u8; 32],
+        of_logins: &[u8; 32],
+    ) -> Self {
+        let mut keys = blake3::Hasher::new_keyed(of_identities);
+        for part in ["identity v1", queue.as_str(), &identity.to_string()] {
+            frame(&mut keys, part.as_bytes());
+        }
+        let mut logins = blake3::Hasher::new_keyed(of_logins);
+        frame(&mut logins, b"login v1");
+        Self { messages: MessageHasher::new(queue), identity, keys, logins }
     }
 
-    /// The hash of a message under the scheme.
+    /// The message that was delivered.
+    pub fn message(&self, message_id: &MessageId) -> MessageHash {
+        self.messages.hash(message_id)
+    }
+
+    /// The scheme.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The producer's key of a message with this body and these attributes; none under [`Identity::MessageId`].
     ///
     /// # Errors
     ///
     /// [`IdentityMissing`] when the message does not carry what the scheme names.
-    pub fn hash(&self, message: &ReceivedMessage) -> Result<MessageHash, IdentityMissing> {
-        Ok(self.hash_of_key(&self.identity.key(message)?))
+    pub fn key(&self, body: &RawBody, attributes: &Attributes) -> Result<Option<IdentityHash>, IdentityMissing> {
+        let hash = |key: Cow<'_, [u8]>| IdentityHash(*frame(&mut self.keys.clone(), &key).finalize().as_bytes());
+        self.identity.key(body, attributes).map(|key| key.map(hash))
     }
 
-    /// The hash under the scheme of a message whose identity key is known already, for instance to its sender.
-    pub fn hash_of_key(&self, key: &[u8]) -> MessageHash {
-        finish(&self.scheme, key)
-    }
-
-    /// The hash by MessageId, whatever the scheme.
-    ///
-    /// A body that is no login has no field to trust, its identity included: two broken messages that claim the
-    /// same business id, or a broken one and its corrected successor, must not absorb each other.
-    pub fn hash_by_message_id(&self, message_id: &MessageId) -> MessageHash {
-        finish(&self.by_message_id, message_id.as_str().as_bytes())
-    }
-
-    /// The hash by MessageId, where the message must be claimed by its hashes alone; none, where it is claimed by its
-    /// hash together with the queue's SentTimestamp.
-    ///
-    /// The second is the rule under the MessageId, which never comes with another SentTimestamp; unless the queue gave
-    /// none. Under the other schemes a producer repeats an identity at any time. And there a message has two hashes,
-    /// one as a login and one as a rejection. What is to be done once for it must be claimed under this one too: another
-    /// release, or the same one with other settings, may judge it the other way.
-    pub fn second_hash(&self, delivery: &Delivery) -> Option<MessageHash> {
-        match (&self.identity, delivery.sent_at) {
-            (Identity::MessageId, SentAt::Queue(_)) => None,
-            (Identity::MessageId, SentAt::Receipt(_))
-            | (Identity::Content | Identity::Field(_) | Identity::Attribute(_), _) => {
-                Some(self.hash_by_message_id(&delivery.message_id))
-            }
+    /// The hash of a login: of its fields, and not of the text that spelled them.
+    pub fn login(&self, login: &UserLogin) -> LoginHash {
+        let UserLogin { user_id, app_version, device_type, ip, locale, device_id } = login;
+        let mut hasher = self.logins.clone();
+        let ip = match ip.to_canonical() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        frame(&mut hasher, user_id.as_bytes());
+        frame(&mut hasher, &app_version.as_i32().to_le_bytes());
+        frame(&mut hasher, device_type.as_bytes());
+        frame(&mut hasher, &ip.octets());
+        frame(&mut hasher, device_id.as_bytes());
+        if let Some(locale) = locale {
+            frame(&mut hasher, locale.as_bytes());
         }
+        LoginHash(*hasher.finalize().as_bytes())
     }
 }
 
-fn hasher(identity: &Identity, queue: &QueueIdentity) -> blake3::Hasher {
-    let context = match identity {
-        Identity::MessageId => "turnstile message hash v1 message-id",
-        Identity::Content => "turnstile message hash v1 content",
-        Identity::Field(_) => "turnstile message hash v1 field",
-        Identity::Attribute(_) => "turnstile message hash v1 attribute",
-    };
-    let mut hasher = blake3::Hasher::new_derive_key(context);
-    for part in [queue.as_str(), &identity.to_string()] {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    hasher
-}
-
-fn finish(hasher: &blake3::Hasher, key: &[u8]) -> MessageHash {
-    MessageHash(*hasher.clone().update(key).finalize().as_bytes())
+/// Takes in a part behind its length, so that no two lists of parts read alike.
+fn frame<'h>(hasher: &'h mut blake3::Hasher, part: &[u8]) -> &'h mut blake3::Hasher {
+    hasher.update(&(part.len() as u64).to_le_bytes());
+    hasher.update(part)
 }

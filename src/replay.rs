@@ -1,25 +1,28 @@
 //! Dead letters through decode, mask and load again, under the hashes that they had.
 //!
-//! A letter becomes a login when what refused it has changed: the rules of decode, the database's own constraints, or
-//! the identity that the messages were asked for (a replayed letter keeps its hash, whatever its body names).
+//! A letter becomes a login when what refused it has changed: the rules of decode, or the database's own constraints. Its
+//! login claims its key as it does in a loader, under the scheme that is recorded for its queue, and the owner of the key
+//! decides: another message may have brought it meanwhile.
 //!
-//! Each chunk of letters is one transaction that locks them first. Whoever replays the same letters meanwhile waits,
-//! and finds them no longer open; after a crash they are open, or replayed with all that belongs to it.
+//! Each chunk of letters is one transaction that locks them all first. Whoever replays or discards meanwhile waits, and
+//! finds them no longer open; after a crash they are open, or replayed with all that belongs to it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Transaction};
-use crate::decode::decode;
+use crate::decode::{Rejection, decode};
 use crate::failpoint::{Step, around};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
-use crate::message::MessageHash;
+use crate::message::{Identifier, MessageHash, MessageKey, QueueIdentity};
 use crate::retry::{Class, Pauses};
-use crate::seal::BodyOpener;
+use crate::seal::{BodyOpener, HashKey};
 use crate::table::dead_letters::{self, Filter, Sealed, Status};
-use crate::table::{outbox, processed_messages, user_logins};
+use crate::table::{identities, outbox, processed_messages, queues, user_logins};
+use crate::verdict::LoginIdentity;
 
 /// How many letters are replayed in one transaction. It bounds memory: a body is at most 1 MiB, and stands there twice
 /// (as it came over the wire, and sealed), so a chunk takes at most 200 MiB.
@@ -29,14 +32,21 @@ const CHUNK: u64 = 100;
 /// Somebody waits for the answer, and may type the command again.
 const ATTEMPTS: u32 = 10;
 
+/// How often letters wait or take too long before they are tried in two halves.
+const CONTENDED_BEFORE_SPLIT: u32 = 2;
+
 /// Replays dead letters.
 pub struct Replay {
     /// Where they are, and where their logins go.
     pub database: Database,
     /// Opens their bodies.
     pub opener: BodyOpener,
+    /// Hashes their logins and the keys of these.
+    pub hash_key: Arc<HashKey>,
     /// Masks their logins.
     pub masker: Masker,
+    /// Whether to load letters of messages that are older than what the tables remember: they may have been loaded before.
+    pub force: bool,
     /// Who replays them: written to each one, after the database role's name.
     pub by: String,
     /// Whether only to say what would be: then nothing is written, and what the database itself would refuse is not
@@ -49,6 +59,8 @@ pub struct Replay {
 pub struct Report {
     /// Letters whose logins are loaded now; in a dry run, those that would be.
     pub replayed: u64,
+    /// Letters whose logins another message had brought: they are resolved, and nothing is loaded.
+    pub absorbed: u64,
     /// Letters that stay open, by what stands in their way.
     pub open: BTreeMap<Obstacle, u64>,
     /// Letters that were resolved between being found and being locked: by somebody else, or by this replay in a commit
@@ -67,6 +79,12 @@ pub enum Obstacle {
     Refused(String),
     /// `processed_messages` does not record it as dead-lettered.
     Unclaimed,
+    /// Another login was loaded under its key.
+    IdentityTaken,
+    /// No loader has told the database by what keys the logins of its queue are known.
+    UnknownQueue,
+    /// Its message is older than what the tables remember.
+    OlderThanMemory,
 }
 
 impl fmt::Display for Obstacle {
@@ -78,6 +96,11 @@ impl fmt::Display for Obstacle {
             Self::Unclaimed => {
                 f.write_str("processed_messages does not record it as dead-lettered (see turnstile audit)")
             }
+            Self::IdentityTaken => f.write_str("identity_taken: another login was loaded under its key"),
+            Self::UnknownQueue => f.write_str("its queue is not recorded in queues: start a loader of it once"),
+            Self::OlderThanMemory => {
+                f.write_str("older_than_memory: it may have been loaded before; --force loads it all the same")
+            }
         }
     }
 }
@@ -85,7 +108,7 @@ impl fmt::Display for Obstacle {
 impl Report {
     /// How many letters were looked at.
     pub fn seen(&self) -> u64 {
-        self.replayed + self.stay_open() + self.no_longer_open
+        self.replayed + self.absorbed + self.stay_open() + self.no_longer_open
     }
 
     /// How many letters stay open.
@@ -99,6 +122,7 @@ impl Report {
 
     fn add(&mut self, other: Self) {
         self.replayed += other.replayed;
+        self.absorbed += other.absorbed;
         self.no_longer_open += other.no_longer_open;
         for (obstacle, letters) in other.open {
             *self.open.entry(obstacle).or_default() += letters;
@@ -143,6 +167,7 @@ impl Replay {
         progress: &mut impl FnMut(&Report),
     ) -> Result<(), DatabaseError> {
         let open = Filter { status: Some(Status::Open), ..filter.clone() };
+        let identifiers = persist(async || self.identifiers().await).await?;
         let mut after = None;
         while report.replayed < limit {
             let most = CHUNK.min(limit - report.replayed);
@@ -150,35 +175,55 @@ impl Replay {
             let Some(last) = chunk.last() else { break };
             after = Some(*last);
             match self.dry_run {
-                true => report.add(persist(async || self.rehearse(&chunk).await).await?),
-                false => self.replay(chunk, report).await?,
+                true => report.add(persist(async || self.rehearse(&chunk, &identifiers).await).await?),
+                false => self.replay(chunk, &identifiers, report).await?,
             }
             progress(report);
         }
         Ok(())
     }
 
-    /// `load` splits by the same rule; but it waits without end, may be told to give up, and writes what is refused
+    /// What makes the hashes of each queue's logins, by the scheme that is recorded for it.
+    async fn identifiers(&self) -> Result<Identifiers, DatabaseError> {
+        let snapshot = self.database.begin_snapshot().await?;
+        let queues = queues::read_all(&snapshot).await?;
+        snapshot.rollback().await?;
+        let identifier = |(queue, record): (QueueIdentity, queues::QueueRecord)| {
+            let identifier = self.hash_key.identifier(record.scheme, &queue);
+            (queue, identifier)
+        };
+        Ok(queues.into_iter().map(identifier).collect())
+    }
+
+    /// A loader splits by the same rule; but it waits without end, may be told to give up, and writes what is refused
     /// as a dead letter, where here it is one and stays it.
-    async fn replay(&self, chunk: Vec<MessageHash>, report: &mut Report) -> Result<(), DatabaseError> {
+    async fn replay(
+        &self,
+        chunk: Vec<MessageKey>,
+        identifiers: &Identifiers,
+        report: &mut Report,
+    ) -> Result<(), DatabaseError> {
         let mut to_do = vec![chunk];
-        while let Some(mut hashes) = to_do.pop() {
-            let error = match persist(async || self.transact(&hashes).await).await {
+        while let Some(mut keys) = to_do.pop() {
+            let most = if keys.len() > 1 { CONTENDED_BEFORE_SPLIT } else { ATTEMPTS };
+            let error = match persist_within(most, async || self.transact(&keys, identifiers).await).await {
                 Ok(done) => {
                     report.add(done);
                     continue;
                 }
-                Err(error) if error.class() == Class::OfOneMessage => error,
+                Err(error) if error.class() == Class::OfTheRows => error,
+                // Fewer at once take less time, and wait for fewer.
+                Err(error) if error.class() == Class::Contended && keys.len() > 1 => error,
                 Err(error) => return Err(error),
             };
-            match hashes.as_slice() {
-                [hash] => {
-                    tracing::warn!(%error, %hash, "the database refuses a row; its dead letter stays open");
-                    report.keep_open(Obstacle::Refused(error.sqlstate().unwrap_or_default().to_owned()));
+            match keys.as_slice() {
+                [key] => {
+                    tracing::warn!(%error, hash = %key.hash, "the database refuses a row; its dead letter stays open");
+                    report.keep_open(Obstacle::Refused(error.sqlstate().unwrap_or("02000").to_owned()));
                 }
                 _ => {
-                    let second = hashes.split_off(hashes.len() / 2);
-                    to_do.extend([second, hashes]);
+                    let second = keys.split_off(keys.len() / 2);
+                    to_do.extend([second, keys]);
                 }
             }
         }
@@ -187,82 +232,158 @@ impl Replay {
 
     /// One transaction: all of it holds when this returns `Ok`, and none of it when it returns an error that is not
     /// ambiguous.
-    async fn transact(&self, hashes: &[MessageHash]) -> Result<Report, DatabaseError> {
+    async fn transact(&self, keys: &[MessageKey], identifiers: &Identifiers) -> Result<Report, DatabaseError> {
         let transaction = self.database.begin().await?;
-        let loaded_again = self.load_again(&transaction, hashes).await;
+        let loaded_again = self.load_again(&transaction, keys, identifiers).await;
         transaction.conclude(loaded_again).await
     }
 
-    async fn load_again(&self, transaction: &Transaction, hashes: &[MessageHash]) -> Result<Report, DatabaseError> {
-        let letters = around(Step::ReplayTake, dead_letters::take_open(transaction, hashes)).await?;
-        let (mut logins, mut report) = self.read(&letters, hashes.len());
+    async fn load_again(
+        &self,
+        transaction: &Transaction,
+        keys: &[MessageKey],
+        identifiers: &Identifiers,
+    ) -> Result<Report, DatabaseError> {
+        let letters = around(Step::ReplayTake, take_open(transaction, keys)).await?;
+        let (mut logins, mut report) = self.read(&letters, keys.len(), identifiers);
         if report.no_longer_open > 0 {
             transaction.rely_on_earlier_commits().await?;
         }
-        let of_logins: Vec<_> = logins.iter().map(|(letter, _)| (letter.hash, letter.sent_at)).collect();
+        let of_logins: Vec<MessageKey> = logins.iter().map(|login| login.letter.key).collect();
         let claimed = around(Step::ReplayClaim, processed_messages::mark_loaded(transaction, &of_logins)).await?;
-        logins.retain(|(letter, _)| is_claimed(letter, &claimed, &mut report));
+        logins.retain(|login| is_claimed(login.letter, &claimed, &mut report));
 
-        let hashes: Vec<MessageHash> = logins.iter().map(|(letter, _)| letter.hash).collect();
-        let mut rows: Vec<LoginRow<'_>> = logins.iter().map(|(letter, login)| login_row(letter, login)).collect();
+        let absorbed = self.decide(transaction, &mut logins, &mut report).await?;
+        let keys: Vec<MessageKey> = logins.iter().map(|login| login.letter.key).collect();
+        let rows: Vec<LoginRow<'_>> = logins.iter().map(LoginAgain::row).collect();
         let new = around(Step::Rows, user_logins::insert(transaction, &rows)).await?;
-        rows.retain(|row| new.contains(&row.hash));
+        let rows: Vec<LoginRow<'_>> = rows.into_iter().filter(|row| new.contains(&row.key)).collect();
         around(Step::Events, outbox::insert(transaction, &rows)).await?;
-        let resolving = dead_letters::resolve(transaction, &hashes, Status::Replayed, &self.by);
+        let resolving = async {
+            dead_letters::resolve(transaction, &keys, Status::Replayed, &self.by).await?;
+            dead_letters::resolve(transaction, &absorbed, Status::Absorbed, &self.by).await
+        };
         around(Step::ReplayResolve, resolving).await?;
-        report.replayed = hashes.len() as u64;
+        report.replayed = keys.len() as u64;
+        report.absorbed = absorbed.len() as u64;
         Ok(report)
     }
 
-    async fn rehearse(&self, hashes: &[MessageHash]) -> Result<Report, DatabaseError> {
+    /// Claims the keys of the logins, and keeps those that own theirs. Gives back the letters whose login another message
+    /// brought; those that contradict another login stay open.
+    async fn decide(
+        &self,
+        transaction: &Transaction,
+        logins: &mut Vec<LoginAgain<'_>>,
+        report: &mut Report,
+    ) -> Result<Vec<MessageKey>, DatabaseError> {
+        let wanted: Vec<(MessageKey, LoginIdentity)> =
+            logins.iter().filter_map(|login| Some((login.letter.key, login.identity?))).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let claiming = identities::claim(transaction, self.hash_key.check_value(), &wanted);
+        let owners = around(Step::Identities, claiming).await?;
+        let (mut absorbed, mut contradicting) = (Vec::new(), Vec::new());
+        logins.retain(|LoginAgain { letter, identity, .. }| {
+            let Some((identity, owner)) = identity.and_then(|one| Some((one, owners.get(&one.hash)?))) else {
+                return true;
+            };
+            match (owner.message == letter.key, owner.login == identity.login) {
+                (true, _) => return true,
+                (false, true) => absorbed.push((letter.key, owner.message)),
+                (false, false) => contradicting.push(letter.key),
+            }
+            false
+        });
+        processed_messages::correct(transaction, &absorbed, &contradicting).await?;
+        contradicting.iter().for_each(|_| report.keep_open(Obstacle::IdentityTaken));
+        Ok(absorbed.into_iter().map(|(key, _)| key).collect())
+    }
+
+    async fn rehearse(&self, keys: &[MessageKey], identifiers: &Identifiers) -> Result<Report, DatabaseError> {
         let snapshot = self.database.begin_snapshot().await?;
-        let letters = dead_letters::read_open(&snapshot, hashes).await?;
+        let letters = dead_letters::read_open(&snapshot, keys).await?;
         snapshot.rollback().await?;
-        let (logins, mut report) = self.read(&letters, hashes.len());
+        let (logins, mut report) = self.read(&letters, keys.len(), identifiers);
         report.replayed = logins.len() as u64;
         Ok(report)
     }
 
     /// The letters that are logins now, and a report of those that are not. No clear value outlives this.
-    fn read<'l>(&self, letters: &'l [Sealed], of: usize) -> (Vec<(&'l Sealed, MaskedLogin)>, Report) {
+    fn read<'l>(
+        &self,
+        letters: &'l [Sealed],
+        of: usize,
+        identifiers: &Identifiers,
+    ) -> (Vec<LoginAgain<'l>>, Report) {
         let mut report = Report { no_longer_open: (of - letters.len()) as u64, ..Report::default() };
         let mut logins = Vec::with_capacity(letters.len());
         for letter in letters {
-            let opened = self.opener.open(&letter.body).map_err(|error| Obstacle::Sealed(error.to_string()));
-            let decoded =
-                opened.and_then(|body| decode(&body).map_err(|rejection| Obstacle::Rejected(rejection.code())));
-            match decoded {
-                Ok(decoded) => logins.push((letter, self.masker.mask(decoded.login))),
+            match self.read_one(letter, identifiers) {
+                Ok(login) => logins.push(login),
                 Err(obstacle) => report.keep_open(obstacle),
             }
         }
         (logins, report)
     }
+
+    fn read_one<'l>(&self, letter: &'l Sealed, identifiers: &Identifiers) -> Result<LoginAgain<'l>, Obstacle> {
+        if letter.code == Rejection::OlderThanMemory.code() && !self.force {
+            return Err(Obstacle::OlderThanMemory);
+        }
+        let identifier = identifiers.get(&letter.queue).ok_or(Obstacle::UnknownQueue)?;
+        let opened = self.opener.open(letter.key.hash, &letter.body);
+        let (body, attributes) = opened.map_err(|error| Obstacle::Sealed(error.to_string()))?;
+        let rejected = |rejection: Rejection| Obstacle::Rejected(rejection.code());
+        let login = decode(&body).map_err(rejected)?.login;
+        let key = identifier.key(&body, &attributes).map_err(|missing| rejected(missing.into()))?;
+        let identity = key.map(|hash| LoginIdentity { hash, login: identifier.login(&login) });
+        Ok(LoginAgain { letter, identity, login: self.masker.mask(login) })
+    }
+}
+
+/// What makes the hashes of each queue's logins.
+type Identifiers = HashMap<QueueIdentity, Identifier>;
+
+/// A letter that is a login now.
+struct LoginAgain<'l> {
+    letter: &'l Sealed,
+    identity: Option<LoginIdentity>,
+    login: MaskedLogin,
+}
+
+impl LoginAgain<'_> {
+    fn row(&self) -> LoginRow<'_> {
+        LoginRow { key: self.letter.key, sent_at: self.letter.sent_at, login: &self.login }
+    }
+}
+
+/// Locks the letters, and reads those that are open.
+async fn take_open(transaction: &Transaction, keys: &[MessageKey]) -> Result<Vec<Sealed>, DatabaseError> {
+    dead_letters::lock(transaction).await?;
+    dead_letters::read_open(transaction, keys).await
 }
 
 async fn find(
     database: &Database,
     filter: &Filter,
-    after: Option<MessageHash>,
+    after: Option<MessageKey>,
     most: u64,
-) -> Result<Vec<MessageHash>, DatabaseError> {
+) -> Result<Vec<MessageKey>, DatabaseError> {
     let snapshot = database.begin_snapshot().await?;
     let found = dead_letters::next(&snapshot, filter, after, most).await?;
     snapshot.rollback().await?;
     Ok(found)
 }
 
-fn is_claimed(letter: &Sealed, claimed: &HashSet<MessageHash>, report: &mut Report) -> bool {
-    let is_claimed = claimed.contains(&letter.hash);
+fn is_claimed(letter: &Sealed, claimed: &HashSet<MessageKey>, report: &mut Report) -> bool {
+    let is_claimed = claimed.contains(&letter.key);
     if !is_claimed {
-        tracing::warn!(hash = %letter.hash, "a dead letter stays open: {}", Obstacle::Unclaimed);
+        tracing::warn!(hash = %letter.key.hash, "a dead letter stays open: {}", Obstacle::Unclaimed);
         report.keep_open(Obstacle::Unclaimed);
     }
     is_claimed
-}
-
-fn login_row<'l>(letter: &Sealed, login: &'l MaskedLogin) -> LoginRow<'l> {
-    LoginRow { hash: letter.hash, sent_at: letter.sent_at, login }
 }
 
 /// Resolves those of the letters that are open as worth nothing, all of them or none, and gives back which they were.
@@ -272,22 +393,36 @@ fn login_row<'l>(letter: &Sealed, login: &'l MaskedLogin) -> LoginRow<'l> {
 ///
 /// [`DatabaseError`], after half a minute if it might pass.
 pub async fn discard(database: &Database, hashes: &[MessageHash], by: &str) -> Result<Vec<MessageHash>, DatabaseError> {
+    let filter = Filter { status: Some(Status::Open), hashes: Some(hashes.to_vec()), ..Filter::default() };
     persist(async || {
         let transaction = database.begin().await?;
-        let letters = dead_letters::take_open(&transaction, hashes).await?;
-        let open: Vec<MessageHash> = letters.iter().map(|letter| letter.hash).collect();
+        dead_letters::lock(&transaction).await?;
+        let open = dead_letters::next(&transaction, &filter, None, u64::MAX).await?;
         dead_letters::resolve(&transaction, &open, Status::Discarded, by).await?;
-        transaction.commit().await.map(|()| open)
+        transaction.commit().await.map(|()| open.into_iter().map(|key| key.hash).collect())
     })
     .await
 }
 
 /// Runs an attempt again while its failure would pass or its commit is ambiguous, up to [`ATTEMPTS`] times.
 async fn persist<T>(attempt: impl AsyncFn() -> Result<T, DatabaseError>) -> Result<T, DatabaseError> {
+    persist_within(ATTEMPTS, attempt).await
+}
+
+/// The same; what waits or takes too long is tried `contended` times at most.
+async fn persist_within<T>(
+    contended: u32,
+    attempt: impl AsyncFn() -> Result<T, DatabaseError>,
+) -> Result<T, DatabaseError> {
+    let mut waited = 0;
     let mut pauses = Pauses::through_an_outage();
     for _ in 1..ATTEMPTS {
         match attempt().await {
-            Err(error) if matches!(error.class(), Class::Transient | Class::Ambiguous) => {
+            Err(error) if matches!(error.class(), Class::Transient | Class::Contended | Class::Ambiguous) => {
+                waited += u32::from(error.class() == Class::Contended);
+                if waited >= contended {
+                    return Err(error);
+                }
                 tracing::warn!(%error, class = ?error.class(), "the transaction runs again");
                 tokio::time::sleep(pauses.next_pause()).await;
             }

@@ -10,28 +10,31 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 pub enum Class {
     /// It passes: the same again after a pause, as often as it takes. Never counts against a message.
     Transient,
+    /// A statement waited for somebody, or took too long: the same again, and fewer messages at once where that fails too.
+    /// Never counts against a message.
+    Contended,
     /// The commit may or may not hold: run the transaction again, the claim decides.
     Ambiguous,
-    /// The database refuses the data: one of the batch's messages, to be found by splitting it.
-    OfOneMessage,
+    /// A statement that carries rows of messages failed: one of them may be why, which is found out by splitting the batch.
+    OfTheRows,
     /// No message is at fault and no pause helps: the line stops, loudly.
     OfTheSystem,
 }
 
-/// The class of an error that the database reported before COMMIT was sent, by its SQLSTATE
-/// (PostgreSQL documentation, appendix A).
+/// The class of an error that the database reported before COMMIT was sent, by its SQLSTATE (PostgreSQL documentation,
+/// appendix A). Whose fault it is otherwise the SQLSTATE does not say: a trigger may give any.
 pub fn class_of_sqlstate(sqlstate: &str) -> Class {
     match sqlstate {
-        // A standby is read-only until it is promoted; a lock was awaited too long; the server ended a transaction in
-        // which this process (stopped, or starved) said nothing for too long.
-        "25006" | "55P03" | "25P03" | "25P04" => return Class::Transient,
-        // A value too complex for the server's stack.
-        "54001" => return Class::OfOneMessage,
+        // A standby is read-only until it is promoted; the server ended a transaction in which this process (stopped, or
+        // starved) said nothing for too long.
+        "25006" | "25P03" | "25P04" => return Class::Transient,
+        // A lock was awaited too long; the statement took too long.
+        "55P03" | "57014" => return Class::Contended,
         _ => {}
     }
     match sqlstate.get(..2) {
-        Some("08" | "40" | "53" | "57" | "58") => Class::Transient,
-        Some("22" | "23") => Class::OfOneMessage,
+        Some("40") => Class::Contended,
+        Some("08" | "53" | "57" | "58") => Class::Transient,
         Some(_) | None => Class::OfTheSystem,
     }
 }
@@ -133,22 +136,22 @@ mod tests {
     fn every_sqlstate_has_the_class_of_its_meaning() {
         for (sqlstate, class) in [
             ("08006", Class::Transient),
-            ("40001", Class::Transient),
-            ("40P01", Class::Transient),
+            ("40001", Class::Contended),
+            ("40P01", Class::Contended),
             ("53100", Class::Transient),
             ("53300", Class::Transient),
-            ("55P03", Class::Transient),
-            ("57014", Class::Transient),
+            ("55P03", Class::Contended),
+            ("57014", Class::Contended),
             ("57P01", Class::Transient),
             ("57P03", Class::Transient),
             ("58030", Class::Transient),
             ("25006", Class::Transient),
-            ("22001", Class::OfOneMessage),
-            ("22021", Class::OfOneMessage),
-            ("22P05", Class::OfOneMessage),
-            ("23502", Class::OfOneMessage),
-            ("23514", Class::OfOneMessage),
-            ("54001", Class::OfOneMessage),
+            ("22001", Class::OfTheSystem),
+            ("22021", Class::OfTheSystem),
+            ("22P05", Class::OfTheSystem),
+            ("23502", Class::OfTheSystem),
+            ("23514", Class::OfTheSystem),
+            ("54001", Class::OfTheSystem),
             ("54000", Class::OfTheSystem),
             ("25P02", Class::OfTheSystem),
             ("25P03", Class::Transient),

@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::acknowledge::Deletes;
-use crate::database::Database;
 use crate::failpoint::{Step, around};
 use crate::lane::{Lane, LaneError, LaneSettings, Turns};
+use crate::load::{Destination, LoadError};
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
@@ -24,7 +24,7 @@ pub struct Loader<Q> {
     /// Where messages come from.
     pub queue: Q,
     /// Where they go.
-    pub database: Database,
+    pub destination: Arc<Destination>,
     /// What makes verdicts of them.
     pub judge: Arc<Judge>,
     /// How many lanes there may be at work: one receives while the queue is idle, and the others rest.
@@ -58,6 +58,16 @@ impl<Q: Queue> Loader<Q> {
     ///
     /// [`RunError`], already logged; the first that occurred, after every lane has ended.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
+        let introduced = self.destination.introduce(self.judge.identifier.identity(), &shutdown.giving_up).await;
+        match introduced {
+            Ok(()) => {}
+            Err(LoadError::GaveUp) => return Ok(()),
+            Err(error) => {
+                let error = RunError::Lane(error.into());
+                tracing::error!("the loader cannot begin: {error}");
+                return Err(error);
+            }
+        }
         let mut lanes: JoinSet<Result<(), LaneError>> = JoinSet::new();
         let turns = Arc::new(Turns::among(self.lanes));
         let LaneSettings { delete_patience, limits, .. } = self.lane;
@@ -68,6 +78,7 @@ impl<Q: Queue> Loader<Q> {
         }
         let every = if self.lane.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
         let reporting = report(&self.metrics, every);
+        let extending = extend_outbox(&self.destination);
         let timed_out = async {
             shutdown.stopping.cancelled().await;
             around(Step::Shutdown, tokio::time::sleep(self.shutdown_timeout)).await;
@@ -76,6 +87,7 @@ impl<Q: Queue> Loader<Q> {
             ended = wait_for_all(&mut lanes, &shutdown, self.shutdown_timeout) => return ended,
             () = timed_out => {}
             never = reporting => match never {},
+            never = extending => match never {},
         }
         let cut_off = lanes.len();
         lanes.shutdown().await;
@@ -87,7 +99,7 @@ impl<Q: Queue> Loader<Q> {
     fn lane(&self, turns: &Arc<Turns>, deletes: &Arc<Deletes>, shutdown: &Shutdown) -> Lane<Q> {
         Lane {
             queue: self.queue.clone(),
-            database: self.database.clone(),
+            destination: self.destination.clone(),
             judge: self.judge.clone(),
             settings: self.lane,
             metrics: self.metrics.clone(),
@@ -130,5 +142,22 @@ async fn report(metrics: &Metrics, every: Duration) -> std::convert::Infallible 
     loop {
         ticks.tick().await;
         metrics.take().log("so far");
+    }
+}
+
+/// How often it is looked whether the outbox needs another partition: each is good for ten million events.
+const EXTEND_EVERY: Duration = Duration::from_secs(60);
+
+/// Keeps partitions of the outbox ready before they are needed.
+async fn extend_outbox(destination: &Destination) -> std::convert::Infallible {
+    let mut ticks = interval_at(tokio::time::Instant::now(), EXTEND_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match destination.extend_outbox().await {
+            Ok(0) => {}
+            Ok(made) => tracing::info!(made, "partitions of the outbox made"),
+            Err(error) => tracing::warn!(%error, "partitions of the outbox could not be looked after"),
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! sealed alike and stay recognisable as equal; the mode is made to bear a nonce that stands twice. The purpose and
 //! the key's id are associated data: what was sealed for one purpose opens for no other.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use crate::message::{BodyHash, RawBody};
+use crate::message::{Attributes, BodyHash, Identifier, Identity, MessageHash, QueueIdentity, RawBody};
 
 /// The longest id of a key, in characters.
 pub const KEY_ID_CHARS: usize = 16;
@@ -22,30 +23,32 @@ pub const SEAL_BYTES: usize = NONCE_LEN + 16;
 #[derive(Clone)]
 pub struct BodySealer {
     sealing: Arc<Key>,
-    hashing: Arc<Key>,
+    hashing: Arc<HashKey>,
 }
 
 impl BodySealer {
-    /// Seals with one key and hashes with another, which may be the same.
-    ///
-    /// They are two so that a new key can start to seal while the hashes of the bodies stay comparable.
-    pub fn new(sealing: Arc<Key>, hashing: Arc<Key>) -> Self {
+    /// Seals with one key, which may be rotated, and hashes with the one that is not.
+    pub fn new(sealing: Arc<Key>, hashing: Arc<HashKey>) -> Self {
         Self { sealing, hashing }
     }
 
     /// The keyed hash of a body: equal for equal bodies, and nothing without the key.
     pub fn hash(&self, body: &RawBody) -> BodyHash {
-        BodyHash::from_bytes(*blake3::keyed_hash(&self.hashing.body_hash, body.as_bytes()).as_bytes())
+        BodyHash::from_bytes(*blake3::keyed_hash(&self.hashing.bodies, body.as_bytes()).as_bytes())
     }
 
-    /// The hash of a body, and the body sealed as `KEYID.` and then the bytes of nonce, ciphertext and tag.
-    pub fn seal(&self, body: &RawBody) -> (BodyHash, SealedBody) {
+    /// The hash of a body, and the body with its attributes, sealed for this message alone as `KEYID.` and then the bytes
+    /// of nonce, ciphertext and tag.
+    pub fn seal(&self, message: MessageHash, body: &RawBody, attributes: &Attributes) -> (BodyHash, SealedBody) {
         let hash = self.hash(body);
         let Key { id, body: cipher, .. } = &*self.sealing;
-        let mut sealed = Vec::with_capacity(KEY_ID_CHARS + 1 + SEAL_BYTES + body.len());
+        let mut sealed = Vec::with_capacity(KEY_ID_CHARS + 1 + SEAL_BYTES + size_of::<u32>() + body.len());
         sealed.extend_from_slice(id.as_str().as_bytes());
         sealed.push(b'.');
-        cipher.seal_onto(&mut sealed, nonce(hash.as_bytes()), body.as_bytes());
+        cipher.seal_onto(&mut sealed, nonce(hash.as_bytes()), message.as_bytes(), |clear| {
+            write_attributes(attributes, clear);
+            clear.extend_from_slice(body.as_bytes());
+        });
         (hash, SealedBody(sealed))
     }
 }
@@ -62,31 +65,72 @@ impl BodyOpener {
         Self { keys }
     }
 
-    /// The body, exactly as it was delivered.
+    /// The body of this message, exactly as it was delivered, and the attributes that were asked for.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] when the bytes are no sealed body, their key is absent, or they are not what the key sealed.
-    pub fn open(&self, sealed: &SealedBody) -> Result<RawBody, OpenError> {
+    /// [`OpenError`] when the bytes are no sealed body, their key is absent, or they are not what the key sealed for this
+    /// message.
+    pub fn open(&self, message: MessageHash, sealed: &SealedBody) -> Result<(RawBody, Attributes), OpenError> {
         let id = sealed.key_id().ok_or(OpenError::Malformed)?;
         let rest = sealed.0.get(id.as_str().len() + 1..).unwrap_or_default();
         let key = self.keys.iter().find(|key| key.id == id).ok_or(OpenError::UnknownKey(id))?;
-        let body = key.body.open(rest).ok_or(OpenError::NotAuthentic)?;
-        Ok(RawBody::new(body))
+        let clear = key.body.open(rest, message.as_bytes()).ok_or(OpenError::NotAuthentic)?;
+        let (attributes, body) = read_attributes(&clear).ok_or(OpenError::Malformed)?;
+        Ok((RawBody::new(body), attributes))
     }
+}
+
+/// Their number, and then each name and value behind its length: all numbers as four bytes, the lowest first.
+fn write_attributes(attributes: &Attributes, out: &mut Vec<u8>) {
+    let attributes = attributes.iter();
+    out.extend_from_slice(&length(attributes.len()));
+    for (name, value) in attributes {
+        for part in [name.as_bytes(), value] {
+            out.extend_from_slice(&length(part.len()));
+            out.extend_from_slice(part);
+        }
+    }
+}
+
+/// A message and its attributes have 1 MiB at most.
+fn length(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+/// The attributes that stand in front of a body, and the body.
+fn read_attributes(clear: &[u8]) -> Option<(Attributes, &[u8])> {
+    let (number, mut rest) = read_length(clear)?;
+    let mut part = || {
+        let (length, behind) = read_length(rest)?;
+        let (part, behind) = behind.split_at_checked(length)?;
+        rest = behind;
+        Some(part)
+    };
+    let mut attributes = Vec::new();
+    for _ in 0..number {
+        let (name, value) = (part()?, part()?);
+        attributes.push((str::from_utf8(name).ok()?.to_owned(), value.to_vec()));
+    }
+    Some((attributes.into_iter().collect(), rest))
+}
+
+fn read_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    Some((usize::try_from(u32::from_le_bytes(*length)).ok()?, rest))
 }
 
 /// Why a sealed body does not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// It does not start with a key's id and a point.
-    #[error("it is no sealed body")]
+    #[error("it is not a sealed body")]
     Malformed,
     /// The keyring has no key of this id.
     #[error("it was sealed with the key {0}, which is not in the keyring")]
     UnknownKey(KeyId),
-    /// It was changed, or sealed with another key of the same id.
-    #[error("it is not what the key of its id sealed")]
+    /// It was changed, belongs to another message, or was sealed with another key of the same id.
+    #[error("it is not what the key of its id sealed for this message")]
     NotAuthentic,
 }
 
@@ -177,7 +221,7 @@ pub struct Key {
     pub(crate) ip: ColumnKey,
     pub(crate) device_id: ColumnKey,
     body: Cipher,
-    body_hash: SubKey,
+    check: CheckValue,
 }
 
 impl Key {
@@ -198,7 +242,7 @@ impl Key {
             ip: column(Purpose::SealIp, Purpose::NonceOfIp, Purpose::TokenOfIp)?,
             device_id: column(Purpose::SealDeviceId, Purpose::NonceOfDeviceId, Purpose::TokenOfDeviceId)?,
             body: Cipher::new(Purpose::SealBody, &id, master)?,
-            body_hash: sub_key(Purpose::HashBody, master),
+            check: CheckValue(*sub_key(Purpose::Check, master)),
             id,
         })
     }
@@ -206,6 +250,60 @@ impl Key {
     /// The key's name.
     pub fn id(&self) -> &KeyId {
         &self.id
+    }
+
+    /// What the key is recognised by.
+    pub fn check_value(&self) -> CheckValue {
+        self.check
+    }
+}
+
+/// A digest by which a key is recognised, and from which it cannot be recovered: `turnstile_keys` holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckValue([u8; 32]);
+
+impl CheckValue {
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// The key that hashes identities, logins and bodies, ready for use. It is never rotated: under another one, nothing that was
+/// hashed before would be recognised.
+pub struct HashKey {
+    id: KeyId,
+    identities: SubKey,
+    logins: SubKey,
+    bodies: SubKey,
+    check: CheckValue,
+}
+
+impl HashKey {
+    /// Derives the sub-keys of a master key.
+    pub fn derive(id: KeyId, master: &MasterKey) -> Self {
+        Self {
+            identities: sub_key(Purpose::HashIdentity, master),
+            logins: sub_key(Purpose::HashLogin, master),
+            bodies: sub_key(Purpose::HashBody, master),
+            check: CheckValue(*sub_key(Purpose::Check, master)),
+            id,
+        }
+    }
+
+    /// The key's name.
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// What the key is recognised by.
+    pub fn check_value(&self) -> CheckValue {
+        self.check
+    }
+
+    /// What makes the hashes of a queue's messages and logins under this scheme.
+    pub fn identifier(&self, identity: Identity, queue: &QueueIdentity) -> Identifier {
+        Identifier::keyed(identity, queue, &self.identities, &self.logins)
     }
 }
 
@@ -225,13 +323,14 @@ impl ColumnKey {
     /// Nonce, ciphertext and tag of a value: equal for equal values.
     pub(crate) fn seal(&self, value: &[u8]) -> Vec<u8> {
         let mut sealed = Vec::with_capacity(SEAL_BYTES + value.len());
-        self.cipher.seal_onto(&mut sealed, nonce(blake3::keyed_hash(&self.nonce, value).as_bytes()), value);
+        let nonce = nonce(blake3::keyed_hash(&self.nonce, value).as_bytes());
+        self.cipher.seal_onto(&mut sealed, nonce, &[], |clear| clear.extend_from_slice(value));
         sealed
     }
 
     /// The value that was sealed.
     pub(crate) fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        self.cipher.open(sealed)
+        self.cipher.open(sealed, &[])
     }
 
     /// A digest of a value, which nothing recovers.
@@ -253,6 +352,9 @@ enum Purpose {
     TokenOfDeviceId,
     SealBody,
     HashBody,
+    HashIdentity,
+    HashLogin,
+    Check,
 }
 
 impl Purpose {
@@ -266,6 +368,9 @@ impl Purpose {
             Self::TokenOfDeviceId => "turnstile key v1 token of device_id",
             Self::SealBody => "turnstile key v1 seal body",
             Self::HashBody => "turnstile key v1 hash body",
+            Self::HashIdentity => "turnstile key v1 hash identity",
+            Self::HashLogin => "turnstile key v1 hash login",
+            Self::Check => "turnstile key v1 check value",
         }
     }
 }
@@ -287,27 +392,40 @@ impl Cipher {
         Ok(Self { key: LessSafeKey::new(key), associated })
     }
 
-    /// Appends nonce, ciphertext and tag.
-    fn seal_onto(&self, out: &mut Vec<u8>, nonce: [u8; NONCE_LEN], clear: &[u8]) {
+    /// Appends nonce, ciphertext and tag of what `write` appends. `bound_to` must be given again to open it.
+    fn seal_onto(
+        &self,
+        out: &mut Vec<u8>,
+        nonce: [u8; NONCE_LEN],
+        bound_to: &[u8],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         out.extend_from_slice(&nonce);
         let start = out.len();
-        out.extend_from_slice(clear);
+        write(out);
         let (_, text) = out.split_at_mut(start);
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let Ok(tag) = self.key.seal_in_place_separate_tag(nonce, Aad::from(&self.associated), text) else {
+        let Ok(tag) = self.key.seal_in_place_separate_tag(nonce, self.associated_with(bound_to), text) else {
             // RFC 8452 section 6: the one thing that the cipher refuses is more than 2^36 bytes, and a message has 2^20.
             unreachable!("AES-256-GCM-SIV seals every message");
         };
         out.extend_from_slice(tag.as_ref());
     }
 
-    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+    fn open(&self, sealed: &[u8], bound_to: &[u8]) -> Option<Vec<u8>> {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let mut text = text.to_vec();
-        let clear = self.key.open_in_place(nonce, Aad::from(&self.associated), &mut text).ok()?.len();
+        let clear = self.key.open_in_place(nonce, self.associated_with(bound_to), &mut text).ok()?.len();
         text.truncate(clear);
         Some(text)
+    }
+
+    fn associated_with(&self, bound_to: &[u8]) -> Aad<Cow<'_, [u8]>> {
+        Aad::from(match bound_to {
+            [] => Cow::Borrowed(&*self.associated),
+            _ => Cow::Owned([&self.associated, bound_to].concat()),
+        })
     }
 }
 

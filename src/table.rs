@@ -4,41 +4,40 @@
 pub mod agreement;
 pub mod clear_values;
 pub mod dead_letters;
+pub mod horizon;
+pub mod identities;
 mod login_columns;
 pub mod outbox;
 pub mod processed_messages;
+pub mod queues;
+pub mod turnstile_keys;
 pub mod user_logins;
 
+use tokio_postgres::Row;
+
 use crate::database::{DatabaseError, Transaction};
-use crate::message::MessageHash;
+use crate::message::{MessageHash, MessageKey};
+
+/// The hash in a column.
+fn bytes_from(transaction: &Transaction, bytes: &[u8]) -> Result<[u8; 32], DatabaseError> {
+    bytes.try_into().map_err(|_| transaction.broken("read a hash", "it is not 32 bytes long".to_owned()))
+}
 
 /// The message hash in a column.
 fn hash_from(transaction: &Transaction, bytes: &[u8]) -> Result<MessageHash, DatabaseError> {
-    let hash = <[u8; 32]>::try_from(bytes).map(MessageHash::from_bytes);
-    hash.map_err(|_| transaction.broken("read a message hash", "it is not 32 bytes long".to_owned()))
+    bytes_from(transaction, bytes).map(MessageHash::from_bytes)
 }
 
-/// Makes sure that all rows of an insert stand, those that stood before included. `count` gives, for the keys, how
-/// many do; it is asked only where the insert reports fewer rows than it was given.
-async fn insist(
-    transaction: &Transaction,
-    table: &str,
-    inserted: u64,
-    keys: &[&[u8]],
-    count: &str,
-) -> Result<(), DatabaseError> {
-    if inserted == keys.len() as u64 {
-        return Ok(());
-    }
-    let standing: i64 = transaction.query_one("count rows", count, &[&keys]).await?.get(0);
-    insist_on_all(transaction, table, u64::try_from(standing).unwrap_or(0), keys.len())
+/// The key in the first two columns of a row, time and hash.
+fn key_from(transaction: &Transaction, row: &Row) -> Result<MessageKey, DatabaseError> {
+    Ok(MessageKey { sent_at: row.get(0), hash: hash_from(transaction, row.get(1))? })
 }
 
 /// Makes sure that a table holds as many rows as it was given.
 fn insist_on_all(transaction: &Transaction, table: &str, standing: u64, given: usize) -> Result<(), DatabaseError> {
     match standing == given as u64 {
         true => Ok(()),
-        false => Err(transaction.broken(
+        false => Err(transaction.dropped(
             "insert rows",
             format!("{table} took {standing} of {given} rows: look for a trigger or rule that drops rows"),
         )),

@@ -73,6 +73,8 @@ pub struct BatchReport {
     pub tally: Tally,
     /// Deliveries given back to the queue for another attempt.
     pub returned: u64,
+    /// Transactions that ran again.
+    pub attempts_repeated: u64,
     /// What became of the deletes.
     pub acknowledged: Acknowledged,
     /// Keys in bodies that are none of a login's.
@@ -103,7 +105,9 @@ pub struct Totals {
     pub dead_lettered: u64,
     /// Deliveries that brought nothing new.
     pub duplicates: u64,
-    /// Of these, other messages with the same identity and a different body.
+    /// Of these, messages whose login another message had brought under the same key.
+    pub absorbed: u64,
+    /// Messages that brought another login under a key that was taken.
     pub contradicting: u64,
     /// Deliveries given back to the queue for another attempt.
     pub returned: u64,
@@ -208,6 +212,7 @@ impl Summary {
             loaded = self.totals.loaded,
             dead_lettered = self.totals.dead_lettered,
             duplicates = self.totals.duplicates,
+            absorbed = self.totals.absorbed,
             contradicting = self.totals.contradicting,
             returned = self.totals.returned,
             not_deleted = self.totals.not_deleted,
@@ -225,12 +230,13 @@ impl Totals {
         self.loaded += batch.tally.loaded;
         self.dead_lettered += batch.tally.dead_lettered;
         self.duplicates += batch.tally.duplicates();
-        self.contradicting += batch.tally.repeats.contradicting;
+        self.absorbed += batch.tally.absorbed;
+        self.contradicting += batch.tally.contradicting;
         self.returned += batch.returned;
         self.deleted += batch.acknowledged.deleted;
         self.not_deleted += batch.acknowledged.not_deleted;
         self.unknown_keys += batch.unknown_keys;
-        self.attempts_repeated += batch.tally.attempts_repeated;
+        self.attempts_repeated += batch.attempts_repeated;
     }
 }
 

@@ -3,17 +3,17 @@
 use crate::decode::{Decoded, Rejection, decode};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
-use crate::message::{BodyHash, Delivery, Identifier, MessageHash, ReceivedMessage};
+use crate::message::{BodyHash, Delivery, Identifier, IdentityHash, LoginHash, MessageHash, ReceivedMessage};
 use crate::seal::{BodySealer, SealedBody};
 
-/// What decoding said of one delivery, everything personal in it masked or sealed.
+/// What decoding said of one delivery, everything personal in it masked, sealed or hashed.
 pub struct Verdict {
     /// The delivery.
     pub delivery: Delivery,
     /// The message that it is a delivery of.
     pub hash: MessageHash,
-    /// The hash under which it must be claimed too, where its hashes alone claim it: see [`Identifier::second_hash`].
-    pub second_hash: Option<MessageHash>,
+    /// The key of a login under the scheme of its queue; none where it is no login, and under the MessageId.
+    pub identity: Option<LoginIdentity>,
     /// The keyed hash of its body.
     pub body_hash: BodyHash,
     /// Its body, sealed, in case it ends as a dead letter: the database may still refuse a login that decoded.
@@ -32,9 +32,18 @@ pub enum Content {
     Rejected(Rejection),
 }
 
+/// The key under which a producer sent a login, and what tells that login from another one under the same key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct LoginIdentity {
+    /// The key.
+    pub hash: IdentityHash,
+    /// The login.
+    pub login: LoginHash,
+}
+
 /// Makes the verdicts of one queue's messages under one keyring.
 pub struct Judge {
-    /// Makes the messages' hashes.
+    /// Makes the hashes of messages and logins.
     pub identifier: Identifier,
     /// Masks the logins.
     pub masker: Masker,
@@ -45,23 +54,21 @@ pub struct Judge {
 impl Judge {
     /// The verdict on a message. What is clear in the message ends here.
     ///
-    /// A rejected message is identified by its MessageId, whatever the scheme: see [`Identifier::hash_by_message_id`].
+    /// A body that is no login has no key to trust: a broken message and its corrected successor must not absorb each
+    /// other.
     pub fn judge(&self, message: ReceivedMessage) -> Verdict {
-        let (body_hash, sealed_body) = self.sealer.seal(&message.body);
-        let decoded = decode(&message.body)
-            .and_then(|decoded| self.identifier.hash(&message).map(|hash| (hash, decoded)).map_err(Rejection::from));
-        let delivery = message.delivery;
-        let second_hash = self.identifier.second_hash(&delivery);
-        match decoded {
-            Ok((hash, Decoded { login, unknown_keys })) => {
-                let content = Content::Login(self.masker.mask(login));
-                Verdict { delivery, hash, second_hash, body_hash, sealed_body, content, unknown_keys }
+        let ReceivedMessage { delivery, body, attributes } = message;
+        let hash = self.identifier.message(&delivery.message_id);
+        let (body_hash, sealed_body) = self.sealer.seal(hash, &body, &attributes);
+        let read = decode(&body)
+            .and_then(|decoded| self.identifier.key(&body, &attributes).map(|key| (decoded, key)).map_err(Into::into));
+        let (content, identity, unknown_keys) = match read {
+            Ok((Decoded { login, unknown_keys }, key)) => {
+                let identity = key.map(|hash| LoginIdentity { hash, login: self.identifier.login(&login) });
+                (Content::Login(self.masker.mask(login)), identity, unknown_keys)
             }
-            Err(rejection) => {
-                let hash = self.identifier.hash_by_message_id(&delivery.message_id);
-                let content = Content::Rejected(rejection);
-                Verdict { delivery, hash, second_hash, body_hash, sealed_body, content, unknown_keys: 0 }
-            }
-        }
+            Err(rejection) => (Content::Rejected(rejection), None, 0),
+        };
+        Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys }
     }
 }

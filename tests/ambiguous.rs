@@ -52,7 +52,7 @@ async fn a_batch_whose_commit_is_cut_off_is_loaded_exactly_once() {
     let mut pipeline = Pipeline::new().await;
     let proxy = PostgresProxy::before(pipeline.test.url()).await;
     let address = DatabaseAddress::parse(proxy.url()).unwrap();
-    let settings = DatabaseSettings { address, connections: LANES, call_timeout: CALL_TIMEOUT };
+    let settings = DatabaseSettings::new(address, LANES, CALL_TIMEOUT);
     pipeline.database = Database::new(&settings).unwrap();
 
     proxy.arm(each_in_turn());

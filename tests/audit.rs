@@ -4,17 +4,27 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use turnstile::audit::audit;
+use turnstile::batch::Sorted;
+use turnstile::decode::Rejection;
 use turnstile::table::agreement::{Counts, RULES};
+use turnstile::verdict::{Content, Verdict};
 
+use crate::support::loading::migrate;
 use crate::support::logins::World;
 use crate::support::postgres::TestDatabase;
-use crate::support::verdicts::logins;
+use crate::support::verdicts::{QUEUE_ARN, batch, judge_of, login, logins, message};
 
-/// Two loaded logins, and dead letters of every status.
+/// Loaded logins, one of which absorbed another message, and dead letters of every status.
 async fn with_everything() -> World {
-    let world = World::migrated().await;
-    world.load_logins(&["a", "b"]).await;
+    let mut world = World::migrated().await;
+    world.judge = judge_of("field:/user_id", QUEUE_ARN);
+    world.load_logins(&["a", "b", "c"]).await;
+    let again = message("again", &login("c", "ios"), 1);
+    world.load_batch(batch(&world.judge, [again])).await;
     world.load_once_rejected(&["replayed"]).await;
+    let absorbed = world.judge.judge(message("absorbed", &login("b", "ios"), 1));
+    let absorbed = Verdict { content: Content::Rejected(Rejection::InvalidVersion), ..absorbed };
+    world.load_batch(Sorted::from_verdicts([absorbed], 1).batch).await;
     world.replay_all().await;
     world.load_rejected(&[("discarded", "[1]"), ("open", "[1]")]).await;
     let discard = "UPDATE dead_letters SET status = 'discarded', resolved_at = now(), resolved_by = 'ada'
@@ -28,11 +38,29 @@ async fn the_promise_holds_after_loading_replaying_and_discarding() {
     let world = with_everything().await;
     let audit = world.audit().await;
     assert!(audit.holds(), "{:?}", audit.broken);
-    let counts =
-        Counts { loaded: 3, dead_lettered: 2, rows: 3, adopted_rows: 0, open: 1, replayed: 1, discarded: 1, events: 3 };
+    let counts = Counts {
+        loaded: 4,
+        dead_lettered: 2,
+        absorbed: 2,
+        identities: 4,
+        rows: 4,
+        adopted_rows: 0,
+        open: 1,
+        replayed: 1,
+        letters_absorbed: 1,
+        discarded: 1,
+        events: 4,
+    };
     assert_eq!(audit.counts, counts);
     let said = world.turnstile(&["audit"]).await;
-    said.assert_said(0, &["5 (3 loaded, 2 dead-lettered)", "3 (1 open, 1 replayed, 1 discarded)", "the promise holds"]);
+    said.assert_said(
+        0,
+        &[
+            "8 (4 loaded, 2 dead-lettered, 2 absorbed)",
+            "4 (1 open, 1 replayed, 1 absorbed, 1 discarded)",
+            "the promise holds",
+        ],
+    );
 }
 
 #[tokio::test]
@@ -43,7 +71,7 @@ async fn rows_that_stood_in_an_adopted_table_are_counted_apart() {
                    INSERT INTO user_logins (user_id) VALUES ('old'), ('old'), (NULL)";
     test.client().await.batch_execute(adopted).await.unwrap();
     let world = World::at(test.url(), Duration::from_secs(30)).await;
-    world.database.migrate().await.unwrap();
+    migrate(&world.database).await;
     world.load_logins(&["a", "b"]).await;
     let audit = world.audit().await;
     assert!(audit.holds(), "{:?}", audit.broken);
@@ -68,7 +96,7 @@ async fn the_promise_holds_at_every_moment_while_loaders_load() {
 }
 
 /// What is done to the tables, and the rules that it breaks.
-const BREAKS: [(&str, &[&str]); 18] = [
+const BREAKS: &[(&str, &[&str])] = &[
     ("DELETE FROM user_logins WHERE user_id = 'a'", &["loaded_without_row"]),
     (
         "DELETE FROM outbox WHERE event_id = (SELECT message_hash FROM user_logins WHERE user_id = 'a')",
@@ -79,43 +107,84 @@ const BREAKS: [(&str, &[&str]); 18] = [
         &["loaded_with_unreplayed_letter"],
     ),
     ("UPDATE dead_letters SET status = 'discarded' WHERE status = 'replayed'", &["loaded_with_unreplayed_letter"]),
+    (
+        "UPDATE dead_letters SET status = 'absorbed' WHERE status = 'replayed'",
+        &["loaded_with_unreplayed_letter", "letter_resolved_otherwise"],
+    ),
     ("DELETE FROM dead_letters WHERE status = 'open'", &["dead_lettered_without_letter"]),
     ("DELETE FROM dead_letters WHERE status = 'discarded'", &["dead_lettered_without_letter"]),
     ("UPDATE dead_letters SET status = 'replayed' WHERE status = 'discarded'", &["dead_lettered_with_replayed_letter"]),
     (
-        "INSERT INTO user_logins (message_hash) SELECT message_hash FROM dead_letters WHERE status = 'open'",
+        "INSERT INTO user_logins (message_sent_at, message_hash)
+         SELECT sent_at, message_hash FROM dead_letters WHERE status = 'open'",
         &["dead_lettered_with_row"],
     ),
     (
-        "INSERT INTO outbox (event_id) SELECT message_hash FROM dead_letters WHERE status = 'open'",
+        "INSERT INTO outbox (message_sent_at, event_id)
+         SELECT sent_at, message_hash FROM dead_letters WHERE status = 'open'",
         &["dead_lettered_with_event"],
     ),
     (
-        "UPDATE processed_messages SET second_hash = (SELECT message_hash FROM dead_letters WHERE status = 'open')
-         WHERE first_message_id = 'a'",
-        &["claimed_twice"],
+        "INSERT INTO user_logins (message_sent_at, message_hash)
+         SELECT sent_at, message_hash FROM processed_messages WHERE message_id = 'again'",
+        &["absorbed_with_row"],
     ),
-    ("INSERT INTO user_logins (message_hash) VALUES ('\\x00')", &["row_without_claim"]),
+    (
+        "INSERT INTO outbox (message_sent_at, event_id)
+         SELECT sent_at, message_hash FROM processed_messages WHERE message_id = 'again'",
+        &["absorbed_with_event"],
+    ),
+    (
+        "UPDATE dead_letters SET status = 'discarded' WHERE status = 'absorbed'",
+        &["absorbed_with_unabsorbed_letter"],
+    ),
+    (
+        "UPDATE processed_messages SET absorbed_by = message_hash, absorbed_by_sent_at = sent_at
+         WHERE message_id = 'again'",
+        &["absorbed_by_itself", "absorbed_by_nothing"],
+    ),
+    (
+        "UPDATE processed_messages SET absorbed_by = sha256('nobody') WHERE message_id = 'again'",
+        &["absorbed_by_nothing"],
+    ),
+    (
+        "UPDATE identities SET owner = (SELECT message_hash FROM dead_letters WHERE status = 'open')
+         WHERE owner = (SELECT message_hash FROM user_logins WHERE user_id = 'a')",
+        &["identity_of_unloaded"],
+    ),
+    (
+        "UPDATE processed_messages SET sent_at = 'epoch' WHERE message_id = 'open';
+         UPDATE dead_letters SET sent_at = 'epoch' WHERE message_id = 'open'",
+        &["recorded_without_time"],
+    ),
+    (
+        "INSERT INTO user_logins (message_sent_at, message_hash) VALUES ('2026-03-01', '\\x00')",
+        &["row_without_claim"],
+    ),
+    ("INSERT INTO user_logins (message_hash) VALUES ('\\x00')", &["row_without_time"]),
     (
         "DROP INDEX user_logins_message_key;
          INSERT INTO user_logins SELECT * FROM user_logins WHERE user_id = 'a'",
         &["row_twice"],
     ),
-    ("DELETE FROM processed_messages WHERE first_message_id = 'open'", &["letter_without_claim"]),
-    ("INSERT INTO outbox (event_id) VALUES (decode(repeat('00', 32), 'hex'))", &["event_without_claim"]),
-    ("INSERT INTO outbox (event_id) SELECT message_hash FROM user_logins WHERE user_id = 'a'", &["event_twice"]),
+    ("DELETE FROM processed_messages WHERE message_id = 'open'", &["letter_without_claim"]),
     (
-        "INSERT INTO processed_messages (message_hash, outcome, first_message_id, body_hash, sent_at, received_at)
-         SELECT message_hash, outcome, first_message_id, body_hash, sent_at + interval '1 ms', received_at
-         FROM processed_messages WHERE first_message_id = 'a'",
-        &["recorded_twice"],
+        "INSERT INTO outbox (message_sent_at, event_id) VALUES ('2026-03-01', decode(repeat('00', 32), 'hex'))",
+        &["event_without_claim"],
     ),
     (
-        "DELETE FROM processed_messages WHERE first_message_id = 'replayed'",
-        &["row_without_claim", "letter_without_claim", "event_without_claim"],
+        "INSERT INTO outbox (message_sent_at, event_id)
+         SELECT message_sent_at, message_hash FROM user_logins WHERE user_id = 'a'",
+        &["event_twice"],
     ),
     (
-        "UPDATE processed_messages SET outcome = 'loaded' WHERE first_message_id = 'open'",
+        "INSERT INTO processed_messages (message_hash, outcome, message_id, body_hash, sent_at, received_at)
+         SELECT message_hash, outcome, message_id, body_hash, sent_at + interval '1 ms', received_at
+         FROM processed_messages WHERE message_id = 'a'",
+        &["loaded_without_row", "loaded_without_event", "recorded_twice"],
+    ),
+    (
+        "UPDATE processed_messages SET outcome = 'loaded' WHERE message_id = 'open'",
         &["loaded_without_row", "loaded_without_event", "loaded_with_unreplayed_letter"],
     ),
 ];
@@ -145,7 +214,7 @@ async fn a_rule_that_many_messages_break_names_the_first_hundred_and_says_how_ma
     world.load_batch(logins(&world.judge, 0..150)).await;
     world.client.execute("DELETE FROM user_logins", &[]).await.unwrap();
     let said = world.turnstile(&["audit"]).await;
-    said.assert_said(1, &["loaded_without_row: 150 messages", "and 50 more", "the promise is broken: 1 of 14 rules"]);
+    said.assert_said(1, &["loaded_without_row: 150 messages", "and 50 more", "the promise is broken: 1 of 22 rules"]);
     let sql = "SELECT encode(message_hash, 'hex') FROM processed_messages ORDER BY message_hash";
     let hashes: Vec<String> = world.client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     for (n, hash) in hashes.iter().enumerate() {
@@ -157,7 +226,7 @@ async fn a_rule_that_many_messages_break_names_the_first_hundred_and_says_how_ma
 async fn an_audit_outlives_the_deadline_of_ordinary_calls_and_keeps_its_own() {
     let world = with_everything().await;
     let slow = "ALTER TABLE outbox RENAME TO events;
-                CREATE VIEW outbox AS SELECT events.* FROM pg_sleep(1.2), events";
+                CREATE VIEW turnstile.outbox AS SELECT events.* FROM pg_sleep(1.2), events";
     world.client.batch_execute(slow).await.unwrap();
     let hasty = World::at(&world.url, Duration::from_secs(1)).await;
     let patient = audit(&hasty.database, Duration::from_secs(60), |_| {}).await.unwrap();

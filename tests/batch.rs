@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use time::{Duration, OffsetDateTime};
-use turnstile::batch::{Batch, Entry, Sorted, Split};
-use turnstile::message::{Delivery, MessageHash, ReceivedMessage, SentAt};
+use time::Duration;
+use turnstile::batch::{Batch, Sorted};
+use turnstile::message::{Delivery, MessageKey, NO_TIME, ReceivedMessage, SentAt};
 
 use crate::support::verdicts::{judge, login, message};
 
@@ -32,20 +32,22 @@ proptest! {
         prop_assert_eq!(returned.len(), deliveries.iter().filter(|d| has_attempts_left(d)).count());
         prop_assert!(returned.iter().all(|delivery| delivery.receive_count < max_attempts));
 
-        let hashes: HashSet<MessageHash> = batch.entries().iter().map(|entry| entry.hash).collect();
-        prop_assert_eq!(hashes.len(), batch.len());
-        prop_assert!(claims(&batch).is_sorted());
+        let keys: HashSet<MessageKey> = keys(&batch).into_iter().collect();
+        prop_assert_eq!(keys.len(), batch.len());
+        prop_assert!(batch.entries().iter().is_sorted_by_key(|entry| entry.key));
 
         let recorded = batch.entries().iter().flat_map(|entry| entry.deliveries().cloned());
         prop_assert_eq!(receipts(recorded.chain(returned)), given);
     }
 
     #[test]
-    fn splitting_keeps_every_message_and_the_order(length in 0_u32..30) {
+    fn splitting_keeps_every_message_and_the_order(length in 0_u32..30, parts in 1_usize..10) {
         let judge = judge();
         let whole = crate::support::verdicts::logins(&judge, 0..length);
-        let hashes: Vec<MessageHash> = whole.entries().iter().map(|entry| entry.hash).collect();
-        prop_assert_eq!(split_to_the_end(whole), hashes);
+        let all = keys(&whole);
+        let split = whole.split(parts);
+        prop_assert!(split.len() <= parts && split.iter().all(|part| !part.is_empty()));
+        prop_assert_eq!(split.iter().flat_map(keys).collect::<Vec<_>>(), all);
     }
 }
 
@@ -56,21 +58,8 @@ fn sent_at_random(mut message: ReceivedMessage, id: u8) -> ReceivedMessage {
     message
 }
 
-/// What claims the messages of a batch: a hash alone, or after it a time and a hash.
-fn claims(batch: &Batch) -> Vec<(Option<OffsetDateTime>, MessageHash)> {
-    let time = |entry: &Entry| entry.second_hash.is_none().then_some(entry.delivery.sent_at.time());
-    batch.entries().iter().map(|entry| (time(entry), entry.hash)).collect()
-}
-
-fn split_to_the_end(batch: Batch) -> Vec<MessageHash> {
-    match batch.split() {
-        Split::Nothing => Vec::new(),
-        Split::One(entry) => vec![entry.hash],
-        Split::Halves(first, second) => {
-            assert!(!first.is_empty() && !second.is_empty());
-            [split_to_the_end(first), split_to_the_end(second)].concat()
-        }
-    }
+fn keys(batch: &Batch) -> Vec<MessageKey> {
+    batch.entries().iter().map(|entry| entry.key).collect()
 }
 
 fn receipts(deliveries: impl Iterator<Item = Delivery>) -> Vec<String> {
@@ -105,4 +94,30 @@ fn the_day_of_a_row_is_the_utc_day_on_which_its_message_was_sent() {
     let batch = crate::support::verdicts::batch(&judge, [late]);
     let row = batch.entries()[0].login_row().unwrap();
     assert_eq!(row.create_date(), time::macros::date!(2026 - 03 - 02));
+}
+
+#[test]
+fn a_message_of_a_queue_that_says_no_time_is_claimed_under_the_constant_one_and_dated_by_its_receipt() {
+    let judge = judge();
+    let mut timeless = message("m", &login("a", "ios"), 1);
+    timeless.delivery.sent_at = SentAt::Receipt(time::macros::datetime!(2026-03-01 23:30 UTC));
+    let batch = crate::support::verdicts::batch(&judge, [timeless]);
+    let row = batch.entries()[0].login_row().unwrap();
+    assert_eq!((row.key.sent_at, row.create_date()), (NO_TIME, time::macros::date!(2026 - 03 - 01)));
+}
+
+#[test]
+fn what_is_older_than_the_horizon_becomes_a_dead_letter_under_the_constant_time() {
+    let judge = judge();
+    let at = |id: &str, day: u8| {
+        let mut message = message(id, &login(id, "ios"), 1);
+        message.delivery.sent_at = SentAt::Queue(time::macros::datetime!(2026-03-01 00:00 UTC).replace_day(day).unwrap());
+        message
+    };
+    let batch = crate::support::verdicts::batch(&judge, [at("old", 1), at("new", 2)]);
+    let judged = batch.judged_by(time::macros::datetime!(2026-03-02 00:00 UTC));
+    let [old, new] = judged.entries() else { panic!("two messages") };
+    assert_eq!(old.key.sent_at, NO_TIME);
+    assert_eq!(old.dead_letter_row().map(|letter| letter.rejection.code()), Some("older_than_memory"));
+    assert!(new.login_row().is_some());
 }

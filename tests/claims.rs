@@ -1,134 +1,266 @@
-//! A message is claimed once, whichever of its two hashes it is known by: under `field`, `attribute` and `content` a
-//! login is known by the hash of the scheme, and what is rejected by that of its MessageId.
-
-use std::time::Duration;
+//! Claims on two levels: a message is recorded once, and a login that several messages bring under one key is loaded once.
 
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::batch::{Batch, Sorted};
 use turnstile::database::Database;
-use turnstile::database::migrate::migration_count;
 use turnstile::decode::Rejection;
-use turnstile::load::{Tally, load};
-use turnstile::message::{Attributes, Identifier, QueueIdentity, ReceivedMessage, SentAt};
-use turnstile::replay::{Replay, discard};
-use turnstile::table::dead_letters::Filter;
-use turnstile::table::processed_messages::Repeats;
-use turnstile::verdict::{Content, Verdict};
+use turnstile::load::{Contradictions, LoadError, Tally};
+use turnstile::mask::MaskKind;
+use turnstile::message::{Attributes, ReceivedMessage, SentAt, TimeBasis};
+use turnstile::replay::{Obstacle, Report, discard};
+use turnstile::verdict::{Content, Judge, Verdict};
+use turnstile::{keys, keyring::Keyring};
 
 use crate::support::evidence::survived;
+use crate::support::loading::{Outcome, destination, destination_of, introduce, load, load_into};
 use crate::support::logins::World;
-use crate::support::postgres::TABLES_OF_VERSION_4;
-use crate::support::verdicts::{SENT_AT, login, message};
+use crate::support::verdicts::{QUEUE_ARN, SENT_AT, judge_of, login, message};
 use crate::support::wait_until;
 
 const SCHEMES: [&str; 3] = ["field:/user_id", "attribute:Order", "content"];
 
 const COMMAND: &str = "cargo test --test main claims::";
 
-const REDELIVERED: Tally = absorbed(Repeats { redelivered: 1, resent: 0, contradicting: 0 });
-
-const fn absorbed(repeats: Repeats) -> Tally {
-    Tally { loaded: 0, dead_lettered: 0, repeats, repeated_in_batch: 0, attempts_repeated: 0 }
-}
+const REDELIVERED: Tally = Tally { redelivered: 1, ..NOTHING };
+const ABSORBED: Tally = Tally { absorbed: 1, ..NOTHING };
+const LOADED: Tally = Tally { loaded: 1, ..NOTHING };
+const NOTHING: Tally =
+    Tally { loaded: 0, dead_lettered: 0, absorbed: 0, contradicting: 0, redelivered: 0, repeated_in_batch: 0 };
 
 async fn world_under(scheme: &str) -> World {
     let mut world = World::migrated().await;
-    let queue = QueueIdentity::new("arn:aws:sqs:eu:1:logins");
-    world.judge.identifier = Identifier::new(scheme.parse().unwrap(), &queue);
+    world.judge = judge_of(scheme, QUEUE_ARN);
+    introduce(&world.database, scheme).await;
     world
 }
 
 /// A delivery of this message: the login of a user, with an attribute that says who it is too.
 fn delivery(id: &str, user: &str) -> ReceivedMessage {
-    let attributes = Attributes::from_iter([("Order".to_owned(), user.as_bytes().to_vec())]);
-    ReceivedMessage { attributes, ..message(id, &login(user, "ios"), 1) }
+    delivery_of(id, user, "ios")
 }
 
-fn as_logins(world: &World, messages: &[(&str, &str)]) -> Batch {
-    let verdicts = messages.iter().map(|(id, user)| world.judge.judge(delivery(id, user)));
-    Sorted::from_verdicts(verdicts, 1).batch
+fn delivery_of(id: &str, user: &str, device_type: &str) -> ReceivedMessage {
+    let attributes = Attributes::from_iter([("Order".to_owned(), user.as_bytes().to_vec())]);
+    ReceivedMessage { attributes, ..message(id, &login(user, device_type), 1) }
+}
+
+fn as_logins(judge: &Judge, messages: &[(&str, &str)]) -> Batch {
+    batch_of(judge, messages.iter().map(|(id, user)| delivery(id, user)))
+}
+
+fn batch_of(judge: &Judge, deliveries: impl IntoIterator<Item = ReceivedMessage>) -> Batch {
+    Sorted::from_verdicts(deliveries.into_iter().map(|delivery| judge.judge(delivery)), 1).batch
 }
 
 /// The same deliveries as a release judges them that does not decode such bodies.
-fn as_rejections(world: &World, messages: &[(&str, &str)]) -> Batch {
-    let rejected = |verdict: Verdict| Verdict {
-        hash: world.judge.identifier.hash_by_message_id(&verdict.delivery.message_id),
-        content: Content::Rejected(Rejection::InvalidVersion),
-        ..verdict
-    };
-    let verdicts = messages.iter().map(|(id, user)| rejected(world.judge.judge(delivery(id, user))));
+fn as_rejections(judge: &Judge, messages: &[(&str, &str)]) -> Batch {
+    let rejected =
+        |verdict: Verdict| Verdict { content: Content::Rejected(Rejection::InvalidVersion), identity: None, ..verdict };
+    let verdicts = messages.iter().map(|(id, user)| rejected(judge.judge(delivery(id, user))));
     Sorted::from_verdicts(verdicts, 1).batch
 }
 
 async fn tally_of(database: &Database, batch: Batch) -> Tally {
-    load(database, batch, 1, &CancellationToken::new()).await.unwrap().tally
+    load(database, batch, 1).await.unwrap().tally
 }
 
-/// Rows, events and dead letters.
-async fn places(world: &World) -> [i64; 3] {
-    [world.count("user_logins").await, world.count("outbox").await, world.count("dead_letters").await]
+/// Rows, events, dead letters and keys.
+async fn places(world: &World) -> [i64; 4] {
+    let [rows, events] = [world.count("user_logins").await, world.count("outbox").await];
+    [rows, events, world.count("dead_letters").await, world.count("identities").await]
 }
 
 #[tokio::test]
-async fn a_dead_lettered_message_that_a_later_release_decodes_is_absorbed_and_replayed_once() {
-    for scheme in SCHEMES {
+async fn a_message_that_one_release_dead_letters_and_another_decodes_is_recorded_once_under_every_scheme() {
+    for scheme in ["message-id"].into_iter().chain(SCHEMES) {
         let world = world_under(scheme).await;
-        tally_of(&world.database, as_rejections(&world, &[("m", "a")])).await;
-        assert_eq!(tally_of(&world.database, as_logins(&world, &[("m", "a")])).await, REDELIVERED, "{scheme}");
-        assert_eq!(places(&world).await, [0, 0, 1], "{scheme}");
+        let keys = i64::from(scheme != "message-id");
+        tally_of(&world.database, as_rejections(&world.judge, &[("m", "a")])).await;
+        assert_eq!(tally_of(&world.database, as_logins(&world.judge, &[("m", "a")])).await, REDELIVERED, "{scheme}");
+        assert_eq!(places(&world).await, [0, 0, 1, 0], "{scheme}");
 
         assert_eq!(world.replay_all().await.replayed, 1, "{scheme}");
-        assert_eq!(tally_of(&world.database, as_logins(&world, &[("m", "a")])).await, REDELIVERED, "{scheme}");
-        assert_eq!(tally_of(&world.database, as_rejections(&world, &[("m", "a")])).await, REDELIVERED, "{scheme}");
-        assert_eq!(places(&world).await, [1, 1, 1], "{scheme}");
+        assert_eq!(tally_of(&world.database, as_logins(&world.judge, &[("m", "a")])).await, REDELIVERED, "{scheme}");
+        assert_eq!(
+            tally_of(&world.database, as_rejections(&world.judge, &[("m", "a")])).await,
+            REDELIVERED,
+            "{scheme}"
+        );
+        assert_eq!(places(&world).await, [1, 1, 1, keys], "{scheme}");
         world.assert_promise().await;
     }
 }
 
 #[tokio::test]
-async fn a_loaded_message_that_an_earlier_release_does_not_decode_is_absorbed() {
-    for scheme in SCHEMES {
-        let world = world_under(scheme).await;
-        tally_of(&world.database, as_logins(&world, &[("m", "a")])).await;
-        assert_eq!(tally_of(&world.database, as_rejections(&world, &[("m", "a")])).await, REDELIVERED, "{scheme}");
-        assert_eq!(places(&world).await, [1, 1, 0], "{scheme}");
-        world.assert_promise().await;
-    }
-}
-
-#[tokio::test]
-async fn of_two_releases_that_have_one_message_in_hand_the_second_waits_for_the_claim_of_the_first() {
-    let mut waited = 0;
-    for scheme in SCHEMES {
-        for (table, is_login, expected) in [("user_logins", true, [1, 1, 0]), ("dead_letters", false, [0, 0, 1])] {
-            let world = world_under(scheme).await;
-            let (login, rejection) = (as_logins(&world, &[("m", "a")]), as_rejections(&world, &[("m", "a")]));
-            let (first, second) = if is_login { (login, rejection) } else { (rejection, login) };
-            // The first has its claim, and cannot go on.
-            let lock = format!("BEGIN; LOCK TABLE {table} IN SHARE MODE");
-            world.client.batch_execute(&lock).await.unwrap();
-            let watcher = crate::support::postgres::connect(&world.url).await;
-            let first = spawn_load(&world, first);
-            wait_until("the first waits with its claim made", async || waiting(&watcher).await == 1).await;
-            let second = spawn_load(&world, second);
-            wait_until("the second waits for the first", async || waiting(&watcher).await == 2).await;
-            world.client.batch_execute("ROLLBACK").await.unwrap();
-
-            let first = first.await.unwrap();
-            assert_eq!((first.loaded + first.dead_lettered, first.duplicates()), (1, 0), "{scheme}");
-            assert_eq!(second.await.unwrap(), REDELIVERED, "{scheme}");
-            assert_eq!(places(&world).await, expected, "{scheme}");
+async fn a_message_is_recorded_once_whatever_schemes_its_deliveries_are_judged_by() {
+    for first in ["message-id", "field:/user_id", "content"] {
+        for second in ["message-id", "field:/user_id", "content", "attribute:Order"] {
+            let world = world_under(first).await;
+            let [judge, other] = [judge_of(first, QUEUE_ARN), judge_of(second, QUEUE_ARN)];
+            tally_of(&world.database, as_logins(&judge, &[("m1", "a")])).await;
+            tally_of(&world.database, as_rejections(&judge, &[("m2", "b")])).await;
+            introduce(&world.database, second).await;
+            let again = tally_of(&world.database, as_logins(&other, &[("m1", "a"), ("m2", "b")])).await;
+            assert_eq!(again, Tally { redelivered: 2, ..NOTHING }, "{first}, then {second}");
+            assert_eq!(world.replay_all().await.replayed, 1, "{first}, then {second}");
+            assert_eq!(world.count("user_logins").await, 2, "{first}, then {second}");
             world.assert_promise().await;
-            waited += 1;
         }
     }
-    survived("one message decoded by one release and not by another, at once", waited, COMMAND);
 }
 
-fn spawn_load(world: &World, batch: Batch) -> tokio::task::JoinHandle<Tally> {
-    let database = world.database.clone();
-    tokio::spawn(async move { tally_of(&database, batch).await })
+#[tokio::test]
+async fn a_login_that_is_sent_twice_under_one_key_is_loaded_once_and_the_other_message_says_by_whom() {
+    for scheme in SCHEMES {
+        let world = world_under(scheme).await;
+        assert_eq!(tally_of(&world.database, as_logins(&world.judge, &[("m1", "a")])).await, LOADED, "{scheme}");
+        assert_eq!(tally_of(&world.database, as_logins(&world.judge, &[("m2", "a")])).await, ABSORBED, "{scheme}");
+        let one_batch = as_logins(&world.judge, &[("m3", "b"), ("m4", "b"), ("m5", "b")]);
+        let expected = Tally { loaded: 1, absorbed: 2, ..NOTHING };
+        assert_eq!(tally_of(&world.database, one_batch).await, expected, "{scheme}");
+        assert_eq!(places(&world).await, [2, 2, 0, 2], "{scheme}");
+        let absorbed_by_a_loaded_one = "processed_messages a JOIN processed_messages o
+            ON o.message_hash = a.absorbed_by AND o.sent_at = a.absorbed_by_sent_at
+            WHERE a.outcome = 'absorbed' AND o.outcome = 'loaded'";
+        assert_eq!(world.count(absorbed_by_a_loaded_one).await, 3, "{scheme}");
+        world.assert_promise().await;
+    }
+}
+
+#[tokio::test]
+async fn another_login_under_a_taken_key_is_a_dead_letter_in_the_same_batch_and_in_a_later_one() {
+    let world = world_under("attribute:Order").await;
+    let first = [delivery("m1", "a"), delivery_of("m2", "a", "android"), delivery("m3", "b")];
+    let expected = Tally { loaded: 2, dead_lettered: 1, contradicting: 1, ..NOTHING };
+    assert_eq!(tally_of(&world.database, batch_of(&world.judge, first)).await, expected);
+    let later = [delivery_of("m4", "b", "android"), delivery_of("m5", "b", "ios")];
+    let expected = Tally { absorbed: 1, dead_lettered: 1, contradicting: 1, ..NOTHING };
+    assert_eq!(tally_of(&world.database, batch_of(&world.judge, later)).await, expected);
+    assert_eq!(places(&world).await, [2, 2, 2, 2]);
+    assert_eq!(world.count("dead_letters WHERE code = 'contradicts' AND status = 'open'").await, 2);
+    world.assert_promise().await;
+
+    let report = world.replay_all().await;
+    assert_eq!(report, Report { open: [(Obstacle::IdentityTaken, 2)].into(), ..Report::default() });
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn a_contradiction_is_absorbed_and_counted_where_that_was_asked_for() {
+    let world = world_under("attribute:Order").await;
+    let absorbing = destination_of(QUEUE_ARN, &world.database, 1, Contradictions::Absorb);
+    let both = [delivery("m1", "a"), delivery_of("m2", "a", "android")];
+    let outcome = load_into(&absorbing, batch_of(&world.judge, both), &CancellationToken::new()).await.unwrap();
+    assert_eq!(outcome.tally, Tally { loaded: 1, absorbed: 1, contradicting: 1, ..NOTHING });
+    assert_eq!(places(&world).await, [1, 1, 0, 1]);
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn the_same_login_in_another_spelling_is_no_contradiction() {
+    let world = world_under("attribute:Order").await;
+    tally_of(&world.database, as_logins(&world.judge, &[("m1", "a")])).await;
+    let mut other = delivery("m2", "a");
+    let spelled = r#" {"device_id":"device of a","ip":"::ffff:203.0.113.7","locale":"DE","device_type":"ios",
+                       "app_version":"02.3.1","user_id":"\u0061","extra":1}"#;
+    other.body = turnstile::message::RawBody::new(spelled);
+    assert_eq!(tally_of(&world.database, batch_of(&world.judge, [other])).await, ABSORBED);
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn a_corrected_message_is_loaded_although_the_broken_one_before_it_comes_again_in_its_batch() {
+    let world = world_under("field:/user_id").await;
+    // The broken one is a dead letter; this release decodes it, and finds it recorded.
+    tally_of(&world.database, as_rejections(&world.judge, &[("m1", "a")])).await;
+    let both = as_logins(&world.judge, &[("m1", "a"), ("m2", "a")]);
+    assert_eq!(tally_of(&world.database, both).await, Tally { loaded: 1, redelivered: 1, ..NOTHING });
+    assert_eq!(places(&world).await, [1, 1, 1, 1]);
+    world.assert_promise().await;
+
+    let report = world.replay_all().await;
+    assert_eq!(report, Report { absorbed: 1, ..Report::default() }, "the corrected one brought its login");
+    assert_eq!(world.count("dead_letters WHERE status = 'absorbed'").await, 1);
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn a_refused_row_leaves_no_key_behind_so_that_its_corrected_successor_is_loaded() {
+    let world = world_under("attribute:Order").await;
+    world.client.batch_execute("ALTER TABLE user_logins ADD CHECK (device_type <> 'toaster')").await.unwrap();
+    let batch = [delivery_of("m1", "a", "toaster"), delivery("m2", "a"), delivery("m3", "b")];
+    let tally = tally_of(&world.database, batch_of(&world.judge, batch)).await;
+    assert_eq!((tally.loaded, tally.dead_lettered), (2, 1));
+    assert_eq!(places(&world).await, [2, 2, 1, 2]);
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn a_replay_claims_the_key_of_its_login_by_what_was_recorded_and_not_by_what_its_operator_says() {
+    for scheme in SCHEMES {
+        let world = world_under(scheme).await;
+        tally_of(&world.database, as_rejections(&world.judge, &[("m1", "a"), ("m2", "b")])).await;
+        tally_of(&world.database, as_logins(&world.judge, &[("m3", "a")])).await;
+        let report = world.replay_all().await;
+        assert_eq!((report.replayed, report.absorbed), (1, 1), "{scheme}");
+        assert_eq!(tally_of(&world.database, as_logins(&world.judge, &[("m4", "b")])).await, ABSORBED, "{scheme}");
+        assert_eq!(places(&world).await, [2, 2, 2, 2], "{scheme}");
+        world.assert_promise().await;
+    }
+}
+
+#[tokio::test]
+async fn letters_of_two_queues_are_replayed_each_under_its_own() {
+    let world = world_under("field:/user_id").await;
+    let other_queue = "arn:aws:sqs:us-east-1:000000000000:other";
+    let other = destination_of(other_queue, &world.database, 1, Contradictions::default());
+    other.introduce(&"message-id".parse().unwrap(), &CancellationToken::new()).await.unwrap();
+    tally_of(&world.database, as_rejections(&world.judge, &[("m1", "a")])).await;
+    let elsewhere = as_rejections(&judge_of("message-id", other_queue), &[("m1", "a"), ("m2", "a")]);
+    load_into(&other, elsewhere, &CancellationToken::new()).await.unwrap();
+    assert_eq!(world.replay_all().await.replayed, 3);
+    assert_eq!(places(&world).await, [3, 3, 3, 1]);
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn of_two_loaders_that_have_one_key_in_hand_the_second_waits_for_the_first_and_goes_by_what_became_of_it() {
+    let mut waited = 0;
+    for first_commits in [true, false] {
+        let world = world_under("field:/user_id").await;
+        // The first has its claims, and cannot go on.
+        world.client.batch_execute("BEGIN; LOCK TABLE outbox IN SHARE MODE").await.unwrap();
+        let watcher = crate::support::postgres::connect(&world.url).await;
+        let give_up = CancellationToken::new();
+        let first = spawn_load(&world, as_logins(&world.judge, &[("m1", "a")]), give_up.clone());
+        wait_until("the first waits with its claims made", async || waiting(&watcher).await == 1).await;
+        let second = spawn_load(&world, as_logins(&world.judge, &[("m2", "a")]), CancellationToken::new());
+        wait_until("the second waits for the first", async || waiting(&watcher).await == 2).await;
+        if !first_commits {
+            give_up.cancel();
+            assert!(matches!(first.await.unwrap(), Err(LoadError::GaveUp)));
+            world.client.batch_execute("ROLLBACK").await.unwrap();
+            assert_eq!(second.await.unwrap().unwrap().tally, LOADED, "what was given up has no effect");
+        } else {
+            world.client.batch_execute("ROLLBACK").await.unwrap();
+            assert_eq!(first.await.unwrap().unwrap().tally, LOADED);
+            assert_eq!(second.await.unwrap().unwrap().tally, ABSORBED);
+        }
+        assert_eq!(places(&world).await, [1, 1, 0, 1]);
+        world.assert_promise().await;
+        waited += 1;
+    }
+    survived("one key in two hands, at once", waited, COMMAND);
+}
+
+fn spawn_load(
+    world: &World,
+    batch: Batch,
+    give_up: CancellationToken,
+) -> tokio::task::JoinHandle<Result<Outcome, LoadError>> {
+    let destination = destination(&world.database, 1);
+    tokio::spawn(async move { load_into(&destination, batch, &give_up).await })
 }
 
 /// How many loaders wait for a lock.
@@ -138,123 +270,71 @@ async fn waiting(client: &Client) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// Lets a transaction claim one message, and then wait for who holds the lock.
-const MEET_AFTER_ONE_CLAIM: &str = "
-    CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        IF current_setting('test.has_claimed', true) = 'yes' THEN
-            PERFORM pg_advisory_xact_lock_shared(7);
-        END IF;
-        PERFORM set_config('test.has_claimed', 'yes', true);
-        RETURN NEW;
-    END $$;
-    CREATE TRIGGER meet BEFORE INSERT ON processed_messages FOR EACH ROW EXECUTE FUNCTION meet();
-    SELECT pg_advisory_lock(7)";
+#[tokio::test]
+async fn claims_and_keys_that_were_removed_on_one_side_double_nothing_and_stop_nobody() {
+    // The claim is gone, the key stands: the message is its owner.
+    let world = world_under("field:/user_id").await;
+    tally_of(&world.database, as_logins(&world.judge, &[("m1", "a")])).await;
+    world.client.batch_execute("DELETE FROM processed_messages").await.unwrap();
+    tally_of(&world.database, as_logins(&world.judge, &[("m1", "a")])).await;
+    assert_eq!(places(&world).await, [1, 1, 0, 1]);
+    // The owner's claim is gone: the key still says which login it brought.
+    world.client.batch_execute("DELETE FROM processed_messages").await.unwrap();
+    assert_eq!(tally_of(&world.database, as_logins(&world.judge, &[("m2", "a")])).await, ABSORBED);
+    // The key is gone, the claim stands.
+    world.client.batch_execute("DELETE FROM identities").await.unwrap();
+    assert_eq!(tally_of(&world.database, as_logins(&world.judge, &[("m2", "a")])).await, REDELIVERED);
+    assert_eq!(places(&world).await, [1, 1, 0, 0]);
+}
 
 #[tokio::test]
-async fn releases_that_order_the_same_messages_differently_deadlock_and_recover() {
+async fn what_retention_removes_between_a_claim_and_a_look_at_it_makes_the_transaction_run_again() {
     let world = world_under("field:/user_id").await;
-    let first_of = |batch: &Batch| batch.entries()[0].delivery.message_id.clone();
-    let opposite = |user: &String| {
-        let two = [("a", "one user"), ("b", user)];
-        first_of(&as_logins(&world, &two)) != first_of(&as_rejections(&world, &two))
-    };
-    let other = (0..).map(|n| format!("user {n}")).find(opposite).unwrap();
-    let two = [("a", "one user"), ("b", &other)];
-
-    world.client.batch_execute(MEET_AFTER_ONE_CLAIM).await.unwrap();
+    tally_of(&world.database, as_logins(&world.judge, &[("m1", "a")])).await;
+    // A rival has claimed the message and its key, and then gives both up: the loader waited for it, finds nothing, and
+    // claims them itself.
+    world
+        .client
+        .batch_execute("BEGIN; DELETE FROM processed_messages; DELETE FROM identities; LOCK TABLE dead_letters")
+        .await
+        .unwrap();
     let watcher = crate::support::postgres::connect(&world.url).await;
-    let rivals = [spawn_load(&world, as_logins(&world, &two)), spawn_load(&world, as_rejections(&world, &two))];
-    wait_until("each has claimed one of the two", async || waiting(&watcher).await == 2).await;
-    world.client.batch_execute("SELECT pg_advisory_unlock(7)").await.unwrap();
-    let mut sum = (0, 0, 0);
-    for rival in rivals {
-        let Tally { loaded, dead_lettered, repeats, attempts_repeated, .. } = rival.await.unwrap();
-        sum = (sum.0 + loaded + dead_lettered, sum.1 + repeats.redelivered, sum.2 + attempts_repeated);
-    }
-    assert_eq!((sum.0, sum.1), (2, 2));
-    world.assert_promise().await;
-    survived("a deadlock between the claims of two releases", sum.2, COMMAND);
+    let loading = spawn_load(&world, as_logins(&world.judge, &[("m1", "a")]), CancellationToken::new());
+    wait_until("the loader waits for the removal", async || waiting(&watcher).await == 1).await;
+    world.client.batch_execute("COMMIT").await.unwrap();
+    let outcome = loading.await.unwrap().unwrap();
+    assert_eq!(outcome.tally.loaded, 1);
+    assert_eq!(places(&world).await, [1, 1, 0, 1], "the row stood already");
 }
 
 #[tokio::test]
-async fn another_message_with_the_same_id_of_the_producer_is_still_told_from_a_redelivery() {
-    let world = world_under("field:/user_id").await;
-    let tally_of = async |batch| tally_of(&world.database, batch).await;
-    tally_of(as_logins(&world, &[("m1", "a")])).await;
-    let resent = absorbed(Repeats { resent: 1, ..Repeats::default() });
-    assert_eq!(tally_of(as_logins(&world, &[("m2", "a")])).await, resent);
-    // A message of its own by the one hash, a redelivery by the other.
-    tally_of(as_rejections(&world, &[("m3", "a")])).await;
-    assert_eq!(tally_of(as_logins(&world, &[("m3", "a")])).await, REDELIVERED);
-    assert_eq!(places(&world).await, [1, 1, 1]);
-    world.assert_promise().await;
-}
+async fn a_message_older_than_the_horizon_is_a_dead_letter_and_never_loaded_a_second_time() {
+    let world = world_under("message-id").await;
+    tally_of(&world.database, as_logins(&world.judge, &[("m1", "a")])).await;
+    let horizon = "UPDATE horizon SET retained_since = '2026-03-02'; DELETE FROM processed_messages";
+    world.client.batch_execute(horizon).await.unwrap();
+    let fresh = |id: &str| {
+        let mut fresh = delivery(id, id);
+        fresh.delivery.sent_at = SentAt::Queue(SENT_AT + time::Duration::days(1));
+        fresh
+    };
+    let both = batch_of(&world.judge, [delivery("m1", "a"), fresh("m2")]);
+    let expected = Tally { loaded: 1, dead_lettered: 1, ..NOTHING };
+    assert_eq!(tally_of(&world.database, both).await, expected);
+    assert_eq!(tally_of(&world.database, as_logins(&world.judge, &[("m1", "a")])).await, REDELIVERED);
+    assert_eq!(world.count("dead_letters WHERE code = 'older_than_memory' AND sent_at = 'epoch'").await, 1);
+    assert_eq!(places(&world).await, [2, 2, 1, 0]);
 
-#[tokio::test]
-async fn letters_of_earlier_releases_are_claimed_under_both_hashes_once_migrated() {
-    let world = world_under("field:/user_id").await;
-    let refuse = "ALTER TABLE user_logins ADD CHECK (user_id <> 'refused')";
-    world.client.batch_execute(refuse).await.unwrap();
-    tally_of(&world.database, as_rejections(&world, &[("m1", "a")])).await;
-    world.replay_all().await;
-    tally_of(&world.database, as_rejections(&world, &[("m2", "b")])).await;
-    tally_of(&world.database, as_logins(&world, &[("m3", "refused")])).await;
-    world.client.batch_execute(TABLES_OF_VERSION_4).await.unwrap();
-
-    assert_eq!(world.database.migrate().await.unwrap().applied.len(), migration_count() - 4);
-    let again = tally_of(&world.database, as_logins(&world, &[("m1", "a"), ("m2", "b"), ("m3", "refused")])).await;
-    assert_eq!(again, absorbed(Repeats { redelivered: 3, ..Repeats::default() }));
-    assert_eq!(places(&world).await, [1, 1, 3]);
-    // The hash under which a refused login is claimed says nothing of its MessageId.
-    assert_eq!(world.count("processed_messages WHERE second_hash IS NULL").await, 1);
+    let report = world.replay_all().await;
+    assert_eq!(report, Report { open: [(Obstacle::OlderThanMemory, 1)].into(), ..Report::default() });
+    let back = world.client.batch_execute("UPDATE horizon SET retained_since = '2026-03-01'").await;
+    assert!(back.is_err(), "the horizon never moves back");
     world.assert_promise().await;
 }
 
 #[tokio::test]
-async fn claims_of_earlier_releases_are_found_under_every_scheme_and_their_events_are_kept() {
-    for scheme in ["message-id"].into_iter().chain(SCHEMES) {
-        let world = world_under(scheme).await;
-        tally_of(&world.database, as_logins(&world, &[("m1", "a"), ("m2", "b")])).await;
-        tally_of(&world.database, as_rejections(&world, &[("m3", "c")])).await;
-        let events =
-            "SELECT string_agg(concat_ws(' ', event_id, position, user_id, device_type, masked_ip, masked_device_id,
-                                                  locale, app_version, create_date, created_at), ' ' ORDER BY position)
-                      FROM outbox";
-        let events = async || world.client.query_one(events, &[]).await.unwrap().get::<_, String>(0);
-        let before = events().await;
-        world.client.batch_execute(TABLES_OF_VERSION_4).await.unwrap();
-        world.database.migrate().await.unwrap();
-
-        assert_eq!(events().await, before, "{scheme}");
-        let again = tally_of(&world.database, as_logins(&world, &[("m1", "a"), ("m2", "b"), ("m3", "c")])).await;
-        assert_eq!(again, absorbed(Repeats { redelivered: 3, ..Repeats::default() }), "{scheme}");
-        assert_eq!(world.replay_all().await.replayed, 1, "{scheme}");
-        world.client.execute("DELETE FROM processed_messages", &[]).await.unwrap();
-        tally_of(&world.database, as_logins(&world, &[("m1", "a"), ("m2", "b")])).await;
-        assert_eq!(places(&world).await, [3, 3, 1], "{scheme}: the rows know when their messages were sent");
-    }
-}
-
-#[tokio::test]
-async fn what_an_older_program_claims_by_one_hash_is_named_until_its_letter_is_discarded() {
-    let world = world_under("field:/user_id").await;
-    let rejected = as_rejections(&world, &[("m", "a")]);
-    let hash = rejected.entries()[0].hash;
-    tally_of(&world.database, rejected).await;
-    world.client.execute("UPDATE processed_messages SET second_hash = NULL", &[]).await.unwrap();
-    tally_of(&world.database, as_logins(&world, &[("m", "a")])).await;
-    let named: Vec<_> =
-        world.audit().await.broken.iter().map(|(rule, breaks)| (rule.name, breaks.first.clone())).collect();
-    assert_eq!(named, [("claimed_twice", vec![hash.to_string()])]);
-
-    assert_eq!(discard(&world.database, &[hash], "ada").await.unwrap(), [hash]);
-    world.assert_promise().await;
-}
-
-#[tokio::test]
-async fn a_message_of_a_queue_that_says_no_time_is_claimed_by_its_hash_alone_and_replayed_once() {
-    let world = World::migrated().await;
+async fn a_queue_that_says_no_time_is_claimed_under_the_constant_one_and_replayed_once() {
+    let world = world_under("message-id").await;
     let received = |user: &str, seconds: i64| {
         let mut message = message(user, &login(user, "ios"), 1);
         message.delivery.sent_at = SentAt::Receipt(SENT_AT + time::Duration::seconds(seconds));
@@ -265,55 +345,77 @@ async fn a_message_of_a_queue_that_says_no_time_is_claimed_by_its_hash_alone_and
     letter.content = Content::Rejected(Rejection::InvalidVersion);
     tally_of(&world.database, Sorted::from_verdicts([login, letter], 1).batch).await;
     let again = || async { tally_of(&world.database, Sorted::from_verdicts(deliveries(100_000), 1).batch).await };
-    assert_eq!(again().await, absorbed(Repeats { redelivered: 2, ..Repeats::default() }));
-    assert_eq!(places(&world).await, [1, 1, 1]);
-
+    assert_eq!(again().await, Tally { redelivered: 2, ..NOTHING });
     assert_eq!(world.replay_all().await.replayed, 1);
-    assert_eq!(again().await, absorbed(Repeats { redelivered: 2, ..Repeats::default() }));
-    assert_eq!(places(&world).await, [2, 2, 1]);
+    assert_eq!(again().await, Tally { redelivered: 2, ..NOTHING });
+    assert_eq!(places(&world).await, [2, 2, 1, 0]);
+    let time_basis = "UPDATE queues SET time_basis = 'none'";
+    world.client.batch_execute(time_basis).await.unwrap();
     world.assert_promise().await;
 }
 
 #[tokio::test]
-async fn claims_are_found_by_an_index_however_many_there_are() {
-    for scheme in ["message-id", "field:/user_id"] {
-        let world = world_under(scheme).await;
-        let many = "INSERT INTO processed_messages
-                        (message_hash, second_hash, outcome, first_message_id, body_hash, sent_at, received_at)
-                    SELECT sha256(n::text::bytea), CASE WHEN n % 2 = 0 THEN sha256(n::text::bytea) END, 'loaded', n::text,
-                           sha256('body'), to_timestamp(n), now() FROM generate_series(1, 20000) AS n;
-                    ANALYZE processed_messages";
-        world.client.batch_execute(many).await.unwrap();
-        let messages = ["a", "b", "c", "d"].map(|name| (name, name));
-        tally_of(&world.database, as_rejections(&world, &messages)).await;
-        // A pool of its own: what its connections did is counted when they end.
-        let finding = World::at(&world.url, Duration::from_secs(30)).await;
-        let before = sequential_scans(&world.client).await;
-        assert_eq!(tally_of(&finding.database, as_rejections(&world, &messages)).await.repeats.redelivered, 4);
-        let replay = Replay { database: finding.database.clone(), ..world.replay() };
-        assert_eq!(replay.run(&Filter::default(), 10, |_| {}).await.unwrap().replayed, 4);
-        drop((replay, finding));
-        let used = "SELECT sum(idx_tup_read) >= 8 FROM pg_stat_user_indexes WHERE relname = 'processed_messages'";
-        let are_counted = async || world.client.query_one(used, &[]).await.unwrap().get(0);
-        wait_until("what was read is counted", are_counted).await;
-        assert_eq!(sequential_scans(&world.client).await, before, "{scheme}");
-    }
-}
+async fn a_new_hash_key_stops_the_loaders_of_the_old_one_before_they_load_a_login_twice() {
+    let world = world_under("field:/user_id").await;
+    tally_of(&world.database, as_logins(&world.judge, &[("m1", "a")])).await;
+    let other = Keyring::generate().unwrap();
+    let refused = keys::register(&world.database, &other, MaskKind::Seal, false).await.unwrap_err().to_string();
+    assert!(refused.contains("forget 1 keys"), "{refused}");
+    let registered = keys::register(&world.database, &other, MaskKind::Seal, true).await.unwrap();
+    assert_eq!(registered.forgotten.map(|forgotten| forgotten.identities), Some(1));
 
-async fn sequential_scans(client: &Client) -> i64 {
-    let sql = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'processed_messages'";
-    client.query_one(sql, &[]).await.unwrap().get(0)
+    let stopped = load(&world.database, as_logins(&world.judge, &[("m2", "b")]), 1).await.err().unwrap().to_string();
+    assert!(stopped.contains("hash key"), "{stopped}");
+    // A message whose key is known already needs no new one, and a message without a key none at all.
+    let letters = as_rejections(&world.judge, &[("m3", "c")]);
+    assert_eq!(tally_of(&world.database, letters).await.dead_lettered, 1);
+    assert_eq!(places(&world).await, [1, 1, 1, 1]);
 }
 
 #[tokio::test]
-async fn two_malformed_messages_and_two_queues_share_no_claim() {
+async fn batches_that_cross_in_messages_and_keys_never_deadlock() {
     let world = world_under("field:/user_id").await;
-    tally_of(&world.database, as_rejections(&world, &[("m1", "a"), ("m2", "a")])).await;
-    assert_eq!(places(&world).await, [0, 0, 2]);
-    let mut other = world;
-    let queue = QueueIdentity::new("arn:aws:sqs:eu:1:other");
-    other.judge.identifier = Identifier::new("field:/user_id".parse().unwrap(), &queue);
-    tally_of(&other.database, as_logins(&other, &[("m1", "a")])).await;
-    assert_eq!(places(&other).await, [1, 1, 2]);
-    other.assert_promise().await;
+    let batch = |loader: i64| {
+        let deliveries = (0..200).map(|n| {
+            let mut one = delivery(&format!("m{}", (n * 7 + loader * 31) % 260), &format!("user {}", n % 40));
+            let back = if loader % 2 == 0 { n } else { 200 - n };
+            one.delivery.sent_at = SentAt::Queue(SENT_AT + time::Duration::milliseconds(back % 5));
+            one
+        });
+        batch_of(&world.judge, deliveries)
+    };
+    let loaders: Vec<_> = (0..8).map(|loader| spawn_load(&world, batch(loader), CancellationToken::new())).collect();
+    for loader in loaders {
+        let outcome = loader.await.unwrap().unwrap();
+        assert_eq!(outcome.attempts_repeated, 0);
+    }
+    assert_eq!(world.count("user_logins").await, 40);
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(world.client.query_one(deadlocks, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn a_discarded_contradiction_stays_discarded_and_the_promise_holds() {
+    let world = world_under("attribute:Order").await;
+    let both = [delivery("m1", "a"), delivery_of("m2", "a", "android")];
+    tally_of(&world.database, batch_of(&world.judge, both)).await;
+    let hash: Vec<u8> = world.client.query_one("SELECT message_hash FROM dead_letters", &[]).await.unwrap().get(0);
+    let hash = turnstile::message::MessageHash::from_bytes(hash.try_into().unwrap());
+    assert_eq!(discard(&world.database, &[hash], "ada").await.unwrap(), [hash]);
+    assert_eq!(world.replay_all().await, Report::default());
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn what_the_first_messages_of_a_queue_show_of_its_time_holds_for_every_loader_after() {
+    let world = world_under("message-id").await;
+    let never = CancellationToken::new();
+    for (queue, first) in [("arn:aws:sqs:eu:1:a", TimeBasis::SentTimestamp), ("arn:aws:sqs:eu:1:b", TimeBasis::None)] {
+        let destination = || destination_of(queue, &world.database, 1, Contradictions::default());
+        destination().introduce(&"message-id".parse().unwrap(), &never).await.unwrap();
+        assert_eq!(destination().time_basis(first, &never).await.unwrap(), first);
+        for later in [TimeBasis::SentTimestamp, TimeBasis::None] {
+            assert_eq!(destination().time_basis(later, &never).await.unwrap(), first, "{queue}");
+        }
+    }
 }

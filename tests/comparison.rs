@@ -51,12 +51,13 @@ async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
             Discrepancies { unexpected: 1, ..none },
         ),
         (
-            "INSERT INTO outbox (event_id) SELECT message_hash FROM dead_letters LIMIT 2",
+            "INSERT INTO outbox (message_sent_at, event_id) SELECT sent_at, message_hash FROM dead_letters LIMIT 2",
             "outbox",
             Discrepancies { unexpected: 2, ..none },
         ),
         (
-            "INSERT INTO processed_messages SELECT message_hash, outcome, first_message_id, body_hash, sent_at + interval '1 ms', received_at FROM processed_messages LIMIT 2",
+            "INSERT INTO processed_messages (sent_at, message_hash, outcome, message_id, body_hash, received_at)
+             SELECT sent_at + interval '1 ms', message_hash, outcome, message_id, body_hash, received_at FROM processed_messages LIMIT 2",
             "processed_messages",
             Discrepancies { doubled: 2, ..none },
         ),
@@ -81,7 +82,7 @@ async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
         pipeline.client.batch_execute(tampering).await.unwrap();
         assert_eq!(pipeline.discrepancies().await, expected, "{tampering}");
         let restore = format!(
-            "DELETE FROM {restoring}; INSERT INTO {restoring} OVERRIDING SYSTEM VALUE TABLE kept; DROP TABLE kept"
+            "DELETE FROM {restoring}; INSERT INTO {restoring} TABLE kept; DROP TABLE kept"
         );
         pipeline.client.batch_execute(&restore).await.unwrap();
         assert!(pipeline.discrepancies().await.none(), "restored after {tampering}");

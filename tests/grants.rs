@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_util::sync::CancellationToken;
 use turnstile::audit::audit;
 use turnstile::batch::{Batch, Sorted};
-use turnstile::keyring::Keyring;
-use turnstile::load::{LoadError, load};
+use turnstile::load::LoadError;
 use turnstile::mask::MaskKind;
 use turnstile::message::{
-    Attributes, Delivery, Identifier, Identity, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage,
+    Attributes, Delivery, Identity, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage,
     SentAt,
 };
 use turnstile::table::dead_letters::{self, Filter, Status};
@@ -20,8 +18,9 @@ use turnstile::table::{outbox, processed_messages, user_logins};
 use turnstile::verdict::Judge;
 
 use crate::check::{Installation, database, migrate, with_options};
+use crate::support::loading::load;
 use crate::support::postgres::{TestDatabase, connect};
-use crate::support::verdicts::SENT_AT;
+use crate::support::verdicts::{QUEUE_ARN, SENT_AT, keyring};
 
 const LOGIN: &str = r#"{"user_id":"u1","app_version":"2.3.0","device_type":"android","ip":"199.172.111.135","locale":"RU","device_id":"593-47-5928"}"#;
 
@@ -138,16 +137,16 @@ async fn the_operator_replays_and_audits_and_can_neither_read_logins_nor_delete(
     let operator = database(&roles.url_of_operator());
     let transaction = operator.begin().await.unwrap();
     let hashes = dead_letters::next(&transaction, &Filter::default(), None, 10).await.unwrap();
-    assert_eq!(dead_letters::take_open(&transaction, &hashes).await.unwrap().len(), 1);
+    dead_letters::lock(&transaction).await.unwrap();
+    assert_eq!(dead_letters::read_open(&transaction, &hashes).await.unwrap().len(), 1);
     assert_eq!(dead_letters::count(&transaction, &Filter::default()).await.unwrap().len(), 1);
     assert_eq!(dead_letters::newest(&transaction, &Filter::default(), 10).await.unwrap().len(), 1);
     dead_letters::body(&transaction, hashes[0]).await.unwrap();
-    assert!(processed_messages::read(&transaction, hashes[0], SENT_AT).await.unwrap().is_some());
+    assert!(processed_messages::read(&transaction, hashes[0]).await.unwrap().is_some());
     let (login, _) = batches("replayed");
     let rows: Vec<_> = login.entries().iter().filter_map(|entry| entry.login_row()).collect();
     assert_eq!(rows.len(), 1);
-    let sent = hashes.iter().map(|hash| (*hash, SENT_AT)).collect::<Vec<_>>();
-    assert_eq!(processed_messages::mark_loaded(&transaction, &sent).await.unwrap().len(), 1);
+    assert_eq!(processed_messages::mark_loaded(&transaction, &hashes).await.unwrap().len(), 1);
     assert_eq!(user_logins::insert(&transaction, &rows).await.unwrap().len(), 1);
     outbox::insert(&transaction, &rows).await.unwrap();
     dead_letters::resolve(&transaction, &hashes, Status::Replayed, "alice").await.unwrap();
@@ -233,13 +232,13 @@ async fn loads_in_every_way(roles: &Roles, name: &str) -> Result<(), LoadError> 
     let owner = connect(&roles.url).await;
     for _ in 0..2 {
         for batch in [batches(name).0, batches(name).1, batches(name).0] {
-            load(&loader, batch, 1, &CancellationToken::new()).await?;
+            load(&loader, batch, 1).await?;
         }
         owner.batch_execute("DELETE FROM processed_messages").await.unwrap();
     }
     let (login, letter) = batches(name);
-    load(&loader, login, 1, &CancellationToken::new()).await?;
-    load(&loader, letter, 1, &CancellationToken::new()).await?;
+    load(&loader, login, 1).await?;
+    load(&loader, letter, 1).await?;
     let count = "SELECT count(*) FROM dead_letters WHERE status = 'open'";
     assert!(owner.query_one(count, &[]).await.unwrap().get::<_, i64>(0) > 0);
     Ok(())
@@ -247,9 +246,9 @@ async fn loads_in_every_way(roles: &Roles, name: &str) -> Result<(), LoadError> 
 
 /// A batch of one login, and one of one dead letter.
 fn batches(name: &str) -> (Batch, Batch) {
-    let keyring = Keyring::parse(KEYRING).unwrap();
+    let keyring = keyring();
     let judge = Judge {
-        identifier: Identifier::new(Identity::MessageId, &QueueIdentity::new("arn:aws:sqs:eu-central-1:0:logins")),
+        identifier: keyring.identifier(Identity::MessageId, &QueueIdentity::new(QUEUE_ARN)),
         masker: keyring.masker(MaskKind::Seal),
         sealer: keyring.body_sealer(),
     };
@@ -266,6 +265,3 @@ fn batches(name: &str) -> (Batch, Batch) {
     };
     (batch_of("login", LOGIN), batch_of("letter", "no login"))
 }
-
-/// Zeros under a name: nothing that it seals leaves the test.
-const KEYRING: &str = "turnstile-keyring v1\nkey test AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\nactive test\n";

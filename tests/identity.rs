@@ -1,34 +1,43 @@
-//! What makes two deliveries the same message.
+//! What makes two deliveries the same message, and two messages the same login.
 
 use proptest::prelude::*;
-use time::OffsetDateTime;
+use turnstile::keyring::Keyring;
+use turnstile::login::UserLogin;
 use turnstile::message::{
-    Attributes, Delivery, Identifier, Identity, IdentityMissing, MessageHash, MessageId, QueueIdentity, RawBody,
-    ReceiptHandle, ReceivedMessage, SentAt,
+    Attributes, Identity, IdentityHash, IdentityMissing, MessageHash, MessageHasher, MessageId, QueueIdentity, RawBody,
 };
 
-const QUEUE: &str = "arn:aws:sqs:us-east-1:000000000000:logins";
+use crate::support::verdicts::{QUEUE_ARN, keyring};
 
-fn message(id: &str, body: &str) -> ReceivedMessage {
-    ReceivedMessage {
-        delivery: Delivery {
-            message_id: MessageId::new(id),
-            receipt: ReceiptHandle::new("handle"),
-            sent_at: SentAt::Queue(OffsetDateTime::UNIX_EPOCH),
-            received_at: OffsetDateTime::UNIX_EPOCH,
-            receive_count: 1,
-        },
-        body: RawBody::new(body),
-        attributes: Attributes::from_iter([("Order".to_owned(), b"17".to_vec()), ("Void".to_owned(), Vec::new())]),
-    }
+fn attributes() -> Attributes {
+    Attributes::from_iter([("Order".to_owned(), b"17".to_vec()), ("Void".to_owned(), Vec::new())])
 }
 
-fn hash(identity: &str, message: &ReceivedMessage) -> Result<MessageHash, IdentityMissing> {
-    Identifier::new(identity.parse().unwrap(), &QueueIdentity::new(QUEUE)).hash(message)
+fn key_with(
+    keyring: &Keyring,
+    scheme: &str,
+    queue: &str,
+    body: &str,
+) -> Result<Option<IdentityHash>, IdentityMissing> {
+    let identifier = keyring.identifier(scheme.parse().unwrap(), &QueueIdentity::new(queue));
+    identifier.key(&RawBody::new(body), &attributes())
 }
 
-fn by_field(pointer: &str, body: &str) -> Result<MessageHash, IdentityMissing> {
-    hash(&format!("field:{pointer}"), &message("m", body))
+fn key(scheme: &str, body: &str) -> Result<Option<IdentityHash>, IdentityMissing> {
+    key_with(&keyring(), scheme, QUEUE_ARN, body)
+}
+
+/// The bytes, because a hash of a key cannot be printed.
+fn by_field(pointer: &str, body: &str) -> Result<[u8; 32], IdentityMissing> {
+    key(&format!("field:{pointer}"), body).map(|key| *key.unwrap().as_bytes())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn message(queue: &str, id: &str) -> MessageHash {
+    MessageHasher::new(&QueueIdentity::new(queue)).hash(&MessageId::new(id))
 }
 
 #[test]
@@ -42,65 +51,80 @@ fn an_identity_is_read_as_it_is_written() {
 }
 
 #[test]
-fn a_redelivery_is_the_same_message_and_an_equal_body_is_not() {
-    let (first, again, other) = (message("a", "{}"), message("a", "{}"), message("b", "{}"));
-    assert_eq!(hash("message-id", &first), hash("message-id", &again));
-    assert_ne!(hash("message-id", &first), hash("message-id", &other));
-    assert_eq!(hash("content", &first), hash("content", &other));
-}
-
-#[test]
-fn another_queue_or_scheme_makes_another_message() {
-    let message = message("17", r#"{"id": "17"}"#);
-    let identifier = |queue| Identifier::new(Identity::MessageId, &QueueIdentity::new(queue));
-    assert_ne!(identifier(QUEUE).hash(&message), identifier("arn:aws:sqs:us-east-1:000000000000:other").hash(&message));
-    let schemes = ["message-id", "content", "field:/id", "attribute:Order"];
-    let hashes: Vec<MessageHash> = schemes.iter().map(|scheme| hash(scheme, &message).unwrap()).collect();
-    for (at, one) in hashes.iter().enumerate() {
-        assert!(hashes.iter().skip(at + 1).all(|other| other != one), "{}", schemes[at]);
-    }
-}
-
-#[test]
-fn a_hash_by_message_id_is_the_same_under_every_scheme() {
-    let message = message("17", "no login");
-    let by_message_id = hash("message-id", &message).unwrap();
+fn a_message_is_known_by_its_queue_and_its_id_whatever_the_scheme() {
+    assert_eq!(message(QUEUE_ARN, "a"), message(QUEUE_ARN, "a"));
+    assert_ne!(message(QUEUE_ARN, "a"), message(QUEUE_ARN, "b"));
+    assert_ne!(message(QUEUE_ARN, "a"), message("arn:aws:sqs:us-east-1:000000000000:other", "a"));
     for scheme in ["message-id", "content", "field:/id", "attribute:Order"] {
-        let identifier = Identifier::new(scheme.parse().unwrap(), &QueueIdentity::new(QUEUE));
-        assert_eq!(identifier.hash_by_message_id(&message.delivery.message_id), by_message_id, "{scheme}");
+        let identifier = keyring().identifier(scheme.parse().unwrap(), &QueueIdentity::new(QUEUE_ARN));
+        assert_eq!(identifier.message(&MessageId::new("a")), message(QUEUE_ARN, "a"), "{scheme}");
     }
 }
 
 #[test]
-fn a_message_has_a_second_hash_where_its_message_id_is_not_its_identity() {
-    let message = message("17", "no login");
-    let by_message_id = hash("message-id", &message).unwrap();
-    for (scheme, second) in [
-        ("message-id", None),
-        ("content", Some(by_message_id)),
-        ("field:/id", Some(by_message_id)),
-        ("attribute:Order", Some(by_message_id)),
-    ] {
-        let identifier = Identifier::new(scheme.parse().unwrap(), &QueueIdentity::new(QUEUE));
-        assert_eq!(identifier.second_hash(&message.delivery), second, "{scheme}");
-        let without_time =
-            Delivery { sent_at: SentAt::Receipt(OffsetDateTime::UNIX_EPOCH), ..message.delivery.clone() };
-        assert_eq!(identifier.second_hash(&without_time), Some(by_message_id), "{scheme}");
+fn another_scheme_queue_or_keyring_makes_another_key_of_the_same_text() {
+    let body = r#"{"id": "17", "other": "17"}"#;
+    assert!(key("message-id", body).unwrap().is_none(), "each message is a login of its own");
+    let other_queue = "arn:aws:sqs:us-east-1:000000000000:other";
+    let keys = [
+        key("content", body),
+        key("field:/id", body),
+        key("field:/other", body),
+        key("attribute:Order", body),
+        key_with(&keyring(), "field:/id", other_queue, body),
+        key_with(&Keyring::generate().unwrap(), "field:/id", QUEUE_ARN, body),
+    ];
+    let keys = keys.map(|key| *key.unwrap().unwrap().as_bytes());
+    for (at, one) in keys.iter().enumerate() {
+        assert!(keys.iter().skip(at + 1).all(|other| other != one), "{at}");
     }
 }
 
 #[test]
 fn stored_hashes_stay_what_they_are() {
-    // Computed once with another implementation of BLAKE3. If one of these changes, messages that are loaded already
-    // would be loaded again.
-    let message = message("17", r#"{"id": "17"}"#);
-    for (scheme, stored) in [
-        ("message-id", "51b126d89dd7ac04ec9b4c4191837d16a2848fbcf236e09ae6cd6346ff922b69"),
-        ("content", "141e478a7b7127f8e46802133850d5f5eb7e02793a42660ed47c930fe139da8a"),
-        ("field:/id", "89b069726cfbe6c5bb32f308b8f695fd7cb17bfd2d1a7bf2bfba3b910a12ec55"),
-        ("attribute:Order", "c0f8225a96cef74fe2f91037eff3c1d3151d160611c15d2f3949c18e61a7c9ab"),
-    ] {
-        assert_eq!(hash(scheme, &message).unwrap().to_string(), stored, "{scheme}");
+    // Computed once with another implementation of BLAKE3. If one of these changes, messages and logins that are loaded already would be loaded again.
+    assert_eq!(message(QUEUE_ARN, "17").to_string(), MESSAGE);
+    let body = r#"{"id": "17"}"#;
+    for (scheme, stored) in [("content", CONTENT), ("field:/id", FIELD), ("attribute:Order", ATTRIBUTE)] {
+        assert_eq!(hex(key(scheme, body).unwrap().unwrap().as_bytes()), stored, "{scheme}");
+    }
+}
+
+const MESSAGE: &str = "c37ed6ba9dcc15e7ff46d002080b157883c346043adaa502d566e135f4f31f34";
+const CONTENT: &str = "8b1811edbe2a4ee0f851cecbf88635e4b5ce4fc59bd22ebed24a9b1c021995af";
+const FIELD: &str = "ebe44a500c1d99ec132d11da94f77cbde76ce9daa442610a5f5fb6d5a0f862a9";
+const ATTRIBUTE: &str = "a26a191553643bf346eb0d4cc2d1578e59383748878b9075d1da7d7a3e657d39";
+
+#[test]
+fn the_same_login_in_another_spelling_is_the_same_login_and_any_other_field_makes_another() {
+    let login = |change: fn(&mut UserLogin)| {
+        let mut login = UserLogin {
+            user_id: "a".to_owned(),
+            app_version: "2.3".parse().unwrap(),
+            device_type: "ios".to_owned(),
+            ip: "203.0.113.7".parse().unwrap(),
+            locale: Some("DE".to_owned()),
+            device_id: "d".to_owned(),
+        };
+        change(&mut login);
+        let identifier = keyring().identifier("field:/id".parse().unwrap(), &QueueIdentity::new(QUEUE_ARN));
+        *identifier.login(&login).as_bytes()
+    };
+    let same = login(|_| {});
+    assert_eq!(login(|login| login.app_version = "2.3.0".parse().unwrap()), same);
+    assert_eq!(login(|login| login.ip = "::ffff:203.0.113.7".parse().unwrap()), same);
+    let others: [fn(&mut UserLogin); 8] = [
+        |login| login.user_id.push('b'),
+        |login| login.app_version = "2.4".parse().unwrap(),
+        |login| login.device_type = "android".to_owned(),
+        |login| login.ip = "203.0.113.8".parse().unwrap(),
+        |login| login.locale = None,
+        |login| login.locale = Some(String::new()),
+        |login| login.device_id.push('x'),
+        |login| (login.user_id, login.device_type) = ("ai".to_owned(), "os".to_owned()),
+    ];
+    for (at, other) in others.into_iter().enumerate() {
+        assert_ne!(login(other), same, "{at}");
     }
 }
 
@@ -121,7 +145,7 @@ fn a_key_is_found_however_it_is_escaped_and_the_last_one_counts_where_it_stands_
 }
 
 #[test]
-fn a_message_without_the_field_or_attribute_has_no_identity() {
+fn a_message_without_the_field_or_attribute_has_no_key() {
     for (pointer, body) in [
         ("/id", "{}"),
         ("/id", r#"{"id": null}"#),
@@ -135,13 +159,14 @@ fn a_message_without_the_field_or_attribute_has_no_identity() {
     ] {
         assert_eq!(by_field(pointer, body), Err(IdentityMissing), "{pointer} in {body}");
     }
-    assert_eq!(hash("attribute:Nothing", &message("m", "{}")), Err(IdentityMissing));
-    assert_eq!(hash("attribute:Void", &message("m", "{}")), Err(IdentityMissing));
+    for attribute in ["attribute:Nothing", "attribute:Void"] {
+        assert!(matches!(key(attribute, "{}"), Err(IdentityMissing)), "{attribute}");
+    }
 }
 
 #[test]
 fn a_message_hash_is_read_as_it_is_written() {
-    let hash = hash("message-id", &message("m", "{}")).unwrap();
+    let hash = message(QUEUE_ARN, "m");
     assert_eq!(hash.to_string().parse(), Ok(hash));
     assert!("17".parse::<MessageHash>().is_err());
 }
@@ -161,7 +186,7 @@ proptest! {
     }
 
     #[test]
-    fn different_keys_are_different_messages(one in "[^\0]{1,20}", other in "[^\0]{1,20}") {
+    fn different_keys_are_different_logins(one in "[^\0]{1,20}", other in "[^\0]{1,20}") {
         let body = |id: &str| serde_json::json!({ "id": id }).to_string();
         let same = by_field("/id", &body(&one)).unwrap() == by_field("/id", &body(&other)).unwrap();
         prop_assert_eq!(same, one == other);

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 use turnstile::keyring::{Keyring, KeyringError, LineProblem};
+use turnstile::message::{Attributes, MessageHash};
 use turnstile::seal::KeyId;
 
 /// The canary of these tests: 32 bytes in Base64 that no message may show.
@@ -36,10 +37,10 @@ fn ids(keyring: &Keyring) -> Vec<&str> {
 
 #[test]
 fn a_keyring_text_is_read_in_the_order_of_its_keys() {
-    let text = format!("turnstile-keyring v1\r\n\n# a remark\nkey b {KEY}\n\tactive a \nkey a {OTHER_KEY}");
+    let text = format!("turnstile-keyring v1\r\n\n# a remark\nkey b {KEY}\n\tactive a \nkey a {OTHER_KEY}\nhash h {KEY}");
     let keyring = Keyring::parse(&text).unwrap();
     assert_eq!(ids(&keyring), ["b", "a"]);
-    assert_eq!(keyring.active().as_str(), "a");
+    assert_eq!((keyring.active().as_str(), keyring.hash_key().id().as_str()), ("a", "h"));
 }
 
 #[test]
@@ -48,6 +49,9 @@ fn a_wrong_line_is_named_by_its_number_and_never_shown() {
     for (lines, line, problem) in [
         (format!("key a {KEY}\nkey a {OTHER_KEY}\nactive a"), 3, LineProblem::Repeated),
         (format!("key a {KEY}\nactive a\nactive a"), 4, LineProblem::Repeated),
+        (format!("hash h {KEY}\nhash i {KEY}"), 3, LineProblem::Repeated),
+        (format!("hash a {KEY}\nkey a {KEY}"), 3, LineProblem::Repeated),
+        (format!("hash h {short}"), 2, LineProblem::Key),
         (format!("key a {short}\nactive a"), 2, LineProblem::Key),
         (format!("key a {KEY}{KEY}\nactive a"), 2, LineProblem::Key),
         (format!("key a !{KEY}\nactive a"), 2, LineProblem::Key),
@@ -71,13 +75,15 @@ fn a_text_that_is_no_whole_keyring_is_refused() {
     }
     assert!(matches!(parse_error("turnstile-keyring v1"), KeyringError::NoActive));
     assert!(matches!(parse_error(&format!("turnstile-keyring v1\nkey a {KEY}")), KeyringError::NoActive));
-    let unknown = parse_error(&format!("turnstile-keyring v1\nkey a {KEY}\nactive b"));
+    let unhashed = parse_error(&format!("turnstile-keyring v1\nkey a {KEY}\nactive a"));
+    assert_eq!(unhashed.to_string(), "the keyring has no line `hash ID BASE64`");
+    let unknown = parse_error(&format!("turnstile-keyring v1\nhash h {KEY}\nkey a {KEY}\nactive b"));
     assert_eq!(unknown.to_string(), "the keyring's active key b is none of its keys");
 }
 
 #[test]
 fn a_keyring_prints_its_ids_and_never_its_keys() {
-    let keyring = Keyring::parse(&format!("turnstile-keyring v1\nkey a {KEY}\nactive a\n")).unwrap();
+    let keyring = Keyring::parse(&format!("turnstile-keyring v1\nhash h {KEY}\nkey a {KEY}\nactive a\n")).unwrap();
     assert_eq!(format!("{keyring:?}"), r#"Keyring { ids: ["a"], active: "a", .. }"#);
 }
 
@@ -91,8 +97,10 @@ fn a_new_file_is_for_its_owner_alone_and_holds_the_same_keys() {
     let loaded = Keyring::load(&path).unwrap();
     assert_eq!(loaded.active(), keyring.active());
     let body = turnstile::message::RawBody::new("{}");
-    let (_, sealed) = keyring.body_sealer().seal(&body);
-    assert!(loaded.body_opener().open(&sealed).is_ok_and(|opened| opened == body));
+    let (hash, none) = (MessageHash::from_bytes([7; 32]), Attributes::default());
+    let (_, sealed) = keyring.body_sealer().seal(hash, &body, &none);
+    assert!(loaded.body_opener().open(hash, &sealed).is_ok_and(|(opened, _)| opened == body));
+    assert_eq!(loaded.hash_key().check_value(), keyring.hash_key().check_value());
 }
 
 #[test]
@@ -101,7 +109,7 @@ fn two_new_keyrings_share_neither_id_nor_key() {
     let (one, other) = (Keyring::generate().unwrap(), Keyring::generate().unwrap());
     assert_ne!(one.active(), other.active());
     one.write_new(&path).unwrap();
-    let key = |path: &Path| fs::read_to_string(path).unwrap().lines().nth(2).unwrap()[12..].to_owned();
+    let key = |path: &Path| fs::read_to_string(path).unwrap().lines().nth(3).unwrap()[12..].to_owned();
     let first = key(&path);
     fs::remove_file(&path).unwrap();
     other.write_new(&path).unwrap();
@@ -252,7 +260,7 @@ fn every_mistake_of_the_commands_about_keys_is_told_with_its_way_out() {
 
 #[test]
 fn unmask_recovers_line_by_line_and_names_the_lines_that_it_cannot() {
-    let text = format!("turnstile-keyring v1\nkey a {KEY}\nactive a\n");
+    let text = format!("turnstile-keyring v1\nhash h {KEY}\nkey a {KEY}\nactive a\n");
     let key = Keyring::parse(&text).unwrap();
     let mask = |device_id: &str| {
         let login = turnstile::login::UserLogin {

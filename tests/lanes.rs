@@ -165,7 +165,7 @@ async fn deletes_that_are_slow_hold_up_neither_the_next_receive_nor_the_next_com
     insert(&pipeline, 20);
     let loader = pipeline.start(1, small_batches()).await;
     wait_until("two batches are committed", async || pipeline.counts().await[1] == 20).await;
-    assert_eq!(loader.metrics.whole().totals.received, 0, "the first batch still waits for its deletes");
+    assert_eq!(loader.metrics.whole().totals.loaded, 0, "the first batch still waits for its deletes");
     pipeline.box_.set_faults(Faults::default());
     loader.shutdown.stopping.cancel();
     let totals = loader.ended().await.unwrap();

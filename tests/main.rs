@@ -22,6 +22,7 @@ mod demo;
 mod failpoints;
 mod identity;
 mod keyring;
+mod keys;
 mod lane;
 mod lanes;
 mod load;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use turnstile::keyring::Keyring;
 use turnstile::login::{AppVersion, MaskedLogin, UserLogin};
 use turnstile::mask::{Column, DEVICE_ID_BYTES, MASKED_CHARS, MaskKind, UnmaskError, Unmasked, decode_base64};
-use turnstile::message::RawBody;
+use turnstile::message::{Attributes, MessageHash, RawBody};
 use turnstile::seal::{OpenError, SealedBody};
 
 const KINDS: [MaskKind; 3] = [MaskKind::Seal, MaskKind::Token, MaskKind::Base64];
@@ -16,6 +16,7 @@ const KINDS: [MaskKind; 3] = [MaskKind::Seal, MaskKind::Token, MaskKind::Base64]
 fn keyring() -> Keyring {
     Keyring::parse(
         "turnstile-keyring v1\n\
+         hash hash BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=\n\
          key old AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n\
          key new AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n\
          active new\n",
@@ -25,7 +26,13 @@ fn keyring() -> Keyring {
 
 /// Another key under the same id.
 fn impostor() -> Keyring {
-    Keyring::parse("turnstile-keyring v1\nkey new AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=\nactive new\n").unwrap()
+    Keyring::parse(
+        "turnstile-keyring v1\n\
+         hash hash BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=\n\
+         key new AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=\n\
+         active new\n",
+    )
+    .unwrap()
 }
 
 fn masked(keyring: &Keyring, kind: MaskKind, ip: &str, device_id: &str) -> MaskedLogin {
@@ -66,10 +73,10 @@ fn stored_masks_stay_what_they_are() {
 
 #[test]
 fn stored_bodies_stay_what_they_are() {
-    let (hash, sealed) = keyring().body_sealer().seal(&RawBody::new("{}"));
+    let (hash, sealed) = keyring().body_sealer().seal(MESSAGE, &RawBody::new("{}"), &Attributes::default());
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(hash.as_bytes()), "e1438a70d2033a822dbce74476d986e176469703d37f4920ffa4c2428521f250");
-    assert_eq!(hex(sealed.as_bytes()), "6e65772ee1438a70d2033a822dbce7442384566c2518fc37e6b63c1c41fd17059c12");
+    assert_eq!(hex(hash.as_bytes()), "bd7ff406e404492a5f23e5907206e3982010b16793970da838da273e0763faa2");
+    assert_eq!(hex(sealed.as_bytes()), "6e65772ebd7ff406e404492a5f23e590bf46475839306e206db8da7f793e0c3c9a9449dfe5c1");
 }
 
 #[test]
@@ -121,9 +128,13 @@ fn a_value_masked_for_one_column_does_not_open_as_the_other() {
 
 #[test]
 fn what_an_older_key_masked_can_still_be_recovered() {
-    let old =
-        Keyring::parse("turnstile-keyring v1\nkey old AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\nactive old\n")
-            .unwrap();
+    let old = Keyring::parse(
+        "turnstile-keyring v1\n\
+         hash hash BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=\n\
+         key old AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n\
+         active old\n",
+    )
+    .unwrap();
     let by_old = masked(&old, MaskKind::Seal, "::1", "device-1").masked_device_id;
     assert_ne!(by_old, sealed_device_id("device-1"));
     assert_eq!(unmask(&keyring(), &by_old), Ok((Column::DeviceId, "device-1".to_owned())));
@@ -186,25 +197,32 @@ fn assert_no_piece(masked: &str, clear: &str, length: usize) {
 fn a_sealed_body_opens_to_the_bytes_that_were_delivered() {
     for body in [&b""[..], b"{}", b"\xff\x00canary", &[b'x'; 1 << 20]] {
         let body = RawBody::new(body);
-        let (hash, sealed) = keyring().body_sealer().seal(&body);
+        let (hash, sealed) = keyring().body_sealer().seal(MESSAGE, &body, &attributes());
         assert_eq!(hash, keyring().body_sealer().hash(&body));
-        assert!(keyring().body_opener().open(&sealed).is_ok_and(|opened| opened == body));
+        assert!(keyring().body_opener().open(MESSAGE, &sealed).is_ok_and(|opened| opened == (body, attributes())));
     }
 }
 
 #[test]
+fn a_sealed_body_opens_for_no_other_message() {
+    let (_, sealed) = keyring().body_sealer().seal(MESSAGE, &RawBody::new("canary"), &Attributes::default());
+    let other = MessageHash::from_bytes([8; 32]);
+    assert_eq!(keyring().body_opener().open(other, &sealed).map(|_| ()), Err(OpenError::NotAuthentic));
+}
+
+#[test]
 fn a_sealed_body_shows_neither_its_text_nor_prints_it() {
-    let (_, sealed) = keyring().body_sealer().seal(&RawBody::new("canary, canary, canary"));
+    let (_, sealed) = keyring().body_sealer().seal(MESSAGE, &RawBody::new("canary, canary, canary"), &Attributes::default());
     assert!(sealed.as_bytes().starts_with(b"new."));
     assert!(!sealed.as_bytes().windows(4).any(|piece| piece == b"cana"));
-    assert_eq!(format!("{sealed:?}"), "SealedBody(54 bytes)");
+    assert_eq!(format!("{sealed:?}"), "SealedBody(58 bytes)");
 }
 
 #[test]
 fn a_sealed_body_that_cannot_be_opened_is_told_why() {
-    let (_, sealed) = keyring().body_sealer().seal(&RawBody::new("canary"));
+    let (_, sealed) = keyring().body_sealer().seal(MESSAGE, &RawBody::new("canary"), &Attributes::default());
     let open = |keyring: Keyring, bytes: &[u8]| {
-        keyring.body_opener().open(&SealedBody::from_bytes(bytes.to_vec())).map(|_| ()).unwrap_err()
+        keyring.body_opener().open(MESSAGE, &SealedBody::from_bytes(bytes.to_vec())).map(|_| ()).unwrap_err()
     };
     assert_eq!(open(impostor(), sealed.as_bytes()), OpenError::NotAuthentic);
     assert_eq!(open(keyring(), b"new."), OpenError::NotAuthentic);
@@ -223,6 +241,13 @@ fn hashes_of_bodies_stay_comparable_when_a_new_key_becomes_active() {
     let after = before.with_new_key(None).unwrap();
     assert_eq!(after.body_sealer().hash(&body), hash);
     assert!(Keyring::generate().unwrap().body_sealer().hash(&body) != hash, "the hash needs no key");
+}
+
+/// The message that bodies are sealed for.
+const MESSAGE: MessageHash = MessageHash::from_bytes([7; 32]);
+
+fn attributes() -> Attributes {
+    [("Order".to_owned(), b"17".to_vec()), (String::new(), Vec::new())].into_iter().collect()
 }
 
 proptest! {
@@ -272,11 +297,11 @@ proptest! {
     fn a_flipped_bit_in_a_sealed_body_is_refused(
         body in prop::collection::vec(any::<u8>(), 0..200), place in any::<prop::sample::Index>(), bit in 0..8_u32,
     ) {
-        let (_, sealed) = keyring().body_sealer().seal(&RawBody::new(body));
+        let (_, sealed) = keyring().body_sealer().seal(MESSAGE, &RawBody::new(body), &Attributes::default());
         let mut bytes = sealed.as_bytes().to_vec();
         let at = place.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        prop_assert!(keyring().body_opener().open(&SealedBody::from_bytes(bytes)).is_err());
+        prop_assert!(keyring().body_opener().open(MESSAGE, &SealedBody::from_bytes(bytes)).is_err());
     }
 
     #[test]

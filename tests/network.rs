@@ -165,7 +165,7 @@ fn lane() -> LaneSettings {
 
 fn pool(url: &str, connections: usize) -> Database {
     let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings { address, connections, call_timeout: CALL_TIMEOUT }).unwrap()
+    Database::new(&DatabaseSettings::new(address, connections, CALL_TIMEOUT)).unwrap()
 }
 
 /// Host and port of an endpoint.

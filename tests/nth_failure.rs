@@ -28,7 +28,7 @@ struct Runs {
 impl Runs {
     async fn new() -> Self {
         let mut pipeline = Pipeline::new().await;
-        // Equal hashes in each run, although the queue gives each message a new id.
+        // Equal keys in each run, although the queue gives each message a new id.
         pipeline.identity = "field:/user_id".parse().unwrap();
         let proxy = PostgresProxy::before(pipeline.test.url()).await;
         Self { pipeline, proxy }
@@ -36,7 +36,7 @@ impl Runs {
 
     /// Loads the same messages into empty tables, and gives what stands in them then.
     async fn run(&self, arm: impl FnOnce(&Self)) -> Vec<String> {
-        let tables = "TRUNCATE user_logins, processed_messages, dead_letters, outbox";
+        let tables = "TRUNCATE user_logins, processed_messages, identities, dead_letters, outbox";
         self.pipeline.client.batch_execute(tables).await.unwrap();
         let logins = (0..LOGINS).map(|n| login(&format!("user {n}"), "ios"));
         self.pipeline.send(logins.chain((0..MALFORMED).map(|n| format!("no login {n}")))).await;
@@ -52,7 +52,7 @@ impl Runs {
     /// A loader of one lane with a pool of its own: opening its connection is a call too.
     async fn start(&self) -> Running {
         let address = DatabaseAddress::parse(self.proxy.url()).unwrap();
-        let settings = DatabaseSettings { address, connections: 1, call_timeout: Duration::from_secs(5) };
+        let settings = DatabaseSettings::new(address, 1, Duration::from_secs(5));
         let database = Database::new(&settings).unwrap();
         let mut lane = LaneSettings { max_attempts: 2, until_empty: false, ..quick() };
         lane.limits.wait = Duration::ZERO;
@@ -64,10 +64,11 @@ impl Runs {
 
     /// Everything that a run decides, in an order of its own.
     async fn contents(&self) -> Vec<String> {
-        let sql = "SELECT concat_ws(' ', user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_hash) FROM user_logins
-                   UNION ALL SELECT concat_ws(' ', event_id, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date) FROM outbox
+        let sql = "SELECT concat_ws(' ', user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date) FROM user_logins
+                   UNION ALL SELECT concat_ws(' ', 'event', user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date) FROM outbox
                    UNION ALL SELECT concat_ws(' ', code, detail, status) FROM dead_letters
                    UNION ALL SELECT concat_ws(' ', outcome, body_hash) FROM processed_messages
+                   UNION ALL SELECT concat_ws(' ', hash, login_hash) FROM identities
                    ORDER BY 1";
         self.pipeline.client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
@@ -75,7 +76,7 @@ impl Runs {
     /// Lets call after call fail until a run meets no failure; gives the number of runs that met one.
     async fn fail_one_after_the_other(&self, arm: impl Fn(&Self, u64), struck: impl Fn(&Self) -> bool) -> u64 {
         let undisturbed = self.run(|_| {}).await;
-        assert_eq!(undisturbed.len(), 3 * LOGINS + 2 * MALFORMED, "{undisturbed:?}");
+        assert_eq!(undisturbed.len(), 4 * LOGINS + 2 * MALFORMED, "{undisturbed:?}");
         for n in 1..TOO_MANY {
             assert_eq!(self.run(|runs| arm(runs, n)).await, undisturbed, "after a failure of call {n}");
             if !struck(self) {

@@ -155,7 +155,7 @@ async fn deadlines_hold_behind_a_pooler_and_stay_with_their_transaction() {
 
 fn pool(url: &str) -> Database {
     let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings { address, connections: 1, call_timeout: Duration::from_secs(10) }).unwrap()
+    Database::new(&DatabaseSettings::new(address, 1, Duration::from_secs(10))).unwrap()
 }
 
 /// A PgBouncer of the installed program, on a port and in a folder of its own.

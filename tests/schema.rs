@@ -16,7 +16,7 @@ use crate::support::postgres::TestDatabase;
 
 fn database(test: &TestDatabase) -> Database {
     let address = DatabaseAddress::parse(test.url()).unwrap();
-    Database::new(&DatabaseSettings { address, connections: 1, call_timeout: Duration::from_secs(10) }).unwrap()
+    Database::new(&DatabaseSettings::new(address, 1, Duration::from_secs(10))).unwrap()
 }
 
 #[tokio::test]
@@ -32,26 +32,40 @@ async fn the_migrated_tables_are_the_ones_written_down() {
     assert_eq!(schema, written_down, "the migrations make other tables: UPDATE_SCHEMA=1 make test writes them down");
 }
 
-/// Columns, constraints, indexes and comments, in an order and form that no server version changes.
+/// Columns, constraints, indexes, triggers, functions and comments, in an order and form that no server version changes.
 async fn schema_of(client: &Client) -> String {
     let lines = "
-        SELECT 1, c.relname, a.attnum::int, format('%s.%s %s%s%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-            CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END,
-            coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '') || CASE a.attidentity WHEN 'a' THEN ' IDENTITY' ELSE '' END)
-        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WITH ours AS (
+            SELECT c.oid, c.relnamespace::regnamespace || '.' || c.relname AS name, c.relkind
+            FROM pg_class c
+            WHERE c.relnamespace IN ('public'::regnamespace, 'turnstile'::regnamespace) AND c.relkind IN ('r', 'p', 'S')
+              AND NOT c.relispartition AND c.relname <> 'refinery_schema_history'
+        )
+        SELECT 1, c.name, a.attnum::int, format('%s.%s %s%s%s', c.name, a.attname, format_type(a.atttypid, a.atttypmod),
+            CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END, coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), ''))
+        FROM ours c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'refinery_schema_history'
+        WHERE c.relkind <> 'S'
         UNION ALL
-        SELECT 2, c.relname, 0, format('%s CONSTRAINT %s %s', c.relname, k.conname, pg_get_constraintdef(k.oid))
-        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relname <> 'refinery_schema_history' AND k.contype <> 'n'
+        SELECT 2, c.name, 0, format('%s CONSTRAINT %s %s', c.name, k.conname, pg_get_constraintdef(k.oid))
+        FROM pg_constraint k JOIN ours c ON c.oid = k.conrelid WHERE k.contype <> 'n'
         UNION ALL
-        SELECT 3, tablename, 0, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'refinery_schema_history'
+        SELECT 3, c.name, 0, pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN ours c ON c.oid = i.indrelid
         UNION ALL
-        SELECT 4, c.relname, d.objsubid, format('COMMENT %s%s %s', c.relname, coalesce('.' || a.attname, ''), d.description)
-        FROM pg_description d JOIN pg_class c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass
+        SELECT 4, c.name, 0, format('%s PARTITION BY %s, %s partitions', c.name, pg_get_partkeydef(c.oid),
+            (SELECT count(*) FROM pg_inherits WHERE inhparent = c.oid))
+        FROM ours c WHERE c.relkind = 'p'
+        UNION ALL
+        SELECT 5, c.name, 0, format('%s TRIGGER %s', c.name, t.tgname)
+        FROM pg_trigger t JOIN ours c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal
+        UNION ALL
+        SELECT 6, c.name, d.objsubid, format('COMMENT %s%s %s', c.name, coalesce('.' || a.attname, ''), d.description)
+        FROM pg_description d JOIN ours c ON c.oid = d.objoid AND d.classoid = 'pg_class'::regclass
         LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+        UNION ALL
+        SELECT 7, 'turnstile functions', 0, format('turnstile.%s() %s%s', p.proname,
+            CASE WHEN p.prosecdef THEN 'SECURITY DEFINER ' ELSE '' END, array_to_string(p.proconfig, ' '))
+        FROM pg_proc p WHERE p.pronamespace = 'turnstile'::regnamespace
         ORDER BY 2, 1, 3, 4";
     let mut schema =
         String::from("-- The tables as the migrations make them. UPDATE_SCHEMA=1 make test writes this file.\n");
@@ -115,7 +129,7 @@ async fn eight_migrators_at_once_all_succeed() {
     let client = test.client().await;
     let mut rivals = 0;
     for _ in 0..rounds() {
-        client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
+        client.batch_execute("DROP SCHEMA IF EXISTS turnstile CASCADE; DROP TABLE IF EXISTS user_logins").await.unwrap();
         let applied = migrate_at_once(&test).await;
         assert_eq!(applied.iter().sum::<usize>(), migrate::migration_count(), "{applied:?}");
         assert_eq!(database(&test).schema_version().await.unwrap(), Some(migrate::newest_version()));

@@ -1,103 +1,175 @@
 -- The tables as the migrations make them. UPDATE_SCHEMA=1 make test writes this file.
 
-dead_letters.message_hash bytea NOT NULL
-dead_letters.code text NOT NULL
-dead_letters.detail text NOT NULL
-dead_letters.sealed_body bytea NOT NULL
-dead_letters.message_id text NOT NULL
-dead_letters.receive_count integer NOT NULL
-dead_letters.sent_at timestamp with time zone NOT NULL
-dead_letters.received_at timestamp with time zone NOT NULL
-dead_letters.dead_lettered_at timestamp with time zone NOT NULL DEFAULT now()
-dead_letters.status text NOT NULL DEFAULT 'open'::text
-dead_letters.resolved_at timestamp with time zone
-dead_letters.resolved_by text
-dead_letters CONSTRAINT dead_letters_check CHECK ((((status = 'open'::text) = (resolved_at IS NULL)) AND ((status = 'open'::text) = (resolved_by IS NULL))))
-dead_letters CONSTRAINT dead_letters_message_hash_check CHECK ((octet_length(message_hash) = 32))
-dead_letters CONSTRAINT dead_letters_pkey PRIMARY KEY (message_hash)
-dead_letters CONSTRAINT dead_letters_receive_count_check CHECK ((receive_count > 0))
-dead_letters CONSTRAINT dead_letters_status_check CHECK ((status = ANY (ARRAY['open'::text, 'replayed'::text, 'discarded'::text])))
-CREATE INDEX dead_letters_open_idx ON public.dead_letters USING btree (code, dead_lettered_at) WHERE (status = 'open'::text)
-CREATE UNIQUE INDEX dead_letters_pkey ON public.dead_letters USING btree (message_hash)
-COMMENT dead_letters One row per message that is no login, after its bounded retries. turnstile dead-letters lists, shows and replays them.
-COMMENT dead_letters.message_hash The message: processed_messages.message_hash.
-COMMENT dead_letters.code Why the body is no login: the code of the rejection.
-COMMENT dead_letters.detail The rejection in words; names fields and limits, never values.
-COMMENT dead_letters.sealed_body The body as it was delivered, sealed (AES-256-GCM-SIV) under the key whose id stands before the first dot.
-COMMENT dead_letters.message_id SQS MessageId.
-COMMENT dead_letters.receive_count The queue's ApproximateReceiveCount at the last delivery.
-COMMENT dead_letters.sent_at The queue's SentTimestamp.
-COMMENT dead_letters.received_at When the loader received the last delivery, by the loader's clock.
-COMMENT dead_letters.dead_lettered_at Start of the transaction that wrote the row, by the database's clock.
-COMMENT dead_letters.status open; replayed (its login stands in user_logins under the same hash); discarded.
-COMMENT dead_letters.resolved_at When it was replayed or discarded.
-COMMENT dead_letters.resolved_by Who replayed or discarded it: the database role, and the name given.
-
-outbox.event_id bytea NOT NULL
-outbox.position bigint NOT NULL IDENTITY
-outbox.created_at timestamp with time zone NOT NULL DEFAULT now()
-outbox.published_at timestamp with time zone
-outbox.user_id character varying(128)
-outbox.device_type character varying(32)
-outbox.masked_ip character varying(256)
-outbox.masked_device_id character varying(256)
-outbox.locale character varying(32)
-outbox.app_version integer
-outbox.create_date date
-outbox CONSTRAINT outbox_event_id_check CHECK ((octet_length(event_id) = 32))
-outbox CONSTRAINT outbox_pkey PRIMARY KEY ("position")
-CREATE UNIQUE INDEX outbox_pkey ON public.outbox USING btree ("position")
-COMMENT outbox One event per loaded login, written in the transaction that loaded it. Published at least once, under the same event_id.
-COMMENT outbox.event_id The message hash: the same however often the event is published, so that a consumer can drop repeats. One event has it: turnstile audit proves it.
-COMMENT outbox.position Order of writing; two lanes may commit out of this order. A publisher reads what is unpublished above a position of its own, below which all is published, and moves that only over events that are an hour old.
-COMMENT outbox.created_at Start of the transaction that loaded the login.
-COMMENT outbox.published_at When the event was published; NULL until then.
-COMMENT outbox.user_id As in user_logins, and so are the columns that follow: masked values only.
-
-processed_messages.message_hash bytea NOT NULL
-processed_messages.outcome text NOT NULL
-processed_messages.first_message_id text NOT NULL
-processed_messages.body_hash bytea NOT NULL
-processed_messages.sent_at timestamp with time zone NOT NULL
-processed_messages.received_at timestamp with time zone NOT NULL
-processed_messages.processed_at timestamp with time zone NOT NULL DEFAULT now()
-processed_messages.second_hash bytea
-processed_messages.claimed_before_v6 boolean
-processed_messages CONSTRAINT processed_messages_body_hash_check CHECK ((octet_length(body_hash) = 32))
-processed_messages CONSTRAINT processed_messages_message_hash_check CHECK ((octet_length(message_hash) = 32))
-processed_messages CONSTRAINT processed_messages_outcome_check CHECK ((outcome = ANY (ARRAY['loaded'::text, 'dead_lettered'::text])))
-processed_messages CONSTRAINT processed_messages_second_hash_check CHECK ((octet_length(second_hash) = 32))
-CREATE UNIQUE INDEX processed_messages_message_hash_key ON public.processed_messages USING btree (message_hash) WHERE ((second_hash IS NOT NULL) OR claimed_before_v6)
-CREATE UNIQUE INDEX processed_messages_second_hash_key ON public.processed_messages USING btree (second_hash) WHERE (second_hash IS NOT NULL)
-CREATE UNIQUE INDEX processed_messages_sent_at_message_hash_key ON public.processed_messages USING btree (sent_at, message_hash) WHERE ((second_hash IS NULL) OR claimed_before_v6)
-COMMENT processed_messages One row per message identity: the claim that makes loading exactly-once. A delivery whose hash stands here is a duplicate.
-COMMENT processed_messages.message_hash BLAKE3 (derive_key mode, context naming scheme and version) over queue ARN, identity scheme and identity key. Claimed once: together with sent_at where second_hash is NULL, else alone.
-COMMENT processed_messages.outcome Where the message went: loaded (one row in user_logins) or dead_lettered (one row in dead_letters). Replay turns dead_lettered into loaded.
-COMMENT processed_messages.first_message_id SQS MessageId of the delivery that made the claim: tells a redelivery from another message with the same identity.
-COMMENT processed_messages.body_hash Keyed hash of the body that made the claim; of no use without the keyring.
-COMMENT processed_messages.sent_at The queue's SentTimestamp; where it gave none, when the message was received.
-COMMENT processed_messages.received_at When the loader received the delivery that made the claim, by the loader's clock.
-COMMENT processed_messages.processed_at Start of the transaction that made the claim, by the database's clock.
-COMMENT processed_messages.second_hash The hash of the MessageId, claimed beside message_hash under every identity scheme but message-id: there one message has different hashes as a login and as a rejection. Equal to message_hash under message-id where the queue gave no SentTimestamp. NULL under message-id otherwise, and in logins loaded before this column was there.
-COMMENT processed_messages.claimed_before_v6 True in claims from before version 6 of the tables, which count both together with sent_at and alone; else NULL.
-
-user_logins.user_id character varying(128)
-user_logins.device_type character varying(32)
-user_logins.masked_ip character varying(256)
-user_logins.masked_device_id character varying(256)
-user_logins.locale character varying(32)
-user_logins.app_version integer
-user_logins.create_date date
-user_logins.message_hash bytea
-user_logins.message_sent_at timestamp with time zone
+public.user_logins.user_id character varying(128)
+public.user_logins.device_type character varying(32)
+public.user_logins.masked_ip character varying(256)
+public.user_logins.masked_device_id character varying(256)
+public.user_logins.locale character varying(32)
+public.user_logins.app_version integer
+public.user_logins.create_date date
+public.user_logins.message_sent_at timestamp with time zone
+public.user_logins.message_hash bytea
 CREATE UNIQUE INDEX user_logins_message_key ON public.user_logins USING btree (message_sent_at, message_hash)
-COMMENT user_logins One row per login, personal fields masked.
-COMMENT user_logins.user_id Who logged in, as the app sent it.
-COMMENT user_logins.device_type The kind of device, as the app sent it.
-COMMENT user_logins.masked_ip The masked IP address: equal addresses mask alike under one key. KEYID.… is sealed (turnstile unmask recovers it), KEYID:… is a token.
-COMMENT user_logins.masked_device_id The masked device id: equal ids mask alike under one key.
-COMMENT user_logins.locale The locale; NULL where the app sent null.
-COMMENT user_logins.app_version major * 1000000 + minor * 1000 + patch, missing parts 0: keeps the order of versions.
-COMMENT user_logins.create_date UTC day on which the message was sent (the queue's SentTimestamp).
-COMMENT user_logins.message_hash The message that brought the row: processed_messages.message_hash. NULL in rows that stood here before Turnstile.
-COMMENT user_logins.message_sent_at When that message was sent: processed_messages.sent_at. NULL in rows that stood here before Turnstile.
+COMMENT public.user_logins One row per login, personal fields masked.
+COMMENT public.user_logins.user_id Who logged in, as the app sent it.
+COMMENT public.user_logins.device_type The kind of device, as the app sent it.
+COMMENT public.user_logins.masked_ip The masked IP address: equal addresses mask alike under one key. KEYID.… is sealed (turnstile unmask recovers it), KEYID:… is a token.
+COMMENT public.user_logins.masked_device_id The masked device id: equal ids mask alike under one key.
+COMMENT public.user_logins.locale The locale; NULL where the app sent null.
+COMMENT public.user_logins.app_version major * 1000000 + minor * 1000 + patch, missing parts 0: keeps the order of versions.
+COMMENT public.user_logins.create_date UTC day on which the message was sent (the queue's SentTimestamp); where the queue gives none, on which it was received.
+COMMENT public.user_logins.message_sent_at The message that brought the row: processed_messages.sent_at. NULL in rows that stood here before Turnstile.
+COMMENT public.user_logins.message_hash The message that brought the row: processed_messages.message_hash. NULL in rows that stood here before Turnstile.
+
+turnstile.extend_outbox() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.keep_horizon() search_path=pg_catalog, pg_temp
+
+turnstile.dead_letters.sent_at timestamp with time zone NOT NULL
+turnstile.dead_letters.message_hash bytea NOT NULL
+turnstile.dead_letters.queue text NOT NULL
+turnstile.dead_letters.code text NOT NULL
+turnstile.dead_letters.detail text NOT NULL
+turnstile.dead_letters.sealed_body bytea NOT NULL
+turnstile.dead_letters.message_id text NOT NULL
+turnstile.dead_letters.receive_count integer NOT NULL
+turnstile.dead_letters.sent_timestamp timestamp with time zone
+turnstile.dead_letters.received_at timestamp with time zone NOT NULL
+turnstile.dead_letters.dead_lettered_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.dead_letters.status text NOT NULL DEFAULT 'open'::text
+turnstile.dead_letters.resolved_at timestamp with time zone
+turnstile.dead_letters.resolved_by text
+turnstile.dead_letters CONSTRAINT dead_letters_message_hash_check CHECK ((octet_length(message_hash) = 32))
+turnstile.dead_letters CONSTRAINT dead_letters_pkey PRIMARY KEY (sent_at, message_hash)
+turnstile.dead_letters CONSTRAINT dead_letters_receive_count_check CHECK ((receive_count > 0))
+turnstile.dead_letters CONSTRAINT dead_letters_resolved_check CHECK ((((status = 'open'::text) = (resolved_at IS NULL)) AND ((status = 'open'::text) = (resolved_by IS NULL))))
+turnstile.dead_letters CONSTRAINT dead_letters_status_check CHECK ((status = ANY (ARRAY['open'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text])))
+CREATE INDEX dead_letters_message_hash_idx ON turnstile.dead_letters USING btree (message_hash)
+CREATE INDEX dead_letters_open_idx ON turnstile.dead_letters USING btree (code, dead_lettered_at) WHERE (status = 'open'::text)
+CREATE UNIQUE INDEX dead_letters_pkey ON turnstile.dead_letters USING btree (sent_at, message_hash)
+COMMENT turnstile.dead_letters One row per message that could not be loaded, after its bounded retries. turnstile dead-letters lists, shows and replays them.
+COMMENT turnstile.dead_letters.sent_at The message: processed_messages.sent_at.
+COMMENT turnstile.dead_letters.message_hash The message: processed_messages.message_hash.
+COMMENT turnstile.dead_letters.queue ARN of the queue that delivered it.
+COMMENT turnstile.dead_letters.code Why it was not loaded: the code of the rejection.
+COMMENT turnstile.dead_letters.detail The rejection in words; names fields and limits, never values.
+COMMENT turnstile.dead_letters.sealed_body The body as it was delivered, and the attributes that were asked for, sealed together (AES-256-GCM-SIV) for this message alone, under the key whose id stands before the first dot.
+COMMENT turnstile.dead_letters.message_id SQS MessageId.
+COMMENT turnstile.dead_letters.receive_count The queue's ApproximateReceiveCount at the last delivery.
+COMMENT turnstile.dead_letters.sent_timestamp The queue's SentTimestamp, also where sent_at is the constant time; NULL where the queue gave none.
+COMMENT turnstile.dead_letters.received_at When the loader received the last delivery, by the loader's clock.
+COMMENT turnstile.dead_letters.dead_lettered_at Start of the transaction that wrote the row, by the database's clock.
+COMMENT turnstile.dead_letters.status open; replayed (its login stands in user_logins under the same message); absorbed (another message brought the same login); discarded.
+COMMENT turnstile.dead_letters.resolved_at When it was replayed, absorbed or discarded.
+COMMENT turnstile.dead_letters.resolved_by Who resolved it: the database role, and the name given.
+
+turnstile.horizon.one boolean NOT NULL DEFAULT true
+turnstile.horizon.retained_since timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone
+turnstile.horizon CONSTRAINT horizon_one_check CHECK (one)
+turnstile.horizon CONSTRAINT horizon_pkey PRIMARY KEY (one)
+CREATE UNIQUE INDEX horizon_pkey ON turnstile.horizon USING btree (one)
+turnstile.horizon TRIGGER keep_horizon
+COMMENT turnstile.horizon One row: since when every claim is kept.
+COMMENT turnstile.horizon.retained_since Claims of messages sent before this time may be gone: such a message is not loaded, but dead-lettered as older_than_memory. It moves before claims are removed, and never back.
+
+turnstile.identities.hash bytea NOT NULL
+turnstile.identities.owner_sent_at timestamp with time zone NOT NULL
+turnstile.identities.owner bytea NOT NULL
+turnstile.identities.login_hash bytea NOT NULL
+turnstile.identities.claimed_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.identities CONSTRAINT identities_hash_check CHECK ((octet_length(hash) = 32))
+turnstile.identities CONSTRAINT identities_login_hash_check CHECK ((octet_length(login_hash) = 32))
+turnstile.identities CONSTRAINT identities_owner_check CHECK ((octet_length(owner) = 32))
+turnstile.identities CONSTRAINT identities_pkey PRIMARY KEY (hash)
+CREATE UNIQUE INDEX identities_pkey ON turnstile.identities USING btree (hash)
+COMMENT turnstile.identities One row per key that a producer gave to a login which was loaded, under every --identity but message-id: what makes a login that is sent twice one login.
+COMMENT turnstile.identities.hash Hash over queue, identity scheme and key, keyed by the keyring's hash key: nobody can try keys without it.
+COMMENT turnstile.identities.owner_sent_at The sent_at of the message that owns the key.
+COMMENT turnstile.identities.owner The message_hash of the loaded message that owns the key.
+COMMENT turnstile.identities.login_hash Hash of that message's decoded login, keyed by the keyring's hash key: tells the same login again from another login under the same key.
+COMMENT turnstile.identities.claimed_at Start of the transaction that claimed the key, by the database's clock.
+
+turnstile.outbox.position bigint NOT NULL DEFAULT nextval('outbox_position_seq'::regclass)
+turnstile.outbox.event_id bytea NOT NULL
+turnstile.outbox.message_sent_at timestamp with time zone NOT NULL
+turnstile.outbox.user_id character varying(128)
+turnstile.outbox.device_type character varying(32)
+turnstile.outbox.masked_ip character varying(256)
+turnstile.outbox.masked_device_id character varying(256)
+turnstile.outbox.locale character varying(32)
+turnstile.outbox.app_version integer
+turnstile.outbox.create_date date
+turnstile.outbox.created_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.outbox CONSTRAINT outbox_event_id_check CHECK ((octet_length(event_id) = 32))
+turnstile.outbox CONSTRAINT outbox_pkey PRIMARY KEY ("position")
+CREATE UNIQUE INDEX outbox_pkey ON ONLY turnstile.outbox USING btree ("position")
+turnstile.outbox PARTITION BY RANGE ("position"), 3 partitions
+COMMENT turnstile.outbox One event per loaded login, written in the transaction that loaded it, never changed. Ten million positions to a partition.
+COMMENT turnstile.outbox.position Order of writing; two transactions may commit out of this order.
+COMMENT turnstile.outbox.event_id The message's message_hash: the same however often the event is published, so that a consumer can drop repeats. One event has it: turnstile audit proves it.
+COMMENT turnstile.outbox.message_sent_at The message's sent_at.
+COMMENT turnstile.outbox.user_id As in user_logins, and so are the columns that follow: masked values only.
+COMMENT turnstile.outbox.created_at Start of the transaction that loaded the login.
+
+turnstile.processed_messages.sent_at timestamp with time zone NOT NULL
+turnstile.processed_messages.message_hash bytea NOT NULL
+turnstile.processed_messages.outcome text NOT NULL
+turnstile.processed_messages.absorbed_by bytea
+turnstile.processed_messages.absorbed_by_sent_at timestamp with time zone
+turnstile.processed_messages.message_id text NOT NULL
+turnstile.processed_messages.body_hash bytea NOT NULL
+turnstile.processed_messages.received_at timestamp with time zone NOT NULL
+turnstile.processed_messages.processed_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.processed_messages CONSTRAINT processed_messages_absorbed_by_check CHECK ((octet_length(absorbed_by) = 32))
+turnstile.processed_messages CONSTRAINT processed_messages_absorbed_check CHECK ((((outcome = 'absorbed'::text) = (absorbed_by IS NOT NULL)) AND ((outcome = 'absorbed'::text) = (absorbed_by_sent_at IS NOT NULL))))
+turnstile.processed_messages CONSTRAINT processed_messages_body_hash_check CHECK ((octet_length(body_hash) = 32))
+turnstile.processed_messages CONSTRAINT processed_messages_message_hash_check CHECK ((octet_length(message_hash) = 32))
+turnstile.processed_messages CONSTRAINT processed_messages_outcome_check CHECK ((outcome = ANY (ARRAY['loaded'::text, 'dead_lettered'::text, 'absorbed'::text])))
+turnstile.processed_messages CONSTRAINT processed_messages_pkey PRIMARY KEY (sent_at, message_hash)
+CREATE UNIQUE INDEX processed_messages_pkey ON turnstile.processed_messages USING btree (sent_at, message_hash)
+COMMENT turnstile.processed_messages One row per message: the claim that makes loading exactly-once. A delivery whose message stands here changes nothing.
+COMMENT turnstile.processed_messages.sent_at The queue's SentTimestamp, the same on every delivery of a message. 1970-01-01 where the queue gives none, and for messages older than horizon.retained_since.
+COMMENT turnstile.processed_messages.message_hash BLAKE3 (derive_key mode) over the queue's ARN and the MessageId.
+COMMENT turnstile.processed_messages.outcome Where the message went: loaded (one row in user_logins), dead_lettered (one row in dead_letters), or absorbed (another message brought the same login under the same key). Replay turns dead_lettered into loaded or absorbed.
+COMMENT turnstile.processed_messages.absorbed_by The message_hash of the loaded message that brought the same login; set exactly where the outcome is absorbed.
+COMMENT turnstile.processed_messages.absorbed_by_sent_at The sent_at of that message.
+COMMENT turnstile.processed_messages.message_id SQS MessageId.
+COMMENT turnstile.processed_messages.body_hash Hash of the body, keyed by the keyring's hash key; of no use without it.
+COMMENT turnstile.processed_messages.received_at When the loader received the delivery that made the claim, by the loader's clock.
+COMMENT turnstile.processed_messages.processed_at Start of the transaction that made the claim, by the database's clock.
+
+turnstile.queues.arn text NOT NULL
+turnstile.queues.scheme text NOT NULL
+turnstile.queues.scheme_since timestamp with time zone NOT NULL DEFAULT now()
+turnstile.queues.time_basis text
+turnstile.queues.since timestamp with time zone NOT NULL DEFAULT now()
+turnstile.queues CONSTRAINT queues_pkey PRIMARY KEY (arn)
+turnstile.queues CONSTRAINT queues_time_basis_check CHECK ((time_basis = ANY (ARRAY['sent_timestamp'::text, 'none'::text])))
+CREATE UNIQUE INDEX queues_pkey ON turnstile.queues USING btree (arn)
+COMMENT turnstile.queues One row per queue that was ever loaded from: what a claim of its messages is made of. Written by turnstile run, read by replay and check.
+COMMENT turnstile.queues.arn The queue's ARN.
+COMMENT turnstile.queues.scheme The --identity of the loader that was started last.
+COMMENT turnstile.queues.scheme_since Since when that is the scheme: keys are remembered under it since then.
+COMMENT turnstile.queues.time_basis What messages are claimed under: their SentTimestamp (sent_timestamp), or one constant time, because the queue gives no SentTimestamp (none). Set once, by the first message.
+COMMENT turnstile.queues.since When the first loader was started.
+
+turnstile.turnstile_keys.key_id text NOT NULL
+turnstile.turnstile_keys.purpose text NOT NULL
+turnstile.turnstile_keys.check_value bytea NOT NULL
+turnstile.turnstile_keys.mask text
+turnstile.turnstile_keys.registered_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.turnstile_keys.registered_by text NOT NULL DEFAULT CURRENT_USER
+turnstile.turnstile_keys CONSTRAINT turnstile_keys_check_value_check CHECK ((octet_length(check_value) = 32))
+turnstile.turnstile_keys CONSTRAINT turnstile_keys_key_id_check CHECK ((key_id ~ '^[a-z0-9-]{1,16}$'::text))
+turnstile.turnstile_keys CONSTRAINT turnstile_keys_kind_check CHECK (((purpose = 'mask'::text) = (mask IS NOT NULL)))
+turnstile.turnstile_keys CONSTRAINT turnstile_keys_mask_check CHECK ((mask = ANY (ARRAY['seal'::text, 'token'::text, 'base64'::text])))
+turnstile.turnstile_keys CONSTRAINT turnstile_keys_pkey PRIMARY KEY (key_id)
+turnstile.turnstile_keys CONSTRAINT turnstile_keys_purpose_check CHECK ((purpose = ANY (ARRAY['mask'::text, 'hash'::text])))
+CREATE UNIQUE INDEX turnstile_keys_hash_key ON turnstile.turnstile_keys USING btree (purpose) WHERE (purpose = 'hash'::text)
+CREATE UNIQUE INDEX turnstile_keys_pkey ON turnstile.turnstile_keys USING btree (key_id)
+COMMENT turnstile.turnstile_keys The keys with which these tables may be written: a loader with another key under one of these ids, or without one of them, does not start.
+COMMENT turnstile.turnstile_keys.key_id The key's id, as in the keyring.
+COMMENT turnstile.turnstile_keys.purpose mask: masks values and seals bodies. hash: hashes identities, logins and bodies; there is one, which is not rotated.
+COMMENT turnstile.turnstile_keys.check_value A digest by which the key is recognised, and from which it cannot be recovered.
+COMMENT turnstile.turnstile_keys.mask How values are masked with the key: seal, token or base64.
+COMMENT turnstile.turnstile_keys.registered_at When it was registered.
+COMMENT turnstile.turnstile_keys.registered_by The database role that registered it.

@@ -37,7 +37,7 @@ async fn pass_through(endpoint: &str) {
     let test = TestDatabase::empty().await;
     let address = DatabaseAddress::parse(test.url()).unwrap();
     let call_timeout = std::time::Duration::from_secs(20);
-    let database = Database::new(&DatabaseSettings { address, connections: 2, call_timeout }).unwrap();
+    let database = Database::new(&DatabaseSettings::new(address, 2, call_timeout)).unwrap();
     database.migrate().await.unwrap();
     let keyring = Keyring::generate().unwrap();
     for again in [false, true] {

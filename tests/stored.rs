@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use turnstile::batch::{Sorted, utc_day};
 use turnstile::decode::{Decoded, decode};
 use turnstile::login::UserLogin;
-use turnstile::message::RawBody;
+use turnstile::message::{MessageHash, RawBody};
 use turnstile::seal::SealedBody;
 use uuid::Uuid;
 
@@ -92,9 +92,10 @@ async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usiz
             }
             Err(rejection) => {
                 let sealed = SealedBody::from_bytes(row.get("sealed_body"));
+                let hash = MessageHash::from_bytes(row.get::<_, &[u8]>("message_hash").try_into().unwrap());
                 prop_assert_eq!(row.get::<_, &str>("code"), rejection.code(), "{}", said());
                 prop_assert!(
-                    world.keyring.body_opener().open(&sealed).is_ok_and(|opened| opened == *body),
+                    world.keyring.body_opener().open(hash, &sealed).is_ok_and(|(opened, _)| opened == *body),
                     "{}",
                     said()
                 );

@@ -42,14 +42,15 @@ const ROOMS: &[Rule] = &[
     ),
     (&["send"], &[CORE, &["queue"], GROUND], "sending needs a queue and nothing behind it"),
     (&["run"], &[CORE, STEPS, GROUND, &["lane", "failpoint"]], "`run` starts the jobs that go on for ever"),
-    (&["check"], &[CORE, STEPS, GROUND], "a preflight looks at parts and starts no job"),
-    (&["demo"], &[CORE, STEPS, GROUND, JOBS, &["run", "send"]], "the demo is a small world: it may start everything"),
+    (&["check"], &[CORE, STEPS, GROUND, &["keys"]], "a preflight looks at parts and starts no job"),
+    (&["demo"], &[CORE, STEPS, GROUND, JOBS, &["run", "send", "keys"]], "the demo is a small world: it may start everything"),
+    (&["keys"], &[CORE, STEPS, &["keyring"]], "what the tables know of keys is compared with a keyring, and nothing else"),
     (&["keyring"], &[CORE], "keys come before everything that needs them"),
     (&["config"], &[CORE, STEPS, JOBS, &["keyring"]], "settings know the parts that they set, and start none"),
     (&["shutdown"], &[], "a signal knows nobody: it is asked"),
     (&["failpoint"], &[], "an edge knows nobody: the steps name it"),
     (&["telemetry"], &[CORE, &["receive", "load", "acknowledge"]], "it counts what steps return, and calls nobody"),
-    (&["cli"], &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo"]], "the command line starts everything"),
+    (&["cli"], &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo", "keys"]], "the command line starts everything"),
     (&["main"], &[&["cli", "telemetry"]], "the program parses, dispatches and turns the end into an exit code"),
     (&["lib"], &[], "the map of the rooms does nothing"),
 ];
@@ -78,7 +79,16 @@ const USED_IN_CORE: &[&str] = &["std::net::IpAddr", "std::net::Ipv4Addr", "std::
 const SQL: &[&str] = &["SELECT", "INSERT", "UPDATE", "DELETE", "COPY", "insert into", "delete from", "select *"];
 /// Where a statement may stand that names no table of ours: locks, settings, transaction ids.
 const SQL_WITHOUT_TABLES: &[&str] = &["database", "check"];
-const TABLES: &[&str] = &["user_logins", "processed_messages", "dead_letters", "outbox"];
+const TABLES: &[&str] = &[
+    "user_logins",
+    "processed_messages",
+    "identities",
+    "queues",
+    "dead_letters",
+    "outbox",
+    "turnstile_keys",
+    "horizon",
+];
 
 const MAX_LINES: usize = 600;
 const NO_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "misc"];

@@ -114,7 +114,8 @@ const TABLES: [(&str, &str); 3] = [
     ("user_logins", ""),
     (
         "outbox",
-        "(event_id, created_at, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)",
+        "(event_id, message_sent_at, created_at, user_id, device_type, masked_ip, masked_device_id, locale, app_version,
+          create_date)",
     ),
 ];
 
@@ -136,7 +137,7 @@ impl Rows {
             let mut tables = Vec::new();
             for (table, columns) in TABLES {
                 let columns = if columns.is_empty() { "*" } else { columns.trim_matches(['(', ')']) };
-                let rows = format!("SELECT {columns} FROM {table} ORDER BY ctid OFFSET {from} LIMIT {piece}");
+                let rows = format!("SELECT {columns} FROM {table} ORDER BY tableoid, ctid OFFSET {from} LIMIT {piece}");
                 let copy = format!("COPY ({rows}) TO STDOUT BINARY");
                 let bytes: Vec<Bytes> = client.copy_out(&copy).await?.try_collect().await?;
                 tables.push(Bytes::from(bytes.concat()));

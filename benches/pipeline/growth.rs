@@ -17,7 +17,7 @@ const MESSAGES: u64 = 50_000;
 
 /// The last fourteen days in the order in which they were sent, the longest that SQS keeps a message.
 const OLDER_CLAIMS: &str = "
-    INSERT INTO processed_messages (message_hash, outcome, first_message_id, body_hash, sent_at, received_at)
+    INSERT INTO processed_messages (message_hash, outcome, message_id, body_hash, sent_at, received_at)
     SELECT sha256(int8send(n)), 'loaded', gen_random_uuid()::text, sha256(int8send(-n)),
            sent_at, sent_at + interval '80 ms'
     FROM generate_series(1, $1::bigint) AS n,

@@ -39,7 +39,7 @@ impl Server {
         let this = Self { server, folder: tempfile::tempdir()?, databases: 0, scale };
         this.turnstile(&["keys", "new", "--keyring"]).arg(this.keyring()).output()?;
         let url = this.server.create_database("template", None).await?;
-        let migrated = this.turnstile(&["migrate"]).env("DATABASE_URL", &url).output()?;
+        let migrated = this.turnstile(&["migrate", "--keyring"]).arg(this.keyring()).env("DATABASE_URL", &url).output()?;
         ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         Ok(this)
     }
@@ -88,6 +88,7 @@ impl Server {
 pub(crate) async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
+    client.batch_execute("SET search_path = turnstile, public").await?;
     Ok(client)
 }
 

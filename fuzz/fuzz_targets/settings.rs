@@ -27,7 +27,7 @@ fuzz_target!(|text: &str| {
         keeps_the_secret(DatabaseAddress::parse(&url.replace("SECRET", SECRET)));
     }
     keeps_the_secret(format!("https://u:{SECRET}@{text}").parse::<QueueAddress>());
-    keeps_the_secret(Keyring::parse(&format!("turnstile-keyring v1\nkey a {SECRET}\n{text}")));
+    keeps_the_secret(Keyring::parse(&format!("turnstile-keyring v1\nhash h {SECRET}\nkey a {SECRET}\n{text}")));
     keeps_the_secret(Keyring::parse(text));
 });
 

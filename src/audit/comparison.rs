@@ -9,20 +9,31 @@ use std::time::Duration;
 
 use super::journal::{Kind, Sent};
 use crate::database::{Database, DatabaseError};
-use crate::message::{Identifier, MessageHash};
+use crate::message::{MessageHash, MessageHasher};
 use crate::table::agreement::{self, Outcome, Traces};
 use crate::table::clear_values;
 
 /// How long one statement may take over all tables.
 const DEADLINE: Duration = Duration::from_secs(600);
 
-/// What was sent, by the hashes under which it must stand in the tables: some 60 bytes a message.
+/// What was sent, by the hashes under which it must stand in the tables: some 100 bytes a message.
 #[derive(Default)]
-pub struct Expected(HashMap<MessageHash, Expectation>);
+pub struct Expected {
+    messages: HashMap<MessageHash, Expectation>,
+    /// The logins that were sent under one key, of each of which one must be loaded.
+    logins: HashMap<String, Logins>,
+}
 
 struct Expectation {
     kind: Kind,
+    key: String,
     found: bool,
+}
+
+#[derive(Default)]
+struct Logins {
+    loaded: u64,
+    absorbed: u64,
 }
 
 /// How the tables differ from what was sent. The promise holds where every count is zero.
@@ -55,20 +66,24 @@ impl fmt::Display for Discrepancies {
 }
 
 impl Expected {
-    /// Takes in a message that the queue took. A message whose identity was sent before is the same message.
-    pub fn take(&mut self, sent: &Sent, identifier: &Identifier) {
-        let expectation = Expectation { kind: sent.kind, found: false };
-        self.0.insert(sent.hash(identifier), expectation);
+    /// Takes in a message that the queue took.
+    pub fn take(&mut self, sent: &Sent, messages: &MessageHasher) {
+        let Sent { key, kind, .. } = sent;
+        let expectation = Expectation { kind: *kind, key: key.clone(), found: false };
+        self.messages.insert(sent.hash(messages), expectation);
+        if *kind == Kind::Login {
+            self.logins.entry(key.clone()).or_default();
+        }
     }
 
     /// How many messages are expected.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.messages.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.messages.is_empty()
     }
 
     /// Compares with the tables, in one state of the database, and looks through every column for the canaries:
@@ -89,7 +104,10 @@ impl Expected {
             }
             some.into_iter().for_each(|(hash, traces)| self.look_at(hash, traces, &mut found));
         }
-        found.lost += self.0.values().filter(|expectation| !expectation.found).count() as u64;
+        found.lost += self.messages.values().filter(|expectation| !expectation.found).count() as u64;
+        // A message that was absorbed is there as long as another one brought its login.
+        found.lost += self.logins.values().map(|logins| if logins.loaded == 0 { logins.absorbed } else { 0 }).sum::<u64>();
+        found.doubled += self.logins.values().map(|logins| logins.loaded.saturating_sub(1)).sum::<u64>();
         found.leaked = match canaries {
             [] => 0,
             _ => clear_values::count_rows_holding(&snapshot, canaries).await?,
@@ -99,11 +117,15 @@ impl Expected {
     }
 
     fn look_at(&mut self, hash: MessageHash, traces: Traces, found: &mut Discrepancies) {
-        let Some(expectation) = self.0.get_mut(&hash) else {
+        let Some(expectation) = self.messages.get_mut(&hash) else {
             found.unexpected += 1;
             return;
         };
         expectation.found = true;
+        if let Some(logins) = self.logins.get_mut(&expectation.key) {
+            logins.loaded += u64::from(traces.rows > 0);
+            logins.absorbed += u64::from(traces.outcome == Some(Outcome::Absorbed));
+        }
         if let Some(count) = discrepancy(expectation.kind, traces, found) {
             *count += 1;
         }
@@ -113,15 +135,20 @@ impl Expected {
 /// Where a message that was sent is counted that has left these traces; nowhere, if they are as promised.
 fn discrepancy(kind: Kind, traces: Traces, found: &mut Discrepancies) -> Option<&mut u64> {
     let Traces { outcome, claims, rows, letters, events } = traces;
+    let is_absorbed = outcome == Some(Outcome::Absorbed);
     let place = match (rows, letters) {
         (1, 0) => Kind::Login,
         (0, 1) => Kind::Malformed,
+        (0, 0) if is_absorbed => Kind::Login,
         (0, 0) => return Some(&mut found.lost),
         (_, _) => return Some(&mut found.doubled),
     };
     match (place, outcome, events) {
         _ if place != kind => Some(&mut found.misrouted),
         _ if claims > 1 => Some(&mut found.doubled),
+        _ if is_absorbed && rows + letters > 0 => Some(&mut found.doubled),
+        (_, Some(Outcome::Absorbed), 0) => None,
+        (_, Some(Outcome::Absorbed), 1..) => Some(&mut found.unexpected),
         (_, None, _) | (Kind::Login, Some(_), 0) => Some(&mut found.lost),
         (Kind::Malformed, Some(_), 1..) => Some(&mut found.unexpected),
         (Kind::Login, Some(_), 2..) => Some(&mut found.doubled),
@@ -194,6 +221,15 @@ mod tests {
         ] {
             assert_eq!(found(kind, traces), expected, "{kind:?} {traces:?}");
         }
+    }
+
+    #[test]
+    fn a_message_that_was_absorbed_has_nothing_of_its_own() {
+        let absorbed = Traces { outcome: Some(Outcome::Absorbed), claims: 1, rows: 0, letters: 0, events: 0 };
+        assert!(found(Kind::Login, absorbed).none());
+        assert_eq!(found(Kind::Malformed, absorbed).misrouted, 1);
+        assert_eq!(found(Kind::Login, Traces { rows: 1, ..absorbed }).doubled, 1);
+        assert_eq!(found(Kind::Login, Traces { events: 1, ..absorbed }).unexpected, 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Identifier, MessageHash, MessageId};
+use crate::message::{MessageHash, MessageHasher, MessageId};
 
 /// What a message is, as its sender knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub enum Kind {
 /// A message that the queue took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
-    /// The identity key, as `--identity` defines it; under `message-id`, the MessageId.
+    /// The producer's key, as `--identity` defines it; under `message-id`, the MessageId.
     pub key: String,
     /// The MessageId that the queue answered.
     pub message_id: String,
@@ -40,12 +40,9 @@ impl Sent {
         Self { key: message_id.clone(), message_id, kind }
     }
 
-    /// The hash under which the loader must have recorded it: a malformed message goes by its MessageId.
-    pub fn hash(&self, identifier: &Identifier) -> MessageHash {
-        match self.kind {
-            Kind::Login => identifier.hash_of_key(self.key.as_bytes()),
-            Kind::Malformed => identifier.hash_by_message_id(&MessageId::new(&*self.message_id)),
-        }
+    /// The hash under which the loader must have recorded it.
+    pub fn hash(&self, messages: &MessageHasher) -> MessageHash {
+        messages.hash(&MessageId::new(&*self.message_id))
     }
 }
 

@@ -41,7 +41,7 @@ impl Args {
         }
         match audit.holds() {
             true => {
-                say("the promise holds: every message is in exactly one place")?;
+                say("the promise holds: every message is recorded once, and stands where its record says")?;
                 Ok(Outcome::Done)
             }
             false => {
@@ -72,15 +72,22 @@ fn bar() -> ProgressBar {
 
 fn say_counts(audit: &Audit) -> anyhow::Result<()> {
     let counts = audit.counts;
-    let recorded = counts.loaded + counts.dead_lettered;
-    say(&format!("processed_messages  {recorded} ({} loaded, {} dead-lettered)", counts.loaded, counts.dead_lettered))?;
+    let recorded = counts.loaded + counts.dead_lettered + counts.absorbed;
+    let (loaded, dead_lettered, absorbed) = (counts.loaded, counts.dead_lettered, counts.absorbed);
+    say(&format!(
+        "processed_messages  {recorded} ({loaded} loaded, {dead_lettered} dead-lettered, {absorbed} absorbed)"
+    ))?;
+    say(&format!("identities          {}", counts.identities))?;
     say(&format!(
         "user_logins         {} (and {} that stood there before Turnstile)",
         counts.rows, counts.adopted_rows
     ))?;
-    let letters = counts.open + counts.replayed + counts.discarded;
-    let (open, replayed, discarded) = (counts.open, counts.replayed, counts.discarded);
-    say(&format!("dead_letters        {letters} ({open} open, {replayed} replayed, {discarded} discarded)"))?;
+    let (open, replayed, absorbed, discarded) =
+        (counts.open, counts.replayed, counts.letters_absorbed, counts.discarded);
+    let letters = open + replayed + absorbed + discarded;
+    say(&format!(
+        "dead_letters        {letters} ({open} open, {replayed} replayed, {absorbed} absorbed, {discarded} discarded)"
+    ))?;
     say(&format!("outbox              {}", counts.events))
 }
 

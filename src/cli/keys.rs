@@ -1,11 +1,13 @@
-//! `turnstile keys`: makes keyrings and lists what is in them, ids only.
+//! `turnstile keys`: makes keyrings, lists what is in them, ids only, and registers their keys with the tables.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
-use crate::config::{KeyringArgs, Mistakes, given};
+use crate::config::{DatabaseArgs, KeyringArgs, MaskArgs, Mistakes, given};
+use crate::database::Database;
 use crate::keyring::{Keyring, KeyringError};
+use crate::keys::{self, Forgotten};
 use crate::seal::KeyId;
 
 /// What `turnstile keys` takes.
@@ -37,6 +39,24 @@ enum Command {
         #[command(flatten)]
         keyring: KeyringArgs,
     },
+    /// Register a keyring's active key with the tables, as their owner: loaders with another one do not start
+    ///
+    /// Where no key is registered, all of the keyring's are. After `keys new --add`, register the key before the first loader
+    /// starts with it.
+    Register(Box<RegisterArgs>),
+}
+
+#[derive(Debug, clap::Args)]
+struct RegisterArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    keyring: KeyringArgs,
+    #[command(flatten)]
+    mask: MaskArgs,
+    /// Replace the hash key too, which makes the tables forget the keys of producers. Stop every loader first
+    #[arg(long)]
+    replace_hash: bool,
 }
 
 impl Args {
@@ -47,6 +67,7 @@ impl Args {
                 Err(mistakes) => return super::refuse(&mistakes),
             },
             Command::List { keyring } => list(keyring.path()),
+            Command::Register(args) => return register(args).await,
         };
         match done {
             Ok(text) => say(&text),
@@ -88,6 +109,31 @@ fn new(path: &Path, id: Option<KeyId>, add: bool) -> Result<String, KeyringError
         path = path.display(),
         active = keyring.active()
     ))
+}
+
+async fn register(args: &RegisterArgs) -> anyhow::Result<Outcome> {
+    let mut mistakes = Mistakes::default();
+    let database = args.database.read(1, &mut mistakes);
+    let keyring = args.keyring.read(&mut mistakes);
+    let mask = args.mask.read(&mut mistakes);
+    let ((database, keyring), mask) = match mistakes.or(database.zip(keyring).zip(mask)) {
+        Ok(settings) => settings,
+        Err(mistakes) => return super::refuse(&mistakes),
+    };
+    let database = Database::new(&database)?;
+    super::migrate::refuse_older(&database).await?;
+    let done = keys::register(&database, &keyring, mask, args.replace_hash).await?;
+    if let Some(Forgotten { identities, messages }) = done.forgotten {
+        super::say(&format!(
+            "the hash key is replaced: {identities} keys of producers are forgotten, and the bodies of {messages} messages \
+             can no longer be compared"
+        ))?;
+    }
+    match done.registered.as_slice() {
+        [] => super::say("the keys are registered already: nothing to do")?,
+        ids => ids.iter().try_for_each(|id| super::say(&format!("registered the key {id}")))?,
+    }
+    Ok(Outcome::Done)
 }
 
 fn list(path: Option<&Path>) -> Result<String, KeyringError> {

@@ -1,39 +1,69 @@
 //! `turnstile migrate`.
 
 use super::{Outcome, refuse, say};
-use crate::config::{DatabaseArgs, Mistakes};
+use crate::config::{DatabaseArgs, KeyringArgs, MaskArgs, Mistakes};
 use crate::database::{Database, migrate as migrations};
+use crate::keyring::{Keyring, KeyringError};
+use crate::keys;
+use crate::mask::MaskKind;
+use crate::table::outbox;
 
 /// What `turnstile migrate` takes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Makes the schema of Turnstile's own tables where there is none, and the tables in it; user_logins is made in --logins-schema, \
+or adopted there. With a keyring, its keys are registered with new tables; without one, `turnstile keys register` does it.")]
 pub struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    keyring: KeyringArgs,
+    #[command(flatten)]
+    mask: MaskArgs,
 }
 
 impl Args {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let mut mistakes = Mistakes::default();
         let settings = self.database.read(1, &mut mistakes);
-        match mistakes.or(settings) {
-            Ok(settings) => migrate(&Database::new(&settings)?).await.map(|()| Outcome::Done),
-            Err(mistakes) => refuse(&mistakes),
-        }
+        let keyring = match Keyring::find(self.keyring.path()) {
+            Err(KeyringError::Absent) => Some(None),
+            Ok(keyring) => Some(Some(keyring)),
+            Err(error) => mistakes.note(KeyringArgs::SETTING, &error, error.way_out()),
+        };
+        let mask = self.mask.read(&mut mistakes);
+        let (settings, keyring, mask) = match mistakes.or(settings.zip(keyring).zip(mask)) {
+            Ok(((settings, keyring), mask)) => (settings, keyring, mask),
+            Err(mistakes) => return refuse(&mistakes),
+        };
+        let keys = keyring.as_ref().map(|keyring| (keyring, mask));
+        migrate(&Database::new(&settings)?, keys).await.map(|()| Outcome::Done)
     }
 }
 
-/// Migrates, and says what was applied.
-pub(super) async fn migrate(database: &Database) -> anyhow::Result<()> {
+/// Migrates, registers the keys with tables that know none, and says what was done.
+pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKind)>) -> anyhow::Result<()> {
     let migrated = database.migrate().await?;
     for name in &migrated.applied {
         say(&format!("applied {name}"))?;
     }
     let version = migrated.version;
-    match migrated.is_newer() {
-        false => say(&format!("the tables are at version {version}")),
-        true => {
-            let ours = migrations::newest_version();
-            say(&format!("the tables are at version {version}, newer than this program's {ours}: nothing to do"))
+    if migrated.is_newer() {
+        let ours = migrations::newest_version();
+        return say(&format!("the tables are at version {version}, newer than this program's {ours}: nothing to do"));
+    }
+    say(&format!("the tables are at version {version}"))?;
+    let transaction = database.begin().await?;
+    let made = outbox::extend(&transaction).await;
+    transaction.conclude(made).await?;
+    if !keys::registered(database).await?.is_empty() {
+        return Ok(());
+    }
+    match keys {
+        None => say("no key is registered: run `turnstile keys register` before the first loader starts"),
+        Some((keyring, mask)) => {
+            let done = keys::register(database, keyring, mask, false).await?;
+            done.registered.iter().try_for_each(|id| say(&format!("registered the key {id}")))
         }
     }
 }

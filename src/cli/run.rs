@@ -8,8 +8,8 @@ use super::{Outcome, refuse};
 use crate::config::{Mistakes, RunArgs, RunSettings};
 use crate::database::Database;
 use crate::keyring::Keyring;
+use crate::load::Destination;
 use crate::mask::MaskKind;
-use crate::message::Identifier;
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
 use crate::run::Loader;
@@ -70,11 +70,11 @@ impl Args {
 
 async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) -> anyhow::Result<Outcome> {
     let (database, queue) = tokio::select! {
-        prepared = prepare(&settings) => prepared?,
+        prepared = prepare(&settings, &keyring) => prepared?,
         () = shutdown.stopping.cancelled() => return Ok(Outcome::Done),
     };
     let judge = Judge {
-        identifier: Identifier::new(settings.identity.clone(), queue.identity()),
+        identifier: keyring.identifier(settings.identity.clone(), queue.identity()),
         masker: keyring.masker(settings.mask),
         sealer: keyring.body_sealer(),
     };
@@ -88,9 +88,16 @@ async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) 
         "loading"
     );
     let metrics = Arc::new(Metrics::default());
+    let destination = Destination::new(
+        database,
+        queue.identity().clone(),
+        keyring.hash_key().check_value(),
+        settings.lane.max_attempts,
+        settings.contradictions,
+    );
     let loader = Loader {
         queue,
-        database,
+        destination: Arc::new(destination),
         judge: Arc::new(judge),
         lanes: settings.lanes,
         lane: settings.lane,
@@ -106,12 +113,12 @@ async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) 
 }
 
 /// Makes sure of the database, then of the queue.
-async fn prepare(settings: &RunSettings) -> anyhow::Result<(Database, SqsQueue)> {
+async fn prepare(settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<(Database, SqsQueue)> {
     let database = Database::new(&settings.database)?;
     if settings.migrate {
-        super::migrate::migrate(&database).await?;
+        super::migrate::migrate(&database, Some((keyring, settings.mask))).await?;
     }
-    refuse_unfit(&database).await?;
+    refuse_unfit(&database, keyring, settings.mask).await?;
     let queue = SqsQueue::connect(&settings.queue).await?;
     let max_receive_count = queue.facts().max_receive_count;
     if max_receive_count.is_some_and(|count| count <= settings.lane.max_attempts) {
@@ -125,12 +132,12 @@ async fn prepare(settings: &RunSettings) -> anyhow::Result<(Database, SqsQueue)>
 }
 
 /// Refuses a database in which the promise would not hold.
-async fn refuse_unfit(database: &Database) -> anyhow::Result<()> {
+async fn refuse_unfit(database: &Database, keyring: &Keyring, mask: MaskKind) -> anyhow::Result<()> {
     if let Some(refusal) = database.server_facts().await?.refusal() {
         anyhow::bail!(refusal);
     }
     super::migrate::refuse_older(database).await?;
     let problems = database.durability().await?.problems();
     anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
-    Ok(())
+    super::refuse_other_keys(database, keyring, Some(mask)).await
 }

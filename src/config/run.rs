@@ -9,6 +9,7 @@ use clap::builder::FalseyValueParser;
 use super::{DatabaseArgs, IdentityArgs, KeyringArgs, LaneArgs, MaskArgs, Mistakes, QueueArgs, given};
 use crate::database::DatabaseSettings;
 use crate::lane::LaneSettings;
+use crate::load::Contradictions;
 use crate::mask::MaskKind;
 use crate::message::Identity;
 use crate::queue::sqs::SqsSettings;
@@ -54,8 +55,10 @@ pub struct RunSettings {
     pub keyring: Option<PathBuf>,
     /// How personal fields are masked.
     pub mask: MaskKind,
-    /// What makes two deliveries the same message.
+    /// By which key two messages bring the same login.
     pub identity: Identity,
+    /// What becomes of another login under a key that is taken.
+    pub contradictions: Contradictions,
     /// How many lanes.
     pub lanes: usize,
     /// How each works.
@@ -70,6 +73,7 @@ impl RunArgs {
     /// The settings that the arguments mean; mistakes are noted.
     pub fn read(&self, mistakes: &mut Mistakes) -> Option<RunSettings> {
         let identity = self.identity.read(mistakes);
+        let contradictions = self.identity.contradictions(mistakes);
         let queue = self.queue.read(mistakes);
         let lanes = self.lanes.lanes(mistakes);
         let connections = mistakes.whole(
@@ -97,6 +101,7 @@ impl RunArgs {
             keyring: self.keyring.path().map(PathBuf::from),
             mask: mask?,
             identity,
+            contradictions: contradictions?,
             lanes: lanes?,
             lane: lane?,
             shutdown_timeout: shutdown_timeout?,

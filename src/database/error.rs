@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::DbError;
 
+use super::schemas::Schema;
 use crate::retry::{Class, class_of_sqlstate};
 
 /// A call to the database failed. Holds SQLSTATE and names of tables and constraints, never the server's message: it
@@ -17,6 +18,8 @@ pub struct DatabaseError {
     ambiguous: bool,
     /// Whether what is known of this database says that the failure passes, whatever it would mean elsewhere.
     passes: bool,
+    /// Whether it is a failure of a statement whose rows others may have constraints and triggers for.
+    of_rows: bool,
 }
 
 /// What the driver says when the server declines TLS: it has no kind of error for it.
@@ -44,6 +47,12 @@ enum Failure {
     Refused(Refusal),
     #[error("{0}")]
     Unexpected(String),
+    /// An answer that another run of the transaction is expected to change.
+    #[error("{0}")]
+    Unsettled(String),
+    /// The server took fewer rows than it was given, and said nothing.
+    #[error("{0}")]
+    Dropped(String),
 }
 
 /// A server that has no process for a connection answers as one without TLS does.
@@ -88,6 +97,13 @@ fn plain_name(name: &str) -> Option<Box<str>> {
     ((1..=63).contains(&name.len()) && name.bytes().all(plain)).then(|| name.into())
 }
 
+impl Refusal {
+    /// A row that fits into no partition breaks a check that has no name.
+    fn is_of_partitions(&self) -> bool {
+        &*self.sqlstate == "23514" && !self.names_constraint
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SQLSTATE {}", self.sqlstate)?;
@@ -117,36 +133,64 @@ impl DatabaseError {
         match &self.failure {
             _ if self.ambiguous => Class::Ambiguous,
             _ if self.passes => Class::Transient,
-            Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows => Class::Transient,
-            Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => Class::OfTheSystem,
-            Failure::Refused(Refusal { sqlstate, .. }) => match class_of_sqlstate(sqlstate) {
-                // Where no data was sent yet, a refusal of data is none of a message.
-                Class::OfOneMessage if matches!(self.attempted, "connect" | "begin") => Class::OfTheSystem,
+            Failure::Deadline(_) if self.is_of_statement() => Class::Contended,
+            Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows | Failure::Unsettled(_) => {
+                Class::Transient
+            },
+            Failure::Dropped(_) if self.of_rows => Class::OfTheRows,
+            Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) | Failure::Dropped(_) => {
+                Class::OfTheSystem
+            },
+            Failure::Refused(refusal) => match class_of_sqlstate(&refusal.sqlstate) {
                 // A server whose disk is full may fail to start a session with an internal error; nothing of ours is wrong.
-                Class::OfTheSystem if self.attempted == "connect" && &**sqlstate == INTERNAL_ERROR => Class::Transient,
+                Class::OfTheSystem if self.attempted == "connect" && &*refusal.sqlstate == INTERNAL_ERROR => {
+                    Class::Transient
+                }
+                Class::OfTheSystem if self.of_rows && !refusal.is_of_partitions() => Class::OfTheRows,
+                Class::Contended if !self.is_of_statement() => Class::Transient,
                 class => class,
             },
         }
     }
 
-    /// Whether a statement that carries the batch took longer than it may: less at once may help.
-    pub fn is_overrun(&self) -> bool {
-        let took_too_long = match &self.failure {
-            Failure::Deadline(_) => true,
-            Failure::Refused(Refusal { sqlstate, .. }) => &**sqlstate == "57014",
-            Failure::Connection(_)
-            | Failure::TakesNoRows
-            | Failure::Tls { .. }
-            | Failure::NoTls { .. }
-            | Failure::Unexpected(_) => false,
-        };
-        took_too_long && !matches!(self.attempted, "connect" | "begin" | "commit")
+    /// The same failure, of a statement that wrote rows into a table of which Turnstile's are not the only constraints:
+    /// the rows may be why it failed, whatever the SQLSTATE. A constraint of a table in Turnstile's `own` schema is never
+    /// a row's fault.
+    pub fn of_rows(self, own: &Schema) -> Self {
+        let of_rows = self.schema() != Some(own.name());
+        Self { of_rows, ..self }
+    }
+
+    /// Whether another transaction should be run: what this one relied on was removed while it ran.
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self.failure, Failure::Unsettled(_))
+    }
+
+    /// Whether it waited for a lock for too long.
+    pub fn is_lock_wait(&self) -> bool {
+        self.sqlstate() == Some("55P03")
+    }
+
+    /// Whether its SQLSTATE is one that the server gives for missing grants, tables, columns and features: most likely
+    /// every row is refused alike.
+    pub fn is_of_setup(&self) -> bool {
+        self.sqlstate().and_then(|code| code.get(..2)).is_some_and(|class| matches!(class, "0A" | "3F" | "42"))
+    }
+
+    /// Whether a statement was under way, not what comes before the first and after the last.
+    fn is_of_statement(&self) -> bool {
+        !matches!(self.attempted, "connect" | "begin" | "commit")
     }
 
     pub(super) fn is_of_connection(&self) -> bool {
         match &self.failure {
             Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows => true,
-            Failure::Refused(_) | Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) => false,
+            Failure::Refused(_)
+            | Failure::Tls { .. }
+            | Failure::NoTls { .. }
+            | Failure::Unexpected(_)
+            | Failure::Unsettled(_)
+            | Failure::Dropped(_) => false,
         }
     }
 
@@ -171,11 +215,6 @@ impl DatabaseError {
         self.refusal().and_then(|refusal| refusal.constraint.as_deref())
     }
 
-    /// Whether the server named a constraint at all. It names none where a row fits into no partition (23514).
-    pub fn names_constraint(&self) -> bool {
-        self.refusal().is_some_and(|refusal| refusal.names_constraint)
-    }
-
     fn refusal(&self) -> Option<&Refusal> {
         match &self.failure {
             Failure::Refused(refusal) => Some(refusal),
@@ -184,7 +223,9 @@ impl DatabaseError {
             | Failure::TakesNoRows
             | Failure::Tls { .. }
             | Failure::NoTls { .. }
-            | Failure::Unexpected(_) => None,
+            | Failure::Unexpected(_)
+            | Failure::Unsettled(_)
+            | Failure::Dropped(_) => None,
         }
     }
 
@@ -211,7 +252,9 @@ impl DatabaseError {
             | Failure::Deadline(_)
             | Failure::Connection(_)
             | Failure::TakesNoRows
-            | Failure::Unexpected(_) => true,
+            | Failure::Unexpected(_)
+            | Failure::Unsettled(_)
+            | Failure::Dropped(_) => true,
         };
         Self { failure, passes, ..self }
     }
@@ -219,6 +262,14 @@ impl DatabaseError {
     /// A finding of our own: an answer that breaks what the caller relies on.
     pub(super) fn unexpected(attempted: &'static str, problem: String) -> Self {
         Self::new(attempted, Failure::Unexpected(problem))
+    }
+
+    pub(super) fn unsettled(attempted: &'static str, problem: String) -> Self {
+        Self::new(attempted, Failure::Unsettled(problem))
+    }
+
+    pub(super) fn dropped(attempted: &'static str, problem: String) -> Self {
+        Self::new(attempted, Failure::Dropped(problem))
     }
 
     pub(super) fn deadline(attempted: &'static str, after: Duration) -> Self {
@@ -234,7 +285,7 @@ impl DatabaseError {
     }
 
     fn new(attempted: &'static str, failure: Failure) -> Self {
-        Self { attempted, failure, ambiguous: false, passes: false }
+        Self { attempted, failure, ambiguous: false, passes: false, of_rows: false }
     }
 }
 

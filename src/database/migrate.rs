@@ -1,7 +1,10 @@
 //! Brings the tables to this version: refinery's migrations, one migrator at a time.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 
+use super::schemas::Schemas;
 use super::{Database, DatabaseError};
 use crate::failpoint::{Step, around};
 
@@ -12,9 +15,11 @@ mod embedded {
 /// The advisory lock under which migrations run: refinery takes none itself, and two migrators at once make one fail.
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"turnstil");
 
-const HAS_HISTORY: &str = "SELECT to_regclass('refinery_schema_history') IS NOT NULL";
+/// How often it is asked for while another migrator has it.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
-const NEWEST_APPLIED: &str = "SELECT max(version) FROM refinery_schema_history";
+/// The schemas that the migrations name, in whose place the chosen ones are written.
+const WRITTEN: [&str; 2] = ["turnstile.", "public."];
 
 /// What a migration did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,21 +60,26 @@ pub fn migration_count() -> usize {
 
 impl Database {
     /// Applies the migrations that are missing, under an advisory lock and on a connection of its own, without a
-    /// deadline: an index on an adopted table may take its time. Tables at a newer version are left alone.
+    /// deadline: an index on an adopted table may take its time. Makes the schema where there is none. Tables at a newer
+    /// version are left alone.
     ///
     /// # Errors
     ///
     /// [`MigrateError`]; migrations before the refused one hold.
     pub async fn migrate(&self) -> Result<Migrated, MigrateError> {
         let mut client = self.connect_without_deadlines().await?;
-        let failed = |error| MigrateError::Database(DatabaseError::from_driver("migrate", &error));
-        client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
-        match version_of(&client).await.map_err(failed)? {
+        lock(&client).await?;
+        // Nothing is found by a path into which others may write.
+        let pinned = client.batch_execute("SET search_path = pg_catalog, pg_temp").await;
+        pinned.map_err(failed)?;
+        self.insist_on_own_schema(&client).await?;
+        match self.version_seen_by(&client).await.map_err(failed)? {
             Some(version) if version > newest_version() => return Ok(Migrated { applied: Vec::new(), version }),
             Some(_) | None => {}
         }
-        let report =
-            around(Step::Migrate, embedded::migrations::runner().run_async(&mut client)).await.map_err(refused)?;
+        let mut runner = refinery::Runner::new(&self.migrations()?);
+        runner.set_migration_table_name(format!("{}.{HISTORY}", self.schemas().own));
+        let report = around(Step::Migrate, runner.run_async(&mut client)).await.map_err(refused)?;
         Ok(Migrated {
             applied: report.applied_migrations().iter().map(ToString::to_string).collect(),
             version: newest_version(),
@@ -82,23 +92,105 @@ impl Database {
     ///
     /// [`DatabaseError`]
     pub async fn schema_version(&self) -> Result<Option<i32>, DatabaseError> {
+        let attempted = "read schema version";
         let transaction = self.begin_snapshot().await?;
-        let exists: bool = transaction.query_one("read schema version", HAS_HISTORY, &[]).await?.get(0);
+        let exists: bool = transaction.query_one(attempted, &self.has_history(), &[]).await?.get(0);
         let version = match exists {
-            true => transaction.query_one("read schema version", NEWEST_APPLIED, &[]).await?.get(0),
+            true => transaction.query_one(attempted, &self.newest_applied(), &[]).await?.get(0),
             false => None,
         };
         transaction.rollback().await?;
         Ok(version)
     }
+
+    fn has_history(&self) -> String {
+        format!("SELECT to_regclass('{}.{HISTORY}') IS NOT NULL", self.schemas().own)
+    }
+
+    fn newest_applied(&self) -> String {
+        format!("SELECT max(version) FROM {}.{HISTORY}", self.schemas().own)
+    }
+
+    /// The version as a migrator sees it that has the lock.
+    async fn version_seen_by(&self, client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
+        match client.query_one(&self.has_history(), &[]).await?.get(0) {
+            true => Ok(client.query_one(&self.newest_applied(), &[]).await?.get(0)),
+            false => Ok(None),
+        }
+    }
+
+    /// The embedded migrations, with the chosen schemas in them.
+    fn migrations(&self) -> Result<Vec<refinery::Migration>, MigrateError> {
+        let embedded = embedded::migrations::runner();
+        let written = |migration: &refinery::Migration| {
+            let name = format!("V{}__{}", migration.version(), migration.name());
+            let sql = self.with_schemas(migration.sql().unwrap_or_default());
+            refinery::Migration::unapplied(&name, &sql).map_err(refused)
+        };
+        embedded.get_migrations().iter().map(written).collect()
+    }
+
+    fn with_schemas(&self, sql: &str) -> String {
+        let [own, logins] = WRITTEN;
+        let Schemas { own: own_schema, logins: logins_schema } = self.schemas();
+        // Twice, so that a schema which is called like the other default is not replaced again.
+        let marked = sql.replace(own, "\u{1}.").replace(logins, "\u{2}.");
+        marked.replace("\u{1}.", &format!("{own_schema}.")).replace("\u{2}.", &format!("{logins_schema}."))
+    }
+
+    /// Makes the schema, or makes sure that nobody else can put something into it that would run as its owner.
+    async fn insist_on_own_schema(&self, client: &Client) -> Result<(), MigrateError> {
+        let own = &self.schemas().own;
+        let sql = "SELECT pg_get_userbyid(nspowner)::text, pg_has_role(nspowner, 'USAGE'),
+                          (SELECT string_agg(CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END, ', ')
+                           FROM aclexplode(nspacl) WHERE privilege_type = 'CREATE' AND grantee <> nspowner)
+                   FROM pg_namespace WHERE nspname = $1";
+        let Some(row) = client.query_opt(sql, &[&own.name()]).await.map_err(failed)? else {
+            let made = client.batch_execute(&format!("CREATE SCHEMA {own}")).await;
+            return made.map_err(|error| match error.code().map(tokio_postgres::error::SqlState::code) {
+                Some("42501") => MigrateError::Refused(format!(
+                    "the schema {own} is not there, and this role may not make it: let the owner of the database \
+                     run CREATE SCHEMA {own} AUTHORIZATION to it, or GRANT CREATE ON DATABASE"
+                )),
+                _ => failed(error),
+            });
+        };
+        let (owner, is_ours, creators): (&str, bool, Option<&str>) = (row.get(0), row.get(1), row.get(2));
+        if !is_ours {
+            return Err(MigrateError::Refused(format!(
+                "the schema {own} belongs to {owner}: migrate as that role, or choose another with --schema"
+            )));
+        }
+        match creators {
+            None => Ok(()),
+            Some(creators) => Err(MigrateError::Refused(format!(
+                "others may create objects in the schema {own}, which would run as its owner: REVOKE CREATE ON SCHEMA \
+                 {own} FROM {creators}"
+            ))),
+        }
+    }
 }
 
-/// The version as a migrator sees it that has the lock.
-async fn version_of(client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
-    match client.query_one(HAS_HISTORY, &[]).await?.get(0) {
-        true => Ok(client.query_one(NEWEST_APPLIED, &[]).await?.get(0)),
-        false => Ok(None),
+/// The table in which refinery keeps the versions.
+const HISTORY: &str = "refinery_schema_history";
+
+fn failed(error: tokio_postgres::Error) -> MigrateError {
+    MigrateError::Database(DatabaseError::from_driver("migrate", &error))
+}
+
+/// Waits for other migrators, and says so.
+async fn lock(client: &Client) -> Result<(), MigrateError> {
+    for asked in 0_u64.. {
+        let taken = client.query_one("SELECT pg_try_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
+        if taken.get(0) {
+            break;
+        }
+        if asked.is_multiple_of(10) {
+            tracing::warn!("another session holds the advisory lock of migrations (see pg_locks): waiting for it");
+        }
+        tokio::time::sleep(ASK_EVERY).await;
     }
+    Ok(())
 }
 
 /// What PostgreSQL says of a refused migration is about tables and columns, so it may be shown whole.

@@ -3,14 +3,14 @@
 use super::logins::MadeUp;
 use crate::audit::comparison::Expected;
 use crate::audit::journal::{Kind, Sent};
-use crate::message::{Identifier, MessageId};
+use crate::message::{MessageHasher, MessageId};
 
 /// How many messages' clear values are looked for afterwards, of each kind.
 const CANARIES_KEPT: u64 = 5;
 
 /// Every message that the queue took.
 pub(super) struct Dispatched {
-    identifier: Identifier,
+    messages: MessageHasher,
     pub(super) count: SentCount,
     pub(super) expected: Expected,
     /// Some clear values that were sent, of logins and of malformed messages.
@@ -37,8 +37,8 @@ impl SentCount {
 
 impl Dispatched {
     /// Nothing yet.
-    pub(super) fn new(identifier: Identifier) -> Self {
-        Self { identifier, count: SentCount::default(), expected: Expected::default(), canaries: Vec::new() }
+    pub(super) fn new(messages: MessageHasher) -> Self {
+        Self { messages, count: SentCount::default(), expected: Expected::default(), canaries: Vec::new() }
     }
 
     /// Notes a message that the queue took.
@@ -52,19 +52,19 @@ impl Dispatched {
             self.canaries.extend(message.secrets);
         }
         self.count.repeats += u64::from(message.repeats);
-        self.expected.take(&Sent::by_message_id(id, message.kind), &self.identifier);
+        self.expected.take(&Sent::by_message_id(id, message.kind), &self.messages);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Identity, QueueIdentity};
+    use crate::message::QueueIdentity;
 
     #[test]
     fn clear_values_of_both_kinds_of_messages_are_kept_to_be_looked_for() {
-        let identifier = Identifier::new(Identity::MessageId, &QueueIdentity::new("arn:aws:sqs:us-east-1:0:logins"));
-        let mut dispatched = Dispatched::new(identifier);
+        let messages = MessageHasher::new(&QueueIdentity::new("arn:aws:sqs:us-east-1:0:logins"));
+        let mut dispatched = Dispatched::new(messages);
         for (number, made) in super::super::logins::Logins::new(1, 300).enumerate() {
             dispatched.note(&MessageId::new(number.to_string()), made);
         }

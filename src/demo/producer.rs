@@ -9,7 +9,7 @@ use super::DemoError;
 use super::dispatched::Dispatched;
 use super::logins::{Logins, MadeUp};
 use super::world::{QUEUE, World};
-use crate::message::{Identifier, Identity, MessageId, QueueIdentity};
+use crate::message::{MessageHasher, MessageId, QueueIdentity};
 use crate::queue::sqs::{Outgoing, Sender, Sent};
 use crate::queue::{MESSAGES_PER_CALL, QueueError};
 use crate::retry::{Class, Pauses, class_of_queue_error};
@@ -37,8 +37,7 @@ pub(super) async fn produce(
     mut logins: Logins,
     sent: &AtomicU64,
 ) -> Result<Dispatched, DemoError> {
-    let identity = QueueIdentity::new(world.queue.queue_arn(QUEUE));
-    let identifier = Identifier::new(Identity::MessageId, &identity);
+    let messages = MessageHasher::new(&QueueIdentity::new(world.queue.queue_arn(QUEUE)));
     let backlog = (logins.all() / 4).clamp(SHORT_BACKLOG, BACKLOG);
     let batches = std::iter::from_fn(|| {
         let batch: Vec<MadeUp> = logins.by_ref().take(MESSAGES_PER_CALL).collect();
@@ -46,7 +45,7 @@ pub(super) async fn produce(
     });
     let mut calls =
         stream::iter(batches).map(|batch| deliver(world, sender, backlog, batch)).buffer_unordered(CALLS_AT_ONCE);
-    let mut dispatched = Dispatched::new(identifier);
+    let mut dispatched = Dispatched::new(messages);
     while let Some(taken) = calls.next().await {
         for (id, made) in taken? {
             dispatched.note(&id, made);

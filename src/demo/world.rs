@@ -14,6 +14,8 @@ use crate::database::address::DatabaseAddress;
 use crate::database::on_loan::{OnLoan, Options};
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
+use crate::keys;
+use crate::mask::MaskKind;
 use crate::queue::local::{DEFAULT_REGION, Faults, LocalQueue, QueueOptions};
 use crate::queue::sqs::{QueueAddress, Sender, SqsSettings};
 
@@ -47,15 +49,17 @@ impl World {
             .tempdir()
             .map_err(DemoError::system("make a temporary folder"))?;
         let watchdog = Watchdog::over(folder.path()).map_err(DemoError::system("start the watchdog `sh`"))?;
-        Keyring::generate()?.write_new(&keyring_in(folder.path()))?;
+        let keyring = Keyring::generate()?;
+        keyring.write_new(&keyring_in(folder.path()))?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let queue = LocalQueue::start(listen, vec![QueueOptions::new(QUEUE)], Faults::default()).await?;
         // The times of the commits are what the latencies are measured with.
         let settings = vec![("track_commit_timestamp".to_owned(), "on".to_owned())];
         let postgres = OnLoan::start(Options { settings, ..Options::default() }).await?;
         let address = DatabaseAddress::parse(&postgres.url())?;
-        let database = Database::new(&DatabaseSettings { address, connections: 1, call_timeout: CALL_TIMEOUT })?;
+        let database = Database::new(&DatabaseSettings::new(address, 1, CALL_TIMEOUT))?;
         database.migrate().await?;
+        keys::register(&database, &keyring, MaskKind::default(), false).await?;
         Ok(Self { queue, database, watchdog, postgres, folder })
     }
 

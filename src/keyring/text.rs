@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::{Entry, Keyring, KeyringError, LineProblem};
+use super::{Entry, HashEntry, Keyring, KeyringError, LineProblem};
 use crate::seal::{KeyId, MasterKey};
 
 /// The first line: what the text is, and the version of its form.
@@ -28,12 +28,10 @@ pub(super) fn write(keyring: &Keyring) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(1024));
     text.push_str(HEADER);
     text.push_str("\n# Whoever reads this file can recover what its keys masked.\n");
+    let HashEntry { master, key } = &keyring.hash;
+    write_key(&mut text, "hash ", key.id(), master);
     for Entry { master, key } in &keyring.entries {
-        for part in ["key ", key.id().as_str(), " "] {
-            text.push_str(part);
-        }
-        BASE64_STANDARD.encode_string(master.as_bytes(), &mut text);
-        text.push('\n');
+        write_key(&mut text, "key ", key.id(), master);
     }
     for part in ["active ", keyring.active().as_str(), "\n"] {
         text.push_str(part);
@@ -41,9 +39,18 @@ pub(super) fn write(keyring: &Keyring) -> Zeroizing<String> {
     text
 }
 
+fn write_key(text: &mut String, kind: &str, id: &KeyId, master: &MasterKey) {
+    for part in [kind, id.as_str(), " "] {
+        text.push_str(part);
+    }
+    BASE64_STANDARD.encode_string(master.as_bytes(), text);
+    text.push('\n');
+}
+
 /// What the lines said so far.
 #[derive(Default)]
 struct Lines {
+    hash: Option<(KeyId, MasterKey)>,
     keys: Vec<(KeyId, MasterKey)>,
     active: Option<KeyId>,
 }
@@ -52,18 +59,31 @@ impl Lines {
     fn read(&mut self, line: &str) -> Result<(), LineProblem> {
         let mut words = line.split_ascii_whitespace();
         match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("hash"), Some(id), Some(key), None) => self.hash_with(read_id(id)?, read_key(key)?),
             (Some("key"), Some(id), Some(key), None) => self.put(read_id(id)?, read_key(key)?),
             (Some("active"), Some(id), None, None) => self.activate(read_id(id)?),
             _ => Err(LineProblem::Unknown),
         }
     }
 
+    fn hash_with(&mut self, id: KeyId, key: MasterKey) -> Result<(), LineProblem> {
+        if self.hash.is_some() || self.has(&id) {
+            return Err(LineProblem::Repeated);
+        }
+        self.hash = Some((id, key));
+        Ok(())
+    }
+
     fn put(&mut self, id: KeyId, key: MasterKey) -> Result<(), LineProblem> {
-        if self.keys.iter().any(|(before, _)| *before == id) {
+        if self.has(&id) {
             return Err(LineProblem::Repeated);
         }
         self.keys.push((id, key));
         Ok(())
+    }
+
+    fn has(&self, id: &KeyId) -> bool {
+        self.keys.iter().chain(&self.hash).any(|(before, _)| before == id)
     }
 
     fn activate(&mut self, id: KeyId) -> Result<(), LineProblem> {
@@ -78,7 +98,9 @@ impl Lines {
         let entries =
             self.keys.into_iter().map(|(id, master)| Entry::new(id, master)).collect::<Result<Vec<_>, _>>()?;
         let active = entries.iter().find(|entry| *entry.key.id() == id).map(|entry| Arc::clone(&entry.key));
-        Ok(Keyring { active: active.ok_or(KeyringError::UnknownActive(id))?, entries })
+        let (hash_id, hash_master) = self.hash.ok_or(KeyringError::NoHashKey)?;
+        let hash = HashEntry::new(hash_id, hash_master);
+        Ok(Keyring { hash, active: active.ok_or(KeyringError::UnknownActive(id))?, entries })
     }
 }
 

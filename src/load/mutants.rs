@@ -1,8 +1,12 @@
 //! The transaction, broken on purpose: each of these the checker must find.
 
-use super::{DeadLetterRow, Loaded, Recorded, Tally, Way, record_claimed};
-use crate::batch::{Batch, Entry};
-use crate::database::{Database, DatabaseError};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::transaction::{Attempt, Recorded};
+use super::work::{Part, Way, Work};
+use super::{Destination, Loaded, Tally, hand_over};
+use crate::batch::{Batch, DeadLetterRow, Entry};
+use crate::database::DatabaseError;
 use crate::decode::Rejection;
 use crate::failpoint::{Mutant, Step, around, mutated};
 use crate::retry::Class;
@@ -10,68 +14,76 @@ use crate::table::processed_messages::{self, Claimed};
 
 /// What a mutant does instead of the one transaction.
 pub(super) async fn transact(
-    database: &Database,
+    destination: &Destination,
     entries: &[Entry],
     way: Way,
-) -> Option<Result<Recorded, DatabaseError>> {
-    if mutated(Mutant::ClaimInAnEarlierTransaction) {
-        return Some(claim_and_then_record(database, entries, way).await);
-    }
-    if mutated(Mutant::ClaimInALaterTransaction) {
-        return Some(record_and_then_claim(database, entries, way).await);
-    }
-    None
+) -> Option<Result<Attempt, DatabaseError>> {
+    let recorded = if mutated(Mutant::ClaimInAnEarlierTransaction) {
+        claim_and_then_record(destination, entries, way).await
+    } else if mutated(Mutant::ClaimInALaterTransaction) {
+        record_and_then_claim(destination, entries, way).await
+    } else {
+        return None;
+    };
+    Some(recorded.map(Attempt::Recorded))
 }
 
-async fn claim_and_then_record(database: &Database, entries: &[Entry], way: Way) -> Result<Recorded, DatabaseError> {
-    let claimed = claim(database, entries).await?;
-    record_as_claimed(database, entries, &claimed, way).await
+async fn claim_and_then_record(
+    destination: &Destination,
+    entries: &[Entry],
+    way: Way,
+) -> Result<Recorded, DatabaseError> {
+    let claimed = claim(destination, entries).await?;
+    record_as_claimed(destination, entries, &claimed, way).await
 }
 
-async fn record_and_then_claim(database: &Database, entries: &[Entry], way: Way) -> Result<Recorded, DatabaseError> {
-    let recorded = record_as_claimed(database, entries, &Claimed::All, way).await?;
-    claim(database, entries).await.map(|_| recorded)
+async fn record_and_then_claim(
+    destination: &Destination,
+    entries: &[Entry],
+    way: Way,
+) -> Result<Recorded, DatabaseError> {
+    let recorded = record_as_claimed(destination, entries, &Claimed::All, way).await?;
+    claim(destination, entries).await.map(|_| recorded)
 }
 
-async fn claim(database: &Database, entries: &[Entry]) -> Result<Claimed, DatabaseError> {
-    let transaction = database.begin().await?;
+async fn claim(destination: &Destination, entries: &[Entry]) -> Result<Claimed, DatabaseError> {
+    let transaction = destination.database.begin().await?;
     let claimed = around(Step::Claim, processed_messages::claim(&transaction, entries)).await;
     transaction.conclude(claimed).await
 }
 
 async fn record_as_claimed(
-    database: &Database,
+    destination: &Destination,
     entries: &[Entry],
     claimed: &Claimed,
     way: Way,
 ) -> Result<Recorded, DatabaseError> {
-    let transaction = database.begin().await?;
-    let recorded = record_claimed(&transaction, entries, claimed, way).await;
+    let transaction = destination.database.begin().await?;
+    let recorded = destination.record_claimed(&transaction, entries, claimed, way).await;
     transaction.conclude(recorded).await
 }
 
-/// What a mutant does with a failed attempt instead of trying again. Gives the batch back where there is no mutant.
+/// What a mutant does with a failed attempt instead of trying again. Gives the part back where there is no mutant.
 pub(super) fn react(
     error: &DatabaseError,
-    batch: Batch,
-    way: Way,
-    loaded: &mut Loaded,
-    to_do: &mut Vec<(Batch, Way)>,
-) -> Option<Batch> {
+    part: Part,
+    work: &mut Work,
+    recorded: &UnboundedSender<Loaded>,
+) -> Option<Part> {
     match error.class() {
         Class::Ambiguous if mutated(Mutant::AmbiguousCommitTakenAsCommitted) => {
-            loaded.take_in(batch, Recorded { tally: Tally::default(), sent_at: Vec::new() });
+            hand_over(recorded, part.batch, Recorded { tally: Tally::default(), sent_at: Vec::new() });
             None
         }
         Class::Ambiguous if mutated(Mutant::AmbiguousCommitDeadLettered) => {
-            to_do.extend(dead_letters_of(batch).map(|batch| (batch, way)));
+            dead_letters_of(part.batch).for_each(|batch| work.first(Part::of(batch, part.way)));
             None
         }
-        Class::OfOneMessage if mutated(Mutant::BatchErrorDeadLettersNeighbours) => {
-            to_do.extend(dead_letters_of(batch).map(|batch| (batch, way)));
+        Class::OfTheRows if mutated(Mutant::BatchErrorDeadLettersNeighbours) => {
+            dead_letters_of(part.batch).for_each(|batch| work.first(Part::of(batch, part.way)));
             None
         }
-        Class::Ambiguous | Class::OfOneMessage | Class::Transient | Class::OfTheSystem => Some(batch),
+        Class::Ambiguous | Class::OfTheRows | Class::Contended | Class::Transient | Class::OfTheSystem => Some(part),
     }
 }
 

@@ -1,9 +1,9 @@
 //! What the tables must say of each other for the promise to hold: the rules that `turnstile audit` proves.
 //!
 //! The one room that reads several tables at once. Every rule is a statement over whole tables (hash or merge
-//! anti-joins of the server), so that no table has to fit into anyone's memory. That a hash stands at most once in
-//! `dead_letters` is what its primary key says; in the other tables it is a rule, as no index of theirs knows hashes alone.
+//! anti-joins of the server, by the key that all of them carry), so that no table has to fit into anyone's memory.
 
+use crate::database::schemas::Schemas;
 use crate::database::{DatabaseError, Transaction};
 use crate::message::MessageHash;
 
@@ -14,99 +14,168 @@ pub struct Rule {
     pub name: &'static str,
     /// What is said of a message that breaks it.
     pub broken_by: &'static str,
-    /// Gives the hashes that break it.
+    /// Gives the hashes that break it; `own.` and `logins.` stand for the schemas.
     sql: &'static str,
 }
 
 /// Every rule. Together they say: a message recorded as loaded has one row, one event and no unresolved dead letter; one
-/// recorded as dead-lettered has one unreplayed dead letter, no row and no event; no message is recorded twice; and nothing
-/// stands in a table for a message that is not recorded.
-pub const RULES: [Rule; 14] = [
+/// recorded as dead-lettered has one dead letter that is open or discarded, no row, no event and no key; one recorded as
+/// absorbed has nothing, and was absorbed by one that is loaded; a key belongs to a message that is loaded; no message is
+/// recorded twice; and nothing stands in a table for a message that is not recorded. Claims from before the horizon may be
+/// gone.
+pub const RULES: [Rule; 22] = [
     Rule {
         name: "loaded_without_row",
         broken_by: "is recorded as loaded, but has no row in user_logins",
-        sql: "SELECT message_hash FROM processed_messages p WHERE outcome = 'loaded'
-              AND NOT EXISTS (SELECT FROM user_logins u WHERE u.message_hash = p.message_hash)",
+        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'loaded'
+              AND NOT EXISTS (SELECT FROM logins.user_logins u
+                              WHERE u.message_sent_at = p.sent_at AND u.message_hash = p.message_hash)",
     },
     Rule {
         name: "loaded_without_event",
         broken_by: "is recorded as loaded, but has no event in outbox",
-        sql: "SELECT message_hash FROM processed_messages p WHERE outcome = 'loaded'
-              AND NOT EXISTS (SELECT FROM outbox o WHERE o.event_id = p.message_hash)",
+        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'loaded'
+              AND NOT EXISTS (SELECT FROM own.outbox o
+                              WHERE o.message_sent_at = p.sent_at AND o.event_id = p.message_hash)",
     },
     Rule {
         name: "loaded_with_unreplayed_letter",
-        broken_by: "is recorded as loaded, but has a dead letter that is open or discarded",
-        sql: "SELECT message_hash FROM processed_messages p JOIN dead_letters d USING (message_hash)
+        broken_by: "is recorded as loaded, but has a dead letter that is not replayed",
+        sql: "SELECT message_hash FROM own.processed_messages p JOIN own.dead_letters d USING (sent_at, message_hash)
               WHERE p.outcome = 'loaded' AND d.status <> 'replayed'",
     },
     Rule {
         name: "dead_lettered_without_letter",
         broken_by: "is recorded as dead-lettered, but has no dead letter",
-        sql: "SELECT message_hash FROM processed_messages p WHERE outcome = 'dead_lettered'
-              AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.message_hash = p.message_hash)",
+        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'dead_lettered'
+              AND NOT EXISTS (SELECT FROM own.dead_letters d
+                              WHERE d.sent_at = p.sent_at AND d.message_hash = p.message_hash)",
     },
     Rule {
         name: "dead_lettered_with_replayed_letter",
-        broken_by: "is recorded as dead-lettered, but its dead letter is replayed",
-        sql: "SELECT message_hash FROM processed_messages p JOIN dead_letters d USING (message_hash)
-              WHERE p.outcome = 'dead_lettered' AND d.status = 'replayed'",
+        broken_by: "is recorded as dead-lettered, but its dead letter is replayed or absorbed",
+        sql: "SELECT message_hash FROM own.processed_messages p JOIN own.dead_letters d USING (sent_at, message_hash)
+              WHERE p.outcome = 'dead_lettered' AND d.status IN ('replayed', 'absorbed')",
     },
     Rule {
         name: "dead_lettered_with_row",
         broken_by: "is recorded as dead-lettered, but has a row in user_logins",
-        sql: "SELECT message_hash FROM processed_messages p WHERE outcome = 'dead_lettered'
-              AND EXISTS (SELECT FROM user_logins u WHERE u.message_hash = p.message_hash)",
+        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'dead_lettered'
+              AND EXISTS (SELECT FROM logins.user_logins u
+                          WHERE u.message_sent_at = p.sent_at AND u.message_hash = p.message_hash)",
     },
     Rule {
         name: "dead_lettered_with_event",
         broken_by: "is recorded as dead-lettered, but has an event in outbox",
-        sql: "SELECT message_hash FROM processed_messages p WHERE outcome = 'dead_lettered'
-              AND EXISTS (SELECT FROM outbox o WHERE o.event_id = p.message_hash)",
+        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'dead_lettered'
+              AND EXISTS (SELECT FROM own.outbox o
+                          WHERE o.message_sent_at = p.sent_at AND o.event_id = p.message_hash)",
+    },
+    Rule {
+        name: "absorbed_with_row",
+        broken_by: "is recorded as absorbed, but has a row in user_logins",
+        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'absorbed'
+              AND EXISTS (SELECT FROM logins.user_logins u
+                          WHERE u.message_sent_at = p.sent_at AND u.message_hash = p.message_hash)",
+    },
+    Rule {
+        name: "absorbed_with_event",
+        broken_by: "is recorded as absorbed, but has an event in outbox",
+        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'absorbed'
+              AND EXISTS (SELECT FROM own.outbox o
+                          WHERE o.message_sent_at = p.sent_at AND o.event_id = p.message_hash)",
+    },
+    Rule {
+        name: "absorbed_with_unabsorbed_letter",
+        broken_by: "is recorded as absorbed, but has a dead letter that says something else",
+        sql: "SELECT message_hash FROM own.processed_messages p JOIN own.dead_letters d USING (sent_at, message_hash)
+              WHERE p.outcome = 'absorbed' AND d.status <> 'absorbed'",
+    },
+    Rule {
+        name: "absorbed_by_itself",
+        broken_by: "is recorded as absorbed by itself",
+        sql: "SELECT message_hash FROM own.processed_messages WHERE absorbed_by = message_hash",
+    },
+    Rule {
+        name: "absorbed_by_nothing",
+        broken_by: "is recorded as absorbed by a message that is not recorded as loaded",
+        sql: "SELECT message_hash FROM own.processed_messages p, own.horizon h
+              WHERE outcome = 'absorbed' AND absorbed_by_sent_at >= h.retained_since
+              AND NOT EXISTS (SELECT FROM own.processed_messages o
+                              WHERE o.sent_at = p.absorbed_by_sent_at AND o.message_hash = p.absorbed_by
+                                AND o.outcome = 'loaded')",
+    },
+    Rule {
+        name: "identity_of_unloaded",
+        broken_by: "owns a key, but is not recorded as loaded",
+        sql: "SELECT DISTINCT owner FROM own.identities i, own.horizon h
+              WHERE owner_sent_at >= h.retained_since
+              AND NOT EXISTS (SELECT FROM own.processed_messages p
+                              WHERE p.sent_at = i.owner_sent_at AND p.message_hash = i.owner AND p.outcome = 'loaded')",
     },
     Rule {
         name: "recorded_twice",
         broken_by: "is recorded more than once",
-        sql: "SELECT message_hash FROM processed_messages GROUP BY message_hash HAVING count(*) > 1",
+        sql: "SELECT message_hash FROM own.processed_messages GROUP BY message_hash HAVING count(*) > 1",
     },
     Rule {
-        name: "claimed_twice",
-        broken_by: "is recorded under another hash too, and is no dead letter that is discarded",
-        sql: "SELECT other.message_hash FROM processed_messages p JOIN processed_messages other
-              ON other.message_hash = p.second_hash WHERE p.message_hash <> p.second_hash AND p.second_hash IS NOT NULL
-              AND NOT EXISTS (SELECT FROM dead_letters d
-                              WHERE d.message_hash = other.message_hash AND d.status = 'discarded')",
+        name: "recorded_without_time",
+        broken_by: "is recorded without its SentTimestamp, although every queue gives one",
+        sql: "SELECT message_hash FROM own.processed_messages p WHERE sent_at = 'epoch'
+              AND NOT EXISTS (SELECT FROM own.queues WHERE time_basis = 'none')
+              AND NOT EXISTS (SELECT FROM own.dead_letters d WHERE d.sent_at = p.sent_at
+                              AND d.message_hash = p.message_hash AND d.code = 'older_than_memory')",
     },
     Rule {
         name: "row_without_claim",
         broken_by: "has a row in user_logins, but is not recorded in processed_messages",
-        sql: "SELECT DISTINCT message_hash FROM user_logins u WHERE message_hash IS NOT NULL
-              AND NOT EXISTS (SELECT FROM processed_messages p WHERE p.message_hash = u.message_hash)",
+        sql: "SELECT DISTINCT message_hash FROM logins.user_logins u, own.horizon h
+              WHERE message_hash IS NOT NULL AND message_sent_at >= h.retained_since
+              AND NOT EXISTS (SELECT FROM own.processed_messages p
+                              WHERE p.sent_at = u.message_sent_at AND p.message_hash = u.message_hash)",
     },
     Rule {
         name: "row_twice",
         broken_by: "has more than one row in user_logins",
-        sql: "SELECT message_hash FROM user_logins WHERE message_hash IS NOT NULL
+        sql: "SELECT message_hash FROM logins.user_logins WHERE message_hash IS NOT NULL
               GROUP BY message_hash HAVING count(*) > 1",
+    },
+    Rule {
+        name: "row_without_time",
+        broken_by: "has a row in user_logins that does not say when it was sent",
+        sql: "SELECT message_hash FROM logins.user_logins WHERE message_hash IS NOT NULL AND message_sent_at IS NULL",
     },
     Rule {
         name: "letter_without_claim",
         broken_by: "has a dead letter, but is not recorded in processed_messages",
-        sql: "SELECT message_hash FROM dead_letters d
-              WHERE NOT EXISTS (SELECT FROM processed_messages p WHERE p.message_hash = d.message_hash)",
+        sql: "SELECT message_hash FROM own.dead_letters d, own.horizon h WHERE d.sent_at >= h.retained_since
+              AND NOT EXISTS (SELECT FROM own.processed_messages p
+                              WHERE p.sent_at = d.sent_at AND p.message_hash = d.message_hash)",
+    },
+    Rule {
+        name: "letter_resolved_otherwise",
+        broken_by: "has a dead letter that is replayed or absorbed, but is recorded as something else",
+        sql: "SELECT message_hash FROM own.dead_letters d JOIN own.processed_messages p USING (sent_at, message_hash)
+              WHERE d.status = 'replayed' AND p.outcome = 'absorbed' OR d.status = 'absorbed' AND p.outcome = 'loaded'",
     },
     Rule {
         name: "event_without_claim",
         broken_by: "has an event in outbox, but is not recorded in processed_messages",
-        sql: "SELECT event_id FROM outbox o
-              WHERE NOT EXISTS (SELECT FROM processed_messages p WHERE p.message_hash = o.event_id)",
+        sql: "SELECT event_id FROM own.outbox o, own.horizon h WHERE o.message_sent_at >= h.retained_since
+              AND NOT EXISTS (SELECT FROM own.processed_messages p
+                              WHERE p.sent_at = o.message_sent_at AND p.message_hash = o.event_id)",
     },
     Rule {
         name: "event_twice",
         broken_by: "has more than one event in outbox",
-        sql: "SELECT event_id FROM outbox GROUP BY event_id HAVING count(*) > 1",
+        sql: "SELECT event_id FROM own.outbox GROUP BY event_id HAVING count(*) > 1",
     },
 ];
+
+/// A statement with the schemas in the place of `own.` and `logins.`.
+fn qualified(sql: &str, schemas: &Schemas) -> String {
+    sql.replace("own.", &format!("{}.", schemas.own)).replace("logins.", &format!("{}.", schemas.logins))
+}
 
 /// The messages that break a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +195,7 @@ pub async fn breaks(transaction: &Transaction, rule: &Rule, most: u32) -> Result
     let sql = format!(
         "SELECT count(*) OVER (), encode(message_hash, 'hex') FROM ({}) AS broken (message_hash)
          ORDER BY message_hash LIMIT $1",
-        rule.sql
+        qualified(rule.sql, transaction.schemas())
     );
     let rows = transaction.query(rule.name, &sql, &[&i64::from(most)]).await?;
     let total = rows.first().map_or(0, |row| row.get::<_, i64>(0));
@@ -140,6 +209,10 @@ pub struct Counts {
     pub loaded: u64,
     /// Messages recorded as dead-lettered.
     pub dead_lettered: u64,
+    /// Messages recorded as absorbed.
+    pub absorbed: u64,
+    /// Keys of producers that are remembered.
+    pub identities: u64,
     /// Rows of `user_logins` that a message brought.
     pub rows: u64,
     /// Rows of `user_logins` that stood there before Turnstile.
@@ -148,6 +221,8 @@ pub struct Counts {
     pub open: u64,
     /// Dead letters that were replayed.
     pub replayed: u64,
+    /// Dead letters whose login another message had brought.
+    pub letters_absorbed: u64,
     /// Dead letters that were discarded.
     pub discarded: u64,
     /// Events.
@@ -160,28 +235,36 @@ pub struct Counts {
 ///
 /// [`DatabaseError`]
 pub async fn count(transaction: &Transaction) -> Result<Counts, DatabaseError> {
-    let sql = "SELECT p.loaded, p.dead_lettered, u.brought, u.adopted, d.open, d.replayed, d.discarded, o.events
+    let sql = "SELECT p.loaded, p.dead_lettered, p.absorbed, i.identities, u.brought, u.adopted,
+                      d.open, d.replayed, d.absorbed, d.discarded, o.events
                FROM (SELECT count(*) FILTER (WHERE outcome = 'loaded') AS loaded,
-                            count(*) FILTER (WHERE outcome = 'dead_lettered') AS dead_lettered
-                     FROM processed_messages) AS p,
+                            count(*) FILTER (WHERE outcome = 'dead_lettered') AS dead_lettered,
+                            count(*) FILTER (WHERE outcome = 'absorbed') AS absorbed
+                     FROM own.processed_messages) AS p,
+                    (SELECT count(*) AS identities FROM own.identities) AS i,
                     (SELECT count(message_hash) AS brought, count(*) - count(message_hash) AS adopted
-                     FROM user_logins) AS u,
+                     FROM logins.user_logins) AS u,
                     (SELECT count(*) FILTER (WHERE status = 'open') AS open,
                             count(*) FILTER (WHERE status = 'replayed') AS replayed,
+                            count(*) FILTER (WHERE status = 'absorbed') AS absorbed,
                             count(*) FILTER (WHERE status = 'discarded') AS discarded
-                     FROM dead_letters) AS d,
-                    (SELECT count(*) AS events FROM outbox) AS o";
-    let row = transaction.query_one("count the tables", sql, &[]).await?;
+                     FROM own.dead_letters) AS d,
+                    (SELECT count(*) AS events FROM own.outbox) AS o";
+    let sql = qualified(sql, transaction.schemas());
+    let row = transaction.query_one("count the tables", &sql, &[]).await?;
     let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
     Ok(Counts {
         loaded: count(0),
         dead_lettered: count(1),
-        rows: count(2),
-        adopted_rows: count(3),
-        open: count(4),
-        replayed: count(5),
-        discarded: count(6),
-        events: count(7),
+        absorbed: count(2),
+        identities: count(3),
+        rows: count(4),
+        adopted_rows: count(5),
+        open: count(6),
+        replayed: count(7),
+        letters_absorbed: count(8),
+        discarded: count(9),
+        events: count(10),
     })
 }
 
@@ -192,6 +275,8 @@ pub enum Outcome {
     Loaded,
     /// A row of `dead_letters`.
     DeadLettered,
+    /// The row of another message, which brought the same login.
+    Absorbed,
 }
 
 /// What one message has left in the tables.
@@ -203,7 +288,7 @@ pub struct Traces {
     pub claims: u64,
     /// Rows in `user_logins`.
     pub rows: u64,
-    /// Dead letters that were not replayed: the place of a message that was loaded after all is its row.
+    /// Dead letters that are open or discarded: the others say that the message went elsewhere after all.
     pub letters: u64,
     /// Events in `outbox`.
     pub events: u64,
@@ -220,15 +305,17 @@ const TRACES_AT_ONCE: &str = "FETCH 10000 FROM traces";
 pub async fn begin_traces(transaction: &Transaction) -> Result<(), DatabaseError> {
     let sql = "DECLARE traces CURSOR FOR
                SELECT message_hash, max(outcome), sum(claims), sum(rows), sum(letters), sum(events)
-               FROM (SELECT message_hash, outcome, 1 AS claims, 0 AS rows, 0 AS letters, 0 AS events FROM processed_messages
+               FROM (SELECT message_hash, outcome, 1 AS claims, 0 AS rows, 0 AS letters, 0 AS events
+                     FROM own.processed_messages
                      UNION ALL
-                     SELECT message_hash, NULL, 0, 1, 0, 0 FROM user_logins WHERE message_hash IS NOT NULL
+                     SELECT message_hash, NULL, 0, 1, 0, 0 FROM logins.user_logins WHERE message_hash IS NOT NULL
                      UNION ALL
-                     SELECT message_hash, NULL, 0, 0, 1, 0 FROM dead_letters WHERE status <> 'replayed'
+                     SELECT message_hash, NULL, 0, 0, 1, 0 FROM own.dead_letters WHERE status IN ('open', 'discarded')
                      UNION ALL
-                     SELECT event_id, NULL, 0, 0, 0, 1 FROM outbox) AS left_behind
+                     SELECT event_id, NULL, 0, 0, 0, 1 FROM own.outbox) AS left_behind
                GROUP BY message_hash";
-    transaction.execute("read what messages left", sql, &[]).await.map(drop)
+    let sql = qualified(sql, transaction.schemas());
+    transaction.execute("read what messages left", &sql, &[]).await.map(drop)
 }
 
 /// What some more messages have left, in no order that means anything; nothing, when these were all. Each fits into memory.
@@ -245,6 +332,7 @@ pub async fn next_traces(transaction: &Transaction) -> Result<Vec<(MessageHash, 
             None => None,
             Some("loaded") => Some(Outcome::Loaded),
             Some("dead_lettered") => Some(Outcome::DeadLettered),
+            Some("absorbed") => Some(Outcome::Absorbed),
             Some(_) => return Err(transaction.broken(attempted, "an outcome is unknown".to_owned())),
         };
         let traces = Traces { outcome, claims: count(2), rows: count(3), letters: count(4), events: count(5) };

@@ -9,17 +9,21 @@ use crate::database::{DatabaseError, Transaction};
 /// [`DatabaseError`]
 pub async fn count_rows_holding(transaction: &Transaction, values: &[String]) -> Result<u64, DatabaseError> {
     // A row as text shows its `bytea` columns in hexadecimal digits.
-    let sql = "WITH wanted (value) AS (
+    let (own, logins) = (&transaction.schemas().own, &transaction.schemas().logins);
+    let sql = format!(
+        "WITH wanted (value) AS (
                    SELECT value FROM unnest($1::text[]) AS given (value)
                    UNION ALL
                    SELECT encode(convert_to(value, 'UTF8'), 'hex') FROM unnest($1::text[]) AS given (value)
                ), lines (line) AS (
-                   SELECT t::text FROM user_logins t
-                   UNION ALL SELECT t::text FROM processed_messages t
-                   UNION ALL SELECT t::text FROM dead_letters t
-                   UNION ALL SELECT t::text FROM outbox t
+                   SELECT t::text FROM {logins}.user_logins t
+                   UNION ALL SELECT t::text FROM {own}.processed_messages t
+                   UNION ALL SELECT t::text FROM {own}.identities t
+                   UNION ALL SELECT t::text FROM {own}.dead_letters t
+                   UNION ALL SELECT t::text FROM {own}.outbox t
                )
-               SELECT count(*) FROM lines WHERE EXISTS (SELECT FROM wanted WHERE strpos(line, value) > 0)";
-    let row = transaction.query_one("look for clear values", sql, &[&values]).await?;
+               SELECT count(*) FROM lines WHERE EXISTS (SELECT FROM wanted WHERE strpos(line, value) > 0)"
+    );
+    let row = transaction.query_one("look for clear values", &sql, &[&values]).await?;
     Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }

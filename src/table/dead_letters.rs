@@ -8,39 +8,54 @@ use tokio_postgres::types::ToSql;
 
 use crate::batch::DeadLetterRow;
 use crate::database::{DatabaseError, Transaction};
-use crate::message::{Delivery, MessageHash};
+use crate::message::{Delivery, MessageHash, MessageKey, QueueIdentity};
 use crate::seal::SealedBody;
 
-/// Writes dead letters. A message that already has one keeps it.
+/// Writes dead letters of messages that this queue delivered. A message that already has one keeps it.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`], also when a row is missing afterwards.
-pub async fn insert(transaction: &Transaction, letters: &[DeadLetterRow<'_>]) -> Result<(), DatabaseError> {
+pub async fn insert(
+    transaction: &Transaction,
+    queue: &QueueIdentity,
+    letters: &[DeadLetterRow<'_>],
+) -> Result<(), DatabaseError> {
     if letters.is_empty() {
         return Ok(());
     }
-    let hashes: Vec<&[u8]> = letters.iter().map(|letter| &letter.hash.as_bytes()[..]).collect();
+    let hashes: Vec<&[u8]> = letters.iter().map(|letter| &letter.key.hash.as_bytes()[..]).collect();
     let codes: Vec<&str> = letters.iter().map(|letter| letter.rejection.code()).collect();
     let details: Vec<String> = letters.iter().map(|letter| letter.rejection.to_string()).collect();
     let bodies: Vec<&[u8]> = letters.iter().map(|letter| letter.sealed_body.as_bytes()).collect();
     let message_ids: Vec<&str> = letters.iter().map(|letter| letter.delivery.message_id.as_str()).collect();
     let counts: Vec<i32> = letters.iter().map(|letter| receive_count(letter.delivery)).collect();
-    let sent: Vec<OffsetDateTime> = letters.iter().map(|letter| letter.delivery.sent_at.time()).collect();
+    let sent: Vec<OffsetDateTime> = letters.iter().map(|letter| letter.key.sent_at).collect();
+    let by_queue: Vec<Option<OffsetDateTime>> =
+        letters.iter().map(|letter| letter.delivery.sent_at.of_queue()).collect();
     let received: Vec<OffsetDateTime> = letters.iter().map(|letter| letter.delivery.received_at).collect();
-    let sql = "INSERT INTO dead_letters
-                   (message_hash, code, detail, sealed_body, message_id, receive_count, sent_at, received_at)
-               SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::integer[], $7::timestamptz[], $8::timestamptz[])
-               ON CONFLICT (message_hash) DO NOTHING";
+    let own = &transaction.schemas().own;
+    let sql = format!(
+        "INSERT INTO {own}.dead_letters
+             (message_hash, code, detail, sealed_body, message_id, receive_count, sent_at, sent_timestamp, received_at, queue)
+         SELECT *, $10::text FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::integer[],
+                                         $7::timestamptz[], $8::timestamptz[], $9::timestamptz[])
+         ON CONFLICT (sent_at, message_hash) DO NOTHING"
+    );
+    let queue = queue.as_str();
     let inserted = transaction
         .execute(
             "insert dead letters",
-            sql,
-            &[&hashes, &codes, &details, &bodies, &message_ids, &counts, &sent, &received],
+            &sql,
+            &[&hashes, &codes, &details, &bodies, &message_ids, &counts, &sent, &by_queue, &received, &queue],
         )
         .await?;
-    let count = "SELECT count(*) FROM dead_letters WHERE message_hash = ANY($1::bytea[])";
-    super::insist(transaction, "dead_letters", inserted, &hashes, count).await
+    if inserted == letters.len() as u64 {
+        return Ok(());
+    }
+    let sql = format!("SELECT count(*) FROM {own}.dead_letters WHERE message_hash = ANY($1::bytea[])");
+    let standing: i64 = transaction.query_one("count dead letters", &sql, &[&hashes]).await?.get(0);
+    super::insist_on_all(transaction, "dead_letters", u64::try_from(standing).unwrap_or(0), letters.len())
 }
 
 fn receive_count(delivery: &Delivery) -> i32 {
@@ -54,6 +69,8 @@ pub enum Status {
     Open,
     /// Its login was loaded by a replay.
     Replayed,
+    /// A replay found that another message had brought its login.
+    Absorbed,
     /// Somebody decided that it is worth nothing.
     Discarded,
 }
@@ -64,6 +81,7 @@ impl Status {
         match self {
             Self::Open => "open",
             Self::Replayed => "replayed",
+            Self::Absorbed => "absorbed",
             Self::Discarded => "discarded",
         }
     }
@@ -71,14 +89,14 @@ impl Status {
 
 /// A text is no status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is none of open, replayed, discarded")]
+#[error("is not open, replayed, absorbed or discarded")]
 pub struct NoStatus;
 
 impl FromStr for Status {
     type Err = NoStatus;
 
     fn from_str(word: &str) -> Result<Self, NoStatus> {
-        let all = [Self::Open, Self::Replayed, Self::Discarded];
+        let all = [Self::Open, Self::Replayed, Self::Absorbed, Self::Discarded];
         all.into_iter().find(|status| status.as_str() == word).ok_or(NoStatus)
     }
 }
@@ -114,7 +132,7 @@ impl<'f> Conditions<'f> {
             code: filter.code.as_deref(),
             status: filter.status.map(Status::as_str),
             since: filter.since,
-            hashes: filter.hashes.as_deref().map(keys),
+            hashes: filter.hashes.as_deref().map(bytes_of),
         }
     }
 
@@ -123,7 +141,7 @@ impl<'f> Conditions<'f> {
     }
 }
 
-fn keys(hashes: &[MessageHash]) -> Vec<&[u8]> {
+fn bytes_of(hashes: &[MessageHash]) -> Vec<&[u8]> {
     hashes.iter().map(|hash| &hash.as_bytes()[..]).collect()
 }
 
@@ -150,8 +168,9 @@ pub struct Count {
 pub async fn count(transaction: &Transaction, filter: &Filter) -> Result<Vec<Count>, DatabaseError> {
     let sql = format!(
         "SELECT status, code, count(*), min(dead_lettered_at), max(dead_lettered_at)
-         FROM dead_letters WHERE {MATCHES}
-         GROUP BY status, code ORDER BY status <> 'open', status, count(*) DESC, code"
+         FROM {}.dead_letters WHERE {MATCHES}
+         GROUP BY status, code ORDER BY status <> 'open', status, count(*) DESC, code",
+        transaction.schemas().own
     );
     let rows = transaction.query("count dead letters", &sql, &Conditions::of(filter).parameters()).await?;
     let count = |row: &Row| {
@@ -170,7 +189,9 @@ pub async fn count(transaction: &Transaction, filter: &Filter) -> Result<Vec<Cou
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// The message.
-    pub hash: MessageHash,
+    pub key: MessageKey,
+    /// ARN of the queue that delivered it.
+    pub queue: String,
     /// Code of the rejection.
     pub code: String,
     /// The rejection in words.
@@ -179,8 +200,8 @@ pub struct DeadLetter {
     pub message_id: String,
     /// Receive count at the last delivery.
     pub receive_count: i32,
-    /// When the message was sent.
-    pub sent_at: OffsetDateTime,
+    /// When the message was sent, where its queue said so.
+    pub sent_timestamp: Option<OffsetDateTime>,
     /// When its last delivery was received.
     pub received_at: OffsetDateTime,
     /// When it became a dead letter.
@@ -200,10 +221,11 @@ pub struct DeadLetter {
 /// [`DatabaseError`]
 pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> Result<Vec<DeadLetter>, DatabaseError> {
     let sql = format!(
-        "SELECT message_hash, code, detail, message_id, receive_count, sent_at, received_at, dead_lettered_at,
-                status, resolved_at, resolved_by
-         FROM dead_letters WHERE {MATCHES}
-         ORDER BY dead_lettered_at DESC, message_hash LIMIT $5"
+        "SELECT sent_at, message_hash, queue, code, detail, message_id, receive_count, sent_timestamp, received_at,
+                dead_lettered_at, status, resolved_at, resolved_by
+         FROM {}.dead_letters WHERE {MATCHES}
+         ORDER BY dead_lettered_at DESC, message_hash LIMIT $5",
+        transaction.schemas().own
     );
     let conditions = Conditions::of(filter);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -214,17 +236,18 @@ pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> R
 
 fn dead_letter_from(transaction: &Transaction, row: &Row) -> Result<DeadLetter, DatabaseError> {
     Ok(DeadLetter {
-        hash: super::hash_from(transaction, row.get(0))?,
-        code: row.get(1),
-        detail: row.get(2),
-        message_id: row.get(3),
-        receive_count: row.get(4),
-        sent_at: row.get(5),
-        received_at: row.get(6),
-        dead_lettered_at: row.get(7),
-        status: status_from(transaction, row.get(8))?,
-        resolved_at: row.get(9),
-        resolved_by: row.get(10),
+        key: super::key_from(transaction, row)?,
+        queue: row.get(2),
+        code: row.get(3),
+        detail: row.get(4),
+        message_id: row.get(5),
+        receive_count: row.get(6),
+        sent_timestamp: row.get(7),
+        received_at: row.get(8),
+        dead_lettered_at: row.get(9),
+        status: status_from(transaction, row.get(10))?,
+        resolved_at: row.get(11),
+        resolved_by: row.get(12),
     })
 }
 
@@ -243,14 +266,17 @@ pub async fn between(
     last: MessageHash,
     limit: i64,
 ) -> Result<Vec<MessageHash>, DatabaseError> {
-    let sql = "SELECT message_hash FROM dead_letters WHERE message_hash BETWEEN $1 AND $2
-               ORDER BY message_hash LIMIT $3";
+    let sql = format!(
+        "SELECT DISTINCT message_hash FROM {}.dead_letters WHERE message_hash BETWEEN $1 AND $2
+         ORDER BY message_hash LIMIT $3",
+        transaction.schemas().own
+    );
     let (first, last) = (&first.as_bytes()[..], &last.as_bytes()[..]);
-    let rows = transaction.query("find dead letters", sql, &[&first, &last, &limit]).await?;
+    let rows = transaction.query("find dead letters", &sql, &[&first, &last, &limit]).await?;
     rows.iter().map(|row| super::hash_from(transaction, row.get(0))).collect()
 }
 
-/// The messages of up to `limit` dead letters, in the order of their hashes and after `after`.
+/// The messages of up to `limit` dead letters, in the order of their keys and after `after`.
 ///
 /// # Errors
 ///
@@ -258,27 +284,34 @@ pub async fn between(
 pub async fn next(
     transaction: &Transaction,
     filter: &Filter,
-    after: Option<MessageHash>,
+    after: Option<MessageKey>,
     limit: u64,
-) -> Result<Vec<MessageHash>, DatabaseError> {
+) -> Result<Vec<MessageKey>, DatabaseError> {
     let sql = format!(
-        "SELECT message_hash FROM dead_letters WHERE {MATCHES} AND ($5::bytea IS NULL OR message_hash > $5)
-         ORDER BY message_hash LIMIT $6"
+        "SELECT sent_at, message_hash FROM {}.dead_letters
+         WHERE {MATCHES} AND ($5::bytea IS NULL OR (sent_at, message_hash) > ($6, $5))
+         ORDER BY sent_at, message_hash LIMIT $7",
+        transaction.schemas().own
     );
     let conditions = Conditions::of(filter);
-    let after = after.as_ref().map(|hash| &hash.as_bytes()[..]);
+    let after_hash = after.as_ref().map(|key| &key.hash.as_bytes()[..]);
+    let after_sent = after.map(|key| key.sent_at);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let parameters: Vec<&(dyn ToSql + Sync)> =
-        conditions.parameters().into_iter().chain([&after as _, &limit as _]).collect();
+        conditions.parameters().into_iter().chain([&after_hash as _, &after_sent as _, &limit as _]).collect();
     let rows = transaction.query("find dead letters", &sql, &parameters).await?;
-    rows.iter().map(|row| super::hash_from(transaction, row.get(0))).collect()
+    rows.iter().map(|row| super::key_from(transaction, row)).collect()
 }
 
 /// What a replay needs of a dead letter.
 pub struct Sealed {
     /// The message.
-    pub hash: MessageHash,
-    /// When the message was sent.
+    pub key: MessageKey,
+    /// The queue that delivered it.
+    pub queue: QueueIdentity,
+    /// The code of its rejection.
+    pub code: String,
+    /// When the message was sent, else when it was received.
     pub sent_at: OffsetDateTime,
     /// Its body.
     pub body: SealedBody,
@@ -289,62 +322,82 @@ pub struct Sealed {
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn body(transaction: &Transaction, hash: MessageHash) -> Result<SealedBody, DatabaseError> {
-    let sql = "SELECT sealed_body FROM dead_letters WHERE message_hash = $1";
-    let row = transaction.query_one("read a dead letter's body", sql, &[&&hash.as_bytes()[..]]).await?;
+pub async fn body(transaction: &Transaction, key: MessageKey) -> Result<SealedBody, DatabaseError> {
+    let sql = format!(
+        "SELECT sealed_body FROM {}.dead_letters WHERE sent_at = $1 AND message_hash = $2",
+        transaction.schemas().own
+    );
+    let hash = &key.hash.as_bytes()[..];
+    let row = transaction.query_one("read a dead letter's body", &sql, &[&key.sent_at, &hash]).await?;
     Ok(SealedBody::from_bytes(row.get(0)))
 }
 
-/// Reads those that are open, in the order of their hashes.
+/// What every transaction that resolves dead letters locks first, and holds to its end: so they come one after the other,
+/// and none waits for a letter while it holds another.
+const RESOLVING: i64 = i64::from_be_bytes(*b"letters.");
+
+/// Waits until nobody else resolves dead letters, and keeps others from it until this transaction ends.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn read_open(transaction: &Transaction, hashes: &[MessageHash]) -> Result<Vec<Sealed>, DatabaseError> {
-    open(transaction, hashes, "").await
+pub async fn lock(transaction: &Transaction) -> Result<(), DatabaseError> {
+    transaction.query("lock dead letters", "SELECT pg_advisory_xact_lock($1)", &[&RESOLVING]).await.map(drop)
 }
 
-/// Reads those that are open, in the order of their hashes, and keeps others from resolving them until this
-/// transaction ends. Where another transaction is resolving one, this waits until it ends: then the letter is either
-/// resolved, and not among them, or still open.
+/// Reads those that are open, in the order of their keys. Under the [`lock`] they stay so.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn take_open(transaction: &Transaction, hashes: &[MessageHash]) -> Result<Vec<Sealed>, DatabaseError> {
-    open(transaction, hashes, "FOR UPDATE").await
-}
-
-async fn open(transaction: &Transaction, hashes: &[MessageHash], lock: &str) -> Result<Vec<Sealed>, DatabaseError> {
+pub async fn read_open(transaction: &Transaction, keys: &[MessageKey]) -> Result<Vec<Sealed>, DatabaseError> {
     let sql = format!(
-        "SELECT message_hash, sent_at, sealed_body FROM dead_letters
-         WHERE message_hash = ANY($1::bytea[]) AND status = 'open' ORDER BY message_hash {lock}"
+        "SELECT sent_at, message_hash, queue, code, coalesce(sent_timestamp, received_at), sealed_body
+         FROM {}.dead_letters
+         WHERE message_hash = ANY($1::bytea[]) AND sent_at = ANY($2::timestamptz[]) AND status = 'open'
+         ORDER BY sent_at, message_hash",
+        transaction.schemas().own
     );
-    let rows = transaction.query("read open dead letters", &sql, &[&keys(hashes)]).await?;
+    let (hashes, sent) = columns(keys);
+    let rows = transaction.query("read open dead letters", &sql, &[&hashes, &sent]).await?;
     let sealed = |row: &Row| {
-        let hash = super::hash_from(transaction, row.get(0))?;
-        Ok(Sealed { hash, sent_at: row.get(1), body: SealedBody::from_bytes(row.get(2)) })
+        Ok(Sealed {
+            key: super::key_from(transaction, row)?,
+            queue: QueueIdentity::new(row.get::<_, &str>(2)),
+            code: row.get(3),
+            sent_at: row.get(4),
+            body: SealedBody::from_bytes(row.get(5)),
+        })
     };
     rows.iter().map(sealed).collect()
 }
 
-/// Resolves open dead letters. `by` is written after the database role's name.
+fn columns(keys: &[MessageKey]) -> (Vec<&[u8]>, Vec<OffsetDateTime>) {
+    keys.iter().map(|key| (&key.hash.as_bytes()[..], key.sent_at)).unzip()
+}
+
+/// Resolves open dead letters, under the [`lock`]. `by` is written after the database role's name.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`], also when one of them is not open.
 pub async fn resolve(
     transaction: &Transaction,
-    hashes: &[MessageHash],
+    keys: &[MessageKey],
     status: Status,
     by: &str,
 ) -> Result<(), DatabaseError> {
-    let sql = "UPDATE dead_letters
-               SET status = $2::text, resolved_at = now(), resolved_by = concat_ws(': ', current_user, nullif($3::text, ''))
-               WHERE message_hash = ANY($1::bytea[]) AND status = 'open'";
-    let changed = transaction.execute("resolve dead letters", sql, &[&keys(hashes), &status.as_str(), &by]).await?;
-    match changed == hashes.len() as u64 {
+    let sql = format!(
+        "UPDATE {}.dead_letters
+         SET status = $3::text, resolved_at = now(), resolved_by = concat_ws(': ', current_user, nullif($4::text, ''))
+         WHERE message_hash = ANY($1::bytea[]) AND sent_at = ANY($2::timestamptz[]) AND status = 'open'",
+        transaction.schemas().own
+    );
+    let (hashes, sent) = columns(keys);
+    let changed =
+        transaction.execute("resolve dead letters", &sql, &[&hashes, &sent, &status.as_str(), &by]).await?;
+    match changed == keys.len() as u64 {
         true => Ok(()),
-        false => Err(transaction.broken("resolve dead letters", format!("{changed} of {} are open", hashes.len()))),
+        false => Err(transaction.broken("resolve dead letters", format!("{changed} of {} are open", keys.len()))),
     }
 }

@@ -29,7 +29,7 @@ impl<'l> LoginValues<'l> {
 
     fn of(row: &'l LoginRow<'l>) -> Self {
         let app_version = row.login.app_version.as_i32();
-        Self { row, app_version, create_date: row.create_date(), hash: row.hash.as_bytes() }
+        Self { row, app_version, create_date: row.create_date(), hash: row.key.hash.as_bytes() }
     }
 
     pub(super) fn columns(&self) -> [Value<'_>; 7] {

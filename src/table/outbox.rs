@@ -1,5 +1,6 @@
 //! `outbox`: one event for each loaded login, for whoever publishes them.
 
+use time::OffsetDateTime;
 use tokio_postgres::types::Type;
 
 use super::login_columns::{self, LoginArrays, LoginValues, Value};
@@ -15,18 +16,21 @@ pub async fn copy(transaction: &Transaction, logins: &[LoginRow<'_>]) -> Result<
     if logins.is_empty() {
         return Ok(());
     }
-    let sql =
-        "COPY outbox (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, event_id)
-               FROM STDIN BINARY";
+    let sql = format!(
+        "COPY {}.outbox (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, event_id,
+                         message_sent_at)
+         FROM STDIN BINARY",
+        transaction.schemas().own
+    );
     let [a, b, c, d, e, f, g] = login_columns::TYPES;
-    let types = [a, b, c, d, e, f, g, Type::BYTEA];
+    let types = [a, b, c, d, e, f, g, Type::BYTEA, Type::TIMESTAMPTZ];
     let events = LoginValues::of_all(logins);
-    let mut values: Vec<[Value<'_>; 8]> = Vec::with_capacity(logins.len());
-    for event in &events {
+    let mut values: Vec<[Value<'_>; 9]> = Vec::with_capacity(logins.len());
+    for (event, login) in events.iter().zip(logins) {
         let [a, b, c, d, e, f, g] = event.columns();
-        values.push([a, b, c, d, e, f, g, &event.hash]);
+        values.push([a, b, c, d, e, f, g, &event.hash, &login.key.sent_at]);
     }
-    let copied = transaction.copy("copy events", sql, &types, &values).await?;
+    let copied = transaction.copy("copy events", &sql, &types, &values).await?;
     super::insist_on_all(transaction, "outbox", copied, logins.len())
 }
 
@@ -39,12 +43,38 @@ pub async fn insert(transaction: &Transaction, logins: &[LoginRow<'_>]) -> Resul
     if logins.is_empty() {
         return Ok(());
     }
-    let ids: Vec<&[u8]> = logins.iter().map(|row| &row.hash.as_bytes()[..]).collect();
-    let sql = "INSERT INTO outbox (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, event_id)
-               SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::date[],
-                                    $8::bytea[])";
+    let ids: Vec<&[u8]> = logins.iter().map(|row| &row.key.hash.as_bytes()[..]).collect();
+    let sent: Vec<OffsetDateTime> = logins.iter().map(|row| row.key.sent_at).collect();
+    let sql = format!(
+        "INSERT INTO {}.outbox (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date,
+                                event_id, message_sent_at)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::date[],
+                              $8::bytea[], $9::timestamptz[])",
+        transaction.schemas().own
+    );
     let events = LoginArrays::of(logins);
     let [a, b, c, d, e, f, g] = events.columns();
-    let inserted = transaction.execute("insert events", sql, &[a, b, c, d, e, f, g, &ids]).await?;
+    let inserted = transaction.execute("insert events", &sql, &[a, b, c, d, e, f, g, &ids, &sent]).await?;
     super::insist_on_all(transaction, "outbox", inserted, logins.len())
+}
+
+/// Writes no row: waits only for whoever has locked the table.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn touch(transaction: &Transaction) -> Result<(), DatabaseError> {
+    let sql = format!("INSERT INTO {}.outbox (event_id) SELECT NULL WHERE false", transaction.schemas().own);
+    transaction.execute("write no event", &sql, &[]).await.map(drop)
+}
+
+/// Makes the partitions that are missing: that of the next position, and two ahead of it. Gives their number.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn extend(transaction: &Transaction) -> Result<u32, DatabaseError> {
+    let sql = format!("SELECT {}.extend_outbox()", transaction.schemas().own);
+    let made: i32 = transaction.query_one("make partitions of outbox", &sql, &[]).await?.get(0);
+    Ok(made.unsigned_abs())
 }

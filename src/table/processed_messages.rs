@@ -5,57 +5,44 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use crate::batch::Entry;
 use crate::database::{DatabaseError, Transaction};
-use crate::message::MessageHash;
+use crate::message::MessageKey;
 use crate::verdict::Content;
 
-/// What finds the claim `c` of a message `m` that is claimed by its hashes alone.
-const BY_HASH: &str = "(c.second_hash IS NOT NULL OR c.claimed_before_v6) AND c.message_hash = m.message_hash";
+/// How many keys a statement looks for at once: it tries each time with each hash.
+const KEYS_AT_ONCE: usize = 50;
 
-/// What finds the claim `c` of a message `m` that is claimed by its hash together with the queue's SentTimestamp.
-///
-/// Messages come in the order in which they were sent, more or less: their claims are made side by side at one end of
-/// the index, which costs the same however many claims there are. A hash alone falls anywhere.
-const BY_TIME: &str =
-    "(c.second_hash IS NULL OR c.claimed_before_v6) AND c.sent_at = m.sent_at AND c.message_hash = m.message_hash";
-
-/// Claims the messages for this transaction, each under both of its hashes where it has two, else under its hash and the
-/// time when it was sent; gives back those that were not claimed before.
+/// Claims the messages for this transaction, and gives back those that were not claimed before.
 ///
 /// Where another transaction is making the same claim, this waits until it ends: then the message is either taken or
-/// free. Entries must come in the order of what claims them, as in a [`Batch`](crate::batch::Batch).
+/// free. Entries must come in the order of their keys, as in a [`Batch`](crate::batch::Batch).
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
 pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<Claimed, DatabaseError> {
-    let hashes: Vec<&[u8]> = entries.iter().map(|entry| &entry.hash.as_bytes()[..]).collect();
-    let second_hashes: Vec<Option<&[u8]>> = entries.iter().map(second_hash).collect();
+    let (sent, hashes) = columns(entries.iter().map(|entry| &entry.key));
     let outcomes: Vec<&str> = entries.iter().map(|entry| outcome(&entry.content)).collect();
     let message_ids: Vec<&str> = entries.iter().map(|entry| entry.delivery.message_id.as_str()).collect();
     let body_hashes: Vec<&[u8]> = entries.iter().map(|entry| &entry.body_hash.as_bytes()[..]).collect();
-    let sent = sent_at(entries);
     let received: Vec<OffsetDateTime> = entries.iter().map(|entry| entry.delivery.received_at).collect();
-    // Side by side, which the server need not store before it inserts, as it would what comes FROM one unnest.
-    let sql = "INSERT INTO processed_messages
-                   (message_hash, second_hash, outcome, first_message_id, body_hash, sent_at, received_at)
-               SELECT unnest($1::bytea[]), unnest($2::bytea[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bytea[]),
-                      unnest($6::timestamptz[]), unnest($7::timestamptz[])
-               ON CONFLICT DO NOTHING
-               RETURNING message_hash";
+    // Side by side, which the server need not store before it inserts, as it would what comes FROM one unnest. The conflict
+    // names its columns: without their index the statement fails, where it would insert again and again otherwise.
+    let sql = format!(
+        "INSERT INTO {}.processed_messages (sent_at, message_hash, outcome, message_id, body_hash, received_at)
+         SELECT unnest($1::timestamptz[]), unnest($2::bytea[]), unnest($3::text[]), unnest($4::text[]),
+                unnest($5::bytea[]), unnest($6::timestamptz[])
+         ON CONFLICT (sent_at, message_hash) DO NOTHING
+         RETURNING sent_at, message_hash",
+        transaction.schemas().own
+    );
     let claimed = transaction
-        .query(
-            "claim messages",
-            sql,
-            &[&hashes, &second_hashes, &outcomes, &message_ids, &body_hashes, &sent, &received],
-        )
+        .query("claim messages", &sql, &[&sent, &hashes, &outcomes, &message_ids, &body_hashes, &received])
         .await?;
-    let hash_of = |row: &Row| super::hash_from(transaction, row.get(0));
-    let claimed = claimed.iter().map(hash_of).collect::<Result<Vec<_>, _>>()?;
-    match claimed.iter().eq(entries.iter().map(|entry| &entry.hash)) {
+    let claimed = keys_from(transaction, &claimed)?;
+    match claimed.iter().eq(entries.iter().map(|entry| &entry.key)) {
         true => Ok(Claimed::All),
         false => Ok(Claimed::These(claimed.into_iter().collect())),
     }
@@ -66,25 +53,25 @@ pub enum Claimed {
     /// All that it wanted to: nearly always.
     All,
     /// These of them.
-    These(HashSet<MessageHash>),
+    These(HashSet<MessageKey>),
 }
 
 impl Claimed {
     /// Whether this message is one of them.
-    pub fn holds(&self, hash: &MessageHash) -> bool {
+    pub fn holds(&self, key: &MessageKey) -> bool {
         match self {
             Self::All => true,
-            Self::These(hashes) => hashes.contains(hash),
+            Self::These(keys) => keys.contains(key),
         }
     }
 }
 
-fn sent_at<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<OffsetDateTime> {
-    entries.into_iter().map(|entry| entry.delivery.sent_at.time()).collect()
+fn columns<'k>(keys: impl IntoIterator<Item = &'k MessageKey>) -> (Vec<OffsetDateTime>, Vec<&'k [u8]>) {
+    keys.into_iter().map(|key| (key.sent_at, &key.hash.as_bytes()[..])).unzip()
 }
 
-fn second_hash(entry: &Entry) -> Option<&[u8]> {
-    entry.second_hash.as_ref().map(|hash| &hash.as_bytes()[..])
+fn keys_from(transaction: &Transaction, rows: &[Row]) -> Result<Vec<MessageKey>, DatabaseError> {
+    rows.iter().map(|row| super::key_from(transaction, row)).collect()
 }
 
 fn outcome(content: &Content) -> &'static str {
@@ -94,127 +81,129 @@ fn outcome(content: &Content) -> &'static str {
     }
 }
 
-/// How the deliveries of claimed messages relate to the ones that made the claims.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Repeats {
-    /// The same message again.
-    pub redelivered: u64,
-    /// Another message with the same identity and the same body.
-    pub resent: u64,
-    /// Another message with the same identity and a different body: the producer uses one id for two things, or the
-    /// key that hashes bodies has changed.
-    pub contradicting: u64,
-}
-
-/// Tells how messages that could not be claimed relate to the claims that stand in their way.
+/// Makes sure that the claims stand of messages that could not be claimed.
 ///
 /// # Errors
 ///
-/// [`DatabaseError`], also when there is no claim in the way of one: it is no duplicate, and must not be deleted.
-pub async fn compare(transaction: &Transaction, repeated: &[&Entry]) -> Result<Repeats, DatabaseError> {
-    let hashes: Vec<&[u8]> = repeated.iter().map(|entry| &entry.hash.as_bytes()[..]).collect();
-    let second_hashes: Vec<Option<&[u8]>> = repeated.iter().map(|entry| second_hash(entry)).collect();
-    let message_ids: Vec<&str> = repeated.iter().map(|entry| entry.delivery.message_id.as_str()).collect();
-    let body_hashes: Vec<&[u8]> = repeated.iter().map(|entry| &entry.body_hash.as_bytes()[..]).collect();
-    let sent = sent_at(repeated.iter().copied());
-    // Who has the second hash has the MessageId; who has a hash and its SentTimestamp too. Where no claim is in the way,
-    // is_same is null, and nothing is counted.
+/// [`DatabaseError`], also when a claim is not there: what was in the way of it has been removed meanwhile, so that the
+/// transaction must run again ([`DatabaseError::is_unsettled`]).
+pub async fn insist(transaction: &Transaction, claimed: &[MessageKey]) -> Result<(), DatabaseError> {
     let sql = format!(
-        "SELECT count(*) FILTER (WHERE is_same),
-                count(*) FILTER (WHERE NOT is_same AND has_same_body),
-                count(*) FILTER (WHERE NOT is_same AND NOT has_same_body)
-         FROM (SELECT CASE WHEN m.second_hash IS NULL THEN t.message_hash = m.message_hash
-                           ELSE c.first_message_id = m.message_id OR s.second_hash IS NOT NULL END AS is_same,
-                      c.body_hash = m.body_hash AS has_same_body
-               FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::timestamptz[])
-                   AS m (message_hash, second_hash, message_id, body_hash, sent_at)
-               LEFT JOIN processed_messages t ON m.second_hash IS NULL AND (t.second_hash IS NULL OR t.claimed_before_v6)
-                   AND t.sent_at = m.sent_at AND t.message_hash = m.message_hash
-               LEFT JOIN processed_messages c ON m.second_hash IS NOT NULL AND {BY_HASH}
-               LEFT JOIN processed_messages s ON s.second_hash = m.second_hash) AS compared"
+        "SELECT sent_at, message_hash FROM {}.processed_messages
+         WHERE sent_at = ANY($1::timestamptz[]) AND message_hash = ANY($2::bytea[])",
+        transaction.schemas().own
     );
-    let parameters: [&(dyn ToSql + Sync); 5] = [&hashes, &second_hashes, &message_ids, &body_hashes, &sent];
-    let row = transaction.query_one("compare repeats", &sql, &parameters).await?;
-    let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
-    let repeats = Repeats { redelivered: count(0), resent: count(1), contradicting: count(2) };
-    let compared = repeats.redelivered + repeats.resent + repeats.contradicting;
-    match compared == repeated.len() as u64 {
-        true => Ok(repeats),
-        false => Err(transaction.broken(
-            "compare repeats",
+    let attempted = "look for claims";
+    let mut standing = HashSet::new();
+    for keys in claimed.chunks(KEYS_AT_ONCE) {
+        let (sent, hashes) = columns(keys);
+        let rows = transaction.query(attempted, &sql, &[&sent, &hashes]).await?;
+        standing.extend(keys_from(transaction, &rows)?);
+    }
+    match claimed.iter().filter(|key| !standing.contains(key)).count() {
+        0 => Ok(()),
+        gone => Err(transaction.unsettled(
+            attempted,
             format!(
-                "of {} messages that could not be claimed, {compared} were claimed before: look for a trigger, rule or \
-                 index that drops rows of processed_messages",
-                repeated.len()
+                "{gone} of {} messages could not be claimed, and are not claimed: look for a trigger that drops rows of \
+                 processed_messages",
+                claimed.len()
             ),
         )),
     }
 }
 
-/// Turns the outcome of dead-lettered messages, each with the time when it was sent, into `loaded` and gives back those of
-/// which it did: a message without a claim, or with one that says `loaded` already, is not among them.
+/// Turns what this transaction claimed as loaded into something else: messages whose login another message brought, each
+/// with that message, and messages that are dead letters.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn correct(
+    transaction: &Transaction,
+    absorbed: &[(MessageKey, MessageKey)],
+    dead_lettered: &[MessageKey],
+) -> Result<(), DatabaseError> {
+    let sql = format!(
+        "UPDATE {}.processed_messages AS p
+         SET outcome = CASE WHEN m.owner IS NULL THEN 'dead_lettered' ELSE 'absorbed' END,
+             absorbed_by = m.owner, absorbed_by_sent_at = m.owner_sent_at
+         FROM unnest($1::timestamptz[], $2::bytea[], $3::timestamptz[], $4::bytea[])
+             AS m (sent_at, message_hash, owner_sent_at, owner)
+         WHERE p.sent_at = m.sent_at AND p.message_hash = m.message_hash
+           AND p.sent_at = ANY($1) AND p.message_hash = ANY($2)",
+        transaction.schemas().own
+    );
+    let letters = dead_lettered.iter().map(|key| (*key, None));
+    let all: Vec<_> = absorbed.iter().map(|(key, owner)| (*key, Some(*owner))).chain(letters).collect();
+    for some in all.chunks(KEYS_AT_ONCE) {
+        let (sent, hashes) = columns(some.iter().map(|(key, _)| key));
+        let owners_sent: Vec<Option<OffsetDateTime>> = some.iter().map(|(_, owner)| owner.map(|key| key.sent_at)).collect();
+        let owners: Vec<Option<&[u8]>> =
+            some.iter().map(|(_, owner)| owner.as_ref().map(|key| &key.hash.as_bytes()[..])).collect();
+        let changed =
+            transaction.execute("correct claims", &sql, &[&sent, &hashes, &owners_sent, &owners]).await?;
+        super::insist_on_all(transaction, "processed_messages", changed, some.len())?;
+    }
+    Ok(())
+}
+
+/// Turns the outcome of dead-lettered messages into `loaded`, and gives back those of which it did: a message without a
+/// claim, or with another outcome, is not among them.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
 pub async fn mark_loaded(
     transaction: &Transaction,
-    messages: &[(MessageHash, OffsetDateTime)],
-) -> Result<HashSet<MessageHash>, DatabaseError> {
-    let (hashes, sent): (Vec<&[u8]>, Vec<OffsetDateTime>) =
-        messages.iter().map(|(hash, sent_at)| (&hash.as_bytes()[..], *sent_at)).unzip();
+    messages: &[MessageKey],
+) -> Result<HashSet<MessageKey>, DatabaseError> {
+    let sql = format!(
+        "UPDATE {}.processed_messages SET outcome = 'loaded'
+         WHERE sent_at = ANY($1::timestamptz[]) AND message_hash = ANY($2::bytea[]) AND outcome = 'dead_lettered'
+         RETURNING sent_at, message_hash",
+        transaction.schemas().own
+    );
     let mut marked = HashSet::new();
-    // One index at a time: PostgreSQL takes neither where either may do.
-    for claim_of_message in [BY_HASH, BY_TIME] {
-        let sql = format!(
-            "UPDATE processed_messages c SET outcome = 'loaded'
-             FROM unnest($1::bytea[], $2::timestamptz[]) AS m (message_hash, sent_at)
-             WHERE {claim_of_message} AND c.outcome = 'dead_lettered'
-             RETURNING c.message_hash"
-        );
-        for row in transaction.query("mark messages as loaded", &sql, &[&hashes, &sent]).await? {
-            marked.insert(super::hash_from(transaction, row.get(0))?);
-        }
+    for keys in messages.chunks(KEYS_AT_ONCE) {
+        let (sent, hashes) = columns(keys);
+        let rows = transaction.query("mark messages as loaded", &sql, &[&sent, &hashes]).await?;
+        marked.extend(keys_from(transaction, &rows)?);
     }
+    // One hash never stands under two times, so that no other pair of them is a message.
     Ok(marked)
 }
 
 /// What is recorded of a message.
 #[derive(Clone, Debug)]
 pub struct Processed {
-    /// Where it went: `loaded` or `dead_lettered`.
+    /// Where it went: `loaded`, `dead_lettered` or `absorbed`.
     pub outcome: String,
-    /// SQS MessageId of the delivery that made the claim.
-    pub first_message_id: String,
-    /// When that message was sent.
-    pub sent_at: OffsetDateTime,
-    /// When that delivery was received.
+    /// The message that brought its login, where it was absorbed.
+    pub absorbed_by: Option<crate::message::MessageHash>,
+    /// When the delivery that made the claim was received.
     pub received_at: OffsetDateTime,
     /// When the claim was made.
     pub processed_at: OffsetDateTime,
 }
 
-/// Reads what is recorded of a message that was sent at this time, if it was claimed.
+/// Reads what is recorded of a message, if it was claimed.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn read(
-    transaction: &Transaction,
-    hash: MessageHash,
-    sent_at: OffsetDateTime,
-) -> Result<Option<Processed>, DatabaseError> {
-    let one = "SELECT c.outcome, c.first_message_id, c.sent_at, c.received_at, c.processed_at
-               FROM processed_messages c, (SELECT $1::bytea AS message_hash, $2::timestamptz AS sent_at) AS m";
-    let sql = format!("{one} WHERE {BY_HASH} UNION {one} WHERE {BY_TIME}");
-    let rows = transaction.query("read a claim", &sql, &[&&hash.as_bytes()[..], &sent_at]).await?;
-    Ok(rows.first().map(|row| Processed {
-        outcome: row.get(0),
-        first_message_id: row.get(1),
-        sent_at: row.get(2),
-        received_at: row.get(3),
-        processed_at: row.get(4),
-    }))
+pub async fn read(transaction: &Transaction, key: MessageKey) -> Result<Option<Processed>, DatabaseError> {
+    let sql = format!(
+        "SELECT outcome, absorbed_by, received_at, processed_at FROM {}.processed_messages
+         WHERE sent_at = $1 AND message_hash = $2",
+        transaction.schemas().own
+    );
+    let rows = transaction.query("read a claim", &sql, &[&key.sent_at, &&key.hash.as_bytes()[..]]).await?;
+    let read = |row: &Row| {
+        let absorbed_by = row.get::<_, Option<&[u8]>>(1).map(|hash| super::hash_from(transaction, hash)).transpose()?;
+        Ok(Processed { outcome: row.get(0), absorbed_by, received_at: row.get(2), processed_at: row.get(3) })
+    };
+    rows.first().map(read).transpose()
 }
 
 /// How many messages are recorded, whatever their outcome.
@@ -223,7 +212,8 @@ pub async fn read(
 ///
 /// [`DatabaseError`]
 pub async fn count(transaction: &Transaction) -> Result<u64, DatabaseError> {
-    let row = transaction.query_one("count messages", "SELECT count(*) FROM processed_messages", &[]).await?;
+    let sql = format!("SELECT count(*) FROM {}.processed_messages", transaction.schemas().own);
+    let row = transaction.query_one("count messages", &sql, &[]).await?;
     Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }
 
@@ -244,13 +234,16 @@ pub struct Pace {
 ///
 /// [`DatabaseError`]
 pub async fn pace(transaction: &Transaction) -> Result<Pace, DatabaseError> {
-    let sql = "SELECT coalesce(extract(epoch FROM max(committed_at) - min(sent_at)), 0)::float8,
-                      coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY took), 0)::float8,
-                      coalesce(percentile_disc(0.99) WITHIN GROUP (ORDER BY took), 0)::float8
-               FROM (SELECT sent_at, pg_xact_commit_timestamp(xmin) AS committed_at,
-                            extract(epoch FROM pg_xact_commit_timestamp(xmin) - sent_at) AS took
-                     FROM processed_messages WHERE outcome = 'loaded') AS loaded";
-    let row = transaction.query_one("measure the pace", sql, &[]).await?;
+    let sql = format!(
+        "SELECT coalesce(extract(epoch FROM max(committed_at) - min(sent_at)), 0)::float8,
+                coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY took), 0)::float8,
+                coalesce(percentile_disc(0.99) WITHIN GROUP (ORDER BY took), 0)::float8
+         FROM (SELECT sent_at, pg_xact_commit_timestamp(xmin) AS committed_at,
+                      extract(epoch FROM pg_xact_commit_timestamp(xmin) - sent_at) AS took
+               FROM {}.processed_messages WHERE outcome = 'loaded') AS loaded",
+        transaction.schemas().own
+    );
+    let row = transaction.query_one("measure the pace", &sql, &[]).await?;
     let seconds = |column: usize| Duration::try_from_secs_f64(row.get(column)).unwrap_or_default();
     Ok(Pace { over: seconds(0), p50: seconds(1), p99: seconds(2) })
 }

@@ -78,7 +78,7 @@ async fn in_a_network_of_its_own() {
         let cutting = Cutting::default();
         let error = claim_and_copy(&database, cut.cast_signed(), &cutting).await.unwrap_err();
         assert_eq!(cutting.cuts.load(Ordering::SeqCst), 1);
-        assert_eq!(error.class(), Class::Transient, "{error}");
+        assert_eq!(error.class(), Class::Contended, "{error}");
         wait_until("this side has forgotten the connection", async || connections_to(port) == 0).await;
         link("up");
         let healed = Instant::now();

@@ -70,7 +70,7 @@ async fn of_two_hosts_the_primary_is_found_where_the_url_does_not_say_which() {
 
 async fn server_facts(url: &str) -> Result<ServerFacts, DatabaseError> {
     let address = DatabaseAddress::parse(url).unwrap();
-    let settings = DatabaseSettings { address, connections: 1, call_timeout: Duration::from_secs(10) };
+    let settings = DatabaseSettings::new(address, 1, Duration::from_secs(10));
     Database::new(&settings).unwrap().server_facts().await
 }
 

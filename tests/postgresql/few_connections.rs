@@ -14,7 +14,7 @@ async fn a_loader_goes_on_with_the_connections_that_it_gets() {
     let administrator = connect(&server.url()).await;
     // No superuser: the limit does not hold for one.
     let role = "CREATE ROLE modest LOGIN PASSWORD 'modest' CONNECTION LIMIT 1;
-                GRANT ALL ON SCHEMA public TO modest";
+                GRANT ALL ON SCHEMA public TO modest; GRANT CREATE ON DATABASE turnstile TO modest";
     administrator.batch_execute(role).await.unwrap();
     let url = server.url();
     let (_, place) = url.split_once('@').unwrap();

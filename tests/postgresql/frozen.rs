@@ -49,7 +49,7 @@ async fn what_a_loader_has_claimed_that_is_frozen_in_a_copy_is_free_once_its_dea
     transaction.commit().await.unwrap();
 
     let error = frozen.thawed();
-    assert_eq!(error.class(), Class::Transient, "{error}");
+    assert_eq!(error.class(), Class::Contended, "{error}");
     let count: i64 = client.query_one("SELECT count(*) FROM rows", &[]).await.unwrap().get(0);
     assert_eq!(count, 0, "nothing holds of what the frozen one did");
     survived("loader frozen in COPY, its backend ended by a rival", ended.ended, COMMAND);
@@ -121,7 +121,7 @@ async fn waiting(client: &Client) -> i64 {
 
 fn pool(url: &str, call_timeout: Duration) -> Database {
     let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings { address, connections: 1, call_timeout }).unwrap()
+    Database::new(&DatabaseSettings::new(address, 1, call_timeout)).unwrap()
 }
 
 /// A loader, as far as the server sees one, that has claimed and stands still between the server's word that it may

@@ -91,7 +91,7 @@ async fn set_for_database(client: &Client, setting: &str) {
 
 fn database_at(url: &str) -> Database {
     let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings { address, connections: 2, call_timeout: CALL_TIMEOUT }).unwrap()
+    Database::new(&DatabaseSettings::new(address, 2, CALL_TIMEOUT)).unwrap()
 }
 
 fn with_options(url: &str, options: &str) -> String {

@@ -150,7 +150,7 @@ impl TlsServer {
             root.display()
         );
         let address = DatabaseAddress::parse(&url).unwrap();
-        let settings = DatabaseSettings { address, connections: 1, call_timeout: Duration::from_secs(10) };
+        let settings = DatabaseSettings::new(address, 1, Duration::from_secs(10));
         Database::new(&settings).unwrap()
     }
 }

@@ -7,22 +7,20 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio_postgres::Client;
-use tokio_util::sync::CancellationToken;
 use turnstile::audit::{Audit, audit};
 use turnstile::batch::{Batch, Sorted};
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::{Database, DatabaseSettings};
 use turnstile::decode::Rejection;
 use turnstile::keyring::Keyring;
-use turnstile::load::load;
 use turnstile::mask::MaskKind;
-use turnstile::message::{Identifier, Identity, QueueIdentity};
 use turnstile::replay::{Replay, Report};
 use turnstile::table::dead_letters::Filter;
 use turnstile::verdict::{Content, Judge};
 
 use super::postgres::{TestDatabase, connect};
-use super::verdicts::{login, message};
+use super::loading::{introduce, load, migrate};
+use super::verdicts::{judge, keyring, login, message};
 
 /// What no output may hold: it stands in the body of every message here.
 pub(crate) const PRIVATE: [&str; 3] = ["203.0.113.7", "device of", "canary"];
@@ -44,20 +42,15 @@ impl World {
         let test = TestDatabase::empty().await;
         let mut world = Self::at(test.url(), Duration::from_secs(30)).await;
         world._test = Some(test);
-        world.database.migrate().await.unwrap();
+        migrate(&world.database).await;
         world
     }
 
     /// Whatever stands at this address.
     pub(crate) async fn at(url: &str, call_timeout: Duration) -> Self {
         let address = DatabaseAddress::parse(url).unwrap();
-        let database = Database::new(&DatabaseSettings { address, connections: 8, call_timeout }).unwrap();
-        let keyring = Keyring::generate().unwrap();
-        let judge = Judge {
-            identifier: Identifier::new(Identity::MessageId, &QueueIdentity::new("arn:aws:sqs:eu:1:logins")),
-            masker: keyring.masker(MaskKind::Seal),
-            sealer: keyring.body_sealer(),
-        };
+        let database = Database::new(&DatabaseSettings::new(address, 8, call_timeout)).unwrap();
+        let (keyring, judge) = (keyring(), judge());
         let folder = TempDir::new().unwrap();
         keyring.write_new(&folder.path().join("keyring")).unwrap();
         Self { url: url.to_owned(), database, client: connect(url).await, keyring, judge, folder, _test: None }
@@ -96,8 +89,9 @@ impl World {
 
     /// Loads a batch as a lane does; what is refused is dead-lettered at once.
     pub(crate) async fn load_batch(&self, batch: Batch) {
-        let loaded = load(&self.database, batch, 1, &CancellationToken::new()).await.unwrap();
-        assert!(loaded.returned.is_empty());
+        introduce(&self.database, &self.judge.identifier.identity().to_string()).await;
+        let loaded = load(&self.database, batch, 1).await.unwrap();
+        assert!(loaded.returned.is_empty() && loaded.released.is_empty());
     }
 
     /// A replay by `ada` with the world's keyring.
@@ -105,9 +99,11 @@ impl World {
         Replay {
             database: self.database.clone(),
             opener: self.keyring.body_opener(),
+            hash_key: self.keyring.shared_hash_key(),
             masker: self.keyring.masker(MaskKind::Seal),
             by: "ada".to_owned(),
             dry_run: false,
+            force: false,
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod bodies;
 #[allow(dead_code, reason = "the fault tests come next")]
 pub(crate) mod evidence;
 pub(crate) mod held;
+pub(crate) mod loading;
 pub(crate) mod logins;
 pub(crate) mod pipeline;
 pub(crate) mod postgres;

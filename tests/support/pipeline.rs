@@ -15,7 +15,8 @@ use turnstile::database::{Database, DatabaseSettings};
 use turnstile::keyring::Keyring;
 use turnstile::lane::LaneSettings;
 use turnstile::mask::MaskKind;
-use turnstile::message::{Identifier, Identity, MessageId, QueueIdentity};
+use turnstile::load::{Contradictions, Destination};
+use turnstile::message::{Identity, MessageHasher, MessageId, QueueIdentity};
 use turnstile::queue::Queue;
 use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 use turnstile::queue::sqs::{Outgoing, Sender, Sent, SqsQueue, SqsSettings};
@@ -26,9 +27,10 @@ use turnstile::telemetry::{Metrics, Totals};
 use turnstile::verdict::Judge;
 
 use super::PATIENCE;
+use super::loading::migrate;
 use super::postgres::TestDatabase;
 use super::scripted_http::aws_at;
-use super::verdicts::{CANARIES, login};
+use super::verdicts::{CANARIES, keyring, login};
 
 pub(crate) const QUEUE: &str = "logins";
 
@@ -71,11 +73,11 @@ impl Pipeline {
         let box_ = LocalQueue::start(([127, 0, 0, 1], 0).into(), vec![options], faults).await.unwrap();
         let test = TestDatabase::empty().await;
         let address = DatabaseAddress::parse(test.url()).unwrap();
-        let settings = DatabaseSettings { address, connections: 4, call_timeout: Duration::from_secs(20) };
+        let settings = DatabaseSettings::new(address, 4, Duration::from_secs(20));
         let database = Database::new(&settings).unwrap();
-        database.migrate().await.unwrap();
+        migrate(&database).await;
         let client = test.client().await;
-        let keyring = Keyring::generate().unwrap();
+        let keyring = keyring();
         let folder = tempfile::tempdir().unwrap();
         Self { box_, database, client, test, keyring, identity: Identity::MessageId, queue_name, folder }
     }
@@ -105,7 +107,7 @@ impl Pipeline {
     /// How the tables differ from what the journal says was sent.
     pub(crate) async fn discrepancies(&self) -> Discrepancies {
         let queue = QueueIdentity::new(self.box_.queue_arn(&self.queue_name));
-        compare(&self.journal(), &Identifier::new(self.identity.clone(), &queue), &self.database).await
+        compare(&self.journal(), &MessageHasher::new(&queue), &self.database).await
     }
 
     /// Fails unless the queue is drained, and every message of the journal stands once and in its place.
@@ -159,9 +161,9 @@ pub(crate) fn mixed(logins: usize, malformed: usize) -> impl Iterator<Item = (St
 }
 
 /// Compares what a journal says was sent with what stands in the tables.
-pub(crate) async fn compare(journal: &Path, identifier: &Identifier, database: &Database) -> Discrepancies {
+pub(crate) async fn compare(journal: &Path, messages: &MessageHasher, database: &Database) -> Discrepancies {
     let mut expected = Expected::default();
-    journal::read(journal).unwrap().for_each(|sent| expected.take(&sent.unwrap(), identifier));
+    journal::read(journal).unwrap().for_each(|sent| expected.take(&sent.unwrap(), messages));
     assert!(!expected.is_empty(), "the journal is empty: nothing would be compared");
     expected.compare(database, &CANARIES.map(str::to_owned)).await.unwrap()
 }
@@ -220,15 +222,22 @@ impl Running {
         settings.wait_for_queue = PATIENCE;
         let queue = SqsQueue::connect_with(&settings, aws).await.unwrap();
         let judge = Judge {
-            identifier: Identifier::new(identity.clone(), queue.identity()),
+            identifier: keyring.identifier(identity.clone(), queue.identity()),
             masker: keyring.masker(MaskKind::Seal),
             sealer: keyring.body_sealer(),
         };
         let metrics = Arc::new(Metrics::default());
         let shutdown = Shutdown::default();
+        let destination = Destination::new(
+            database.clone(),
+            queue.identity().clone(),
+            keyring.hash_key().check_value(),
+            lane.max_attempts,
+            Contradictions::default(),
+        );
         let loader = Loader {
             queue,
-            database: database.clone(),
+            destination: Arc::new(destination),
             judge: Arc::new(judge),
             lanes,
             lane,

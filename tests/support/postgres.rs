@@ -59,7 +59,10 @@ impl Drop for TestDatabase {
 
 /// Connects as the URL says, with TLS or without.
 pub(crate) async fn connect(url: &str) -> Client {
-    on_loan::connect(url).await.expect("a connection")
+    let client = on_loan::connect(url).await.expect("a connection");
+    // So that tests can name tables as people do.
+    client.batch_execute("SET search_path = turnstile, public").await.expect("a search path");
+    client
 }
 
 async fn server() -> &'static Loan {
@@ -75,17 +78,3 @@ pub(crate) async fn block_claims(client: &mut Client) -> tokio_postgres::Transac
     lock.batch_execute("LOCK TABLE processed_messages IN ACCESS EXCLUSIVE MODE").await.expect("the lock");
     lock
 }
-
-/// Brings the tables back to what the first four migrations make, with all that they hold.
-pub(crate) const TABLES_OF_VERSION_4: &str = "
-    ALTER TABLE processed_messages DROP COLUMN second_hash, DROP COLUMN claimed_before_v6;
-    ALTER TABLE processed_messages ADD PRIMARY KEY (message_hash);
-    ALTER TABLE user_logins DROP COLUMN message_sent_at;
-    CREATE UNIQUE INDEX user_logins_message_hash_key ON user_logins (message_hash);
-    ALTER TABLE outbox ADD COLUMN payload jsonb;
-    UPDATE outbox SET payload = to_jsonb(outbox) - '{event_id,position,created_at,published_at,payload}'::text[];
-    ALTER TABLE outbox ALTER COLUMN payload SET NOT NULL, DROP COLUMN user_id, DROP COLUMN device_type,
-        DROP COLUMN masked_ip, DROP COLUMN masked_device_id, DROP COLUMN locale, DROP COLUMN app_version,
-        DROP COLUMN create_date, DROP CONSTRAINT outbox_pkey, ADD PRIMARY KEY (event_id);
-    CREATE INDEX outbox_unpublished_idx ON outbox (position) WHERE published_at IS NULL;
-    DELETE FROM refinery_schema_history WHERE version > 4";

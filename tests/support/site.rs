@@ -12,13 +12,13 @@ use turnstile::audit::comparison::{Discrepancies, count_lines_holding};
 use turnstile::audit::journal::{Journal, Kind, Sent};
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::{Database, DatabaseSettings};
-use turnstile::keyring::Keyring;
-use turnstile::message::{Identifier, Identity, MessageId, QueueIdentity};
+use turnstile::message::{MessageHasher, MessageId, QueueIdentity};
 use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 
 use super::pipeline::{QUEUE, compare, mixed};
+use super::loading::migrate;
 use super::postgres::connect;
-use super::verdicts::CANARIES;
+use super::verdicts::{CANARIES, keyring};
 
 /// How long a loader may take to its end.
 const LOADER_PATIENCE: Duration = Duration::from_secs(300);
@@ -35,7 +35,7 @@ impl Site {
     /// An empty queue, and Turnstile's tables in the database of this URL.
     pub(crate) async fn at(database_url: &str) -> Self {
         let site = Self::without_tables(database_url).await;
-        site.database().migrate().await.unwrap();
+        migrate(&site.database()).await;
         site
     }
 
@@ -44,14 +44,14 @@ impl Site {
         let options = vec![QueueOptions::new(QUEUE)];
         let box_ = LocalQueue::start(([127, 0, 0, 1], 0).into(), options, Faults::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Keyring::generate().unwrap().write_new(&folder.path().join("keyring")).unwrap();
+        keyring().write_new(&folder.path().join("keyring")).unwrap();
         Self { box_, database_url: database_url.to_owned(), folder }
     }
 
     /// A pool of one connection.
     pub(crate) fn database(&self) -> Database {
         let address = DatabaseAddress::parse(&self.database_url).unwrap();
-        let settings = DatabaseSettings { address, connections: 1, call_timeout: Duration::from_secs(20) };
+        let settings = DatabaseSettings::new(address, 1, Duration::from_secs(20));
         Database::new(&settings).unwrap()
     }
 
@@ -147,8 +147,7 @@ impl Site {
     /// How the tables and the loaders' logs differ from what the journal says was sent.
     pub(crate) async fn discrepancies(&self) -> Discrepancies {
         let identity = QueueIdentity::new(self.box_.queue_arn(QUEUE));
-        let identifier = Identifier::new(Identity::MessageId, &identity);
-        let mut found = compare(&self.journal(), &identifier, &self.database()).await;
+        let mut found = compare(&self.journal(), &MessageHasher::new(&identity), &self.database()).await;
         for file in std::fs::read_dir(self.folder.path()).unwrap() {
             found.leaked += count_lines_holding(&file.unwrap().path(), &CANARIES.map(str::to_owned)).unwrap();
         }

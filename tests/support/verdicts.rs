@@ -5,22 +5,35 @@ use turnstile::batch::{Batch, Sorted};
 use turnstile::keyring::Keyring;
 use turnstile::mask::MaskKind;
 use turnstile::message::{
-    Attributes, Delivery, Identifier, Identity, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage,
-    SentAt,
+    Attributes, Delivery, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage, SentAt,
 };
 use turnstile::verdict::Judge;
 
 /// 2026-03-01, half past eleven in the evening, UTC.
 pub(crate) const SENT_AT: OffsetDateTime = time::macros::datetime!(2026-03-01 23:30 UTC);
 
-/// A judge with a keyring of its own.
+/// The queue that the messages here come from.
+pub(crate) const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:000000000000:logins";
+
+/// The same keys in every test.
+pub(crate) fn keyring() -> Keyring {
+    let text = "turnstile-keyring v1\n\
+                hash hash-key SGFzaGVzIHRoZSBib2RpZXMgb2YgYWxsIHRlc3RzLi4=\n\
+                key test-key TWFza3MgYW5kIHNlYWxzIGluIGFsbCB0aGUgdGVzdHM=\n\
+                active test-key\n";
+    Keyring::parse(text).expect("a keyring")
+}
+
+/// A judge of messages whose logins have no key.
 pub(crate) fn judge() -> Judge {
-    let keyring = Keyring::generate().expect("a keyring");
+    judge_of("message-id", QUEUE_ARN)
+}
+
+/// A judge of the messages of a queue under this scheme.
+pub(crate) fn judge_of(scheme: &str, queue: &str) -> Judge {
+    let keyring = keyring();
     Judge {
-        identifier: Identifier::new(
-            Identity::MessageId,
-            &QueueIdentity::new("arn:aws:sqs:us-east-1:000000000000:logins"),
-        ),
+        identifier: keyring.identifier(scheme.parse().expect("a scheme"), &QueueIdentity::new(queue)),
         masker: keyring.masker(MaskKind::Seal),
         sealer: keyring.body_sealer(),
     }

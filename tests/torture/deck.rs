@@ -64,8 +64,12 @@ fn visited_often(step: Step) -> bool {
         | Step::Delete
         | Step::Return
         | Step::DeadLetters => true,
-        Step::Migrate | Step::Renew | Step::Shutdown | Step::ReplayTake | Step::ReplayClaim | Step::ReplayResolve => {
-            false
-        }
+        Step::Identities
+        | Step::Migrate
+        | Step::Renew
+        | Step::Shutdown
+        | Step::ReplayTake
+        | Step::ReplayClaim
+        | Step::ReplayResolve => false,
     }
 }

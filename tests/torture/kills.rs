@@ -135,6 +135,7 @@ impl Torture<'_> {
             Step::Receive
             | Step::Return
             | Step::Claim
+            | Step::Identities
             | Step::Rows
             | Step::Events
             | Step::DeadLetters

@@ -10,12 +10,13 @@ use turnstile::batch::Sorted;
 use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::decode::Rejection;
 use turnstile::keyring::Keyring;
-use turnstile::load::load;
+use turnstile::load::Contradictions;
 use turnstile::mask::MaskKind;
-use turnstile::message::{Identifier, Identity, QueueIdentity};
+use turnstile::message::{Identity, QueueIdentity};
 use turnstile::queue::local::Faults;
 use turnstile::verdict::{Content, Judge};
 
+use crate::support::loading::{destination_of, load_into};
 use crate::support::pipeline::{QUEUE, mixed};
 use crate::support::site::Site;
 use crate::support::verdicts::{login, message};
@@ -60,7 +61,7 @@ impl World {
         let keyring = Keyring::load(&self.site.keyring()).unwrap();
         let identity = QueueIdentity::new(self.site.box_.queue_arn(QUEUE));
         let judge = Judge {
-            identifier: Identifier::new(Identity::MessageId, &identity),
+            identifier: keyring.identifier(Identity::MessageId, &identity),
             masker: keyring.masker(MaskKind::Seal),
             sealer: keyring.body_sealer(),
         };
@@ -69,7 +70,7 @@ impl World {
         let mut verdict = judge.judge(message);
         verdict.content = Content::Rejected(Rejection::InvalidVersion);
         let batch = Sorted::from_verdicts([verdict], 1).batch;
-        load(&self.site.database(), batch, 1, &CancellationToken::new()).await.unwrap();
+        load_into(&destination_of(identity.as_str(), &self.site.database(), 1, Contradictions::default()), batch, &CancellationToken::new()).await.unwrap();
     }
 
     /// The lines of the logs of what ran here that may tell why something went wrong.

@@ -21,7 +21,7 @@ pub(super) struct Args {
     #[arg(long)]
     entries: bool,
 
-    /// Only those that are open, replayed, discarded, or all [default: all for counts, open for --entries]
+    /// Only those that are open, replayed, absorbed, discarded, or all [default: all for counts, open for --entries]
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
 
@@ -78,7 +78,7 @@ impl Args {
         match given(&self.status) {
             None => Some(self.entries.then_some(Status::Open)),
             Some("all") => Some(None),
-            Some(word) => mistakes.take("--status", word.parse(), "choose open, replayed, discarded or all").map(Some),
+            Some(word) => mistakes.take("--status", word.parse(), "choose open, replayed, absorbed, discarded or all").map(Some),
         }
     }
 
@@ -147,7 +147,7 @@ fn letter_row(letter: &DeadLetter) -> Vec<String> {
         letter.status.as_str().to_owned(),
         letter.code.clone(),
         letter.receive_count.to_string(),
-        letter.hash.to_string(),
+        letter.key.hash.to_string(),
         printable(letter.message_id.as_bytes()),
         letter.detail.clone(),
     ]

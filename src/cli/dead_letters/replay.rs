@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{ByArgs, FilterArgs, Prefix, find, open};
-use crate::cli::{Outcome, refuse, say};
+use crate::cli::{Outcome, refuse, refuse_other_keys, say};
 use crate::config::{DatabaseArgs, KeyringArgs, MaskArgs, Mistakes, given};
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
@@ -46,6 +46,10 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
 
+    /// Load those too whose messages are older than what the tables remember: they may have been loaded before
+    #[arg(long)]
+    force: bool,
+
     /// Stop when so many are replayed [default: no limit] [1 to 1000000000]
     #[arg(long, value_name = "N")]
     limit: Option<String>,
@@ -75,14 +79,22 @@ impl Args {
             tracing::warn!("--mask base64 is an encoding and no mask: whoever reads the table reads the values");
         }
         let database = open(&database).await?;
+        refuse_other_keys(&database, &keyring, Some(mask)).await?;
         let mut discarded = 0;
         if !prefixes.is_empty() {
             let hashes = find(&database, &prefixes).await?;
             discarded = self.say_resolved(&database, &hashes).await?;
             filter.hashes = Some(hashes);
         }
-        let replay =
-            Replay { opener: keyring.body_opener(), masker: keyring.masker(mask), by, dry_run: self.dry_run, database };
+        let replay = Replay {
+            opener: keyring.body_opener(),
+            hash_key: keyring.shared_hash_key(),
+            masker: keyring.masker(mask),
+            by,
+            dry_run: self.dry_run,
+            force: self.force,
+            database,
+        };
         let mut progress = Progress::start(count_open(&replay.database, &filter).await?);
         let ended = replay.run(&filter, limit, |report| progress.show(report)).await;
         progress.bar.finish_and_clear();
@@ -132,21 +144,24 @@ impl Args {
         let mut discarded = 0;
         for letter in letters.iter().filter(|letter| letter.status != Status::Open) {
             discarded += u64::from(letter.status == Status::Discarded);
-            tracing::warn!(hash = %letter.hash, "a dead letter is {} already and is not replayed", letter.status.as_str());
+            tracing::warn!(hash = %letter.key.hash, "a dead letter is {} already and is not replayed", letter.status.as_str());
         }
         Ok(discarded)
     }
 
     fn say_report(&self, report: &Report, limit: u64) -> anyhow::Result<()> {
-        let Report { replayed, open, no_longer_open } = report;
+        let Report { replayed, absorbed, open, no_longer_open } = report;
         if self.json {
             let open: Vec<_> =
                 open.iter().map(|(why, letters)| json!({"why": why.to_string(), "letters": letters})).collect();
-            let report = json!({"dry_run": self.dry_run, "replayed": replayed, "stay_open": open, "no_longer_open": no_longer_open});
+            let report = json!({"dry_run": self.dry_run, "replayed": replayed, "absorbed": absorbed, "stay_open": open, "no_longer_open": no_longer_open});
             return say(&report.to_string());
         }
         let would = if self.dry_run { "would be " } else { "" };
         say(&format!("{replayed} of {} open dead letters {would}replayed", report.seen()))?;
+        if *absorbed > 0 {
+            say(&format!("{absorbed} are absorbed: another message had brought the same login"))?;
+        }
         if *replayed == limit {
             say("stopped at --limit")?;
         }

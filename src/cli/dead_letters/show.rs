@@ -56,8 +56,8 @@ impl Args {
         };
         let database = open(&database).await?;
         let mut outcome = Outcome::Done;
-        for (n, hash) in find(&database, &prefixes).await?.into_iter().enumerate() {
-            let facts = Facts::read(&database, hash, opener.as_ref()).await?;
+        for (n, letter) in letters(&database, find(&database, &prefixes).await?).await?.into_iter().enumerate() {
+            let facts = Facts::read(&database, letter, opener.as_ref()).await?;
             if matches!(facts.body, Some(Err(_))) {
                 outcome = Outcome::Failed;
             }
@@ -82,29 +82,37 @@ impl Args {
     }
 }
 
+/// The dead letters of these messages. A message has a second one where it came again after the tables had forgotten it.
+async fn letters(database: &Database, hashes: Vec<MessageHash>) -> anyhow::Result<Vec<DeadLetter>> {
+    let snapshot = database.begin_snapshot().await?;
+    let only = Filter { hashes: Some(hashes), ..Filter::default() };
+    let mut letters = dead_letters::newest(&snapshot, &only, u64::MAX).await?;
+    snapshot.rollback().await?;
+    letters.sort_by_key(|letter| (letter.key.hash, letter.key.sent_at));
+    Ok(letters)
+}
+
 impl Facts {
-    async fn read(database: &Database, hash: MessageHash, opener: Option<&BodyOpener>) -> anyhow::Result<Self> {
+    async fn read(database: &Database, letter: DeadLetter, opener: Option<&BodyOpener>) -> anyhow::Result<Self> {
         let snapshot = database.begin_snapshot().await?;
-        let only = Filter { hashes: Some(vec![hash]), ..Filter::default() };
-        let letter = dead_letters::newest(&snapshot, &only, 1).await?.pop();
-        let letter = letter.ok_or_else(|| anyhow::anyhow!("the dead letter {hash} is gone"))?;
-        let processed = processed_messages::read(&snapshot, hash, letter.sent_at).await?;
-        let sealed = dead_letters::body(&snapshot, hash).await?;
+        let processed = processed_messages::read(&snapshot, letter.key).await?;
+        let sealed = dead_letters::body(&snapshot, letter.key).await?;
         snapshot.rollback().await?;
-        let body = opener.map(|opener| opener.open(&sealed));
+        let body = opener.map(|opener| opener.open(letter.key.hash, &sealed).map(|(body, _)| body));
         Ok(Self { letter, processed, sealed, body })
     }
 
     fn lines(&self) -> String {
         let Self { letter, processed, sealed, body } = self;
         let mut facts = vec![
-            ("hash", letter.hash.to_string()),
+            ("hash", letter.key.hash.to_string()),
             ("status", letter.status.as_str().to_owned()),
             ("code", letter.code.clone()),
             ("detail", letter.detail.clone()),
             ("dead-lettered", seconds(letter.dead_lettered_at)),
+            ("queue", letter.queue.clone()),
             ("message id", letter.message_id.clone()),
-            ("sent", seconds(letter.sent_at)),
+            ("sent", letter.sent_timestamp.map_or_else(|| "the queue does not say".to_owned(), seconds)),
             ("last received", seconds(letter.received_at)),
             ("deliveries", letter.receive_count.to_string()),
         ];
@@ -116,10 +124,11 @@ impl Facts {
             Some(processed) => facts.extend([
                 ("recorded as", processed.outcome.clone()),
                 ("recorded", seconds(processed.processed_at)),
-                ("first message id", processed.first_message_id.clone()),
-                ("first sent", seconds(processed.sent_at)),
                 ("first received", seconds(processed.received_at)),
             ]),
+        }
+        if let Some(owner) = processed.as_ref().and_then(|processed| processed.absorbed_by) {
+            facts.push(("absorbed by", owner.to_string()));
         }
         facts.push(("sealed body", format!("{} bytes{}", sealed.as_bytes().len(), sealed_with(sealed))));
         let mut lines: Vec<Vec<String>> =
@@ -157,8 +166,7 @@ impl Facts {
 fn processed_json(processed: &Processed) -> Value {
     json!({
         "outcome": processed.outcome,
-        "first_message_id": processed.first_message_id,
-        "sent_at": exact(processed.sent_at),
+        "absorbed_by": processed.absorbed_by.map(|owner| owner.to_string()),
         "received_at": exact(processed.received_at),
         "processed_at": exact(processed.processed_at),
     })

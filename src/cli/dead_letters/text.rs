@@ -11,12 +11,13 @@ use crate::table::dead_letters::DeadLetter;
 /// A dead letter for scripts, without its body.
 pub(super) fn letter_json(letter: &DeadLetter) -> Value {
     json!({
-        "hash": letter.hash.to_string(),
+        "hash": letter.key.hash.to_string(),
+        "queue": letter.queue,
         "code": letter.code,
         "detail": letter.detail,
         "message_id": letter.message_id,
         "receive_count": letter.receive_count,
-        "sent_at": exact(letter.sent_at),
+        "sent_at": letter.sent_timestamp.map(exact),
         "received_at": exact(letter.received_at),
         "dead_lettered_at": exact(letter.dead_lettered_at),
         "status": letter.status.as_str(),

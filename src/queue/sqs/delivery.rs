@@ -1,8 +1,11 @@
 //! One message of a receive reply, and what of it can be delivered on.
 
+use std::ops::RangeInclusive;
+
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
 use md5::{Digest, Md5};
 use time::OffsetDateTime;
+use time::macros::datetime;
 
 use crate::message::{Attributes, Delivery, MessageId, RawBody, ReceiptHandle, ReceivedMessage, SentAt};
 
@@ -26,8 +29,8 @@ pub(super) struct Delivered {
 impl Delivered {
     /// The message, unless something on the way damaged it.
     ///
-    /// A server that gives no MD5 is believed. Without a readable SentTimestamp the message counts as sent when it was
-    /// received, without a readable ApproximateReceiveCount as delivered for the first time: both are late at worst.
+    /// A server that gives no MD5 is believed. Without a readable SentTimestamp the message is one of unknown time, without
+    /// a readable ApproximateReceiveCount it counts as delivered for the first time.
     pub(super) fn into_message(self, received_at: OffsetDateTime) -> Result<ReceivedMessage, Damaged> {
         let (Some(message_id), Some(receipt)) = (self.message_id, self.receipt) else {
             return Err(Damaged { message_id: None });
@@ -90,9 +93,14 @@ fn bytes_of(value: MessageAttributeValue) -> Option<Vec<u8>> {
     }
 }
 
+/// Between these a SentTimestamp is believed: one in seconds, or of a clock that was never set, is none. They are constants,
+/// because what is unreadable today must be so tomorrow: a message is claimed under its time.
+const READABLE: RangeInclusive<OffsetDateTime> = datetime!(2000-01-01 0:00 UTC)..=datetime!(2200-01-01 0:00 UTC);
+
 fn sent_at(milliseconds: &str) -> Option<OffsetDateTime> {
     let nanoseconds = milliseconds.parse::<i64>().ok()?.checked_mul(1_000_000)?;
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).ok()
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).ok()?;
+    READABLE.contains(&time).then_some(time)
 }
 
 /// Whether `bytes` have this MD5, which SQS writes in hexadecimal. It guards against accidents, not against attackers.
@@ -132,6 +140,11 @@ mod tests {
             let odd = Delivered { sent_timestamp: text.clone(), receive_count: text.clone(), ..delivered() };
             let odd = odd.into_message(now).unwrap().delivery;
             assert_eq!((odd.sent_at, odd.receive_count), (SentAt::Receipt(now), 1), "{text:?}");
+        }
+        // In seconds, in another notation, and of clocks that were never set.
+        for text in ["1700000000", "1.7000000001e12", "0", "946684799999", "7258118400001"] {
+            let odd = Delivered { sent_timestamp: Some(text.to_owned()), ..delivered() }.into_message(now).unwrap();
+            assert_eq!(odd.delivery.sent_at, SentAt::Receipt(now), "{text}");
         }
     }
 

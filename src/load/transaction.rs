@@ -1,0 +1,188 @@
+//! The one transaction: claims, rows, dead letters and events, or nothing.
+//!
+//! Messages are claimed first, in their order; then, for the new ones only, the keys of their logins, in theirs; then the
+//! owner of each key decides. Nobody waits for what is smaller than what he holds, in this order: a dead letter, a message,
+//! a key, a row. So no two loaders wait for each other.
+
+use time::OffsetDateTime;
+
+use super::{Contradictions, Destination, Tally, Way};
+use crate::batch::{DeadLetterRow, Entry, LoginRow};
+use crate::database::{DatabaseError, Transaction};
+use crate::decode::Rejection;
+use crate::failpoint::{Step, around};
+use crate::message::MessageKey;
+use crate::table::processed_messages::Claimed;
+use crate::table::{dead_letters, horizon, identities, outbox, processed_messages, user_logins};
+use crate::verdict::LoginIdentity;
+
+/// How a transaction ended that did not fail.
+pub(super) enum Attempt {
+    /// All of it is committed.
+    Recorded(Recorded),
+    /// Nothing is written: messages are new that are older than this time, since which the tables remember.
+    Older(OffsetDateTime),
+}
+
+/// What one committed transaction did.
+pub(super) struct Recorded {
+    pub(super) tally: Tally,
+    /// When the logins that it loaded had been sent.
+    pub(super) sent_at: Vec<OffsetDateTime>,
+}
+
+/// What becomes of new messages.
+#[derive(Default)]
+struct Decided<'e> {
+    loaded: Vec<&'e Entry>,
+    /// With the messages that had brought their logins.
+    absorbed: Vec<(MessageKey, MessageKey)>,
+    /// Logins that are dead letters, because others were loaded under their keys.
+    buried: Vec<(&'e Entry, Rejection)>,
+    /// How many brought another login under a key that was taken.
+    contradicting: u64,
+}
+
+impl Destination {
+    /// The transaction itself: all of it holds when this returns `Ok`, and none of it when it returns an error that is
+    /// not ambiguous.
+    pub(super) async fn transact(&self, entries: &[Entry], way: Way) -> Result<Attempt, DatabaseError> {
+        #[cfg(feature = "failpoints")]
+        if let Some(recorded) = super::mutants::transact(self, entries, way).await {
+            return recorded;
+        }
+        let transaction = self.database.begin().await?;
+        match self.record(&transaction, entries, way).await {
+            Ok(Attempt::Older(horizon)) => transaction.rollback().await.map(|()| Attempt::Older(horizon)),
+            recorded => transaction.conclude(recorded).await,
+        }
+    }
+
+    async fn record(&self, transaction: &Transaction, entries: &[Entry], way: Way) -> Result<Attempt, DatabaseError> {
+        let claiming = around(Step::Claim, processed_messages::claim(transaction, entries));
+        let horizon = horizon::retained_since(transaction);
+        let (claimed, taken, horizon) = futures_util::future::join3(claiming, transaction.take_id(), horizon).await;
+        let claimed = claimed?; // First: behind a failed claim the others only say that the transaction is aborted.
+        taken?;
+        let horizon = horizon?;
+        let is_older = |entry: &Entry| entry.is_older_than(horizon) && claimed.holds(&entry.key);
+        match entries.iter().any(is_older) {
+            true => Ok(Attempt::Older(horizon)),
+            false => self.record_claimed(transaction, entries, &claimed, way).await.map(Attempt::Recorded),
+        }
+    }
+
+    /// Records what was claimed, and makes sure of the claims that were there before.
+    pub(super) async fn record_claimed(
+        &self,
+        transaction: &Transaction,
+        entries: &[Entry],
+        claimed: &Claimed,
+        way: Way,
+    ) -> Result<Recorded, DatabaseError> {
+        let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.holds(&entry.key));
+        let repeated: Vec<MessageKey> = repeated.into_iter().map(|entry| entry.key).collect();
+        let Decided { loaded, absorbed, buried, contradicting } = self.decide(transaction, &new).await?;
+        let logins: Vec<LoginRow<'_>> = loaded.iter().filter_map(|entry| entry.login_row()).collect();
+        let contradictions = buried.iter().map(|(entry, rejection)| entry.as_dead_letter(rejection));
+        let letters: Vec<DeadLetterRow<'_>> =
+            new.iter().filter_map(|entry| entry.dead_letter_row()).chain(contradictions).collect();
+        #[cfg(feature = "failpoints")]
+        let letters = super::mutants::letters(letters);
+        let corrected: Vec<MessageKey> = buried.iter().map(|(entry, _)| entry.key).collect();
+        processed_messages::correct(transaction, &absorbed, &corrected).await?;
+        match way {
+            Way::Copy => self.copy(transaction, &logins, &letters, &repeated).await?,
+            Way::Insert => self.insert(transaction, &logins, &letters, &repeated).await?,
+        }
+        let tally = Tally {
+            loaded: logins.len() as u64,
+            dead_lettered: letters.len() as u64,
+            absorbed: absorbed.len() as u64,
+            contradicting,
+            redelivered: repeated.len() as u64,
+            repeated_in_batch: entries.iter().map(|entry| entry.repeats.len() as u64).sum(),
+        };
+        let sent_at = loaded.iter().filter_map(|entry| entry.delivery.sent_at.of_queue()).collect();
+        Ok(Recorded { tally, sent_at })
+    }
+
+    /// Claims the keys of new logins, and lets their owners decide.
+    async fn decide<'e>(&self, transaction: &Transaction, new: &[&'e Entry]) -> Result<Decided<'e>, DatabaseError> {
+        let keyed = |entry: &&&Entry| entry.identity.map(|identity| (entry.key, identity));
+        let wanted: Vec<(MessageKey, LoginIdentity)> = new.iter().filter_map(|entry| keyed(&entry)).collect();
+        if wanted.is_empty() {
+            let is_login = |entry: &&&Entry| entry.login_row().is_some();
+            return Ok(Decided { loaded: new.iter().filter(is_login).copied().collect(), ..Decided::default() });
+        }
+        let claiming = identities::claim(transaction, self.hash_key, &wanted);
+        let owners = around(Step::Identities, claiming).await?;
+        let mut decided = Decided::default();
+        for entry in new.iter().filter(|entry| entry.login_row().is_some()) {
+            let identity = entry.identity.and_then(|identity| Some((identity, owners.get(&identity.hash)?)));
+            let Some((identity, owner)) = identity.filter(|(_, owner)| owner.message != entry.key) else {
+                decided.loaded.push(entry);
+                continue;
+            };
+            let is_contradicting = identity.login != owner.login;
+            decided.contradicting += u64::from(is_contradicting);
+            match is_contradicting && self.contradictions == Contradictions::DeadLetter {
+                true => decided.buried.push((entry, Rejection::Contradicts { owner: owner.message.hash })),
+                false => decided.absorbed.push((entry.key, owner.message)),
+            }
+        }
+        Ok(decided)
+    }
+
+    /// Everything one behind the other: each is sent as soon as the driver lets it, and the server runs them in this order.
+    async fn copy(
+        &self,
+        transaction: &Transaction,
+        logins: &[LoginRow<'_>],
+        letters: &[DeadLetterRow<'_>],
+        repeated: &[MessageKey],
+    ) -> Result<(), DatabaseError> {
+        let (stored, announced, buried, found, checked) = futures_util::future::join5(
+            around(Step::Rows, user_logins::copy(transaction, logins)),
+            around(Step::Events, outbox::copy(transaction, logins)),
+            around(Step::DeadLetters, dead_letters::insert(transaction, &self.queue, letters)),
+            around(Step::Compare, find(transaction, repeated)),
+            transaction.check_deferred_constraints(),
+        )
+        .await;
+        first_cause([stored, announced, buried, found, checked])
+    }
+
+    /// Everything one after the other: a login whose row stands already has its event too.
+    async fn insert(
+        &self,
+        transaction: &Transaction,
+        logins: &[LoginRow<'_>],
+        letters: &[DeadLetterRow<'_>],
+        repeated: &[MessageKey],
+    ) -> Result<(), DatabaseError> {
+        let new = around(Step::Rows, user_logins::insert(transaction, logins)).await?;
+        let announced: Vec<LoginRow<'_>> = logins.iter().filter(|login| new.contains(&login.key)).copied().collect();
+        around(Step::Events, outbox::insert(transaction, &announced)).await?;
+        around(Step::DeadLetters, dead_letters::insert(transaction, &self.queue, letters)).await?;
+        around(Step::Compare, find(transaction, repeated)).await
+    }
+}
+
+/// Messages that were claimed before are deleted from the queue after this commit, as if it had recorded them.
+async fn find(transaction: &Transaction, repeated: &[MessageKey]) -> Result<(), DatabaseError> {
+    if repeated.is_empty() {
+        return Ok(());
+    }
+    transaction.rely_on_earlier_commits().await?;
+    processed_messages::insist(transaction, repeated).await
+}
+
+/// The error of the statement that failed: those behind it only say that the transaction is aborted (25P02).
+fn first_cause(outcomes: [Result<(), DatabaseError>; 5]) -> Result<(), DatabaseError> {
+    let errors = outcomes.into_iter().filter_map(Result::err);
+    match errors.min_by_key(|error| error.sqlstate() == Some("25P02")) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}

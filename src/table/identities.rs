@@ -1,0 +1,126 @@
+//! `identities`: which key of a producer brought which login, so that a login that is sent twice is loaded once.
+
+use std::collections::HashMap;
+
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+
+use crate::database::{DatabaseError, Transaction};
+use crate::message::{IdentityHash, LoginHash, MessageKey};
+use crate::seal::CheckValue;
+use crate::verdict::LoginIdentity;
+
+/// Whose a key is.
+#[derive(Clone, Copy)]
+pub struct Owner {
+    /// The message that owns it.
+    pub message: MessageKey,
+    /// The login that it brought.
+    pub login: LoginHash,
+}
+
+/// Claims keys for messages, where the hash key with this check value is the one that these tables were written with, and
+/// says who owns each of them then.
+///
+/// Where another transaction is claiming the same key, this waits until it ends: then the key is either taken or free.
+/// The claims are made in the order of the keys' hashes, whatever the order of `wanted`. A message that finds its key owned
+/// by itself is its owner; of two in one call the first is.
+///
+/// # Errors
+///
+/// [`DatabaseError`], also when a key has no owner afterwards: it was removed meanwhile, so that the transaction must run
+/// again ([`DatabaseError::is_unsettled`]), or the hash key is not the registered one.
+pub async fn claim(
+    transaction: &Transaction,
+    check_value: CheckValue,
+    wanted: &[(MessageKey, LoginIdentity)],
+) -> Result<HashMap<IdentityHash, Owner>, DatabaseError> {
+    let mut in_order: Vec<&(MessageKey, LoginIdentity)> = wanted.iter().collect();
+    in_order.sort_by_key(|(message, identity)| (identity.hash, *message));
+    let hashes: Vec<&[u8]> = in_order.iter().map(|(_, identity)| &identity.hash.as_bytes()[..]).collect();
+    let sent: Vec<OffsetDateTime> = in_order.iter().map(|(message, _)| message.sent_at).collect();
+    let owners: Vec<&[u8]> = in_order.iter().map(|(message, _)| &message.hash.as_bytes()[..]).collect();
+    let logins: Vec<&[u8]> = in_order.iter().map(|(_, identity)| &identity.login.as_bytes()[..]).collect();
+    let own = &transaction.schemas().own;
+    let sql = format!(
+        "INSERT INTO {own}.identities (hash, owner_sent_at, owner, login_hash)
+         SELECT unnest($1::bytea[]), unnest($2::timestamptz[]), unnest($3::bytea[]), unnest($4::bytea[])
+         WHERE EXISTS (SELECT FROM {own}.turnstile_keys WHERE purpose = 'hash' AND check_value = $5)
+         ON CONFLICT (hash) DO NOTHING"
+    );
+    let check_value = &check_value.as_bytes()[..];
+    let claimed =
+        transaction.execute("claim identities", &sql, &[&hashes, &sent, &owners, &logins, &check_value]).await?;
+    if claimed == wanted.len() as u64 {
+        let owned = |(message, identity): &(MessageKey, LoginIdentity)| {
+            (identity.hash, Owner { message: *message, login: identity.login })
+        };
+        return Ok(wanted.iter().map(owned).collect());
+    }
+    // A later statement: it sees what others committed while the first one waited.
+    let owners = owners_of(transaction, &hashes).await?;
+    match wanted.iter().filter(|(_, identity)| !owners.contains_key(&identity.hash)).count() {
+        0 => Ok(owners),
+        _ => Err(unowned(transaction, check_value).await?),
+    }
+}
+
+async fn owners_of(
+    transaction: &Transaction,
+    hashes: &[&[u8]],
+) -> Result<HashMap<IdentityHash, Owner>, DatabaseError> {
+    let sql = format!(
+        "SELECT owner_sent_at, owner, hash, login_hash FROM {}.identities WHERE hash = ANY($1::bytea[])",
+        transaction.schemas().own
+    );
+    let rows = transaction.query("read owners", &sql, &[&hashes]).await?;
+    let owner = |row: &Row| {
+        let (hash, login) = (super::bytes_from(transaction, row.get(2))?, super::bytes_from(transaction, row.get(3))?);
+        let owner = Owner { message: super::key_from(transaction, row)?, login: LoginHash::from_bytes(login) };
+        Ok((IdentityHash::from_bytes(hash), owner))
+    };
+    rows.iter().map(owner).collect()
+}
+
+/// Why a key could not be claimed and has no owner.
+async fn unowned(transaction: &Transaction, check_value: &[u8]) -> Result<DatabaseError, DatabaseError> {
+    let attempted = "claim identities";
+    let sql = format!(
+        "SELECT count(*) FROM {}.turnstile_keys WHERE purpose = 'hash' AND check_value = $1",
+        transaction.schemas().own
+    );
+    let registered: i64 = transaction.query_one(attempted, &sql, &[&check_value]).await?.get(0);
+    Ok(match registered {
+        0 => transaction.broken(
+            attempted,
+            "the keyring's hash key is not the one that these tables are written with now: give this loader the new \
+             keyring, and start it again"
+                .to_owned(),
+        ),
+        _ => transaction.unsettled(
+            attempted,
+            "a key could not be claimed, and nobody owns it: look for a trigger that drops rows of identities".to_owned(),
+        ),
+    })
+}
+
+/// How many keys are remembered.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn count(transaction: &Transaction) -> Result<u64, DatabaseError> {
+    let sql = format!("SELECT count(*) FROM {}.identities", transaction.schemas().own);
+    let row = transaction.query_one("count identities", &sql, &[]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+}
+
+/// Keeps others from claiming keys until this transaction ends; waits for those who are claiming some.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn lock(transaction: &Transaction) -> Result<(), DatabaseError> {
+    let sql = format!("LOCK TABLE {}.identities IN SHARE ROW EXCLUSIVE MODE", transaction.schemas().own);
+    transaction.execute("lock identities", &sql, &[]).await.map(drop)
+}
