@@ -36,7 +36,7 @@ use crate::table::{outbox, processed_messages, user_logins};
 const CONTENDED_BEFORE_SPLIT: u32 = 2;
 /// Into how many parts it is split: few attempts find the one message that waits among hundreds.
 const PARTS_OF_A_CONTENDED_BATCH: usize = 8;
-/// How often a row that is refused alone is tried while no other row lands: with the pauses between, about half a minute.
+/// How often a row that is refused alone is tried, where nothing else is said.
 const LONE_ATTEMPTS: u32 = 10;
 /// How many messages at fault are remembered: as many as two gatherings bring at most, by default.
 const FAULTS_REMEMBERED: usize = 1_000;
@@ -176,12 +176,26 @@ pub struct Destination {
     pub max_attempts: u32,
     /// What becomes of contradictions.
     pub contradictions: Contradictions,
+    /// How often a row that is refused alone is tried while no other row lands: with the pauses between, ten times are
+    /// about half a minute.
+    pub lone_attempts: u32,
+    /// The last message that was dead-lettered although none had landed after it.
+    buried_alone: Mutex<Option<BuriedAlone>>,
     /// How many logins landed, through whatever lane: what proves that the database takes rows.
     landed: AtomicU64,
     /// Messages whose rows were refused while others landed: when they come again, nothing needs to be proved.
     at_fault: Mutex<HashSet<MessageKey>>,
     /// What the queue's messages are claimed under, once it is known.
     time_basis: OnceCell<TimeBasis>,
+}
+
+/// A message that was dead-lettered although no other row proved that it alone is at fault.
+#[derive(Debug)]
+struct BuriedAlone {
+    message: MessageKey,
+    suspicion: Suspicion,
+    /// How many logins had landed.
+    landed: u64,
 }
 
 impl Destination {
@@ -193,8 +207,18 @@ impl Destination {
         max_attempts: u32,
         contradictions: Contradictions,
     ) -> Self {
-        let (landed, at_fault, time_basis) = (AtomicU64::new(0), Mutex::default(), OnceCell::new());
-        Self { database, queue, hash_key, max_attempts, contradictions, landed, at_fault, time_basis }
+        Self {
+            database,
+            queue,
+            hash_key,
+            max_attempts,
+            contradictions,
+            lone_attempts: LONE_ATTEMPTS,
+            buried_alone: Mutex::default(),
+            landed: AtomicU64::new(0),
+            at_fault: Mutex::default(),
+            time_basis: OnceCell::new(),
+        }
     }
 
     /// Loads a batch, and sends each part of it to `recorded` as soon as it is: a row, a dead letter or an absorbed message
@@ -205,12 +229,13 @@ impl Destination {
     /// are counted as redelivered). What waits or takes too long goes behind what has not been tried, and is split when it
     /// fails again; a message that still waits when it is alone is left to its queue, unless the whole database waits. A
     /// row that the database refuses is found by splitting too. It is at fault once another row has landed after it was
-    /// refused, or when it was refused [`LONE_ATTEMPTS`] times and nothing else was tried; then it is left to its queue
+    /// refused, or when it was refused [`Self::lone_attempts`] times and nothing else was tried; then it is left to its queue
     /// while its receive count is below `max_attempts`, and dead-lettered otherwise.
     ///
     /// # Errors
     ///
-    /// [`LoadError`]. Different messages that are refused alike while none lands are no matter of one message.
+    /// [`LoadError`]. Different messages that are refused alike while none lands are no matter of one message, in one
+    /// batch or in several.
     pub async fn load(
         &self,
         batch: Batch,
@@ -303,16 +328,17 @@ impl Destination {
                     work.last(Part { contended, landed_before: Some(since), ..Part::of(batch, part.way) });
                 }
             }
-            Ok(entry) => match self.is_alone_in_trouble(error, since).await {
-                true => {
+            Ok(entry) => {
+                let others_can = self.others_can_be_loaded(error, times, since, work).await;
+                if others_can && (part.others_could || self.landed() > since) {
                     tracing::warn!(%error, hash = %entry.key.hash, "a message is given back to the queue: others can be loaded, and it cannot be now");
                     work.left.released.extend(entry.deliveries().cloned());
+                    return;
                 }
-                false => {
-                    let again = Part::of(Batch::of_one(*entry), part.way);
-                    work.last(Part { contended: times, landed_before: Some(since), ..again });
-                }
-            },
+                let again = Part::of(Batch::of_one(*entry), part.way);
+                let landed_before = Some(since);
+                work.last(Part { contended: times, landed_before, others_could: others_can, ..again });
+            }
         }
     }
 
@@ -328,9 +354,10 @@ impl Destination {
     }
 
     /// Whether others can be loaded while this message cannot: somebody holds a lock that only it waits for, or it alone
-    /// takes too long.
-    async fn is_alone_in_trouble(&self, error: &DatabaseError, since: u64) -> bool {
-        match error.is_lock_wait() {
+    /// takes too long. That may be so only since it failed, as long as none has been.
+    async fn others_can_be_loaded(&self, error: &DatabaseError, times: u32, since: u64, work: &Work) -> bool {
+        let is_lone = work.is_done() && times > CONTENDED_BEFORE_SPLIT;
+        match error.is_lock_wait() || is_lone {
             true => self.can_load_nothing().await.is_ok(),
             false => self.landed() > since,
         }
@@ -365,7 +392,8 @@ impl Destination {
         let is_at_fault =
             landed_before.is_some_and(|before| landed > before) || self.at_fault().contains(&entry.key);
         let is_shared = work.has_alike(&suspicion);
-        let has_waited = suspicion.times >= LONE_ATTEMPTS || (is_shared && error.is_of_setup() && work.is_all_suspect());
+        let has_waited =
+            suspicion.times >= self.lone_attempts || (is_shared && error.is_of_setup() && work.is_all_suspect());
         match (is_at_fault, has_waited) {
             (true, _) if entry.delivery.receive_count < self.max_attempts => {
                 self.remember_fault(entry.key);
@@ -374,6 +402,9 @@ impl Destination {
             }
             (true, _) => work.first(dead_letter(&error, *entry, part.way)),
             (false, true) if is_shared || error.is_of_setup() => return Err(LoadError::Stopped(error)),
+            (false, true) if self.has_buried_alike(&suspicion, entry.key, landed) => {
+                return Err(LoadError::Stopped(error));
+            }
             (false, true) => work.first(dead_letter(&error, *entry, part.way)),
             (false, false) => {
                 say_refused(&error, &entry, "the database refuses a row, and no other has landed since: it is tried again");
@@ -395,6 +426,19 @@ impl Destination {
 
     fn at_fault(&self) -> MutexGuard<'_, HashSet<MessageKey>> {
         self.at_fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another message was dead-lettered for the same, and none has landed since: then it is no matter of either.
+    /// Otherwise this is the one to be remembered.
+    fn has_buried_alike(&self, suspicion: &Suspicion, message: MessageKey, landed: u64) -> bool {
+        let mut last = self.buried_alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_alike =
+            |last: &BuriedAlone| last.landed == landed && last.message != message && last.suspicion.is_alike(suspicion);
+        let found = last.as_ref().is_some_and(is_alike);
+        if !found {
+            *last = Some(BuriedAlone { message, suspicion: suspicion.clone(), landed });
+        }
+        found
     }
 
     fn landed(&self) -> u64 {

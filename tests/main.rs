@@ -50,4 +50,5 @@ mod stand_ins;
 mod tidy;
 mod local_queue;
 mod stored;
+mod trouble;
 mod upgrade;

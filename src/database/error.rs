@@ -98,9 +98,10 @@ fn plain_name(name: &str) -> Option<Box<str>> {
 }
 
 impl Refusal {
-    /// A row that fits into no partition breaks a check that has no name.
+    /// A row that fits into no partition breaks a check of the table that has no name. A trigger that gives this code
+    /// names neither.
     fn is_of_partitions(&self) -> bool {
-        &*self.sqlstate == "23514" && !self.names_constraint
+        &*self.sqlstate == "23514" && !self.names_constraint && self.table.is_some()
     }
 }
 
@@ -136,11 +137,11 @@ impl DatabaseError {
             Failure::Deadline(_) if self.is_of_statement() => Class::Contended,
             Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows | Failure::Unsettled(_) => {
                 Class::Transient
-            },
+            }
             Failure::Dropped(_) if self.of_rows => Class::OfTheRows,
             Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) | Failure::Dropped(_) => {
                 Class::OfTheSystem
-            },
+            }
             Failure::Refused(refusal) => match class_of_sqlstate(&refusal.sqlstate) {
                 // A server whose disk is full may fail to start a session with an internal error; nothing of ours is wrong.
                 Class::OfTheSystem if self.attempted == "connect" && &*refusal.sqlstate == INTERNAL_ERROR => {

@@ -35,13 +35,15 @@ pub(super) struct Part {
     pub(super) contended: u32,
     /// How many logins had landed when it failed first, or the part that it was split from.
     pub(super) landed_before: Option<u64>,
+    /// Of a message that waits alone: whether others could be loaded when it failed last.
+    pub(super) others_could: bool,
     /// Of a message that was refused alone.
     pub(super) suspicion: Option<Suspicion>,
 }
 
 impl Part {
     pub(super) fn of(batch: Batch, way: Way) -> Self {
-        Self { batch, way, contended: 0, landed_before: None, suspicion: None }
+        Self { batch, way, contended: 0, landed_before: None, others_could: false, suspicion: None }
     }
 
     /// Notes that it failed when so many logins had landed, and gives back how many had when it failed first.
@@ -51,6 +53,7 @@ impl Part {
 }
 
 /// A row was refused when it was alone: its own fault, or everybody's?
+#[derive(Clone, Debug)]
 pub(super) struct Suspicion {
     sqlstate: Option<String>,
     constraint: Option<String>,
@@ -64,7 +67,7 @@ impl Suspicion {
         Self { sqlstate, constraint, times: 0 }
     }
 
-    fn is_alike(&self, other: &Self) -> bool {
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
         self.sqlstate == other.sqlstate && self.constraint == other.constraint
     }
 }
@@ -133,6 +136,11 @@ impl Work {
             return since.elapsed() < INTERNAL_ERRORS_PASS_WITHIN;
         }
         true
+    }
+
+    /// Whether there is nothing to do.
+    pub(super) fn is_done(&self) -> bool {
+        self.to_do.iter().all(|part| part.batch.is_empty())
     }
 
     /// Whether there is nothing to do that did not fail before.
