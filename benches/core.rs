@@ -84,7 +84,9 @@ fn hashing(criterion: &mut Criterion) {
     group.bench_function("limit: keyed BLAKE3 alone", |bencher| {
         bencher.iter(|| blake3::keyed_hash(&[1; 32], black_box(body.as_bytes())));
     });
-    group.bench_function("hash and seal", |bencher| bencher.iter(|| sealer.seal(MessageHash::from_bytes([7; 32]), black_box(&body), &Attributes::default())));
+    group.bench_function("hash and seal", |bencher| {
+        bencher.iter(|| sealer.seal(MessageHash::from_bytes([7; 32]), black_box(&body), &Attributes::default()))
+    });
     group.finish();
 }
 

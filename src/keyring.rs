@@ -339,9 +339,7 @@ impl KeyringError {
             | Self::WrongLine { .. }
             | Self::NoActive
             | Self::NoHashKey
-            | Self::UnknownActive(_) => {
-                "name a file that `turnstile keys new` made, or your copy of it"
-            }
+            | Self::UnknownActive(_) => "name a file that `turnstile keys new` made, or your copy of it",
             Self::Unwritable { .. } => "make its folder writable, or name another file",
             Self::NoRandomness | Self::NoCipher(_) => "try again on a system that provides it",
         }

@@ -239,10 +239,7 @@ mod tests {
 
         let id = |text: &str| text.parse::<KeyId>().unwrap();
         let more = ring().with_new_key(Some(id("second"))).unwrap();
-        assert_eq!(
-            compare(&registered, &more, Some(MaskKind::Seal)),
-            Err(KeyMismatch::Unregistered(id("second")))
-        );
+        assert_eq!(compare(&registered, &more, Some(MaskKind::Seal)), Err(KeyMismatch::Unregistered(id("second"))));
         assert_eq!(compare(&all(&more, MaskKind::Seal), &ring(), None), Err(KeyMismatch::Lacking(id("second"))));
         let other_mask = compare(&registered, &ring(), Some(MaskKind::Token));
         assert!(matches!(other_mask, Err(KeyMismatch::OtherMask { .. })), "{other_mask:?}");

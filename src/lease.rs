@@ -55,8 +55,7 @@ pub async fn hold<Q: Queue, T>(
         let mut next = since + period;
         loop {
             sleep_until(next).await;
-            let changes: Vec<_> =
-                in_hand.receipts().into_iter().map(|receipt| (receipt, visibility_timeout)).collect();
+            let changes: Vec<_> = in_hand.receipts().into_iter().map(|receipt| (receipt, visibility_timeout)).collect();
             let renewed = around(Step::Renew, change_visibility(queue, &changes)).await;
             tracing::debug!(renewed, messages = changes.len(), "lease renewed");
             // What was not renewed is tried again while its lease still holds.

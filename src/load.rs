@@ -389,8 +389,7 @@ impl Destination {
         let mut suspicion = part.suspicion.unwrap_or_else(|| Suspicion::of(&error));
         suspicion.times += 1;
         // Others have landed since it was refused, alone or in company, and it is refused still.
-        let is_at_fault =
-            landed_before.is_some_and(|before| landed > before) || self.at_fault().contains(&entry.key);
+        let is_at_fault = landed_before.is_some_and(|before| landed > before) || self.at_fault().contains(&entry.key);
         let is_shared = work.has_alike(&suspicion);
         let has_waited =
             suspicion.times >= self.lone_attempts || (is_shared && error.is_of_setup() && work.is_all_suspect());
@@ -407,7 +406,11 @@ impl Destination {
             }
             (false, true) => work.first(dead_letter(&error, *entry, part.way)),
             (false, false) => {
-                say_refused(&error, &entry, "the database refuses a row, and no other has landed since: it is tried again");
+                say_refused(
+                    &error,
+                    &entry,
+                    "the database refuses a row, and no other has landed since: it is tried again",
+                );
                 let again = Part::of(Batch::of_one(*entry), part.way);
                 work.suspect(Part { suspicion: Some(suspicion), landed_before, ..again });
             }

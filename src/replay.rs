@@ -311,12 +311,7 @@ impl Replay {
     }
 
     /// The letters that are logins now, and a report of those that are not. No clear value outlives this.
-    fn read<'l>(
-        &self,
-        letters: &'l [Sealed],
-        of: usize,
-        identifiers: &Identifiers,
-    ) -> (Vec<LoginAgain<'l>>, Report) {
+    fn read<'l>(&self, letters: &'l [Sealed], of: usize, identifiers: &Identifiers) -> (Vec<LoginAgain<'l>>, Report) {
         let mut report = Report { no_longer_open: (of - letters.len()) as u64, ..Report::default() };
         let mut logins = Vec::with_capacity(letters.len());
         for letter in letters {

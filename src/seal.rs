@@ -393,13 +393,7 @@ impl Cipher {
     }
 
     /// Appends nonce, ciphertext and tag of what `write` appends. `bound_to` must be given again to open it.
-    fn seal_onto(
-        &self,
-        out: &mut Vec<u8>,
-        nonce: [u8; NONCE_LEN],
-        bound_to: &[u8],
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    fn seal_onto(&self, out: &mut Vec<u8>, nonce: [u8; NONCE_LEN], bound_to: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         out.extend_from_slice(&nonce);
         let start = out.len();
         write(out);

@@ -134,10 +134,7 @@ const BREAKS: &[(&str, &[&str])] = &[
          SELECT sent_at, message_hash FROM processed_messages WHERE message_id = 'again'",
         &["absorbed_with_event"],
     ),
-    (
-        "UPDATE dead_letters SET status = 'discarded' WHERE status = 'absorbed'",
-        &["absorbed_with_unabsorbed_letter"],
-    ),
+    ("UPDATE dead_letters SET status = 'discarded' WHERE status = 'absorbed'", &["absorbed_with_unabsorbed_letter"]),
     (
         "UPDATE processed_messages SET absorbed_by = message_hash, absorbed_by_sent_at = sent_at
          WHERE message_id = 'again'",
@@ -157,10 +154,7 @@ const BREAKS: &[(&str, &[&str])] = &[
          UPDATE dead_letters SET sent_at = 'epoch' WHERE message_id = 'open'",
         &["recorded_without_time"],
     ),
-    (
-        "INSERT INTO user_logins (message_sent_at, message_hash) VALUES ('2026-03-01', '\\x00')",
-        &["row_without_claim"],
-    ),
+    ("INSERT INTO user_logins (message_sent_at, message_hash) VALUES ('2026-03-01', '\\x00')", &["row_without_claim"]),
     ("INSERT INTO user_logins (message_hash) VALUES ('\\x00')", &["row_without_time"]),
     (
         "DROP INDEX user_logins_message_key;

@@ -111,7 +111,8 @@ fn what_is_older_than_the_horizon_becomes_a_dead_letter_under_the_constant_time(
     let judge = judge();
     let at = |id: &str, day: u8| {
         let mut message = message(id, &login(id, "ios"), 1);
-        message.delivery.sent_at = SentAt::Queue(time::macros::datetime!(2026-03-01 00:00 UTC).replace_day(day).unwrap());
+        message.delivery.sent_at =
+            SentAt::Queue(time::macros::datetime!(2026-03-01 00:00 UTC).replace_day(day).unwrap());
         message
     };
     let batch = crate::support::verdicts::batch(&judge, [at("old", 1), at("new", 2)]);

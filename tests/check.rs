@@ -269,8 +269,7 @@ pub(crate) async fn migrate(url: &str) {
 
 pub(crate) fn database(url: &str) -> Database {
     let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings::new(address, 2, std::time::Duration::from_secs(20)))
-        .unwrap()
+    Database::new(&DatabaseSettings::new(address, 2, std::time::Duration::from_secs(20))).unwrap()
 }
 
 /// The same URL with settings for its sessions.

@@ -10,7 +10,7 @@ use turnstile::mask::MaskKind;
 use turnstile::message::{Attributes, ReceivedMessage, SentAt, TimeBasis};
 use turnstile::replay::{Obstacle, Report, discard};
 use turnstile::verdict::{Content, Judge, Verdict};
-use turnstile::{keys, keyring::Keyring};
+use turnstile::{keyring::Keyring, keys};
 
 use crate::support::evidence::survived;
 use crate::support::loading::{Outcome, destination, destination_of, introduce, load, load_into};

@@ -10,8 +10,7 @@ use turnstile::batch::{Batch, Sorted};
 use turnstile::load::LoadError;
 use turnstile::mask::MaskKind;
 use turnstile::message::{
-    Attributes, Delivery, Identity, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage,
-    SentAt,
+    Attributes, Delivery, Identity, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage, SentAt,
 };
 use turnstile::table::dead_letters::{self, Filter, Status};
 use turnstile::table::{outbox, processed_messages, user_logins};

@@ -13,12 +13,7 @@ fn attributes() -> Attributes {
     Attributes::from_iter([("Order".to_owned(), b"17".to_vec()), ("Void".to_owned(), Vec::new())])
 }
 
-fn key_with(
-    keyring: &Keyring,
-    scheme: &str,
-    queue: &str,
-    body: &str,
-) -> Result<Option<IdentityHash>, IdentityMissing> {
+fn key_with(keyring: &Keyring, scheme: &str, queue: &str, body: &str) -> Result<Option<IdentityHash>, IdentityMissing> {
     let identifier = keyring.identifier(scheme.parse().unwrap(), &QueueIdentity::new(queue));
     identifier.key(&RawBody::new(body), &attributes())
 }

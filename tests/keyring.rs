@@ -37,7 +37,8 @@ fn ids(keyring: &Keyring) -> Vec<&str> {
 
 #[test]
 fn a_keyring_text_is_read_in_the_order_of_its_keys() {
-    let text = format!("turnstile-keyring v1\r\n\n# a remark\nkey b {KEY}\n\tactive a \nkey a {OTHER_KEY}\nhash h {KEY}");
+    let text =
+        format!("turnstile-keyring v1\r\n\n# a remark\nkey b {KEY}\n\tactive a \nkey a {OTHER_KEY}\nhash h {KEY}");
     let keyring = Keyring::parse(&text).unwrap();
     assert_eq!(ids(&keyring), ["b", "a"]);
     assert_eq!((keyring.active().as_str(), keyring.hash_key().id().as_str()), ("a", "h"));

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use turnstile::message::MessageHash;
 use turnstile::decode::Rejection;
 use turnstile::lane::LaneSettings;
 use turnstile::load::LoadError;
+use turnstile::message::MessageHash;
 use turnstile::queue::local::{Faults, QueueOptions};
 use turnstile::receive::ReceiveLimits;
 use turnstile::run::RunError;
@@ -97,7 +97,9 @@ async fn each_bad_body_ends_as_one_sealed_dead_letter_with_its_code_and_each_goo
     assert_eq!((totals.returned as usize, pipeline.depth()), (2 * bad, 0), "two more attempts each, then none");
 
     let opener = pipeline.keyring.body_opener();
-    let letters = pipeline.client.query("SELECT message_id, code, sealed_body, receive_count, message_hash FROM dead_letters", &[]);
+    let letters = pipeline
+        .client
+        .query("SELECT message_id, code, sealed_body, receive_count, message_hash FROM dead_letters", &[]);
     for letter in letters.await.unwrap() {
         let (name, body) = &code_of[letter.get::<_, &str>(0)];
         assert_eq!(name.split("--").next(), Some(letter.get::<_, &str>(1)));

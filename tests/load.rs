@@ -197,10 +197,7 @@ async fn a_copy_that_is_refused_or_given_up_is_never_committed_and_its_connectio
     let first_pid = backend(&transaction).await;
     let (rows, events) =
         futures_util::future::join(user_logins::copy(&transaction, &bad), outbox::copy(&transaction, &bad)).await;
-    assert_eq!(
-        (rows.as_ref().unwrap_err().class(), events.unwrap_err().sqlstate()),
-        (Class::OfTheRows, Some("25P02"))
-    );
+    assert_eq!((rows.as_ref().unwrap_err().class(), events.unwrap_err().sqlstate()), (Class::OfTheRows, Some("25P02")));
     transaction.conclude(rows).await.unwrap_err();
     let transaction = one_connection.begin().await.unwrap();
     assert_ne!(backend(&transaction).await, first_pid);
@@ -245,7 +242,8 @@ async fn a_missing_table_stops_the_line_and_dead_letters_nothing() {
 async fn a_transaction_with_a_failed_statement_cannot_be_committed() {
     let (_test, database, client) = migrated().await;
     let transaction = database.begin().await.unwrap();
-    let insert = "INSERT INTO turnstile.outbox (message_sent_at, event_id) VALUES (now(), decode(repeat('00', 32), 'hex'))";
+    let insert =
+        "INSERT INTO turnstile.outbox (message_sent_at, event_id) VALUES (now(), decode(repeat('00', 32), 'hex'))";
     transaction.execute("insert", insert, &[]).await.unwrap();
     let failed = transaction.query("fail", "SELECT 1 / 0", &[]).await.unwrap_err();
     assert_eq!((failed.class(), failed.sqlstate()), (Class::OfTheSystem, Some("22012")));

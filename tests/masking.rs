@@ -212,7 +212,8 @@ fn a_sealed_body_opens_for_no_other_message() {
 
 #[test]
 fn a_sealed_body_shows_neither_its_text_nor_prints_it() {
-    let (_, sealed) = keyring().body_sealer().seal(MESSAGE, &RawBody::new("canary, canary, canary"), &Attributes::default());
+    let (_, sealed) =
+        keyring().body_sealer().seal(MESSAGE, &RawBody::new("canary, canary, canary"), &Attributes::default());
     assert!(sealed.as_bytes().starts_with(b"new."));
     assert!(!sealed.as_bytes().windows(4).any(|piece| piece == b"cana"));
     assert_eq!(format!("{sealed:?}"), "SealedBody(58 bytes)");

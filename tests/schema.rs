@@ -129,7 +129,10 @@ async fn eight_migrators_at_once_all_succeed() {
     let client = test.client().await;
     let mut rivals = 0;
     for _ in 0..rounds() {
-        client.batch_execute("DROP SCHEMA IF EXISTS turnstile CASCADE; DROP TABLE IF EXISTS user_logins").await.unwrap();
+        client
+            .batch_execute("DROP SCHEMA IF EXISTS turnstile CASCADE; DROP TABLE IF EXISTS user_logins")
+            .await
+            .unwrap();
         let applied = migrate_at_once(&test).await;
         assert_eq!(applied.iter().sum::<usize>(), migrate::migration_count(), "{applied:?}");
         assert_eq!(database(&test).schema_version().await.unwrap(), Some(migrate::newest_version()));

@@ -39,7 +39,8 @@ impl Server {
         let this = Self { server, folder: tempfile::tempdir()?, databases: 0, scale };
         this.turnstile(&["keys", "new", "--keyring"]).arg(this.keyring()).output()?;
         let url = this.server.create_database("template", None).await?;
-        let migrated = this.turnstile(&["migrate", "--keyring"]).arg(this.keyring()).env("DATABASE_URL", &url).output()?;
+        let migrated =
+            this.turnstile(&["migrate", "--keyring"]).arg(this.keyring()).env("DATABASE_URL", &url).output()?;
         ensure!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         Ok(this)
     }

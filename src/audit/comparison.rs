@@ -106,7 +106,8 @@ impl Expected {
         }
         found.lost += self.messages.values().filter(|expectation| !expectation.found).count() as u64;
         // A message that was absorbed is there as long as another one brought its login.
-        found.lost += self.logins.values().map(|logins| if logins.loaded == 0 { logins.absorbed } else { 0 }).sum::<u64>();
+        found.lost +=
+            self.logins.values().map(|logins| if logins.loaded == 0 { logins.absorbed } else { 0 }).sum::<u64>();
         found.doubled += self.logins.values().map(|logins| logins.loaded.saturating_sub(1)).sum::<u64>();
         found.leaked = match canaries {
             [] => 0,

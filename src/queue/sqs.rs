@@ -95,7 +95,8 @@ impl SqsQueue {
         let controller = place.controller();
         let look = || async { place.ask(&controller, place.find(&controller).await?).await };
         let facts = place.wait_for(settings.wait_for_queue, look).await?;
-        let (system_attributes, message_attributes) = wanted(settings.identity_attribute.clone());
+        let (system_attributes, message_attributes) =
+            wanted(settings.identity_attribute.clone(), facts.deduplicates_by_group);
         Ok(Self(Arc::new(Connected {
             receiver: place.receiver(MAX_WAIT + settings.call_deadline),
             controller,
@@ -247,13 +248,17 @@ impl Queue for SqsQueue {
     }
 }
 
-/// The system's attributes and the message's own ones to ask for with each message.
-fn wanted(identity: Option<String>) -> (Vec<MessageSystemAttributeName>, Option<Vec<String>>) {
+/// The system's attributes and the message's own ones to ask for with each message. Where a queue tells repeats by message
+/// group, a deduplication id alone names no message.
+fn wanted(identity: Option<String>, by_group: bool) -> (Vec<MessageSystemAttributeName>, Option<Vec<String>>) {
     let mut system =
         vec![MessageSystemAttributeName::SentTimestamp, MessageSystemAttributeName::ApproximateReceiveCount];
     match identity {
         Some(name) if name == DEDUPLICATION_ID => {
             system.push(MessageSystemAttributeName::MessageDeduplicationId);
+            if by_group {
+                system.push(MessageSystemAttributeName::MessageGroupId);
+            }
             (system, None)
         }
         Some(name) => (system, Some(vec![name])),
@@ -302,12 +307,14 @@ mod tests {
 
     #[test]
     fn only_the_attributes_that_the_identity_needs_are_asked_for() {
-        let (system, own) = wanted(None);
+        let (system, own) = wanted(None, true);
         assert_eq!((system.len(), own), (2, None));
-        let (system, own) = wanted(Some("EventId".to_owned()));
+        let (system, own) = wanted(Some("EventId".to_owned()), true);
         assert_eq!((system.len(), own), (2, Some(vec!["EventId".to_owned()])));
-        let (system, own) = wanted(Some(DEDUPLICATION_ID.to_owned()));
+        let (system, own) = wanted(Some(DEDUPLICATION_ID.to_owned()), false);
         assert_eq!((system.last(), own), (Some(&MessageSystemAttributeName::MessageDeduplicationId), None));
+        let (system, _) = wanted(Some(DEDUPLICATION_ID.to_owned()), true);
+        assert_eq!(system.last(), Some(&MessageSystemAttributeName::MessageGroupId));
     }
 
     #[test]

@@ -394,8 +394,7 @@ pub async fn resolve(
         transaction.schemas().own
     );
     let (hashes, sent) = columns(keys);
-    let changed =
-        transaction.execute("resolve dead letters", &sql, &[&hashes, &sent, &status.as_str(), &by]).await?;
+    let changed = transaction.execute("resolve dead letters", &sql, &[&hashes, &sent, &status.as_str(), &by]).await?;
     match changed == keys.len() as u64 {
         true => Ok(()),
         false => Err(transaction.broken("resolve dead letters", format!("{changed} of {} are open", keys.len()))),

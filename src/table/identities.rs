@@ -65,10 +65,7 @@ pub async fn claim(
     }
 }
 
-async fn owners_of(
-    transaction: &Transaction,
-    hashes: &[&[u8]],
-) -> Result<HashMap<IdentityHash, Owner>, DatabaseError> {
+async fn owners_of(transaction: &Transaction, hashes: &[&[u8]]) -> Result<HashMap<IdentityHash, Owner>, DatabaseError> {
     let sql = format!(
         "SELECT owner_sent_at, owner, hash, login_hash FROM {}.identities WHERE hash = ANY($1::bytea[])",
         transaction.schemas().own
@@ -99,7 +96,8 @@ async fn unowned(transaction: &Transaction, check_value: &[u8]) -> Result<Databa
         ),
         _ => transaction.unsettled(
             attempted,
-            "a key could not be claimed, and nobody owns it: look for a trigger that drops rows of identities".to_owned(),
+            "a key could not be claimed, and nobody owns it: look for a trigger that drops rows of identities"
+                .to_owned(),
         ),
     })
 }

@@ -138,11 +138,11 @@ pub async fn correct(
     let all: Vec<_> = absorbed.iter().map(|(key, owner)| (*key, Some(*owner))).chain(letters).collect();
     for some in all.chunks(KEYS_AT_ONCE) {
         let (sent, hashes) = columns(some.iter().map(|(key, _)| key));
-        let owners_sent: Vec<Option<OffsetDateTime>> = some.iter().map(|(_, owner)| owner.map(|key| key.sent_at)).collect();
+        let owners_sent: Vec<Option<OffsetDateTime>> =
+            some.iter().map(|(_, owner)| owner.map(|key| key.sent_at)).collect();
         let owners: Vec<Option<&[u8]>> =
             some.iter().map(|(_, owner)| owner.as_ref().map(|key| &key.hash.as_bytes()[..])).collect();
-        let changed =
-            transaction.execute("correct claims", &sql, &[&sent, &hashes, &owners_sent, &owners]).await?;
+        let changed = transaction.execute("correct claims", &sql, &[&sent, &hashes, &owners_sent, &owners]).await?;
         super::insist_on_all(transaction, "processed_messages", changed, some.len())?;
     }
     Ok(())

@@ -34,7 +34,8 @@ pub async fn copy(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<()
         let [a, b, c, d, e, f, g] = login.columns();
         values.push([a, b, c, d, e, f, g, &login.hash, &row.key.sent_at]);
     }
-    let copied = transaction.copy("copy logins", &sql, &types, &values).await.map_err(|error| of_rows(transaction, error))?;
+    let copied =
+        transaction.copy("copy logins", &sql, &types, &values).await.map_err(|error| of_rows(transaction, error))?;
     super::insist_on_all(transaction, "user_logins", copied, rows.len()).map_err(|error| of_rows(transaction, error))
 }
 
@@ -48,10 +49,7 @@ pub async fn insert(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<
     insert_rows(transaction, rows).await.map_err(|error| of_rows(transaction, error))
 }
 
-async fn insert_rows(
-    transaction: &Transaction,
-    rows: &[LoginRow<'_>],
-) -> Result<HashSet<MessageKey>, DatabaseError> {
+async fn insert_rows(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<HashSet<MessageKey>, DatabaseError> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
@@ -103,7 +101,8 @@ fn of_rows(transaction: &Transaction, error: DatabaseError) -> DatabaseError {
 ///
 /// [`DatabaseError`]
 pub async fn touch(transaction: &Transaction) -> Result<(), DatabaseError> {
-    let sql = format!("INSERT INTO {}.user_logins (message_hash) SELECT NULL WHERE false", transaction.schemas().logins);
+    let sql =
+        format!("INSERT INTO {}.user_logins (message_hash) SELECT NULL WHERE false", transaction.schemas().logins);
     transaction.execute("write no login", &sql, &[]).await.map(drop)
 }
 

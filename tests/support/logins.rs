@@ -18,8 +18,8 @@ use turnstile::replay::{Replay, Report};
 use turnstile::table::dead_letters::Filter;
 use turnstile::verdict::{Content, Judge};
 
-use super::postgres::{TestDatabase, connect};
 use super::loading::{introduce, load, migrate};
+use super::postgres::{TestDatabase, connect};
 use super::verdicts::{judge, keyring, login, message};
 
 /// What no output may hold: it stands in the body of every message here.

@@ -15,8 +15,8 @@ use turnstile::database::{Database, DatabaseSettings};
 use turnstile::message::{MessageHasher, MessageId, QueueIdentity};
 use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 
-use super::pipeline::{QUEUE, compare, mixed};
 use super::loading::migrate;
+use super::pipeline::{QUEUE, compare, mixed};
 use super::postgres::connect;
 use super::verdicts::{CANARIES, keyring};
 

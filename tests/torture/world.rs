@@ -70,7 +70,13 @@ impl World {
         let mut verdict = judge.judge(message);
         verdict.content = Content::Rejected(Rejection::InvalidVersion);
         let batch = Sorted::from_verdicts([verdict], 1).batch;
-        load_into(&destination_of(identity.as_str(), &self.site.database(), 1, Contradictions::default()), batch, &CancellationToken::new()).await.unwrap();
+        load_into(
+            &destination_of(identity.as_str(), &self.site.database(), 1, Contradictions::default()),
+            batch,
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap();
     }
 
     /// The lines of the logs of what ran here that may tell why something went wrong.

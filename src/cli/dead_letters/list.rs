@@ -78,7 +78,9 @@ impl Args {
         match given(&self.status) {
             None => Some(self.entries.then_some(Status::Open)),
             Some("all") => Some(None),
-            Some(word) => mistakes.take("--status", word.parse(), "choose open, replayed, absorbed, discarded or all").map(Some),
+            Some(word) => {
+                mistakes.take("--status", word.parse(), "choose open, replayed, absorbed, discarded or all").map(Some)
+            }
         }
     }
 

@@ -44,6 +44,11 @@ pub struct QueueFacts {
     pub retention: Option<Duration>,
     /// Whether it is a FIFO queue.
     pub fifo: bool,
+    /// Whether it drops what comes twice within five minutes in one message group only, and not in the whole queue
+    /// (`DeduplicationScope`).
+    pub deduplicates_by_group: bool,
+    /// Whether it makes deduplication ids of bodies where a sender gives none (`ContentBasedDeduplication`).
+    pub deduplicates_by_content: bool,
     /// Whether it encrypts at rest, with its own key or one of KMS.
     pub encrypted: bool,
 }
@@ -275,6 +280,8 @@ impl QueueFacts {
             max_receive_count: text(QueueAttributeName::RedrivePolicy).and_then(max_receive_count),
             retention: seconds(QueueAttributeName::MessageRetentionPeriod),
             fifo: is_true(QueueAttributeName::FifoQueue) || url.ends_with(".fifo"),
+            deduplicates_by_group: text(QueueAttributeName::DeduplicationScope) == Some("messageGroup"),
+            deduplicates_by_content: is_true(QueueAttributeName::ContentBasedDeduplication),
             encrypted: is_true(QueueAttributeName::SqsManagedSseEnabled)
                 || text(QueueAttributeName::KmsMasterKeyId).is_some(),
             url,
@@ -327,7 +334,13 @@ mod tests {
         let silent = facts(&[]);
         assert_eq!(silent.identity.as_str(), "arn:aws:sqs:eu-central-1:000000000000:logins");
         assert_eq!((silent.visibility_timeout, silent.max_receive_count), (None, None));
-        assert!(!silent.fifo && !silent.encrypted);
+        assert!(!silent.fifo && !silent.encrypted && !silent.deduplicates_by_group);
+        let fifo = facts(&[
+            (QueueAttributeName::FifoQueue, "true"),
+            (QueueAttributeName::DeduplicationScope, "messageGroup"),
+            (QueueAttributeName::ContentBasedDeduplication, "true"),
+        ]);
+        assert!(fifo.fifo && fifo.deduplicates_by_group && fifo.deduplicates_by_content);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::message::{Attributes, Delivery, MessageId, RawBody, ReceiptHandle, Re
 /// The name under which the FIFO deduplication id stands among the [`Attributes`].
 pub(super) const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
 
+/// What is asked for, and given, where it alone names no message.
+pub(super) const GROUP_ID: &str = "MessageGroupId";
+
 /// A message as the reply holds it, before anything in it is believed. No `Debug`: it holds the body.
 #[derive(Default)]
 pub(super) struct Delivered {
@@ -65,6 +68,7 @@ impl From<Message> for Delivered {
         let mut system = message.attributes.unwrap_or_default();
         let own = message.message_attributes.unwrap_or_default();
         let deduplication_id = system.remove(&MessageSystemAttributeName::MessageDeduplicationId);
+        let group = system.remove(&MessageSystemAttributeName::MessageGroupId);
         let attributes = own.into_iter().filter_map(|(name, value)| Some((name, bytes_of(value)?)));
         Self {
             message_id: message.message_id,
@@ -73,16 +77,22 @@ impl From<Message> for Delivered {
             body_md5: message.md5_of_body,
             sent_timestamp: system.remove(&MessageSystemAttributeName::SentTimestamp),
             receive_count: system.remove(&MessageSystemAttributeName::ApproximateReceiveCount),
-            attributes: with_deduplication_id(attributes, deduplication_id),
+            attributes: with_deduplication_id(attributes, deduplication_id, group),
         }
     }
 }
 
-/// The message's own attributes and, after them, so that it wins, the system's deduplication id.
+/// The message's own attributes and, after them, so that it wins, the system's deduplication id: behind its group, framed by
+/// its length, where the group was asked for.
 pub(super) fn with_deduplication_id(
     own: impl Iterator<Item = (String, Vec<u8>)>,
     id: Option<String>,
+    group: Option<String>,
 ) -> Vec<(String, Vec<u8>)> {
+    let id = id.map(|id| match group {
+        Some(group) => format!("{}:{group}{id}", group.len()),
+        None => id,
+    });
     own.chain(id.map(|id| (DEDUPLICATION_ID.to_owned(), id.into_bytes()))).collect()
 }
 
@@ -158,6 +168,19 @@ mod tests {
         let upper = Delivered { body_md5: Some("5D41402ABC4B2A76B9719D911017C592".to_owned()), ..delivered() };
         assert!(upper.into_message(now).is_ok());
         assert!(Delivered { body_md5: None, ..delivered() }.into_message(now).is_ok());
+    }
+
+    #[test]
+    fn a_deduplication_id_is_told_from_that_of_another_group_where_groups_are_asked_for() {
+        let value = |id: &str, group: Option<&str>| {
+            let own = std::iter::once((DEDUPLICATION_ID.to_owned(), b"forged".to_vec()));
+            let all = with_deduplication_id(own, Some(id.to_owned()), group.map(str::to_owned));
+            all.into_iter().collect::<Attributes>().get(DEDUPLICATION_ID).unwrap().to_vec()
+        };
+        assert_eq!(value("id", None), b"id");
+        assert_ne!(value("id", Some("a")), value("id", Some("b")));
+        assert_ne!(value("bid", Some("a")), value("id", Some("ab")));
+        assert_eq!(value("id", Some("a")), value("id", Some("a")));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-use super::delivery::{DEDUPLICATION_ID, Delivered, with_deduplication_id};
+use super::delivery::{DEDUPLICATION_ID, Delivered, GROUP_ID, with_deduplication_id};
 
 /// The messages of a receive reply, if it is one.
 pub(super) fn messages(reply: &[u8]) -> Option<Vec<Delivered>> {
@@ -64,7 +64,7 @@ impl From<OddMessage> for Delivered {
     fn from(mut message: OddMessage) -> Self {
         let mut system = |name: &str| message.attributes.remove(name).and_then(|text| String::from_utf8(text.0).ok());
         let (sent_timestamp, receive_count) = (system("SentTimestamp"), system("ApproximateReceiveCount"));
-        let deduplication_id = system(DEDUPLICATION_ID);
+        let (deduplication_id, group) = (system(DEDUPLICATION_ID), system(GROUP_ID));
         let own = message.message_attributes.into_iter();
         Self {
             message_id: message.message_id,
@@ -76,6 +76,7 @@ impl From<OddMessage> for Delivered {
             attributes: with_deduplication_id(
                 own.filter_map(|(name, value)| Some((name, value.into_bytes()?))),
                 deduplication_id,
+                group,
             ),
         }
     }
