@@ -21,6 +21,8 @@ pub struct Attempt {
     pub old: Set,
     /// Which of them it took: messages that nobody had recorded, or letters that a replay may resolve.
     pub new: Set,
+    /// The keys that nobody owned when it began to claim keys, if a mutant reads no later.
+    pub unowned: Set,
     /// The server's side of it.
     pub transaction: Transaction,
 }
@@ -96,11 +98,11 @@ impl Transaction {
 /// Most of the time most lanes have none: half of a run would be spent on hashing empty ones.
 impl Hash for Attempt {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { stage, todo, batch, old, new, transaction } = self;
+        let Self { stage, todo, batch, old, new, unowned, transaction } = self;
         let is_none = *self == Self::default();
         is_none.hash(state);
         if !is_none {
-            (stage, todo, batch, old, new, transaction).hash(state);
+            (stage, todo, batch, old, new, unowned, transaction).hash(state);
         }
     }
 }
@@ -210,6 +212,9 @@ impl Client<'_> {
             Stage::Messages | Stage::Keys => attempt.enter(Stage::Owners, Set::default()),
             Stage::Begin | Stage::Letters | Stage::Owners | Stage::Record => {}
         }
+        if attempt.stage == Stage::Keys && self.world.has(Mutant::OwnerReadBeforeTheWait) {
+            attempt.unowned = attempt.todo.iter().filter(|identity| database.owners[*identity].is_none()).collect();
+        }
         if attempt.stage == Stage::Keys && attempt.todo.is_empty() {
             attempt.enter(Stage::Owners, Set::default());
         }
@@ -254,7 +259,8 @@ impl Client<'_> {
         }
         let Some(identity) = self.key(claim) else { return Some(Outcome::Loaded) };
         let (me, mine) = (message_of(claim), attempt.transaction.owners[identity]);
-        if self.world.has(Mutant::OwnerNotRead) && mine.is_some() {
+        let is_free = mine.is_none() && attempt.unowned.has(identity);
+        if is_free || self.world.has(Mutant::OwnerNotRead) && mine.is_some() {
             return Some(Outcome::Loaded);
         }
         let owner = match self.leader(attempt, claim) {

@@ -39,6 +39,8 @@ pub enum Mutant {
     KeysOfAllMessages,
     /// A hash that came back as claimed is taken for every message that carries it: the owner is not read.
     OwnerNotRead,
+    /// The owner is read by the statement that claims the keys, which sees what stood before it waited.
+    OwnerReadBeforeTheWait,
     /// The letter of a refused row keeps the key that its login claimed.
     LetterKeepsIdentity,
     /// The claims of absorbed messages are written as `loaded`, and corrected by the same statement, which cannot see

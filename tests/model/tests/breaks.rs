@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use turnstile_model::exploration::{explore, shortest_way_to_break};
+use turnstile_model::exploration::{explore, has_endless_path, shortest_way_to_break};
 use turnstile_model::mutant::Mutant;
 use turnstile_model::properties::ALWAYS;
 use turnstile_model::world::World;
@@ -64,6 +64,7 @@ mutants! {
     twins_grouped_before_their_claims_are_found: TwinsGroupedBeforeClaims, REFUSED_AND_RESENT, 1, [ABSORBED];
     keys_of_messages_that_are_not_new_are_found: KeysOfAllMessages, REPLAY_AND_RESEND, 1, [ABSORBED, OWNER];
     an_owner_that_is_not_read_is_found: OwnerNotRead, SENT_TWICE, 1, [KEY];
+    an_owner_that_is_read_before_the_wait_is_found: OwnerReadBeforeTheWait, SENT_TWICE, 1, [KEY];
     a_letter_that_keeps_its_identity_is_found: LetterKeepsIdentity, REFUSED_AND_RESENT, 1, [ABSORBED, OWNER];
     absorbing_in_one_statement_is_found: AbsorbedInOneStatement, SENT_TWICE, 1, [DELETED, AGREE, REST];
     a_message_absorbed_by_itself_is_found: SelfTakenForAnother, NO_TIMES, 1, [ABSORBED, PLACES, AGREE, OWNER, REST];
@@ -115,6 +116,13 @@ fn without_a_mutant_nothing_breaks_in_the_same_worlds() {
     let within = |(name, faults): &(&str, u8)| ALL.iter().any(|world| world.name == *name && world.faults >= *faults);
     // In holds.rs each of them holds with at least as many faults.
     assert!(worlds.iter().all(within), "{worlds:?}");
+}
+
+#[test]
+fn an_endless_path_is_found() {
+    let world = World { faults: 0, ..OUTLIVED };
+    assert!(!has_endless_path(world));
+    assert!(has_endless_path(World { mutant: Some(Mutant::OldUnderItsOwnTime), ..world }));
 }
 
 #[test]
