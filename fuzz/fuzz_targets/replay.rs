@@ -1,5 +1,5 @@
-//! A sealed body opens to the very bytes and decodes as they do; bytes that nobody sealed never open. Seeds:
-//! tests/fixtures/bodies.
+//! A sealed body opens to the very bytes and attributes for its own message, and for no other; bytes that nobody sealed never
+//! open. Seeds: tests/fixtures/bodies.
 
 #![no_main]
 
@@ -8,20 +8,27 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use turnstile::decode::decode;
 use turnstile::keyring::Keyring;
-use turnstile::message::RawBody;
+use turnstile::message::{Attributes, MessageHash, RawBody};
 use turnstile::seal::SealedBody;
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::generate().expect("a keyring"));
 
+const MESSAGE: MessageHash = MessageHash::from_bytes([1; 32]);
+const ANOTHER: MessageHash = MessageHash::from_bytes([2; 32]);
+
 fuzz_target!(|bytes: &[u8]| {
     let opener = KEYRING.body_opener();
     for forged in [bytes.to_vec(), [KEYRING.active().as_str().as_bytes(), b".", bytes].concat()] {
-        assert!(opener.open(&SealedBody::from_bytes(forged)).is_err());
+        assert!(opener.open(MESSAGE, &SealedBody::from_bytes(forged)).is_err());
     }
     let body = RawBody::new(bytes);
-    let (hash, sealed) = KEYRING.body_sealer().seal(&body);
-    let opened = opener.open(&sealed).expect("the body that was sealed");
-    assert!(opened == body && KEYRING.body_sealer().hash(&opened) == hash);
-    let code = |body| decode(body).map(|decoded| decoded.login.user_id).map_err(|rejection| rejection.code());
-    assert!(code(&opened) == code(&body));
+    let name = String::from_utf8_lossy(bytes).into_owned();
+    for attributes in [Attributes::default(), Attributes::from_iter([(name, bytes.to_vec())])] {
+        let (hash, sealed) = KEYRING.body_sealer().seal(MESSAGE, &body, &attributes);
+        assert!(opener.open(ANOTHER, &sealed).is_err());
+        let (opened, with) = opener.open(MESSAGE, &sealed).expect("the body that was sealed");
+        assert!(opened == body && with == attributes && KEYRING.body_sealer().hash(&opened) == hash);
+        let code = |body| decode(body).map(|decoded| decoded.login.user_id).map_err(|rejection| rejection.code());
+        assert!(code(&opened) == code(&body));
+    }
 });
