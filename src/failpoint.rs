@@ -218,11 +218,27 @@ mod armed {
         BatchErrorDeadLettersNeighbours,
         /// A message that is no login is deleted without a dead letter.
         DeleteWithoutDeadLetter,
+        /// Messages that were recorded before claim the keys of their logins too.
+        KeysOfRepeatedMessages,
+        /// Two messages of one key in one batch are both taken for the first.
+        TwinsTakenForNew,
+        /// The dead letter of a row that the database refuses keeps the key of its login.
+        RefusedLetterKeepsItsKey,
+        /// Another login under a key of the same batch is absorbed as the same one would be.
+        ContradictionInABatchAbsorbed,
+        /// A message is claimed under the key of its login, where it has one.
+        ClaimUnderTheKey,
+        /// Whose fault a failure is, is read off its SQLSTATE.
+        ClassBySqlstateAlone,
+        /// Who waits for another transaction waits with all of its batch, for as long as it takes.
+        WaitForEver,
+        /// Deletes are taken as done, whatever the queue says.
+        RefusedDeletesTakenAsDone,
     }
 
     impl Mutant {
         /// All of them.
-        pub const ALL: [Self; 8] = [
+        pub const ALL: [Self; 16] = [
             Self::DeleteBeforeCommit,
             Self::ClaimInAnEarlierTransaction,
             Self::ClaimInALaterTransaction,
@@ -231,6 +247,14 @@ mod armed {
             Self::AmbiguousCommitDeadLettered,
             Self::BatchErrorDeadLettersNeighbours,
             Self::DeleteWithoutDeadLetter,
+            Self::KeysOfRepeatedMessages,
+            Self::TwinsTakenForNew,
+            Self::RefusedLetterKeepsItsKey,
+            Self::ContradictionInABatchAbsorbed,
+            Self::ClaimUnderTheKey,
+            Self::ClassBySqlstateAlone,
+            Self::WaitForEver,
+            Self::RefusedDeletesTakenAsDone,
         ];
     }
 

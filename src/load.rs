@@ -287,7 +287,7 @@ impl Destination {
         recorded: &UnboundedSender<Loaded>,
     ) -> Result<bool, LoadError> {
         #[cfg(feature = "failpoints")]
-        let Some(part) = mutants::react(&error, part, work, recorded) else { return Ok(false) };
+        let Some(part) = mutants::react(&error, part, work, recorded)? else { return Ok(false) };
         #[cfg(not(feature = "failpoints"))]
         let _ = recorded;
         match error.class() {
@@ -487,6 +487,9 @@ fn dead_letter(error: &DatabaseError, entry: Entry, way: Way) -> Part {
         sqlstate: error.sqlstate().unwrap_or("02000").to_owned(),
         constraint: error.constraint().map(str::to_owned),
     };
+    #[cfg(feature = "failpoints")]
+    return Part::of(Batch::of_one(mutants::refused(entry, rejection)), way);
+    #[cfg(not(feature = "failpoints"))]
     Part::of(Batch::of_one(entry.rejected(rejection)), way)
 }
 

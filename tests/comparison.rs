@@ -51,7 +51,7 @@ async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
             Discrepancies { unexpected: 1, ..none },
         ),
         (
-            "INSERT INTO outbox (message_sent_at, event_id) SELECT sent_at, message_hash FROM dead_letters LIMIT 2",
+            "INSERT INTO outbox (event_id, message_sent_at) SELECT message_hash, sent_at FROM dead_letters LIMIT 2",
             "outbox",
             Discrepancies { unexpected: 2, ..none },
         ),
@@ -67,6 +67,16 @@ async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
             Discrepancies { misrouted: 2, ..none },
         ),
         (
+            "WITH taken AS (DELETE FROM user_logins WHERE message_hash IN (SELECT message_hash FROM user_logins LIMIT 2)
+                            RETURNING message_hash AS hash),
+                  silent AS (DELETE FROM outbox USING taken WHERE event_id = hash)
+             UPDATE processed_messages p SET outcome = 'absorbed', absorbed_by = o.message_hash, absorbed_by_sent_at = o.sent_at
+             FROM taken, (SELECT * FROM processed_messages WHERE outcome = 'loaded' ORDER BY message_hash DESC LIMIT 1) AS o
+             WHERE p.message_hash = hash",
+            "processed_messages, user_logins, outbox",
+            Discrepancies { lost: 2, ..none },
+        ),
+        (
             "UPDATE user_logins SET locale = '203.0.113.7' WHERE message_hash IN (SELECT message_hash FROM user_logins LIMIT 2)",
             "user_logins",
             Discrepancies { leaked: 2, ..none },
@@ -77,14 +87,16 @@ async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
             Discrepancies { leaked: 1, ..none },
         ),
     ] {
-        let keep = format!("CREATE TABLE kept AS TABLE {restoring}");
-        pipeline.client.batch_execute(&keep).await.unwrap();
+        let tables: Vec<&str> = restoring.split(", ").collect();
+        for table in &tables {
+            pipeline.client.batch_execute(&format!("CREATE TABLE kept_{table} AS TABLE {table}")).await.unwrap();
+        }
         pipeline.client.batch_execute(tampering).await.unwrap();
         assert_eq!(pipeline.discrepancies().await, expected, "{tampering}");
-        let restore = format!(
-            "DELETE FROM {restoring}; INSERT INTO {restoring} TABLE kept; DROP TABLE kept"
-        );
-        pipeline.client.batch_execute(&restore).await.unwrap();
+        for table in &tables {
+            let restore = format!("DELETE FROM {table}; INSERT INTO {table} TABLE kept_{table}; DROP TABLE kept_{table}");
+            pipeline.client.batch_execute(&restore).await.unwrap();
+        }
         assert!(pipeline.discrepancies().await.none(), "restored after {tampering}");
     }
 }

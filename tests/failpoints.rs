@@ -3,8 +3,15 @@
 use std::process::{Command, Output};
 
 /// What a build that holds failpoints or mutants holds as text.
-const SIGNS: [&str; 5] =
-    ["TURNSTILE_FAILPOINT", "TURNSTILE_MUTANT", "DeleteBeforeCommit", "DeleteWithoutDeadLetter", "replay_claim"];
+const SIGNS: [&str; 7] = [
+    "TURNSTILE_FAILPOINT",
+    "TURNSTILE_MUTANT",
+    "DeleteBeforeCommit",
+    "DeleteWithoutDeadLetter",
+    "ClassBySqlstateAlone",
+    "RefusedDeletesTakenAsDone",
+    "replay_claim",
+];
 
 fn signs_in_the_program() -> Vec<&'static str> {
     let program = std::fs::read(env!("CARGO_BIN_EXE_turnstile")).unwrap();

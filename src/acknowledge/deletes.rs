@@ -15,6 +15,9 @@ use crate::retry::{Pauses, name_of_queue_error};
 /// How many refusals in a row it takes at least to end the lanes: one or two may be stale receipts of a quiet queue.
 const REFUSALS_AT_LEAST: u32 = 3;
 
+/// How long the last of refused deletes may take: nobody receives meanwhile what may not be deleted.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Whether deletes are taken. Shared by the lanes of a process.
 #[derive(Debug)]
 pub struct Deletes {
@@ -139,7 +142,8 @@ impl Deletes {
     /// were refused first at `since`.
     pub(super) async fn rest(&self, pause: Duration, since: Instant) -> bool {
         let until = since + self.patience;
-        if self.stopping.is_cancelled() || Instant::now() >= until {
+        let is_given_up = matches!(&*self.standing.borrow(), Standing::GivenUp(_));
+        if is_given_up || self.stopping.is_cancelled() || Instant::now() >= until {
             return false;
         }
         tokio::select! {
@@ -160,8 +164,8 @@ impl Spell {
         self.refusals += 1;
         self.messages += refused.messages;
         self.rests_until = match refused.whole_call {
-            // Whoever made the call makes it again, and will know.
-            true => self.since + patience,
+            // Whoever made the call makes it again, and will know when patience is at its end.
+            true => self.since + patience + ANSWERED_WITHIN,
             false => now + self.pauses.next_pause(),
         };
     }

@@ -16,8 +16,10 @@ use crate::message::{MessageHash, MessageHasher, MessageId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A login, which must become a row of `user_logins`.
+    /// A login, which must become a row of `user_logins`, or be absorbed by one of the same key that did.
     Login,
+    /// One of several different logins under one key: one of them must become a row, the others dead letters.
+    Contradicting,
     /// No login: it must become a dead letter.
     Malformed,
 }

@@ -44,7 +44,7 @@ impl Dispatched {
     /// Notes a message that the queue took.
     pub(super) fn note(&mut self, id: &MessageId, message: MadeUp) {
         let of_its_kind = match message.kind {
-            Kind::Login => &mut self.count.logins,
+            Kind::Login | Kind::Contradicting => &mut self.count.logins,
             Kind::Malformed => &mut self.count.malformed,
         };
         *of_its_kind += 1;

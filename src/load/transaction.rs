@@ -82,6 +82,8 @@ impl Destination {
     ) -> Result<Recorded, DatabaseError> {
         let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.holds(&entry.key));
         let repeated: Vec<MessageKey> = repeated.into_iter().map(|entry| entry.key).collect();
+        #[cfg(feature = "failpoints")]
+        super::mutants::claim_keys_of_all(self, transaction, entries).await?;
         let Decided { loaded, absorbed, buried, contradicting } = self.decide(transaction, &new).await?;
         let logins: Vec<LoginRow<'_>> = loaded.iter().filter_map(|entry| entry.login_row()).collect();
         let contradictions = buried.iter().map(|(entry, rejection)| entry.as_dead_letter(rejection));
@@ -120,11 +122,16 @@ impl Destination {
         let mut decided = Decided::default();
         for entry in new.iter().filter(|entry| entry.login_row().is_some()) {
             let identity = entry.identity.and_then(|identity| Some((identity, owners.get(&identity.hash)?)));
-            let Some((identity, owner)) = identity.filter(|(_, owner)| owner.message != entry.key) else {
+            let identity = identity.filter(|(_, owner)| owner.message != entry.key);
+            #[cfg(feature = "failpoints")]
+            let identity = identity.filter(|(_, owner)| !super::mutants::is_taken_for_new(new, owner));
+            let Some((identity, owner)) = identity else {
                 decided.loaded.push(entry);
                 continue;
             };
             let is_contradicting = identity.login != owner.login;
+            #[cfg(feature = "failpoints")]
+            let is_contradicting = is_contradicting && !super::mutants::is_overlooked(new, owner);
             decided.contradicting += u64::from(is_contradicting);
             match is_contradicting && self.contradictions == Contradictions::DeadLetter {
                 true => decided.buried.push((entry, Rejection::Contradicts { owner: owner.message.hash })),

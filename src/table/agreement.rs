@@ -284,6 +284,8 @@ pub enum Outcome {
 pub struct Traces {
     /// What its claim says; none: it is not claimed.
     pub outcome: Option<Outcome>,
+    /// The message that its claim says it was absorbed by.
+    pub absorbed_by: Option<MessageHash>,
     /// Its claims.
     pub claims: u64,
     /// Rows in `user_logins`.
@@ -304,15 +306,17 @@ const TRACES_AT_ONCE: &str = "FETCH 10000 FROM traces";
 /// [`DatabaseError`]
 pub async fn begin_traces(transaction: &Transaction) -> Result<(), DatabaseError> {
     let sql = "DECLARE traces CURSOR FOR
-               SELECT message_hash, max(outcome), sum(claims), sum(rows), sum(letters), sum(events)
-               FROM (SELECT message_hash, outcome, 1 AS claims, 0 AS rows, 0 AS letters, 0 AS events
+               SELECT message_hash, max(outcome), sum(claims), sum(rows), sum(letters), sum(events),
+                      (array_agg(owner) FILTER (WHERE owner IS NOT NULL))[1]
+               FROM (SELECT message_hash, outcome, absorbed_by AS owner, 1 AS claims, 0 AS rows, 0 AS letters, 0 AS events
                      FROM own.processed_messages
                      UNION ALL
-                     SELECT message_hash, NULL, 0, 1, 0, 0 FROM logins.user_logins WHERE message_hash IS NOT NULL
+                     SELECT message_hash, NULL, NULL, 0, 1, 0, 0 FROM logins.user_logins WHERE message_hash IS NOT NULL
                      UNION ALL
-                     SELECT message_hash, NULL, 0, 0, 1, 0 FROM own.dead_letters WHERE status IN ('open', 'discarded')
+                     SELECT message_hash, NULL, NULL, 0, 0, 1, 0 FROM own.dead_letters
+                     WHERE status IN ('open', 'discarded')
                      UNION ALL
-                     SELECT event_id, NULL, 0, 0, 0, 1 FROM own.outbox) AS left_behind
+                     SELECT event_id, NULL, NULL, 0, 0, 0, 1 FROM own.outbox) AS left_behind
                GROUP BY message_hash";
     let sql = qualified(sql, transaction.schemas());
     transaction.execute("read what messages left", &sql, &[]).await.map(drop)
@@ -335,7 +339,9 @@ pub async fn next_traces(transaction: &Transaction) -> Result<Vec<(MessageHash, 
             Some("absorbed") => Some(Outcome::Absorbed),
             Some(_) => return Err(transaction.broken(attempted, "an outcome is unknown".to_owned())),
         };
-        let traces = Traces { outcome, claims: count(2), rows: count(3), letters: count(4), events: count(5) };
+        let absorbed_by = row.get::<_, Option<&[u8]>>(6).map(|hash| super::hash_from(transaction, hash)).transpose()?;
+        let traces =
+            Traces { outcome, absorbed_by, claims: count(2), rows: count(3), letters: count(4), events: count(5) };
         Ok((super::hash_from(transaction, row.get(0))?, traces))
     };
     rows.iter().map(read).collect()

@@ -4,6 +4,8 @@ pub(crate) mod bodies;
 #[allow(dead_code, reason = "the fault tests come next")]
 pub(crate) mod evidence;
 pub(crate) mod held;
+#[allow(dead_code, reason = "mutants and kills need a build with failpoints")]
+pub(crate) mod idleness;
 pub(crate) mod loading;
 pub(crate) mod logins;
 pub(crate) mod pipeline;

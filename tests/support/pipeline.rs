@@ -107,7 +107,7 @@ impl Pipeline {
     /// How the tables differ from what the journal says was sent.
     pub(crate) async fn discrepancies(&self) -> Discrepancies {
         let queue = QueueIdentity::new(self.box_.queue_arn(&self.queue_name));
-        compare(&self.journal(), &MessageHasher::new(&queue), &self.database).await
+        compare(Expected::default(), &self.journal(), &MessageHasher::new(&queue), &self.database).await
     }
 
     /// Fails unless the queue is drained, and every message of the journal stands once and in its place.
@@ -161,8 +161,12 @@ pub(crate) fn mixed(logins: usize, malformed: usize) -> impl Iterator<Item = (St
 }
 
 /// Compares what a journal says was sent with what stands in the tables.
-pub(crate) async fn compare(journal: &Path, messages: &MessageHasher, database: &Database) -> Discrepancies {
-    let mut expected = Expected::default();
+pub(crate) async fn compare(
+    mut expected: Expected,
+    journal: &Path,
+    messages: &MessageHasher,
+    database: &Database,
+) -> Discrepancies {
     journal::read(journal).unwrap().for_each(|sent| expected.take(&sent.unwrap(), messages));
     assert!(!expected.is_empty(), "the journal is empty: nothing would be compared");
     expected.compare(database, &CANARIES.map(str::to_owned)).await.unwrap()

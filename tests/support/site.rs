@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio_postgres::Client;
-use turnstile::audit::comparison::{Discrepancies, count_lines_holding};
+use turnstile::audit::comparison::{Discrepancies, Expected, count_lines_holding};
 use turnstile::audit::journal::{Journal, Kind, Sent};
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::{Database, DatabaseSettings};
@@ -85,6 +85,13 @@ impl Site {
         self.note(&sent);
     }
 
+    /// The same with the keys that the producer gives them.
+    pub(crate) fn fill_keyed(&self, bodies: impl IntoIterator<Item = (String, String, Kind)>) {
+        let insert = |body: String| self.box_.insert_raw(QUEUE, body.into_bytes()).unwrap();
+        let sent = bodies.into_iter().map(|(key, body, kind)| Sent { key, message_id: insert(body), kind });
+        self.note(&sent.collect::<Vec<_>>());
+    }
+
     /// Notes in the journal what was sent in another way.
     pub(crate) fn note(&self, sent: &[Sent]) {
         Journal::open(&self.journal()).unwrap().note(sent).unwrap();
@@ -146,8 +153,13 @@ impl Site {
 
     /// How the tables and the loaders' logs differ from what the journal says was sent.
     pub(crate) async fn discrepancies(&self) -> Discrepancies {
+        self.discrepancies_from(Expected::default()).await
+    }
+
+    /// The same, from what is expected beside the journal.
+    pub(crate) async fn discrepancies_from(&self, expected: Expected) -> Discrepancies {
         let identity = QueueIdentity::new(self.box_.queue_arn(QUEUE));
-        let mut found = compare(&self.journal(), &MessageHasher::new(&identity), &self.database()).await;
+        let mut found = compare(expected, &self.journal(), &MessageHasher::new(&identity), &self.database()).await;
         for file in std::fs::read_dir(self.folder.path()).unwrap() {
             found.leaked += count_lines_holding(&file.unwrap().path(), &CANARIES.map(str::to_owned)).unwrap();
         }
