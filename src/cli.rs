@@ -58,7 +58,7 @@ pub enum Command {
     Run(run::Args),
     /// Look before running: queue, database, schema, grants, durability, TLS, keys, clocks
     Check(check::Args),
-    /// Bring the database's tables to this version
+    /// Make the database's tables, or bring them to this version
     Migrate(migrate::Args),
     /// Send a file of message bodies, one a line, to the queue
     Send(send::Args),

@@ -142,7 +142,7 @@ impl DatabaseArgs {
 /// Which keys.
 #[derive(Debug, Args)]
 pub struct KeyringArgs {
-    /// The file of the keys that mask and seal. Instead of a file, the variable TURNSTILE_KEYS may hold its text
+    /// The file of the keys that mask, seal and hash. Instead of a file, the variable TURNSTILE_KEYS may hold its text
     #[arg(long, env = "TURNSTILE_KEYRING", hide_env_values = true, value_name = "FILE", value_parser = any_path())]
     pub keyring: Option<PathBuf>,
 }
@@ -196,13 +196,13 @@ pub struct LaneArgs {
     #[arg(long, env = "TURNSTILE_VISIBILITY_TIMEOUT", value_name = "DURATION")]
     pub visibility_timeout: Option<String>,
 
-    /// How many deliveries a message that is no login gets before it becomes a dead letter; keep it below the
-    /// queue's own maxReceiveCount [default: 3] [1 to 1000]
+    /// How many deliveries a message gets that is no login, or whose row the database refuses, before it becomes a dead
+    /// letter; keep it below the queue's own maxReceiveCount [default: 3] [1 to 1000]
     #[arg(long, env = "TURNSTILE_MAX_ATTEMPTS", value_name = "N")]
     pub max_attempts: Option<String>,
 
-    /// How long a message that is no login stays hidden before its second delivery, doubled before each further one,
-    /// at most 15 minutes [default: 5s] [0s to 15m]
+    /// How long such a message stays hidden before its second delivery, doubled before each further one, at most
+    /// 15 minutes [default: 5s] [0s to 15m]
     #[arg(long, env = "TURNSTILE_RETRY_DELAY", value_name = "DURATION")]
     pub retry_delay: Option<String>,
 
@@ -270,14 +270,14 @@ impl LaneArgs {
 /// What a message is, and what is stored of it.
 #[derive(Debug, Args)]
 pub struct IdentityArgs {
-    /// By which key two messages bring the same login, which is loaded once: message-id (none: each message is a login of
-    /// its own), content (equal bodies are one login for ever), field:/json/pointer (an id in the body), attribute:NAME (a
-    /// message attribute, or MessageDeduplicationId) [default: message-id]
+    /// The key by which a login is known when it is sent twice, and then loaded once: message-id (none: each message is a
+    /// login of its own), field:/json/pointer (an id in the body), attribute:NAME (a message attribute, or
+    /// MessageDeduplicationId), content (the whole body: equal ones are one login for ever) [default: message-id]
     #[arg(long, env = "TURNSTILE_IDENTITY", value_name = "SCHEME")]
     pub identity: Option<String>,
 
     /// What becomes of a message that brings another login under a key that is taken: dead-letter (its body is kept), or
-    /// absorb (it is deleted like the same login sent twice) [default: dead-letter]
+    /// absorb (it counts as the same login sent twice, and its body is lost) [default: dead-letter]
     #[arg(long, env = "TURNSTILE_CONTRADICTIONS", value_name = "WHAT")]
     pub contradictions: Option<String>,
 }
@@ -300,8 +300,8 @@ impl IdentityArgs {
 #[derive(Debug, Args)]
 pub struct MaskArgs {
     /// How ip and device_id are masked: seal (encrypted, equal values stay equal, turnstile unmask recovers them),
-    /// token (a keyed digest, not recoverable), base64 (an encoding and no mask, for older data only)
-    /// [default: seal]
+    /// token (a keyed digest, not recoverable), base64 (an encoding and no mask, for older data only). It is registered
+    /// with the key, and the same for all loaders [default: seal]
     #[arg(long, env = "TURNSTILE_MASK", value_name = "KIND")]
     pub mask: Option<String>,
 }

@@ -102,6 +102,23 @@ fn every_code_of_a_dead_letter_is_explained() {
 }
 
 #[test]
+fn every_message_that_the_night_page_explains_is_one_of_the_program() {
+    let mut program = String::new();
+    for folder in ["src", "migrations"] {
+        read_sources(&root().join(folder), &mut program);
+    }
+    let program = without_line_ends(&program);
+    let page = page("docs/OPERATIONS.md");
+    let rows = rows_with_marks_under(&page, "## At night");
+    // What stands between code marks is the program's, but for what it fills in (`…`) and the server's own codes.
+    let said = rows.iter().flat_map(|row| row[0].split('`').skip(1).step_by(2)).flat_map(|said| said.split('…'));
+    let said: Vec<&str> = said.map(str::trim).filter(|part| part.contains(' ') && !part.contains("SQLSTATE")).collect();
+    assert!(said.len() > 40, "{said:?}");
+    let by_nothing: Vec<&str> = said.into_iter().filter(|said| !program.contains(said)).collect();
+    assert_eq!(by_nothing, <[&str; 0]>::default(), "nothing in the program says these");
+}
+
+#[test]
 fn every_relative_link_leads_somewhere() {
     let mut followed = 0;
     for path in pages() {
@@ -137,10 +154,31 @@ fn notes(help: &str) -> impl Iterator<Item = &str> {
 
 /// The cells of the tables under a heading, up to the next one of its level, without their code marks.
 fn rows_under(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let rows = rows_with_marks_under(page, heading).into_iter();
+    rows.map(|row| row.into_iter().map(|cell| cell.replace('`', "")).collect()).collect()
+}
+
+fn rows_with_marks_under(page: &str, heading: &str) -> Vec<Vec<String>> {
     let next = format!("{} ", heading.split(' ').next().unwrap());
     let lines = page.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with(&next));
-    let cells = |row: &str| row.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect();
     lines.filter_map(|line| line.strip_prefix("| ")).map(cells).collect()
+}
+
+fn read_sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.is_dir() {
+            true => read_sources(&entry, into),
+            false => into.push_str(&fs::read_to_string(&entry).unwrap()),
+        }
+    }
+}
+
+/// A source in which no text goes on in the next line.
+fn without_line_ends(source: &str) -> String {
+    let mut lines = source.split("\\\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |text, line| text + line.trim_start())
 }
 
 /// `keys new` of `turnstile keys new`; a value to fill in is written in capitals.

@@ -39,7 +39,7 @@ async fn loaders_survive_statements_that_take_longer_than_the_statement_timeout(
     let siege = Siege::begin(&server.url(), 2, &[]).await;
     let administrator = siege.site.client().await;
     // Two of three inserts sleep through their deadline. A sequence counts those that are rolled back too.
-    let slow = "CREATE SEQUENCE inserts;
+    let slow = "CREATE SEQUENCE public.inserts;
                 CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                     IF nextval('public.inserts') % 3 > 0 THEN PERFORM pg_sleep(60); END IF; RETURN NULL;
                 END $$;

@@ -8,6 +8,7 @@ pub(crate) mod held;
 pub(crate) mod idleness;
 pub(crate) mod loading;
 pub(crate) mod logins;
+pub(crate) mod pgbouncer;
 pub(crate) mod pipeline;
 pub(crate) mod postgres;
 pub(crate) mod proxy;

@@ -1,4 +1,4 @@
-//! Which edge is next: all of them in a drawn order, over and over, so that each gets its share.
+//! What is next: all edges and some freezes in a drawn order, over and over, so that each gets its share.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -8,10 +8,20 @@ use turnstile::failpoint::{Edge, Side, Step};
 /// A loader that is killed at a later visit of an edge has work behind it, and some in hand.
 const LATEST_VISIT: u64 = 4;
 
-/// Edges to be killed at.
+/// How many loaders are stopped while one is killed at each edge.
+const FREEZES: usize = 6;
+
+/// What happens to processes.
 pub(crate) struct Deck {
     random: StdRng,
-    left: Vec<Edge>,
+    left: Vec<Option<Edge>>,
+}
+
+/// What happens to one process.
+#[derive(Clone, Copy)]
+pub(crate) enum Card {
+    Kill(Plan),
+    Freeze,
 }
 
 /// A kill to come.
@@ -34,17 +44,22 @@ impl Deck {
         Self { random: StdRng::seed_from_u64(seed), left: Vec::new() }
     }
 
-    pub(crate) fn draw(&mut self) -> Plan {
+    pub(crate) fn draw(&mut self) -> Card {
         if self.left.is_empty() {
-            self.left = edges().collect();
+            self.left = edges().map(Some).chain([None; FREEZES]).collect();
             self.left.shuffle(&mut self.random);
         }
-        let edge = self.left.pop().expect("there are edges");
+        let Some(edge) = self.left.pop().expect("there are edges") else { return Card::Freeze };
         let visit = match visited_often(edge.step) {
             true => self.random.random_range(1..=LATEST_VISIT),
             false => 1,
         };
-        Plan { edge, visit }
+        Card::Kill(Plan { edge, visit })
+    }
+
+    /// An edge at which nobody was killed comes again, last.
+    pub(crate) fn put_back(&mut self, edge: Edge) {
+        self.left.insert(0, Some(edge));
     }
 }
 

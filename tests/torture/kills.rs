@@ -1,6 +1,9 @@
-//! Kills at every edge.
+//! Kills at every edge, and whatever else may happen to loaders meanwhile.
 
+mod freeze;
+mod mischief;
 mod report;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -11,14 +14,22 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
+use turnstile::audit::comparison::Expected;
 use turnstile::failpoint::Step;
 
+use self::freeze::Frozen;
+use self::mischief::Mischiefs;
 use self::report::Report;
+use self::routes::{Route, Routes};
 use crate::Outcome;
-use crate::deck::{Deck, Plan, edges};
+use crate::deck::{Card, Deck, Plan, edges};
+use crate::support::idleness::{Look, longest_idleness};
+use crate::support::pipeline::QUEUE;
 use crate::support::postgres::{block_claims, connect};
-use crate::world::{World, queue_faults};
+use crate::world::{EVENT_ID, World, queue_faults};
 
 /// How long a process may take until it has come to its edge; then it is killed where it stands.
 const LIFE: Duration = Duration::from_secs(6);
@@ -48,7 +59,10 @@ pub(crate) struct Args {
 /// What all places of processes share.
 struct Torture<'a> {
     world: &'a World,
+    routes: Routes,
+    mischiefs: Mischiefs,
     deck: Mutex<Deck>,
+    random: Mutex<StdRng>,
     wanted: u64,
     tally: Mutex<Tally>,
     stalls: AtomicU64,
@@ -60,6 +74,12 @@ struct Torture<'a> {
 pub(crate) struct Tally {
     pub(crate) at_edges: BTreeMap<String, u64>,
     pub(crate) elsewhere: u64,
+    pub(crate) frozen: Frozen,
+    /// Loaders that reached the database by way of a pooler.
+    pub(crate) pooled: u64,
+    /// Loaders that went by another scheme than the one that was started before them.
+    pub(crate) schemes_changed: u64,
+    by_event_id: bool,
 }
 
 impl Tally {
@@ -74,23 +94,38 @@ pub(crate) async fn run(args: &Args, seed: u64) -> Box<dyn Outcome> {
     world.site.box_.set_faults(queue_faults(seed));
     let torture = Torture {
         world: &world,
+        routes: Routes::to(&world.server.url(), seed).await,
+        mischiefs: Mischiefs::prepare(&world.server.url(), seed).await,
         deck: Mutex::new(Deck::new(seed)),
+        random: Mutex::new(StdRng::seed_from_u64(seed)),
         wanted: args.kills,
         tally: Mutex::default(),
         stalls: AtomicU64::new(0),
         ended: AtomicBool::new(false),
     };
-    let done = CancellationToken::new();
+    let (killed, done) = (CancellationToken::new(), CancellationToken::new());
     let at_least = args.messages.unwrap_or(args.kills * 200);
     let places = async {
-        join_all((0..args.processes).map(|place| torture.fill_place(place))).await;
-        done.cancel();
+        let killing = async {
+            join_all((0..args.processes).map(|place| torture.fill_place(place))).await;
+            killed.cancel();
+        };
+        tokio::join!(killing, torture.mischiefs.work(&killed));
         torture.load_the_rest(args.processes, at_least).await;
         torture.ended.store(true, Ordering::SeqCst);
+        done.cancel();
     };
-    tokio::join!(places, world.send(at_least, &done), torture.stall());
-    let tally = torture.tally.into_inner().unwrap();
-    let discrepancies = world.site.discrepancies().await;
+    let look = || Look {
+        has_more: world.site.box_.stats(QUEUE).unwrap().visible > 0,
+        deleted: world.site.box_.served().deleted,
+    };
+    let url = world.server.url();
+    let watching = longest_idleness(look, &url, Duration::MAX, &done);
+    let ((), (), (), longest_idleness) = tokio::join!(places, world.send(at_least, &killed), torture.stall(), watching);
+    let discrepancies = world.site.discrepancies_from(Expected::by_message()).await;
+    let outcomes = torture.outcomes().await;
+    let Torture { routes, mischiefs, tally, .. } = torture;
+    let tally = tally.into_inner().unwrap();
     Box::new(Report {
         seed,
         took: since.elapsed(),
@@ -98,25 +133,55 @@ pub(crate) async fn run(args: &Args, seed: u64) -> Box<dyn Outcome> {
         messages: world.sent.load(Ordering::Relaxed),
         missed: edges().map(|edge| edge.to_string()).filter(|edge| !tally.at_edges.contains_key(edge)).collect(),
         tally,
+        outcomes,
+        cuts: routes.cuts(),
+        has_pooler: routes.has_pooler(),
+        mischiefs: mischiefs.done(),
         queue_faults: world.site.box_.fault_counts(),
         served: world.site.box_.served(),
         left_in_queue: world.site.depth(),
+        longest_idleness,
         discrepancies,
     })
+}
+
+/// What became of messages that is rare.
+pub(crate) struct Outcomes {
+    pub(crate) absorbed: u64,
+    pub(crate) contradicting: u64,
+    /// Refused by the database for a while, and replayed.
+    pub(crate) refused: u64,
 }
 
 impl Torture<'_> {
     /// One process after the other, each killed, until there were enough.
     async fn fill_place(&self, place: u64) {
         while self.tally.lock().unwrap().kills() < self.wanted {
-            let plan = self.deck.lock().unwrap().draw();
-            self.live(place, plan).await;
+            let card = self.deck.lock().unwrap().draw();
+            match card {
+                Card::Kill(plan) => self.live(place, plan).await,
+                Card::Freeze => self.freeze(&log_of(place)).await,
+            }
         }
+    }
+
+    fn draw(&self, from: std::ops::Range<u64>) -> u64 {
+        self.random.lock().unwrap().random_range(from)
+    }
+
+    async fn outcomes(&self) -> Outcomes {
+        let client = connect(&self.world.server.url()).await;
+        let sql = "SELECT (SELECT count(*) FROM processed_messages WHERE outcome = 'absorbed'),
+                          (SELECT count(*) FROM dead_letters WHERE code = 'contradicts'),
+                          (SELECT count(*) FROM dead_letters WHERE code = 'refused_by_database')";
+        let row = client.query_one(sql, &[]).await.unwrap();
+        let [absorbed, contradicting, refused] = [0, 1, 2].map(|column| row.get::<_, i64>(column).unsigned_abs());
+        Outcomes { absorbed, contradicting, refused }
     }
 
     /// One process from its start to its kill.
     async fn live(&self, place: u64, plan: Plan) {
-        let name = format!("process-{place}.log");
+        let name = log_of(place);
         match plan.edge.step {
             Step::Migrate => return self.migrate(&name, plan).await,
             Step::ReplayTake | Step::ReplayClaim | Step::ReplayResolve => {
@@ -126,16 +191,16 @@ impl Torture<'_> {
             }
             Step::Renew => {
                 self.stalls.fetch_add(1, Ordering::SeqCst);
-                let mut loader = self.loader();
+                let mut loader = self.loader_by(Route::Straight);
                 loader.env("TURNSTILE_VISIBILITY_TIMEOUT", SHORT_LEASE);
                 self.run_to_its_end(&name, loader, plan).await;
                 self.stalls.fetch_sub(1, Ordering::SeqCst);
             }
+            Step::Identities => self.run_to_its_end(&name, self.loader_as(Route::Straight, true), plan).await,
             Step::Shutdown => self.terminate(&name, plan).await,
             Step::Receive
             | Step::Return
             | Step::Claim
-            | Step::Identities
             | Step::Rows
             | Step::Events
             | Step::DeadLetters
@@ -145,9 +210,26 @@ impl Torture<'_> {
         }
     }
 
+    /// A loader by any way.
     fn loader(&self) -> Command {
+        let drawn = self.random.lock().unwrap().random();
+        self.loader_by(self.routes.any(drawn))
+    }
+
+    /// A loader by this way and any scheme.
+    fn loader_by(&self, route: Route) -> Command {
+        let by_event_id = self.draw(0..2) == 0;
+        self.loader_as(route, by_event_id)
+    }
+
+    fn loader_as(&self, route: Route, by_event_id: bool) -> Command {
+        let mut tally = self.tally.lock().unwrap();
+        tally.pooled += u64::from(route == Route::Pooled);
+        tally.schemes_changed += u64::from(tally.by_event_id != by_event_id);
+        tally.by_event_id = by_event_id;
         let mut loader = self.world.site.command(&["run", "--batch-size", "50", "--wait", "1s", "--retry-delay", "1s"]);
-        loader.args(["--database-timeout", "5s"]);
+        loader.args(["--database-timeout", "5s", "--identity", if by_event_id { EVENT_ID } else { "message-id" }]);
+        loader.env("DATABASE_URL", self.routes.url(route));
         loader.env("TURNSTILE_VISIBILITY_TIMEOUT", "5s").env("TURNSTILE_WAIT_FOR_QUEUE", "1m");
         loader.env("RUST_LOG", "turnstile=debug");
         loader
@@ -155,9 +237,10 @@ impl Torture<'_> {
 
     async fn run_to_its_end(&self, name: &str, mut command: Command, plan: Plan) {
         command.env("TURNSTILE_FAILPOINT", plan.failpoint());
+        let since = self.world.log_length(name);
         let mut process = self.world.site.start(command, name);
         match process.ends_within(LIFE).await {
-            Some(status) => self.count(name, plan, status),
+            Some(status) => self.count(name, since, plan, status),
             None => {
                 process.kill();
                 self.tally.lock().unwrap().elsewhere += 1;
@@ -169,13 +252,14 @@ impl Torture<'_> {
     async fn terminate(&self, name: &str, plan: Plan) {
         let mut command = self.loader();
         command.env("TURNSTILE_FAILPOINT", plan.failpoint());
+        let since = self.world.log_length(name);
         let mut process = self.world.site.start(command, name);
         if let Some(status) = process.ends_within(WORK_BEFORE_SHUTDOWN).await {
-            return self.count(name, plan, status);
+            return self.count(name, since, plan, status);
         }
         process.terminate();
         let status = process.ended().await;
-        self.count(name, plan, status);
+        self.count(name, since, plan, status);
     }
 
     /// Kills a migration of a database of its own, and lets the next one bring it to its end.
@@ -197,16 +281,24 @@ impl Torture<'_> {
         maintenance.batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await.unwrap();
     }
 
-    fn count(&self, name: &str, plan: Plan, status: ExitStatus) {
-        let mut tally = self.tally.lock().unwrap();
+    fn count(&self, name: &str, since: u64, plan: Plan, status: ExitStatus) {
         match status.signal() {
             Some(signal) if signal == Signal::SIGABRT as i32 => {
-                *tally.at_edges.entry(plan.edge.to_string()).or_default() += 1;
+                *self.tally.lock().unwrap().at_edges.entry(plan.edge.to_string()).or_default() += 1;
             }
             // It had no reason to come to its edge, and ended in order.
             None if status.success() => {}
-            Some(_) | None => panic!("a process ended with {status}: {}", self.last_lines(name)),
+            Some(_) | None => {
+                self.deck.lock().unwrap().put_back(plan.edge);
+                self.excuse(name, since, status);
+            }
         }
+    }
+
+    /// A process that ended by itself had a reason to.
+    fn excuse(&self, name: &str, since: u64, status: ExitStatus) {
+        let has_reason = status.code() == Some(1) && self.mischiefs.excuse(&self.world.said_since(name, since));
+        assert!(status.success() || has_reason, "a process ended with {status}: {}", self.last_lines(name));
     }
 
     fn last_lines(&self, name: &str) -> String {
@@ -242,8 +334,14 @@ impl Torture<'_> {
                 assert!(status.is_some_and(|status| status.success()), "{status:?}: {}", self.last_lines("rest.log"));
             }
         }
-        let replay = self.world.site.command(&["dead-letters", "replay", "--code", "invalid_version"]);
-        let status = self.world.site.start(replay, "rest.log").ended().await;
-        assert!(status.success(), "{}", self.last_lines("rest.log"));
+        for code in ["invalid_version", "refused_by_database"] {
+            let replay = self.world.site.command(&["dead-letters", "replay", "--code", code]);
+            let status = self.world.site.start(replay, "rest.log").ended().await;
+            assert!(status.success(), "{}", self.last_lines("rest.log"));
+        }
     }
+}
+
+fn log_of(place: u64) -> String {
+    format!("process-{place}.log")
 }

@@ -17,14 +17,21 @@ use turnstile::queue::local::Faults;
 use turnstile::verdict::{Content, Judge};
 
 use crate::support::loading::{destination_of, load_into};
-use crate::support::pipeline::{QUEUE, mixed};
+use crate::support::pipeline::QUEUE;
 use crate::support::site::Site;
 use crate::support::verdicts::{login, message};
 
 /// Nothing is sent while the queue holds more: what is sent is loaded soon, and what is killed has work in hand.
 const BACKLOG: usize = 2_000;
-/// How many messages are sent at once, and how many of them are malformed.
-const SENT_AT_ONCE: (usize, usize) = (480, 20);
+/// How many logins are sent at once, and how many malformed messages among them.
+const SENT_AT_ONCE: (u64, u64) = (480, 20);
+/// Who logs in.
+pub(crate) const USERS: std::ops::Range<u64> = 0..400;
+/// Where the producer says which login it is.
+pub(crate) const EVENT_ID: &str = "field:/event_id";
+/// One login of so many is sent twice, and one of so many is sent with another under its id.
+const ONE_TWIN_IN: u64 = 20;
+const ONE_CONTRADICTION_IN: u64 = 70;
 const SENDER_PAUSE: Duration = Duration::from_millis(20);
 
 /// The servers and the sender.
@@ -32,32 +39,54 @@ pub(crate) struct World {
     pub(crate) site: Site,
     pub(crate) server: OnLoan,
     pub(crate) sent: AtomicU64,
-    letters: AtomicU64,
+    events: AtomicU64,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
         let server = OnLoan::start(Options::default()).await.expect("a PostgreSQL");
         let site = Site::at(&server.url()).await;
-        Self { site, server, sent: AtomicU64::new(0), letters: AtomicU64::new(0) }
+        Self { site, server, sent: AtomicU64::new(0), events: AtomicU64::new(0) }
     }
 
     /// Keeps the queue filled until enough is sent and `until` is cancelled.
     pub(crate) async fn send(&self, at_least: u64, until: &CancellationToken) {
         while self.sent.load(Ordering::Relaxed) < at_least || !until.is_cancelled() {
             if self.site.depth() < BACKLOG {
-                let (logins, malformed) = SENT_AT_ONCE;
-                self.site.fill_with(mixed(logins, malformed));
-                self.sent.fetch_add((logins + malformed) as u64, Ordering::Relaxed);
+                let some = self.some_messages();
+                self.sent.fetch_add(some.len() as u64, Ordering::Relaxed);
+                self.site.fill_keyed(some);
             }
             tokio::time::sleep(SENDER_PAUSE).await;
         }
     }
 
+    /// Logins, some of them twice and some with others under their ids, with malformed messages evenly among them.
+    fn some_messages(&self) -> Vec<(String, String, Kind)> {
+        let (logins, malformed) = SENT_AT_ONCE;
+        let mut some = Vec::new();
+        for n in 0..logins {
+            let user = format!("user {}", USERS.start + n % (USERS.end - USERS.start));
+            let event = self.events.fetch_add(1, Ordering::Relaxed);
+            let (id, of) = (format!("event {event}"), |device: &str| login_of(event, &user, device));
+            if event.is_multiple_of(ONE_CONTRADICTION_IN) {
+                some.push((id.clone(), of("ios"), Kind::Contradicting));
+                some.push((id, of("android"), Kind::Contradicting));
+            } else {
+                let times = if event.is_multiple_of(ONE_TWIN_IN) { 2 } else { 1 };
+                some.extend(std::iter::repeat_n((id, of("ios"), Kind::Login), times));
+            }
+            if n.is_multiple_of(logins / malformed) {
+                let body = format!("no login of device of canary {event}, 203.0.113.7");
+                some.push((format!("malformed {event}"), body, Kind::Malformed));
+            }
+        }
+        some
+    }
+
     /// Dead-letters a login as a rule would that is no longer in force, so that a replay loads it.
     pub(crate) async fn dead_letter_a_login(&self) {
-        let number = self.letters.fetch_add(1, Ordering::Relaxed);
-        let id = format!("dead letter {number}");
+        let event = self.events.fetch_add(1, Ordering::Relaxed);
         let keyring = Keyring::load(&self.site.keyring()).unwrap();
         let identity = QueueIdentity::new(self.site.box_.queue_arn(QUEUE));
         let judge = Judge {
@@ -65,18 +94,30 @@ impl World {
             masker: keyring.masker(MaskKind::Seal),
             sealer: keyring.body_sealer(),
         };
-        let message = message(&id, &login("somebody", "ios"), 1);
-        self.site.note(&[Sent::by_message_id(&message.delivery.message_id, Kind::Login)]);
-        let mut verdict = judge.judge(message);
-        verdict.content = Content::Rejected(Rejection::InvalidVersion);
-        let batch = Sorted::from_verdicts([verdict], 1).batch;
-        load_into(
-            &destination_of(identity.as_str(), &self.site.database(), 1, Contradictions::default()),
-            batch,
-            &CancellationToken::new(),
-        )
-        .await
-        .unwrap();
+        let id = format!("dead letter {event}");
+        let dead_letter = || {
+            let message = message(&id, &login_of(event, "somebody", "ios"), 1);
+            let mut verdict = judge.judge(message);
+            verdict.content = Content::Rejected(Rejection::InvalidVersion);
+            Sorted::from_verdicts([verdict], 1).batch
+        };
+        self.site.note(&[Sent { key: format!("event {event}"), message_id: id.clone(), kind: Kind::Login }]);
+        let destination = destination_of(identity.as_str(), &self.site.database(), 1, Contradictions::default());
+        // It stops while an index is gone.
+        while load_into(&destination, dead_letter(), &CancellationToken::new()).await.is_err() {
+            tokio::time::sleep(SENDER_PAUSE).await;
+        }
+    }
+
+    /// How much a log holds.
+    pub(crate) fn log_length(&self, name: &str) -> u64 {
+        std::fs::metadata(self.site.log(name)).map_or(0, |log| log.len())
+    }
+
+    /// What a log holds from there on.
+    pub(crate) fn said_since(&self, name: &str, length: u64) -> String {
+        let text = std::fs::read(self.site.log(name)).unwrap_or_default();
+        String::from_utf8_lossy(&text[usize::try_from(length).unwrap()..]).into_owned()
     }
 
     /// The lines of the logs of what ran here that may tell why something went wrong.
@@ -86,6 +127,11 @@ impl World {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
+}
+
+/// A login with its producer's id.
+fn login_of(event: u64, user: &str, device: &str) -> String {
+    login(user, device).replacen('{', &format!("{{\"event_id\":\"event {event}\","), 1)
 }
 
 /// What the queue does to every loader all the while: often enough that each happens, seldom enough that work goes on.

@@ -20,8 +20,12 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// What `turnstile dead-letters replay` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Replaying twice changes nothing, and several may replay at once.
-Exit codes: 0 everything asked for is replayed, 1 some are still no logins or something failed (what was replayed holds), 2 wrong use.")]
+#[command(after_help = "\
+The key of a login is that of the --identity which is recorded for its queue. Where another message has brought the same \
+login, the letter is absorbed. Replaying twice changes nothing, and several may replay at once.
+
+Exit codes: 0 everything asked for is replayed or absorbed, 1 some stay open or something failed (what was replayed holds), \
+2 wrong use.")]
 pub(super) struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
