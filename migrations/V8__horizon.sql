@@ -11,6 +11,9 @@ BEGIN
     IF TG_OP <> 'UPDATE' OR NEW.retained_since < OLD.retained_since THEN
         RAISE EXCEPTION 'the horizon moves forward only: claims from before it may be gone';
     END IF;
+    IF NEW.retained_since > clock_timestamp() THEN
+        RAISE EXCEPTION 'the horizon does not move into the future: what is sent until then would be dead-lettered';
+    END IF;
     RETURN NEW;
 END
 $$;

@@ -258,7 +258,10 @@ impl Destination {
                     self.landed.fetch_add(done.tally.loaded, Ordering::SeqCst);
                     hand_over(recorded, part.batch, done);
                 }
-                Ok(Attempt::Older(horizon)) => work.first(Part { batch: part.batch.judged_by(horizon), ..part }),
+                Ok(Attempt::Older(horizon)) => {
+                    tracing::warn!(%horizon, "messages are older than what the tables remember: they become dead letters");
+                    work.first(Part { batch: part.batch.judged_by(horizon), ..part });
+                }
                 Err(error) => {
                     let paused = self.react(error, part, &mut work, recorded).await?;
                     if paused {

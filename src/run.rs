@@ -68,6 +68,8 @@ impl<Q: Queue> Loader<Q> {
                 return Err(error);
             }
         }
+        // The first batch may need it.
+        extend_outbox(&self.destination).await;
         let mut lanes: JoinSet<Result<(), LaneError>> = JoinSet::new();
         let turns = Arc::new(Turns::among(self.lanes));
         let LaneSettings { delete_patience, limits, .. } = self.lane;
@@ -78,7 +80,7 @@ impl<Q: Queue> Loader<Q> {
         }
         let every = if self.lane.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
         let reporting = report(&self.metrics, every);
-        let extending = extend_outbox(&self.destination);
+        let extending = keep_extending_outbox(&self.destination);
         let timed_out = async {
             shutdown.stopping.cancelled().await;
             around(Step::Shutdown, tokio::time::sleep(self.shutdown_timeout)).await;
@@ -149,15 +151,19 @@ async fn report(metrics: &Metrics, every: Duration) -> std::convert::Infallible 
 const EXTEND_EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps partitions of the outbox ready before they are needed.
-async fn extend_outbox(destination: &Destination) -> std::convert::Infallible {
-    let mut ticks = interval_at(tokio::time::Instant::now(), EXTEND_EVERY);
+async fn keep_extending_outbox(destination: &Destination) -> std::convert::Infallible {
+    let mut ticks = interval_at(tokio::time::Instant::now() + EXTEND_EVERY, EXTEND_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match destination.extend_outbox().await {
-            Ok(0) => {}
-            Ok(made) => tracing::info!(made, "partitions of the outbox made"),
-            Err(error) => tracing::warn!(%error, "partitions of the outbox could not be looked after"),
-        }
+        extend_outbox(destination).await;
+    }
+}
+
+async fn extend_outbox(destination: &Destination) {
+    match destination.extend_outbox().await {
+        Ok(0) => {}
+        Ok(made) => tracing::info!(made, "partitions of the outbox made"),
+        Err(error) => tracing::warn!(%error, "partitions of the outbox could not be looked after"),
     }
 }

@@ -329,6 +329,8 @@ async fn a_message_older_than_the_horizon_is_a_dead_letter_and_never_loaded_a_se
     assert_eq!(report, Report { open: [(Obstacle::OlderThanMemory, 1)].into(), ..Report::default() });
     let back = world.client.batch_execute("UPDATE horizon SET retained_since = '2026-03-01'").await;
     assert!(back.is_err(), "the horizon never moves back");
+    let future = "UPDATE horizon SET retained_since = now() + interval '1 minute'";
+    assert!(world.client.batch_execute(future).await.is_err(), "it does not move into the future");
     world.assert_promise().await;
 }
 

@@ -19,7 +19,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Make a keyring file with one random key, readable by its owner alone (mode 0600)
+    /// Make a keyring file with random keys, one to mask and one to hash, readable by its owner alone (mode 0600)
     ///
     /// An existing file is never overwritten. Keep a copy of the file in a safe place: without it, nothing that was
     /// masked with it can be recovered.
@@ -30,7 +30,7 @@ enum Command {
         /// The new key's id: 1 to 16 small letters, digits and hyphens [default: random]
         #[arg(long)]
         id: Option<String>,
-        /// Add a key to an existing keyring: it masks from now on, the old ones stay to recover what they masked
+        /// Add a key that masks to an existing keyring: it is used from now on, the old ones stay to recover what they masked
         #[arg(long)]
         add: bool,
     },
@@ -54,7 +54,8 @@ struct RegisterArgs {
     keyring: KeyringArgs,
     #[command(flatten)]
     mask: MaskArgs,
-    /// Replace the hash key too, which makes the tables forget the keys of producers. Stop every loader first
+    /// Replace the hash key too, which makes the tables forget the keys of producers: a login that is sent again is loaded
+    /// again. Stop every loader first
     #[arg(long)]
     replace_hash: bool,
 }

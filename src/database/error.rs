@@ -118,7 +118,9 @@ impl fmt::Display for Refusal {
 fn way_out(sqlstate: &str) -> Option<&'static str> {
     match sqlstate {
         "42501" => Some("the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all"),
-        "42P01" => Some("a table is missing; run `turnstile migrate`"),
+        "42P01" => Some(
+            "a table is missing; run `turnstile migrate`, unless it is one of a trigger, whose function must set its own search_path",
+        ),
         "26000" | "42P05" => Some(PASSED_ROUND),
         _ => None,
     }

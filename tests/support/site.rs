@@ -86,6 +86,7 @@ impl Site {
     }
 
     /// The same with the keys that the producer gives them.
+    #[cfg(feature = "failpoints")]
     pub(crate) fn fill_keyed(&self, bodies: impl IntoIterator<Item = (String, String, Kind)>) {
         let insert = |body: String| self.box_.insert_raw(QUEUE, body.into_bytes()).unwrap();
         let sent = bodies.into_iter().map(|(key, body, kind)| Sent { key, message_id: insert(body), kind });
