@@ -1,7 +1,7 @@
 //! A batch into the database: each message ends as a row, as a dead letter, or absorbed by another that brought the same
 //! login.
 //!
-//! [`transaction`] is the one transaction: all of it holds, or nothing. Here stands what is done when it fails, which
+//! `transaction` is the one transaction: all of it holds, or nothing. Here stands what is done when it fails, which
 //! neither its SQLSTATE nor a single attempt tells: whoever waits lets the others go first, whoever is refused alone is
 //! tried again once others have landed, and what nobody gets past is no matter of one message.
 

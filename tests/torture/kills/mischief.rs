@@ -18,7 +18,9 @@ const CALM: Duration = Duration::from_millis(1_500);
 /// How long one that stops loaders goes on at most, where it stops none.
 const LONGEST: Duration = Duration::from_secs(8);
 /// How long a trigger meddles: for some messages until their last attempt.
-const MEDDLES_FOR: Duration = Duration::from_secs(6);
+const MEDDLES_FOR: Duration = Duration::from_secs(8);
+/// How many users it has something against.
+const SOME: u64 = 4;
 /// For how long after its end a loader may still stop because of it.
 const AFTERMATH: Duration = Duration::from_secs(15);
 /// More than loaders have in hand: events that were under way keep the positions that they have.
@@ -126,6 +128,12 @@ impl Mischiefs {
         found.map(|(_, done)| done.met += 1).is_some()
     }
 
+    /// Whether each has met somebody.
+    pub(crate) fn have_all_met(&self) -> bool {
+        let done = self.done.lock().unwrap();
+        Mischief::ALL.iter().all(|mischief| done.get(mischief).is_some_and(|done| done.met > 0))
+    }
+
     /// How often each was done, and met somebody.
     pub(crate) fn done(&self) -> BTreeMap<Mischief, Done> {
         self.done.lock().unwrap().clone()
@@ -133,17 +141,19 @@ impl Mischiefs {
 
     async fn perform(&self, mischief: Mischief) {
         let (user, code) = (self.draw(USERS), self.draw(0..ODD_CODES.len() as u64) as usize);
-        let user = format!("user {user}");
-        let only =
-            |what: &str| format!("IF NEW.user_id = '{user}' THEN PERFORM nextval('public.strikes'); {what} END IF;");
+        let only = |users: u64, what: &str| {
+            let users: Vec<String> = (user..user + users).map(|user| format!("'user {user}'")).collect();
+            let users = users.join(", ");
+            format!("IF NEW.user_id IN ({users}) THEN PERFORM nextval('public.strikes'); {what} END IF;")
+        };
         match mischief {
-            Mischief::Raise => self.meddle(mischief, &only("RAISE 'no';")).await,
+            Mischief::Raise => self.meddle(mischief, &only(SOME, "RAISE 'no';")).await,
             Mischief::RaiseOddly => {
                 let code = ODD_CODES[code];
-                self.meddle(mischief, &only(&format!("RAISE 'no' USING ERRCODE = '{code}';"))).await;
+                self.meddle(mischief, &only(SOME, &format!("RAISE 'no' USING ERRCODE = '{code}';"))).await;
             }
-            Mischief::Drop => self.meddle(mischief, &only("RETURN NULL;")).await,
-            Mischief::Sleep => self.meddle(mischief, &only("PERFORM pg_sleep(60);")).await,
+            Mischief::Drop => self.meddle(mischief, &only(SOME, "RETURN NULL;")).await,
+            Mischief::Sleep => self.meddle(mischief, &only(1, "PERFORM pg_sleep(60);")).await,
             Mischief::SetSequenceBack => self.set_sequence_back().await,
             Mischief::DropIndexOfMessages => {
                 self.drop_key(mischief, "processed_messages", "sent_at, message_hash").await

@@ -13,7 +13,7 @@ use crate::Outcome;
 use crate::support::idleness::STUCK_AFTER;
 
 /// In fewer kills not everything may come to happen that can: what did not is named, and is no failure.
-const LONG_RUN: u64 = 150;
+pub(super) const LONG_RUN: u64 = 150;
 
 pub(crate) struct Report {
     pub(crate) seed: u64,
