@@ -1,61 +1,180 @@
 -- The roles of Turnstile: what each may do, and not a column more.
 --
--- Run by the owner of the tables, who may create roles, in the database of the logins: after `turnstile migrate`, and
--- again after each later one. It may be run as often as one likes.
+-- A role belongs to the whole server, so its administrator makes them, once:
+--
+--     CREATE ROLE turnstile_loader   NOLOGIN;   -- turnstile run
+--     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters
+--     CREATE ROLE turnstile_auditor  NOLOGIN;   -- turnstile audit
+--     CREATE ROLE turnstile_analyst  NOLOGIN;   -- queries over user_logins
+--
+-- and for each program and person one that logs in, in one of them:
+--
+--     CREATE ROLE loader_1 LOGIN PASSWORD '…' IN ROLE turnstile_loader;
+--     CREATE ROLE alice    LOGIN PASSWORD '…' IN ROLE turnstile_operator, turnstile_auditor;
+--
+-- Then the owner of the tables runs this file, in the database of the logins: after `turnstile migrate`, and again after
+-- each later one. It may be run as often as one likes; it takes effect as a whole or not at all.
 --
 --     psql "$DATABASE_URL" --set ON_ERROR_STOP=1 --file deploy/grants.sql
 --
--- The two roles cannot log in themselves. Give each program and person a role of its own, in one of them:
+-- It is written for the schemas `turnstile` and `public`. For others (--schema, --logins-schema), write those in:
 --
---     CREATE ROLE loader_1 LOGIN PASSWORD '…' IN ROLE turnstile_loader;
---     CREATE ROLE alice    LOGIN PASSWORD '…' IN ROLE turnstile_operator;
+--     perl -pe 's/\bturnstile\b/mine/g; s/\bpublic\b/theirs/g' deploy/grants.sql
 --
--- `turnstile check` says which of the loader's privileges a role lacks, and what it may read beyond them.
+-- `turnstile check` says which of the loader's privileges a role lacks, and what it may do beyond them.
 
+BEGIN;
+
+-- PostgreSQL only warns where a GRANT grants nothing.
 DO $$
+DECLARE
+    role_name text;
+    own       CONSTANT text := 'turnstile';
+    logins    CONSTANT text := 'public';
+    own_oid   oid;
+    foreign_object record;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'turnstile_loader') THEN
-        CREATE ROLE turnstile_loader NOLOGIN;
+    FOREACH role_name IN ARRAY ARRAY['turnstile_loader', 'turnstile_operator', 'turnstile_auditor', 'turnstile_analyst'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role_name) THEN
+            RAISE EXCEPTION 'there is no role %', role_name
+                USING HINT = 'Let an administrator of the server run the four CREATE ROLE … NOLOGIN at the head of this file.';
+        END IF;
+    END LOOP;
+
+    SELECT oid INTO own_oid FROM pg_catalog.pg_namespace WHERE nspname = own;
+    IF (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = own AND c.relname = 'horizon' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
+        RAISE EXCEPTION 'there are no tables of Turnstile in the schemas % and %', own, logins
+            USING HINT = 'Run `turnstile migrate` first, or write the names of your schemas into this file.';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'turnstile_operator') THEN
-        CREATE ROLE turnstile_operator NOLOGIN;
+
+    SELECT o.what, pg_catalog.pg_get_userbyid(o.owner) AS owner INTO foreign_object
+    FROM (SELECT 'the schema ' || n.nspname::text, n.nspowner FROM pg_catalog.pg_namespace n WHERE n.oid = own_oid
+          UNION ALL
+          SELECT n.nspname::text || '.' || c.relname::text, c.relowner
+          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.oid = own_oid AND c.relkind IN ('r', 'p', 'S')
+             OR n.nspname = logins AND c.relname = 'user_logins') AS o (what, owner)
+    WHERE NOT pg_catalog.pg_has_role(o.owner, 'USAGE')
+       -- Tables that a stranger has put there are not granted by a superuser either.
+       OR o.what NOT LIKE '%.user_logins'
+          AND NOT pg_catalog.pg_has_role(o.owner, (SELECT nspowner FROM pg_catalog.pg_namespace WHERE oid = own_oid), 'MEMBER')
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% belongs to %, and what this file grants on it would not be granted', foreign_object.what, foreign_object.owner
+            USING HINT = 'Run this as the owner of the tables.';
     END IF;
 END
 $$;
 
--- The schema that the tables stand in: here the one in which they are made where nobody says otherwise.
-GRANT USAGE ON SCHEMA public TO turnstile_loader, turnstile_operator;
+-- Nothing of earlier versions of this file stays.
+REVOKE ALL ON ALL TABLES    IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst;
+REVOKE ALL ON public.user_logins                FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst;
 
--- Which version the tables are at: `run` refuses to start without knowing.
-GRANT SELECT ON refinery_schema_history TO turnstile_loader, turnstile_operator;
+GRANT USAGE ON SCHEMA turnstile TO turnstile_loader, turnstile_operator, turnstile_auditor;
+
+-- Where the logins stand: everybody may use that schema by default, and only its owner can grant it.
+DO $$
+DECLARE
+    role_name text;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['turnstile_loader', 'turnstile_operator', 'turnstile_auditor', 'turnstile_analyst'] LOOP
+        CONTINUE WHEN pg_catalog.has_schema_privilege(role_name, 'public', 'USAGE');
+        EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA public TO %I', role_name);
+        IF NOT pg_catalog.has_schema_privilege(role_name, 'public', 'USAGE') THEN
+            RAISE EXCEPTION '% may not use the schema public, and this role cannot grant it', role_name
+                USING HINT = 'Let the owner of that schema run: GRANT USAGE ON SCHEMA public TO ' || role_name;
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- Which version the tables are at: no command starts without knowing.
+GRANT SELECT (version) ON turnstile.refinery_schema_history TO turnstile_loader, turnstile_operator, turnstile_auditor;
 
 
 -- The loader: `turnstile run`. It writes logins and dead letters and cannot read them back: whoever gets hold of its
--- password finds hashes. What it selects is what RETURNING and ON CONFLICT count as reading.
+-- password finds hashes. What it selects is what WHERE, RETURNING and ON CONFLICT count as reading.
 
--- Claims a message, and compares a repeat with the claim.
-GRANT INSERT, SELECT (message_hash, second_hash, claimed_before_v6, first_message_id, body_hash, sent_at)
-    ON processed_messages TO turnstile_loader;
+-- Claims messages, and says of some of those which others had brought their logins.
+GRANT INSERT (sent_at, message_hash, outcome, message_id, body_hash, received_at),
+      SELECT (sent_at, message_hash),
+      UPDATE (outcome, absorbed_by, absorbed_by_sent_at)
+    ON turnstile.processed_messages TO turnstile_loader;
 
--- Inserts logins and counts those that stand there already.
-GRANT INSERT, SELECT (message_hash, message_sent_at) ON user_logins TO turnstile_loader;
+-- Claims the keys of their logins, and reads whose they are.
+GRANT INSERT (hash, owner_sent_at, owner, login_hash), SELECT (hash, owner_sent_at, owner, login_hash)
+    ON turnstile.identities TO turnstile_loader;
 
--- Inserts the messages that are no logins.
-GRANT INSERT, SELECT (message_hash) ON dead_letters TO turnstile_loader;
+-- Inserts logins. The message that brought one must be named, but in an adopted table.
+GRANT INSERT (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_hash, message_sent_at),
+      SELECT (message_sent_at, message_hash)
+    ON public.user_logins TO turnstile_loader;
 
--- Writes the event of each login. The position is an identity column, which needs no privilege on its sequence.
-GRANT INSERT ON outbox TO turnstile_loader;
+-- Writes the event of each login, under the position that the sequence gives, and looks at start whether that is a new one.
+GRANT INSERT (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, event_id, message_sent_at),
+      SELECT (position)
+    ON turnstile.outbox TO turnstile_loader;
+GRANT USAGE, SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_loader;
+GRANT EXECUTE ON FUNCTION turnstile.extend_outbox() TO turnstile_loader;
+
+-- Inserts the messages that are no logins, as open ones.
+GRANT INSERT (message_hash, code, detail, sealed_body, message_id, receive_count, sent_at, sent_timestamp, received_at, queue),
+      SELECT (sent_at, message_hash)
+    ON turnstile.dead_letters TO turnstile_loader;
+
+-- Notes what its queue's messages are claimed under.
+GRANT INSERT (arn, scheme), SELECT (arn, scheme, scheme_since, time_basis), UPDATE (scheme, scheme_since, time_basis)
+    ON turnstile.queues TO turnstile_loader;
+
+-- Compares its keys with those of the tables, and heeds how far back these remember.
+GRANT SELECT (key_id, purpose, mask, check_value, registered_at) ON turnstile.turnstile_keys TO turnstile_loader;
+GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_loader;
 
 
--- The operator: `turnstile dead-letters` and `turnstile audit`. Reads dead letters, whose bodies are sealed: without
--- the keyring they say nothing. It cannot read the logins, nor delete anything.
+-- The operator: `turnstile dead-letters`. It reads dead letters, whose bodies are sealed: without the keyring they say
+-- nothing. It cannot read the logins, nor delete anything.
 
--- Lists and shows dead letters, locks them for a replay, and says how each was resolved.
-GRANT SELECT, UPDATE (status, resolved_at, resolved_by) ON dead_letters TO turnstile_operator;
+-- Lists and shows dead letters, and says how each was resolved.
+GRANT SELECT, UPDATE (status, resolved_at, resolved_by) ON turnstile.dead_letters TO turnstile_operator;
 
--- Replays: the claim of a dead letter becomes the claim of a login, …
-GRANT SELECT, UPDATE (outcome) ON processed_messages TO turnstile_operator;
+-- Replays: the claim of a dead letter becomes the claim of a login …
+GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processed_at),
+      UPDATE (outcome, absorbed_by, absorbed_by_sent_at)
+    ON turnstile.processed_messages TO turnstile_operator;
 
--- … which is inserted with its event. Audit compares the hashes.
-GRANT INSERT, SELECT (message_hash, message_sent_at) ON user_logins TO turnstile_operator;
-GRANT INSERT, SELECT (event_id) ON outbox TO turnstile_operator;
+-- … which claims its key as a loader's does, under what its queue's loaders noted and with the keys of the tables, …
+GRANT INSERT (hash, owner_sent_at, owner, login_hash), SELECT (hash, owner_sent_at, owner, login_hash)
+    ON turnstile.identities TO turnstile_operator;
+GRANT SELECT (arn, scheme, scheme_since, time_basis) ON turnstile.queues TO turnstile_operator;
+GRANT SELECT (key_id, purpose, mask, check_value, registered_at) ON turnstile.turnstile_keys TO turnstile_operator;
+
+-- … and is inserted with its event.
+GRANT INSERT (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_hash, message_sent_at),
+      SELECT (message_sent_at, message_hash)
+    ON public.user_logins TO turnstile_operator;
+GRANT INSERT (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, event_id, message_sent_at)
+    ON turnstile.outbox TO turnstile_operator;
+GRANT USAGE ON SEQUENCE turnstile.outbox_position_seq TO turnstile_operator;
+
+
+-- The auditor: `turnstile audit`. It reads hashes and times, and changes nothing.
+
+GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, absorbed_by_sent_at)
+    ON turnstile.processed_messages TO turnstile_auditor;
+GRANT SELECT (hash, owner_sent_at, owner) ON turnstile.identities TO turnstile_auditor;
+GRANT SELECT (message_sent_at, message_hash) ON public.user_logins TO turnstile_auditor;
+GRANT SELECT (event_id, message_sent_at) ON turnstile.outbox TO turnstile_auditor;
+GRANT SELECT (sent_at, message_hash, code, status) ON turnstile.dead_letters TO turnstile_auditor;
+GRANT SELECT (time_basis) ON turnstile.queues TO turnstile_auditor;
+GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_auditor;
+
+
+-- The analyst: queries over the masked logins. Not the message of each, whose time says to the millisecond when it was
+-- sent, which joins with other logs that hold address and time.
+
+GRANT SELECT (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)
+    ON public.user_logins TO turnstile_analyst;
+
+COMMIT;

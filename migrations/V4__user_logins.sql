@@ -6,7 +6,10 @@ CREATE TABLE IF NOT EXISTS public.user_logins (
     masked_device_id varchar(256),
     locale           varchar(32),
     app_version      integer,
-    create_date      date
+    create_date      date,
+    -- So that nobody can pass a row off as one that stood here before.
+    message_sent_at  timestamptz NOT NULL,
+    message_hash     bytea       NOT NULL
 );
 
 DO $$

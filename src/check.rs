@@ -1,18 +1,29 @@
 //! Looks, before a run, at everything that the run will stand on. Changes nothing and receives nothing.
+//!
+//! What it calls an error of the database, a run refuses: both ask [`OF_DATABASE`].
 
 mod database;
 mod grants;
 mod queue;
 mod settings;
+mod tables;
+
+use std::collections::HashMap;
 
 use crate::config::RunSettings;
 use crate::database::durability::Durability;
 use crate::database::server::ServerFacts;
 use crate::database::{Database, DatabaseError, migrate};
 use crate::keyring::{Keyring, KeyringError};
+use crate::message::QueueIdentity;
+use crate::queue::Queue;
 use crate::queue::sqs::{ConnectError, SqsQueue};
+use crate::table::facts::{Positions, TableFacts};
+use crate::table::queues::{self, QueueRecord};
+use crate::table::rights::{MIGRATIONS, Object, Rights};
+use crate::table::turnstile_keys::{self, Registered};
 
-use self::grants::Held;
+use self::tables::{Read, judge};
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,59 +90,121 @@ pub struct Finding {
 
 /// Runs every check, whatever the ones before it came to.
 pub async fn check(settings: &RunSettings) -> Vec<Finding> {
-    let (queue, server) =
-        futures_util::future::join(SqsQueue::connect(&settings.queue), Server::look_at(settings)).await;
-    let seen = Seen { settings, keyring: Keyring::find(settings.keyring.as_deref()), queue, server };
-    CHECKS.iter().map(|(what, judge)| Finding { what, judgement: judge(&seen) }).collect()
+    let (queue, server) = futures_util::future::join(SqsQueue::connect(&settings.queue), Server::reach(settings)).await;
+    let keyring = Keyring::find(settings.keyring.as_deref());
+    let base = Base { settings, keyring: keyring.as_ref(), server };
+    let seen = Seen { queue, base };
+    let others = OTHERS.iter().map(|(what, judge)| Finding { what, judgement: judge(&seen) });
+    others.chain(of_database(&seen.base)).collect()
+}
+
+/// Why nothing can be loaded into this database: every error that [`check`] finds in it, in the same words.
+///
+/// # Errors
+///
+/// [`DatabaseError`] where the server cannot be asked what it is.
+pub async fn refusals(
+    database: &Database,
+    settings: &RunSettings,
+    keyring: &Keyring,
+) -> Result<Vec<Finding>, DatabaseError> {
+    let server = Server::look_at(database).await?;
+    database.mark_sharded(server.facts.sharded);
+    let mut findings = of_database(&Base { settings, keyring: Ok(keyring), server: Ok(server) });
+    findings.retain(|finding| finding.judgement.level == Level::Error);
+    Ok(findings)
+}
+
+fn of_database(base: &Base<'_>) -> Vec<Finding> {
+    OF_DATABASE.iter().map(|(what, judge)| Finding { what, judgement: judge(base) }).collect()
 }
 
 type Check = (&'static str, fn(&Seen<'_>) -> Judgement);
+type CheckOfDatabase = (&'static str, fn(&Base<'_>) -> Judgement);
 
-/// Every check, in the order in which their findings are told.
-const CHECKS: [Check; 23] = [
-    ("keyring", |seen| settings::keyring(seen.settings.keyring.as_deref(), &seen.keyring)),
-    ("keyring file", |seen| settings::keyring_file(seen.settings.keyring.as_deref())),
-    ("mask", |seen| settings::mask(seen.settings.mask)),
-    ("identity", |seen| settings::identity(&seen.settings.identity)),
-    ("lease", |seen| settings::lease(&settings::Times::of(seen.settings))),
+/// Settings and queue, in the order in which their findings are told.
+const OTHERS: [Check; 13] = [
+    ("keyring", |seen| settings::keyring(seen.base.settings.keyring.as_deref(), &seen.base.keyring)),
+    ("keyring file", |seen| settings::keyring_file(seen.base.settings.keyring.as_deref())),
+    ("mask", |seen| settings::mask(seen.base.settings.mask)),
+    ("identity", |seen| settings::identity(&seen.base.settings.identity)),
+    ("lease", |seen| settings::lease(&settings::Times::of(seen.base.settings))),
     ("queue", |seen| queue::reached(&seen.queue)),
     ("queue redrive", |seen| {
-        seen.of_queue(|queue| queue::redrive(queue.facts().max_receive_count, seen.settings.lane.max_attempts))
+        seen.of_queue(|queue| queue::redrive(queue.facts().max_receive_count, seen.base.settings.lane.max_attempts))
     }),
     ("queue retention", |seen| seen.of_queue(|queue| queue::retention(queue.facts().retention))),
+    ("retries", |seen| {
+        let lane = &seen.base.settings.lane;
+        seen.of_queue(|queue| queue::retries(queue.facts().retention, lane.max_attempts, lane.retry_delay))
+    }),
+    ("queue deduplication", |seen| {
+        seen.of_queue(|queue| queue::deduplication(&seen.base.settings.identity, queue.facts()))
+    }),
     ("queue encryption", |seen| seen.of_queue(|queue| queue::encryption(queue.facts().encrypted))),
     ("queue clock", |seen| seen.of_queue(|queue| queue::clock(queue.clock_difference()))),
-    ("database transport", |seen| database::transport(seen.settings.database.address.transport())),
-    ("database", |seen| database::reached(&seen.settings.database.address, &seen.server)),
-    ("database durability", |seen| {
-        seen.of_server(|server| database::durability(&server.durability, server.facts.has_synchronous_standbys))
+    ("keys remembered", |seen| {
+        let scheme = &seen.base.settings.identity;
+        seen.of_queue(|queue| {
+            let remembered =
+                |records: &HashMap<_, QueueRecord>| queue::remembered(scheme, records.get(queue.identity()));
+            seen.base.of_tables(|server| judge(&server.queues, remembered))
+        })
     }),
-    ("database clock", |seen| seen.of_server(|server| database::clock(server.facts.clock_difference))),
-    ("database connections", |seen| {
-        seen.of_server(|server| database::connections(&server.facts, seen.settings.database.connections))
-    }),
-    ("tables", |seen| {
-        let needed = migrate::newest_version();
-        seen.of_server(|server| database::tables(&server.tables_version, needed, seen.settings.migrate))
-    }),
-    ("tables' durability", |seen| seen.of_tables(|server| database::logged(&server.unlogged))),
-    ("grants on processed_messages", |seen| seen.of_tables(|server| grants::needed("processed_messages", server))),
-    ("grants on user_logins", |seen| seen.of_tables(|server| grants::needed("user_logins", server))),
-    ("grants on dead_letters", |seen| seen.of_tables(|server| grants::needed("dead_letters", server))),
-    ("grants on outbox", |seen| seen.of_tables(|server| grants::needed("outbox", server))),
-    ("grants on the migrations", |seen| seen.of_tables(|server| grants::needed(grants::MIGRATIONS, server))),
-    ("least privilege", |seen| seen.of_tables(grants::beyond_need)),
 ];
 
-/// The tables in which the promise is kept.
-const TABLES: [&str; 4] = ["processed_messages", "user_logins", "dead_letters", "outbox"];
+/// The database, in the order in which the findings are told.
+const OF_DATABASE: [CheckOfDatabase; 28] = [
+    ("database transport", |base| database::transport(base.settings.database.address.transport())),
+    ("database", |base| database::reached(&base.settings.database.address, &base.server)),
+    ("database durability", |base| {
+        base.of_server(|server| database::durability(&server.durability, server.facts.has_synchronous_standbys))
+    }),
+    ("database clock", |base| base.of_server(|server| database::clock(server.facts.clock_difference))),
+    ("database connections", |base| {
+        base.of_server(|server| database::connections(&server.facts, base.settings.database.connections))
+    }),
+    ("tables", |base| {
+        let needed = migrate::newest_version();
+        base.of_server(|server| database::tables(&server.tables_version, needed, base.settings.migrate))
+    }),
+    ("tables' number", |base| base.of_facts(tables::complete)),
+    ("tables' durability", |base| base.of_facts(tables::logged)),
+    ("unique keys", |base| base.of_facts(|facts| tables::unique(facts, &base.settings.database.schemas))),
+    ("triggers and rules", |base| base.of_facts(tables::droppers)),
+    ("columns of user_logins", |base| base.of_facts(tables::required)),
+    ("owners", |base| base.of_facts(tables::owners)),
+    ("positions of events", |base| {
+        let schemas = &base.settings.database.schemas;
+        base.of_positions(|facts, positions| tables::sequence(facts, positions, schemas))
+    }),
+    ("partitions of outbox", |base| base.of_positions(tables::partitions)),
+    ("registered keys", |base| {
+        base.of_tables(|server| {
+            judge(&server.keys, |keys| settings::registered(keys, &base.keyring, base.settings.mask))
+        })
+    }),
+    ("grants on the schemas", |base| base.grants(&[Object::OwnSchema, Object::LoginsSchema])),
+    ("grants on processed_messages", |base| base.grants(&[Object::Table("processed_messages")])),
+    ("grants on identities", |base| base.grants(&[Object::Table("identities")])),
+    ("grants on queues", |base| base.grants(&[Object::Table("queues")])),
+    ("grants on user_logins", |base| base.grants(&[Object::Table("user_logins")])),
+    ("grants on dead_letters", |base| base.grants(&[Object::Table("dead_letters")])),
+    ("grants on outbox", |base| base.grants(&[Object::Table("outbox")])),
+    ("grants on positions", |base| base.grants(&[Object::Sequence])),
+    ("grants on extend_outbox", |base| base.grants(&[Object::ExtendOutbox])),
+    ("grants on turnstile_keys", |base| base.grants(&[Object::Table("turnstile_keys")])),
+    ("grants on horizon", |base| base.grants(&[Object::Table("horizon")])),
+    ("grants on the migrations", |base| base.grants(&[Object::Table(MIGRATIONS)])),
+    ("least privilege", |base| {
+        base.of_tables(|server| judge(&server.rights, |rights| grants::beyond_need(rights, &server.facts)))
+    }),
+];
 
 /// What the checks judge.
 struct Seen<'s> {
-    settings: &'s RunSettings,
-    keyring: Result<Keyring, KeyringError>,
     queue: Result<SqsQueue, ConnectError>,
-    server: Result<Server, Unreached>,
+    base: Base<'s>,
 }
 
 impl Seen<'_> {
@@ -141,7 +214,16 @@ impl Seen<'_> {
             Err(_) => Judgement::skipped("the queue cannot be reached"),
         }
     }
+}
 
+/// What the checks of the database judge.
+struct Base<'s> {
+    settings: &'s RunSettings,
+    keyring: Result<&'s Keyring, &'s KeyringError>,
+    server: Result<Server, Unreached>,
+}
+
+impl Base<'_> {
     fn of_server(&self, judge: impl FnOnce(&Server) -> Judgement) -> Judgement {
         match &self.server {
             Ok(server) => judge(server),
@@ -159,15 +241,35 @@ impl Seen<'_> {
             Ok(Some(_)) | Err(_) => judge(server),
         })
     }
+
+    fn of_facts(&self, of: impl FnOnce(&TableFacts) -> Judgement) -> Judgement {
+        self.of_tables(|server| judge(&server.tables, of))
+    }
+
+    fn of_positions(&self, of: impl FnOnce(&TableFacts, &Positions) -> Judgement) -> Judgement {
+        self.of_tables(|server| {
+            judge(&server.tables, |facts| judge(&server.positions, |positions| of(facts, positions)))
+        })
+    }
+
+    fn grants(&self, objects: &[Object]) -> Judgement {
+        let schemas = &self.settings.database.schemas;
+        self.of_tables(|server| {
+            judge(&server.rights, |rights| grants::needed(objects, rights, &server.facts.role, schemas))
+        })
+    }
 }
 
 /// A database server that answered.
 struct Server {
     facts: ServerFacts,
-    durability: Result<Durability, DatabaseError>,
-    tables_version: Result<Option<i32>, DatabaseError>,
-    unlogged: Result<Vec<String>, DatabaseError>,
-    grants: Result<Vec<Held>, DatabaseError>,
+    durability: Read<Durability>,
+    tables_version: Read<Option<i32>>,
+    tables: Read<TableFacts>,
+    positions: Read<Positions>,
+    rights: Read<Rights>,
+    keys: Read<Vec<Registered>>,
+    queues: Read<HashMap<QueueIdentity, QueueRecord>>,
 }
 
 /// Why nothing can be said of the database server.
@@ -180,14 +282,30 @@ enum Unreached {
 }
 
 impl Server {
-    async fn look_at(settings: &RunSettings) -> Result<Self, Unreached> {
+    async fn reach(settings: &RunSettings) -> Result<Self, Unreached> {
         let database = Database::new(&settings.database)?;
+        Ok(Self::look_at(&database).await?)
+    }
+
+    /// Each question in a transaction of its own: one that is refused keeps nobody from the next.
+    async fn look_at(database: &Database) -> Result<Self, DatabaseError> {
         Ok(Self {
             facts: database.server_facts().await?,
             durability: database.durability().await,
             tables_version: database.schema_version().await,
-            unlogged: database.unlogged(&TABLES).await,
-            grants: grants::held(&database).await,
+            tables: read(database, TableFacts::read).await,
+            positions: read(database, Positions::read).await,
+            rights: read(database, Rights::read).await,
+            keys: read(database, turnstile_keys::read).await,
+            queues: read(database, queues::read_all).await,
         })
     }
+}
+
+async fn read<T>(database: &Database, read: impl AsyncFnOnce(&crate::database::Transaction) -> Read<T>) -> Read<T> {
+    let snapshot = database.begin_snapshot().await?;
+    let found = read(&snapshot).await;
+    // Its end changes nothing of what was found.
+    snapshot.rollback().await.ok();
+    found
 }

@@ -14,7 +14,7 @@ use crate::queue::{MESSAGES_PER_CALL, Queue, Taken, side_by_side};
 use crate::retry::pause_before_redelivery;
 
 /// The longest time for which a rejected message is hidden between two attempts.
-const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
+pub const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// The receipts of what is in hand, until it is let go.
 #[derive(Debug)]

@@ -4,12 +4,14 @@
 pub mod agreement;
 pub mod clear_values;
 pub mod dead_letters;
+pub mod facts;
 pub mod horizon;
 pub mod identities;
 mod login_columns;
 pub mod outbox;
 pub mod processed_messages;
 pub mod queues;
+pub mod rights;
 pub mod turnstile_keys;
 pub mod user_logins;
 

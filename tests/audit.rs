@@ -155,7 +155,11 @@ const BREAKS: &[(&str, &[&str])] = &[
         &["recorded_without_time"],
     ),
     ("INSERT INTO user_logins (message_sent_at, message_hash) VALUES ('2026-03-01', '\\x00')", &["row_without_claim"]),
-    ("INSERT INTO user_logins (message_hash) VALUES ('\\x00')", &["row_without_time"]),
+    (
+        "ALTER TABLE user_logins ALTER message_sent_at DROP NOT NULL;
+         INSERT INTO user_logins (message_hash) VALUES ('\\x00')",
+        &["row_without_time"],
+    ),
     (
         "DROP INDEX user_logins_message_key;
          INSERT INTO user_logins SELECT * FROM user_logins WHERE user_id = 'a'",

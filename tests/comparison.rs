@@ -46,7 +46,7 @@ async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
             Discrepancies { doubled: 2, ..none },
         ),
         (
-            "INSERT INTO user_logins (message_hash) SELECT sha256('nobody sent this')",
+            "INSERT INTO user_logins (message_sent_at, message_hash) SELECT now(), sha256('nobody sent this')",
             "user_logins",
             Discrepancies { unexpected: 1, ..none },
         ),

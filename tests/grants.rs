@@ -1,192 +1,275 @@
-//! The roles of `deploy/grants.sql` can do what the loader and the operator do, and nothing more.
+//! The roles of `deploy/grants.sql` can do what their commands do; and each privilege of the loader is needed, and named
+//! where it is missing.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
+use tokio_util::sync::CancellationToken;
 use turnstile::audit::audit;
-use turnstile::batch::{Batch, Sorted};
+use turnstile::batch::Batch;
+use turnstile::database::schemas::Schemas;
+use turnstile::database::{Database, DatabaseError};
+use turnstile::keys;
 use turnstile::load::LoadError;
 use turnstile::mask::MaskKind;
-use turnstile::message::{
-    Attributes, Delivery, Identity, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage, SentAt,
-};
-use turnstile::table::dead_letters::{self, Filter, Status};
-use turnstile::table::{outbox, processed_messages, user_logins};
-use turnstile::verdict::Judge;
+use turnstile::message::TimeBasis;
+use turnstile::replay::{Replay, discard};
+use turnstile::table::dead_letters::{self, Filter};
+use turnstile::table::facts::{Positions, TableFacts};
+use turnstile::table::processed_messages;
+use turnstile::table::rights::{MIGRATIONS, Object, Right, needed};
 
-use crate::check::{Installation, database, migrate, with_options};
-use crate::support::loading::load;
+use crate::check::{Installation, database, migrate};
+use crate::support::loading::{destination, load, load_into};
 use crate::support::postgres::{TestDatabase, connect};
-use crate::support::verdicts::{QUEUE_ARN, SENT_AT, keyring};
+use crate::support::verdicts::{QUEUE_ARN, batch, judge, judge_of, keyring, login, message};
 
-const LOGIN: &str = r#"{"user_id":"u1","app_version":"2.3.0","device_type":"android","ip":"199.172.111.135","locale":"RU","device_id":"593-47-5928"}"#;
-
-#[tokio::test]
-async fn a_role_with_the_documented_grants_loads_and_reads_nothing_personal() {
-    let (test, roles) = granted().await;
-    loads_in_every_way(&roles, "first").await.unwrap();
-
-    let loader = connect(&roles.url_of_loader()).await;
-    for forbidden in [
-        "SELECT user_id FROM user_logins",
-        "SELECT masked_ip FROM user_logins",
-        "SELECT masked_device_id FROM user_logins",
-        "SELECT * FROM user_logins",
-        "SELECT sealed_body FROM dead_letters",
-        "SELECT user_id FROM outbox",
-        "SELECT masked_ip FROM outbox",
-        "SELECT masked_device_id FROM outbox",
-        "UPDATE processed_messages SET outcome = 'loaded'",
-        "DELETE FROM processed_messages",
-        "DELETE FROM user_logins",
-        "DELETE FROM dead_letters",
-        "TRUNCATE outbox",
-        "DROP TABLE outbox",
-    ] {
-        refused(&loader, forbidden).await;
-    }
-    let checked = Installation::new(&roles.url_of_loader()).await.check(&[]).await;
-    assert_eq!(checked.level("least privilege"), "ok", "{}", checked.stdout);
-    roles.drop(test).await;
-}
+const SCHEME: &str = "field:/event_id";
 
 #[tokio::test]
-async fn each_grant_of_the_loader_is_needed_and_a_missing_one_is_named_with_what_mends_it() {
-    let (test, roles) = granted().await;
-    let installation = Installation::new(&roles.url_of_loader()).await;
-    let owner = connect(&roles.url).await;
-    for (number, (table, privilege)) in [
-        ("processed_messages", "INSERT"),
-        ("processed_messages", "SELECT (message_hash)"),
-        ("processed_messages", "SELECT (second_hash)"),
-        ("processed_messages", "SELECT (claimed_before_v6)"),
-        ("processed_messages", "SELECT (first_message_id)"),
-        ("processed_messages", "SELECT (body_hash)"),
-        ("processed_messages", "SELECT (sent_at)"),
-        ("user_logins", "INSERT"),
-        ("user_logins", "SELECT (message_hash)"),
-        ("user_logins", "SELECT (message_sent_at)"),
-        ("dead_letters", "INSERT"),
-        ("dead_letters", "SELECT (message_hash)"),
-        ("outbox", "INSERT"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let loader = &roles.loader;
-        owner.batch_execute(&format!("REVOKE {privilege} ON {table} FROM {loader}")).await.unwrap();
-        let ended = loads_in_every_way(&roles, &format!("without {number}")).await;
-        assert!(matches!(ended, Err(LoadError::Stopped(error)) if error.sqlstate() == Some("42501")), "{privilege}");
+async fn the_loader_needs_each_of_its_privileges_and_a_missing_one_is_named_with_what_mends_it() {
+    let test = TestDatabase::empty().await;
+    migrate(test.url()).await;
+    let owner = connect(test.url()).await;
+    owner.batch_execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC").await.unwrap();
+    let roles = Roles::granted(test.url()).await;
+    let installation = Installation::new(&roles.loader_url).await;
+    assert_eq!(installation.check(&[]).await.exit_code, 0, "{}", installation.check(&[]).await.stdout);
+    do_all_that_a_loader_does(&roles, "before").await.unwrap();
+
+    for (number, right) in needed().into_iter().enumerate() {
+        let (privilege, object) = (in_words(&right), right.object.in_words(&Schemas::default()));
+        let revoke = format!("REVOKE {privilege} ON {object} FROM {}", roles.name("loader"));
+        owner.batch_execute(&revoke).await.unwrap();
+        let done = do_all_that_a_loader_does(&roles, &format!("without {number}")).await;
+        assert!(matches!(&done, Err(error) if error.sqlstate() == Some("42501")), "{privilege} ON {object}: {done:?}");
 
         let checked = installation.check(&[]).await;
-        let line = checked.line(&format!("grants on {table}"));
-        assert!(line.starts_with("error") && line.contains(&format!("lacks {privilege}")), "{line}");
+        let line = checked.line(line_of(right.object));
+        let lacks = format!("lacks {privilege} on {object}");
+        assert!(line.starts_with("error") && line.contains(&lacks), "{lacks}: {line}");
         let (_, way_out) = line.split_once(" → ").unwrap();
         let (grant, _) = way_out.split_once(" (deploy/grants.sql").unwrap();
         owner.batch_execute(grant).await.unwrap();
-        loads_in_every_way(&roles, &format!("with {number}")).await.unwrap();
     }
+    do_all_that_a_loader_does(&roles, "after").await.unwrap();
+    assert_eq!(installation.check(&[]).await.exit_code, 0);
 
-    owner.batch_execute(&format!("REVOKE SELECT ON refinery_schema_history FROM {}", roles.loader)).await.unwrap();
-    let checked = installation.check(&[]).await;
-    assert_eq!((checked.level("tables"), checked.level("grants on the migrations")), ("error", "error"));
-    assert_eq!(checked.level("grants on outbox"), "ok", "the other grants are looked at all the same");
-    drop(owner);
-    roles.drop(test).await;
+    let run = format!("REVOKE SELECT (retained_since) ON turnstile.horizon FROM {}", roles.login("loader"));
+    owner.batch_execute(&run).await.unwrap();
+    let refused = installation.run("run", &["--until-empty"]).await;
+    assert_eq!(refused.exit_code, 1);
+    assert!(
+        refused.stderr.contains("lacks SELECT (retained_since)"),
+        "a run says what a check says: {}",
+        refused.stderr
+    );
+    roles.drop().await;
+}
+
+fn in_words(right: &Right) -> String {
+    match right.column {
+        "" => right.action.to_owned(),
+        column => format!("{} ({column})", right.action),
+    }
+}
+
+fn line_of(object: Object) -> &'static str {
+    match object {
+        Object::OwnSchema | Object::LoginsSchema => "grants on the schemas",
+        Object::Sequence => "grants on positions",
+        Object::ExtendOutbox => "grants on extend_outbox",
+        Object::Table(MIGRATIONS) => "grants on the migrations",
+        Object::Table("processed_messages") => "grants on processed_messages",
+        Object::Table("identities") => "grants on identities",
+        Object::Table("queues") => "grants on queues",
+        Object::Table("user_logins") => "grants on user_logins",
+        Object::Table("dead_letters") => "grants on dead_letters",
+        Object::Table("outbox") => "grants on outbox",
+        Object::Table("turnstile_keys") => "grants on turnstile_keys",
+        Object::Table("horizon") => "grants on horizon",
+        Object::Table(other) => panic!("{other} has no line"),
+    }
 }
 
 #[tokio::test]
 async fn row_level_security_which_forbids_copy_is_loaded_under() {
     let (test, roles) = granted().await;
-    let owner = connect(&roles.url).await;
+    let owner = connect(test.url()).await;
     for table in ["user_logins", "outbox"] {
         let secure = format!(
             "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; CREATE POLICY all_rows ON {table} USING (true) WITH CHECK (true)"
         );
         owner.batch_execute(&secure).await.unwrap();
     }
-    loads_in_every_way(&roles, "secured").await.unwrap();
-    let counts = "SELECT (SELECT count(*) FROM user_logins), (SELECT count(*) FROM outbox)";
+    do_all_that_a_loader_does(&roles, "secured").await.unwrap();
+    let counts = "SELECT (SELECT count(*) FROM user_logins) > 0, (SELECT count(*) FROM outbox) > 0";
     let row = owner.query_one(counts, &[]).await.unwrap();
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1, 1));
-    drop(owner);
-    roles.drop(test).await;
+    assert!(row.get::<_, bool>(0) && row.get::<_, bool>(1));
+    roles.drop().await;
 }
 
 #[tokio::test]
-async fn a_role_that_may_read_what_it_writes_is_warned_of() {
+async fn a_role_that_may_do_more_than_load_is_warned_of() {
     let (test, roles) = granted().await;
-    let owner = connect(&roles.url).await;
-    owner.batch_execute(&format!("GRANT SELECT (masked_ip) ON user_logins TO {}", roles.loader)).await.unwrap();
-    let checked = Installation::new(&roles.url_of_loader()).await.check(&[]).await;
-    let line = checked.line("least privilege");
-    assert!(line.starts_with("warning") && line.contains("user_logins.masked_ip"), "{line}");
-    assert!(!line.contains("masked_device_id"), "{line}");
-    drop(owner);
-    roles.drop(test).await;
-}
-
-#[tokio::test]
-async fn the_operator_replays_and_audits_and_can_neither_read_logins_nor_delete() {
-    let (test, roles) = granted().await;
-    loads_in_every_way(&roles, "before").await.unwrap();
-
-    let operator = database(&roles.url_of_operator());
-    let transaction = operator.begin().await.unwrap();
-    let hashes = dead_letters::next(&transaction, &Filter::default(), None, 10).await.unwrap();
-    dead_letters::lock(&transaction).await.unwrap();
-    assert_eq!(dead_letters::read_open(&transaction, &hashes).await.unwrap().len(), 1);
-    assert_eq!(dead_letters::count(&transaction, &Filter::default()).await.unwrap().len(), 1);
-    assert_eq!(dead_letters::newest(&transaction, &Filter::default(), 10).await.unwrap().len(), 1);
-    dead_letters::body(&transaction, hashes[0]).await.unwrap();
-    assert!(processed_messages::read(&transaction, hashes[0]).await.unwrap().is_some());
-    let (login, _) = batches("replayed");
-    let rows: Vec<_> = login.entries().iter().filter_map(|entry| entry.login_row()).collect();
-    assert_eq!(rows.len(), 1);
-    assert_eq!(processed_messages::mark_loaded(&transaction, &hashes).await.unwrap().len(), 1);
-    assert_eq!(user_logins::insert(&transaction, &rows).await.unwrap().len(), 1);
-    outbox::insert(&transaction, &rows).await.unwrap();
-    dead_letters::resolve(&transaction, &hashes, Status::Replayed, "alice").await.unwrap();
-    transaction.commit().await.unwrap();
-    audit(&operator, Duration::from_secs(60), |_| {}).await.unwrap();
-
-    let client = connect(&roles.url_of_operator()).await;
-    client.batch_execute("SELECT message_hash FROM user_logins; SELECT event_id FROM outbox").await.unwrap();
-    for forbidden in [
-        "SELECT masked_ip FROM user_logins",
-        "SELECT masked_ip FROM outbox",
-        "DELETE FROM dead_letters",
-        "DELETE FROM user_logins",
-        "UPDATE dead_letters SET sealed_body = ''",
-        "UPDATE processed_messages SET body_hash = ''",
-        "INSERT INTO processed_messages DEFAULT VALUES",
+    let owner = connect(test.url()).await;
+    let installation = Installation::new(&roles.loader_url).await;
+    assert_eq!(installation.check(&[]).await.level("least privilege"), "ok");
+    let (loader, login) = (roles.name("loader"), roles.login("loader"));
+    for (grant, named) in [
+        (format!("GRANT SELECT (masked_ip) ON public.user_logins TO {loader}"), "SELECT (masked_ip) on"),
+        (format!("GRANT SELECT ON turnstile.dead_letters TO {loader}"), "SELECT (sealed_body) on"),
+        (format!("GRANT INSERT (position) ON turnstile.outbox TO {loader}"), "INSERT (position) on"),
+        (format!("GRANT DELETE ON turnstile.outbox TO {loader}"), "DELETE on turnstile.outbox"),
+        (format!("GRANT TRUNCATE ON public.user_logins TO {loader}"), "TRUNCATE on public.user_logins"),
+        (format!("GRANT TRIGGER ON turnstile.identities TO {loader}"), "TRIGGER on turnstile.identities"),
+        (format!("GRANT UPDATE ON turnstile.horizon TO {loader}"), "UPDATE on turnstile.horizon"),
+        (format!("GRANT UPDATE ON SEQUENCE turnstile.outbox_position_seq TO {loader}"), "UPDATE on sequence"),
+        (format!("GRANT CREATE ON SCHEMA turnstile TO {loader}"), "CREATE on schema turnstile"),
+        (format!("ALTER ROLE {login} CREATEROLE"), "CREATEROLE"),
+        (format!("GRANT pg_read_all_data TO {login}"), "member of pg_read_all_data"),
     ] {
-        refused(&client, forbidden).await;
+        owner.batch_execute(&grant).await.unwrap();
+        let checked = installation.check(&[]).await;
+        let line = checked.line("least privilege");
+        assert!(line.starts_with("warning") && line.contains(named), "{grant}: {line}");
     }
-    drop(client);
-    drop(operator);
-    roles.drop(test).await;
+    assert!(!installation.check(&[]).await.line("least privilege").contains("TRUNCATE on turnstile.outbox"));
+    roles.drop().await;
 }
 
-async fn granted() -> (TestDatabase, Roles) {
+#[tokio::test]
+async fn the_operator_replays_and_discards_and_the_auditor_audits() {
+    let (_test, roles) = granted().await;
+    do_all_that_an_operator_does(&roles).await;
+    roles.drop().await;
+}
+
+/// A replay of a letter that is a login now, a look at it and at one that is none, which is discarded; and an audit.
+pub(crate) async fn do_all_that_an_operator_does(roles: &Roles) {
+    let owner = connect(&roles.owner_url).await;
+    let loader = database(&roles.loader_url);
+    destination(&loader, 1).introduce(&SCHEME.parse().unwrap(), &CancellationToken::new()).await.unwrap();
+    let empty = "DELETE FROM dead_letters; DELETE FROM processed_messages; DELETE FROM user_logins; DELETE FROM outbox;
+                 DELETE FROM identities";
+    owner.batch_execute(empty).await.unwrap();
+    for batch in [keyed("event 9", "nadia"), keyed("event 9", "omar"), keyed("event 9", "omar"), letter("letter 9")] {
+        load(&loader, batch, 1).await.unwrap();
+    }
+    // The contradicting logins find their key free, as if its owner had been forgotten: one is loaded, one absorbed.
+    owner.batch_execute("DELETE FROM identities").await.unwrap();
+
+    let operator = database(&roles.operator_url);
+    assert!(operator.schema_version().await.unwrap().is_some());
+    keys::compare(&keys::registered(&operator).await.unwrap(), &keyring(), Some(MaskKind::Seal)).unwrap();
+    let replay = Replay {
+        database: operator.clone(),
+        opener: keyring().body_opener(),
+        hash_key: keyring().shared_hash_key(),
+        masker: keyring().masker(MaskKind::Seal),
+        force: false,
+        by: "alice".to_owned(),
+        dry_run: false,
+    };
+    let replayed = replay.run(&Filter::default(), 10, |_| {}).await.unwrap();
+    assert_eq!((replayed.replayed, replayed.absorbed, replayed.stay_open()), (1, 1, 1), "{replayed:?}");
+
+    let snapshot = operator.begin_snapshot().await.unwrap();
+    dead_letters::count(&snapshot, &Filter::default()).await.unwrap();
+    let letters = dead_letters::newest(&snapshot, &Filter::default(), 10).await.unwrap();
+    for letter in &letters {
+        let (key, hash) = (letter.key, letter.key.hash);
+        dead_letters::body(&snapshot, key).await.unwrap();
+        assert!(processed_messages::read(&snapshot, key).await.unwrap().is_some());
+        assert_eq!(dead_letters::between(&snapshot, hash, hash, 2).await.unwrap(), [hash]);
+    }
+    snapshot.rollback().await.unwrap();
+    let hashes: Vec<_> = letters.iter().map(|letter| letter.key.hash).collect();
+    assert_eq!(discard(&operator, &hashes, "alice").await.unwrap().len(), 1);
+
+    let auditor = database(&roles.auditor_url);
+    assert!(auditor.schema_version().await.unwrap().is_some());
+    audit(&auditor, Duration::from_secs(60), |_| {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_analyst_reads_the_seven_columns_and_no_more() {
+    let (_test, roles) = granted().await;
+    do_all_that_a_loader_does(&roles, "first").await.unwrap();
+    let analyst = connect(&roles.analyst_url).await;
+    let sql =
+        "SELECT user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date FROM user_logins";
+    assert!(!analyst.query(sql, &[]).await.unwrap().is_empty());
+    drop(analyst);
+    roles.drop().await;
+}
+
+#[tokio::test]
+async fn grants_refuse_what_they_could_not_grant() {
+    let test = TestDatabase::empty().await;
+    let roles = Roles::made(test.url()).await;
+    let owner = connect(test.url()).await;
+    let refused = async |client: &Client, named: &str| {
+        let error = client.batch_execute(&roles.grants()).await.expect_err(named);
+        client.batch_execute("ROLLBACK").await.unwrap();
+        let said = error.as_db_error().unwrap().message();
+        assert!(said.contains(named), "{said}");
+    };
+    refused(&owner, "there are no tables of Turnstile").await;
+    migrate(test.url()).await;
+    let stranger = connect(&roles.analyst_url).await;
+    refused(&stranger, "belongs to").await;
+
+    owner.batch_execute(&format!("ALTER TABLE turnstile.horizon OWNER TO {}", roles.login("analyst"))).await.unwrap();
+    refused(&owner, "turnstile.horizon belongs to").await;
+    owner.batch_execute("ALTER TABLE turnstile.horizon OWNER TO CURRENT_USER").await.unwrap();
+    owner.batch_execute(&roles.grants()).await.unwrap();
+
+    let missing = roles.grants().replace(&roles.name("auditor"), "nobody_has_made_this_role");
+    let error = owner.batch_execute(&missing).await.unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("no role nobody_has_made_this_role"), "{error:?}");
+    roles.drop().await;
+}
+
+#[tokio::test]
+async fn other_schemas_are_granted_by_writing_their_names_in() {
+    let test = TestDatabase::empty().await;
+    let roles = Roles::made(test.url()).await;
+    let owner = connect(test.url()).await;
+    owner.batch_execute("CREATE SCHEMA theirs").await.unwrap();
+    let installation = Installation::new(&roles.loader_url).await;
+    let schemas = ["--schema", "mine", "--logins-schema", "theirs"];
+    crate::support::loading::migrate(&crate::check::database_in(test.url(), "mine", "theirs")).await;
+    // As the file's head says.
+    let perl = r"s/\bturnstile\b/mine/g; s/\bpublic\b/theirs/g";
+    let written = roles.grants_through(&["perl", "-pe", perl]);
+    owner.batch_execute(&written).await.unwrap();
+    let checked = installation.check(&schemas).await;
+    assert_eq!(checked.exit_code, 0, "{}", checked.stdout);
+    assert_eq!(checked.level("least privilege"), "ok");
+    owner.batch_execute("DROP SCHEMA mine CASCADE; DROP SCHEMA theirs CASCADE").await.unwrap();
+    roles.drop().await;
+}
+
+pub(crate) async fn granted() -> (TestDatabase, Roles) {
     let database = TestDatabase::empty().await;
     migrate(database.url()).await;
     let roles = Roles::granted(database.url()).await;
     (database, roles)
 }
 
-async fn refused(client: &Client, statement: &str) {
-    let error = client.batch_execute(statement).await.expect_err(statement);
-    assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}");
-}
+const KINDS: [&str; 4] = ["loader", "operator", "auditor", "analyst"];
 
-/// The roles of `deploy/grants.sql` under names of their own: roles belong to a whole server, tests to a database.
+/// The roles of `deploy/grants.sql` under names of their own (roles belong to a whole server, tests to a database), and one
+/// that logs in in each.
 pub(crate) struct Roles {
-    url: String,
-    loader: String,
-    operator: String,
+    owner_url: String,
+    number: String,
+    pub(crate) loader_url: String,
+    pub(crate) operator_url: String,
+    pub(crate) auditor_url: String,
+    pub(crate) analyst_url: String,
 }
 
 static ROLES: AtomicU32 = AtomicU32::new(0);
@@ -194,73 +277,128 @@ static ROLES: AtomicU32 = AtomicU32::new(0);
 impl Roles {
     /// Executes the file, twice: it may be run as often as one likes.
     pub(crate) async fn granted(url: &str) -> Self {
-        let number = format!("{}_{}", std::process::id(), ROLES.fetch_add(1, Ordering::Relaxed));
-        let (loader, operator) = (format!("test_loader_{number}"), format!("test_operator_{number}"));
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/grants.sql");
-        let grants = std::fs::read_to_string(path).unwrap();
-        let grants = grants.replace("turnstile_loader", &loader).replace("turnstile_operator", &operator);
+        let roles = Self::made(url).await;
         let client = connect(url).await;
-        client.batch_execute(&grants).await.unwrap();
-        client.batch_execute(&grants).await.unwrap();
-        Self { url: url.to_owned(), loader, operator }
+        client.batch_execute(&roles.grants()).await.unwrap();
+        client.batch_execute(&roles.grants()).await.unwrap();
+        roles
     }
 
-    pub(crate) fn url_of_loader(&self) -> String {
-        with_options(&self.url, &format!("-c role={}", self.loader))
+    /// The roles, which may do nothing yet.
+    pub(crate) async fn made(url: &str) -> Self {
+        let number = format!("{}_{}", std::process::id(), ROLES.fetch_add(1, Ordering::Relaxed));
+        let of = |kind: &str| as_user(url, &format!("test_{kind}_login_{number}"));
+        let [loader_url, operator_url, auditor_url, analyst_url] = KINDS.map(of);
+        let roles = Self { owner_url: url.to_owned(), number, loader_url, operator_url, auditor_url, analyst_url };
+        let client = connect(url).await;
+        for kind in KINDS {
+            let (role, login) = (roles.name(kind), roles.login(kind));
+            let make =
+                format!("CREATE ROLE {role} NOLOGIN; CREATE ROLE {login} LOGIN PASSWORD 'sesame' IN ROLE {role}");
+            client.batch_execute(&make).await.unwrap();
+        }
+        roles
     }
 
-    fn url_of_operator(&self) -> String {
-        with_options(&self.url, &format!("-c role={}", self.operator))
+    /// The name of the role of the file.
+    pub(crate) fn name(&self, kind: &str) -> String {
+        format!("test_{kind}_{}", self.number)
+    }
+
+    /// The name of the role that logs in.
+    pub(crate) fn login(&self, kind: &str) -> String {
+        format!("test_{kind}_login_{}", self.number)
+    }
+
+    pub(crate) fn grants(&self) -> String {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/grants.sql");
+        self.under_own_names(&std::fs::read_to_string(path).unwrap())
+    }
+
+    /// What a command makes of the file.
+    fn grants_through(&self, command: &[&str]) -> String {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/grants.sql");
+        let output = std::process::Command::new(command[0]).args(&command[1..]).arg(path).output().unwrap();
+        assert!(output.status.success());
+        self.under_own_names(&String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn under_own_names(&self, grants: &str) -> String {
+        let own = |text: String, kind: &str| text.replace(&format!("turnstile_{kind}"), &self.name(kind));
+        KINDS.into_iter().fold(grants.to_owned(), own)
     }
 
     /// Removes the roles before the database, which would keep them.
-    async fn drop(self, database: TestDatabase) {
-        let Self { url, loader, operator } = self;
-        let client = connect(&url).await;
-        let drop_roles = format!("DROP OWNED BY {loader}, {operator}; DROP ROLE {loader}, {operator}");
-        client.batch_execute(&drop_roles).await.unwrap();
-        drop(client);
-        drop(database);
+    pub(crate) async fn drop(self) {
+        let client = connect(&self.owner_url).await;
+        let names: Vec<String> = KINDS.iter().flat_map(|kind| [self.login(kind), self.name(kind)]).collect();
+        let names = names.join(", ");
+        client.batch_execute(&format!("DROP OWNED BY {names}; DROP ROLE {names}")).await.unwrap();
     }
 }
 
-/// Loads a login and a dead letter, the same again as repeats, and again as if their claims were gone: by then every
-/// statement of the loader's transaction has run.
-async fn loads_in_every_way(roles: &Roles, name: &str) -> Result<(), LoadError> {
-    let loader = database(&roles.url_of_loader());
-    let owner = connect(&roles.url).await;
+/// The same URL for another user, whose password is `sesame`.
+pub(crate) fn as_user(url: &str, user: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (authority, path) = rest.split_once('/').unwrap();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{user}:sesame@{host}/{path}")
+}
+
+/// Everything that `turnstile run` asks of the database: what it looks at before it loads, logins and dead letters, the
+/// same again as repeats and with their claims forgotten, keys that are claimed, taken and contradicted.
+pub(crate) async fn do_all_that_a_loader_does(roles: &Roles, name: &str) -> Result<(), DatabaseError> {
+    let loader = database(&roles.loader_url);
+    loader.schema_version().await?;
+    let snapshot = loader.begin_snapshot().await?;
+    TableFacts::read(&snapshot).await?;
+    Positions::read(&snapshot).await?;
+    snapshot.rollback().await?;
+    keys::registered(&loader).await?;
+    let (destination, token) = (destination(&loader, 1), CancellationToken::new());
+    for scheme in ["message-id", SCHEME] {
+        destination.introduce(&scheme.parse().unwrap(), &token).await.map_err(of_load)?;
+    }
+    destination.time_basis(TimeBasis::SentTimestamp, &token).await.map_err(of_load)?;
+    destination.extend_outbox().await?;
+
+    let owner = connect(&roles.owner_url).await;
+    let plain = || batch(&judge(), [message(&format!("{name} login"), &login("u", "ios"), 1)]);
     for _ in 0..2 {
-        for batch in [batches(name).0, batches(name).1, batches(name).0] {
-            load(&loader, batch, 1).await?;
+        for batch in [plain(), letter(name), plain()] {
+            loads(&loader, batch).await?;
+        }
+        for user in ["nadia", "nadia", "omar"] {
+            loads(&loader, keyed(name, user)).await?;
         }
         owner.batch_execute("DELETE FROM processed_messages").await.unwrap();
     }
-    let (login, letter) = batches(name);
-    load(&loader, login, 1).await?;
-    load(&loader, letter, 1).await?;
-    let count = "SELECT count(*) FROM dead_letters WHERE status = 'open'";
-    assert!(owner.query_one(count, &[]).await.unwrap().get::<_, i64>(0) > 0);
     Ok(())
 }
 
-/// A batch of one login, and one of one dead letter.
-fn batches(name: &str) -> (Batch, Batch) {
-    let keyring = keyring();
-    let judge = Judge {
-        identifier: keyring.identifier(Identity::MessageId, &QueueIdentity::new(QUEUE_ARN)),
-        masker: keyring.masker(MaskKind::Seal),
-        sealer: keyring.body_sealer(),
-    };
-    let batch_of = |id: &str, body: &str| {
-        let delivery = Delivery {
-            message_id: MessageId::new(format!("{name} {id}")),
-            receipt: ReceiptHandle::new("handle"),
-            sent_at: SentAt::Queue(SENT_AT),
-            received_at: SENT_AT,
-            receive_count: 1,
-        };
-        let message = ReceivedMessage { delivery, body: RawBody::new(body), attributes: Attributes::default() };
-        Sorted::from_verdicts([judge.judge(message)], 1).batch
-    };
-    (batch_of("login", LOGIN), batch_of("letter", "no login"))
+async fn loads(loader: &Database, batch: Batch) -> Result<(), DatabaseError> {
+    // Nobody need be waited for to know whose fault it is.
+    let mut destination = destination(loader, 1);
+    destination.lone_attempts = 1;
+    load_into(&destination, batch, &CancellationToken::new()).await.map(drop).map_err(of_load)
+}
+
+fn of_load(error: LoadError) -> DatabaseError {
+    match error {
+        LoadError::Stopped(error) => error,
+        LoadError::GaveUp => panic!("nobody told it to end"),
+    }
+}
+
+/// A message that is no login.
+fn letter(name: &str) -> Batch {
+    batch(&judge(), [message(&format!("{name} letter"), "no login", 1)])
+}
+
+/// A login of this user under this key, in a message of its own.
+fn keyed(event: &str, user: &str) -> Batch {
+    static MESSAGES: AtomicU32 = AtomicU32::new(0);
+    let number = MESSAGES.fetch_add(1, Ordering::Relaxed);
+    let body = login(user, "ios").replacen('{', &format!(r#"{{"event_id":"{event}","#), 1);
+    batch(&judge_of(SCHEME, QUEUE_ARN), [message(&format!("{event} {user} {number}"), &body, 1)])
 }

@@ -72,7 +72,7 @@ async fn a_switch_is_on_when_its_variable_says_anything_but_no() {
     for no in ["", "0", "false", "off"] {
         let output = run(no);
         let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-        assert!(!output.status.success() && said.contains("no tables of Turnstile"), "{no:?}: {said}");
+        assert!(!output.status.success() && said.contains("run `turnstile migrate`"), "{no:?}: {said}");
     }
     let output = run("1");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -155,7 +155,7 @@ async fn everything_stands_in_the_schemas_that_were_chosen_and_nothing_in_the_de
     let elsewhere = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                      WHERE n.nspname IN ('turnstile', 'public')";
     assert_eq!(keys.client.query_one(elsewhere, &[]).await.unwrap().get::<_, i64>(0), 0);
-    keys.is_refused(&ours, &["run", "--schema", "loader_2"], &["no tables of Turnstile"]);
+    keys.is_refused(&ours, &["run", "--schema", "loader_2"], &["run `turnstile migrate`"]);
     let (code, said) = keys.run(&ours, &["run", "--schema", "Not; a schema"]);
     assert!(code == 2 && said.contains("--schema (TURNSTILE_SCHEMA)"), "{said}");
 }

@@ -259,7 +259,8 @@ async fn an_error_of_the_database_says_its_code_and_no_value() {
         .await
         .unwrap();
     let transaction = database.begin().await.unwrap();
-    let insert = "INSERT INTO public.user_logins (user_id, device_type) VALUES ('sesame', 'toaster')";
+    let insert = "INSERT INTO public.user_logins (user_id, device_type, message_sent_at, message_hash)
+                  VALUES ('sesame', 'toaster', now(), '')";
     let error = transaction.execute("insert logins", insert, &[]).await.unwrap_err();
     assert_eq!(error.to_string(), "insert logins: SQLSTATE 23514, constraint no_toaster");
     assert!(!format!("{error:?}").contains("sesame"));

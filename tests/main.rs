@@ -44,6 +44,8 @@ mod schema;
 mod send;
 mod check;
 mod grants;
+mod roles;
+mod unfit;
 mod help;
 mod sqs;
 mod stand_ins;

@@ -7,8 +7,8 @@ public.user_logins.masked_device_id character varying(256)
 public.user_logins.locale character varying(32)
 public.user_logins.app_version integer
 public.user_logins.create_date date
-public.user_logins.message_sent_at timestamp with time zone
-public.user_logins.message_hash bytea
+public.user_logins.message_sent_at timestamp with time zone NOT NULL
+public.user_logins.message_hash bytea NOT NULL
 CREATE UNIQUE INDEX user_logins_message_key ON public.user_logins USING btree (message_sent_at, message_hash)
 COMMENT public.user_logins One row per login, personal fields masked.
 COMMENT public.user_logins.user_id Who logged in, as the app sent it.

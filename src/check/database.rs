@@ -41,7 +41,7 @@ fn fitness(address: &DatabaseAddress, facts: &ServerFacts) -> Judgement {
 }
 
 /// The way to a server that refused with this SQLSTATE, or did not answer.
-fn way_to(sqlstate: Option<&str>) -> &'static str {
+pub(super) fn way_to(sqlstate: Option<&str>) -> &'static str {
     match sqlstate.and_then(|code| code.get(..2)) {
         Some("28") => "check user and password (DATABASE_URL, PGPASSWORD) and the server's pg_hba.conf",
         Some("3D") => "create the database, or correct its name in the database URL",
@@ -102,7 +102,7 @@ pub(super) fn connections(facts: &ServerFacts, needed: usize) -> Judgement {
 
 /// The version of the tables, against the one that this program needs.
 pub(super) fn tables(found: &Result<Option<i32>, DatabaseError>, needed: i32, migrate: bool) -> Judgement {
-    let elsewhere = "if they stand in a schema of their own, let the role use it and its search_path name it";
+    let elsewhere = "if they stand elsewhere, name --schema, and let the role use it (deploy/grants.sql)";
     let (found, more) = match found {
         Ok(Some(version)) if *version == needed => return Judgement::ok(format!("at version {version}")),
         Ok(Some(version)) if *version > needed => {
@@ -112,11 +112,11 @@ pub(super) fn tables(found: &Result<Option<i32>, DatabaseError>, needed: i32, mi
             );
         }
         Ok(Some(version)) => (format!("at version {version}, and this program needs {needed}"), String::new()),
-        Ok(None) => ("there are none that this role finds".to_owned(), format!("; {elsewhere}")),
+        Ok(None) => ("no tables of Turnstile are there that this role finds".to_owned(), format!("; {elsewhere}")),
         Err(error) if error.sqlstate() == Some("42501") => {
             return Judgement::error(
                 "their version may not be read",
-                "GRANT SELECT ON refinery_schema_history to this role (deploy/grants.sql)",
+                "GRANT USAGE ON SCHEMA and SELECT (version) ON refinery_schema_history in it to this role (deploy/grants.sql)",
             );
         }
         Err(error) => return Judgement::error(error.to_string(), way_to(error.sqlstate())),
@@ -130,28 +130,19 @@ pub(super) fn tables(found: &Result<Option<i32>, DatabaseError>, needed: i32, mi
     }
 }
 
-/// An adopted table may have been made without a log, and then no setting of the server saves its rows.
-pub(super) fn logged(unlogged: &Result<Vec<String>, DatabaseError>) -> Judgement {
-    match unlogged {
-        Ok(tables) if tables.is_empty() => Judgement::ok("logged: a crash of the server leaves them whole"),
-        Ok(tables) => Judgement::error(
-            format!("unlogged, so that a crash of the server empties them: {}", tables.join(", ")),
-            format!("ALTER TABLE {} SET LOGGED", tables.join(" SET LOGGED; ALTER TABLE ")),
-        ),
-        Err(error) => Judgement::error(error.to_string(), way_to(error.sqlstate())),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::check::Level;
 
-    fn facts() -> ServerFacts {
+    pub(in crate::check) fn facts() -> ServerFacts {
         ServerFacts {
             version: "15.18".to_owned(),
             version_number: 150_018,
             standby: false,
+            read_only: false,
+            encoding: "UTF8".to_owned(),
+            sharded: false,
             role: "loader".to_owned(),
             superuser: false,
             has_synchronous_standbys: false,
@@ -174,6 +165,20 @@ mod tests {
             let judged = fitness(&address, &ServerFacts { version_number, standby, ..facts() });
             assert_eq!(judged.level, expected, "{version_number} {standby}");
             assert!(!format!("{judged:?}").contains("sesame"));
+        }
+    }
+
+    #[test]
+    fn a_server_on_which_no_row_or_not_every_text_can_be_stored_is_an_error_that_says_the_way_out() {
+        let address = DatabaseAddress::parse("postgres://me@localhost/logins").unwrap();
+        for (read_only, encoding, way_out) in [
+            (true, "UTF8", "default_transaction_read_only"),
+            (false, "LATIN1", "ENCODING 'UTF8'"),
+            (false, "SQL_ASCII", "ENCODING 'UTF8'"),
+        ] {
+            let judged = fitness(&address, &ServerFacts { read_only, encoding: encoding.to_owned(), ..facts() });
+            assert_eq!(judged.level, Level::Error);
+            assert!(judged.way_out.as_ref().unwrap().contains(way_out), "{judged:?}");
         }
     }
 

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::Judgement;
-use crate::queue::sqs::{ConnectError, SqsQueue};
+use crate::lease::LONGEST_RETRY_DELAY;
+use crate::message::Identity;
+use crate::queue::sqs::{ConnectError, QueueFacts, SqsQueue};
+use crate::retry::pause_before_redelivery;
+use crate::table::queues::QueueRecord;
 
 /// A clock that is off by more is worth a look.
 pub(super) const CLOCKS_AGREE_WITHIN: time::Duration = time::Duration::seconds(5);
@@ -47,6 +51,56 @@ pub(super) fn retention(retention: Option<Duration>) -> Judgement {
         None => "not said".to_owned(),
     };
     Judgement::ok(format!("{kept}; claims are kept for good, so that no repeat outlives its claim"))
+}
+
+/// A message that is no login must become a dead letter before the queue drops it.
+pub(super) fn retries(retention: Option<Duration>, max_attempts: u32, retry_delay: Duration) -> Judgement {
+    let pauses = (1..max_attempts).map(|delivery| pause_before_redelivery(delivery, retry_delay, LONGEST_RETRY_DELAY));
+    let (tries, in_all) = (format!("{max_attempts} deliveries"), pauses.sum::<Duration>());
+    match retention {
+        Some(retention) if in_all >= retention => Judgement::warning(
+            format!(
+                "{tries} take {} of pauses, and the queue keeps a message for {}: one that is no login is gone before it \
+                 becomes a dead letter",
+                in_words(in_all),
+                in_words(retention)
+            ),
+            "lower --max-attempts or --retry-delay, or raise the queue's MessageRetentionPeriod",
+        ),
+        Some(_) | None => Judgement::ok(format!("{tries} before a dead letter, {} of pauses", in_words(in_all))),
+    }
+}
+
+/// What the queue means by an id of deduplication, where that is to be the key of a login for ever.
+pub(super) fn deduplication(identity: &Identity, facts: &QueueFacts) -> Judgement {
+    if !facts.fifo || identity.attribute() != Some("MessageDeduplicationId") {
+        return Judgement::ok("no matter: it is not what tells logins apart");
+    }
+    let unique = "a MessageDeduplicationId is unique for 5 minutes to the queue, and for ever to --identity";
+    if facts.deduplicates_by_content {
+        return Judgement::warning(
+            format!("{unique}: with ContentBasedDeduplication, equal bodies are one login for ever"),
+            "use --identity message-id, or have the producer give each login an id of its own",
+        );
+    }
+    let scope = if facts.deduplicates_by_group { " in its message group" } else { "" };
+    Judgement::ok(format!("{unique}: a producer must not use one again{scope}"))
+}
+
+/// Under which scheme the logins of the queue were remembered so far.
+pub(super) fn remembered(scheme: &Identity, record: Option<&QueueRecord>) -> Judgement {
+    let Some(record) = record else { return Judgement::ok("none: this is the first loader of the queue") };
+    let (before, since) = (&record.scheme, record.scheme_since.date());
+    match before == scheme {
+        true => Judgement::ok(format!("under --identity {before}, since {since}")),
+        false => Judgement::warning(
+            format!(
+                "keys are remembered under --identity {before} since {since}, and this is {scheme}: a login that was loaded \
+                 before is loaded again if it is sent again"
+            ),
+            format!("use --identity {before}, unless that is meant"),
+        ),
+    }
 }
 
 pub(super) fn encryption(encrypted: bool) -> Judgement {
@@ -121,6 +175,62 @@ mod tests {
             assert_eq!(clock(Some(difference)).level, level, "{milliseconds} ms");
         }
         assert_eq!(clock(None).level, Level::Ok);
+    }
+
+    #[test]
+    fn a_message_must_become_a_dead_letter_before_the_queue_drops_it() {
+        let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+        for (retention, attempts, delay, level) in [
+            (days(4), 3, 5, Level::Ok),
+            (days(4), 500, 900, Level::Warning),
+            (days(14), 500, 900, Level::Ok),
+            (None, 1000, 900, Level::Ok),
+            (Some(Duration::from_secs(60)), 4, 10, Level::Warning),
+            (Some(Duration::from_secs(60)), 3, 10, Level::Ok),
+            (Some(Duration::from_secs(60)), 1, 900, Level::Ok),
+        ] {
+            let judged = retries(retention, attempts, Duration::from_secs(delay));
+            assert_eq!(judged.level, level, "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn ids_that_the_queue_takes_for_five_minutes_are_warned_of_where_they_would_be_keys_for_ever() {
+        let facts = |fifo, deduplicates_by_content, deduplicates_by_group| QueueFacts {
+            url: "http://localhost/logins".to_owned(),
+            identity: crate::message::QueueIdentity::new("arn"),
+            visibility_timeout: None,
+            max_receive_count: None,
+            retention: None,
+            fifo,
+            deduplicates_by_content,
+            deduplicates_by_group,
+            encrypted: true,
+        };
+        for (scheme, facts, level) in [
+            ("attribute:MessageDeduplicationId", facts(true, false, false), Level::Ok),
+            ("attribute:MessageDeduplicationId", facts(true, true, false), Level::Warning),
+            ("attribute:MessageDeduplicationId", facts(true, false, true), Level::Ok),
+            ("attribute:MessageDeduplicationId", facts(false, true, true), Level::Ok),
+            ("attribute:EventId", facts(true, true, true), Level::Ok),
+            ("message-id", facts(true, true, true), Level::Ok),
+        ] {
+            assert_eq!(deduplication(&scheme.parse().unwrap(), &facts).level, level, "{scheme} {facts:?}");
+        }
+    }
+
+    #[test]
+    fn another_scheme_than_the_one_in_force_is_warned_of() {
+        let record = QueueRecord {
+            scheme: "field:/event_id".parse().unwrap(),
+            scheme_since: time::macros::datetime!(2026-03-01 12:00 UTC),
+            time_basis: None,
+        };
+        assert_eq!(remembered(&record.scheme, None).level, Level::Ok);
+        assert_eq!(remembered(&record.scheme, Some(&record)).level, Level::Ok);
+        let judged = remembered(&Identity::MessageId, Some(&record));
+        assert_eq!(judged.level, Level::Warning);
+        assert!(judged.found.contains("field:/event_id since 2026-03-01"), "{judged:?}");
     }
 
     #[test]

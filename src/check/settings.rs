@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::Judgement;
 use crate::config::RunSettings;
 use crate::keyring::{KEYS_VARIABLE, Keyring, KeyringError};
+use crate::keys;
 use crate::mask::MaskKind;
 use crate::message::Identity;
+use crate::table::turnstile_keys::Registered;
 
 /// Ids and counts, never a key.
-pub(super) fn keyring(path: Option<&Path>, found: &Result<Keyring, KeyringError>) -> Judgement {
+pub(super) fn keyring(path: Option<&Path>, found: &Result<&Keyring, &KeyringError>) -> Judgement {
     match found {
         Ok(keyring) => {
             let place = path.map_or(KEYS_VARIABLE.to_owned(), |path| path.display().to_string());
@@ -41,13 +43,34 @@ pub(super) fn mask(kind: MaskKind) -> Judgement {
     }
 }
 
+/// Fields of few values that are known elsewhere: whoever has the hash key tries them all.
+const GUESSABLE: [&str; 3] = ["field:/ip", "field:/device_id", "field:/user_id"];
+
 pub(super) fn identity(identity: &Identity) -> Judgement {
+    let scheme = identity.to_string();
     match identity {
-        Identity::MessageId | Identity::Field(_) | Identity::Attribute(_) => Judgement::ok(identity.to_string()),
         Identity::Content => Judgement::warning(
-            "content: equal bodies collapse into one row for ever, and login events carry neither time nor id",
+            "content: equal bodies are one login for ever, and login events carry neither time nor id",
             "use --identity message-id, or field:/json/pointer where every body carries an id of its own",
         ),
+        Identity::Field(_) if GUESSABLE.contains(&scheme.as_str()) => Judgement::warning(
+            format!(
+                "{scheme}: a user, a device or an address logs in more than once, and every login but the first would be \
+                 absorbed or contradict it; and its values can be guessed: they are hashed with the keyring's hash key, so \
+                 that whoever holds the keyring can try them"
+            ),
+            "name a field that holds an id of the event, or use --identity message-id",
+        ),
+        Identity::MessageId | Identity::Field(_) | Identity::Attribute(_) => Judgement::ok(scheme),
+    }
+}
+
+/// Whether this keyring is the one with which the tables are written.
+pub(super) fn registered(keys: &[Registered], keyring: &Result<&Keyring, &KeyringError>, kind: MaskKind) -> Judgement {
+    let Ok(keyring) = keyring else { return Judgement::skipped("there is no keyring") };
+    match keys::compare(keys, keyring, Some(kind)) {
+        Ok(()) => Judgement::ok(format!("all {} are in the keyring", keys.len())),
+        Err(mismatch) => Judgement::error(mismatch.to_string(), mismatch.way_out()),
     }
 }
 
@@ -136,6 +159,8 @@ mod tests {
         }
         for (scheme, warned) in
             [("message-id", false), ("content", true), ("field:/event/id", false), ("attribute:EventId", false)]
+                .into_iter()
+                .chain(GUESSABLE.map(|scheme| (scheme, true)))
         {
             assert_eq!(identity(&scheme.parse().unwrap()).level == Level::Warning, warned, "{scheme}");
         }
@@ -143,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_missing_keyring_is_an_error_that_says_how_to_make_one() {
-        let judged = keyring(None, &Err(KeyringError::Absent));
+        let judged = keyring(None, &Err(&KeyringError::Absent));
         assert_eq!(judged.level, Level::Error);
         assert!(judged.way_out.unwrap().contains("turnstile keys new"));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::{Outcome, refuse};
+use crate::check::{Finding, refusals};
 use crate::config::{Mistakes, RunArgs, RunSettings};
 use crate::database::Database;
 use crate::keyring::Keyring;
@@ -118,7 +119,7 @@ async fn prepare(settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<(D
     if settings.migrate {
         super::migrate::migrate(&database, Some((keyring, settings.mask))).await?;
     }
-    refuse_unfit(&database, keyring, settings.mask).await?;
+    refuse_unfit(&database, settings, keyring).await?;
     let queue = SqsQueue::connect(&settings.queue).await?;
     let max_receive_count = queue.facts().max_receive_count;
     if max_receive_count.is_some_and(|count| count <= settings.lane.max_attempts) {
@@ -131,13 +132,13 @@ async fn prepare(settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<(D
     Ok((database, queue))
 }
 
-/// Refuses a database in which the promise would not hold.
-async fn refuse_unfit(database: &Database, keyring: &Keyring, mask: MaskKind) -> anyhow::Result<()> {
-    if let Some(refusal) = database.server_facts().await?.refusal() {
-        anyhow::bail!(refusal);
-    }
-    super::migrate::refuse_older(database).await?;
-    let problems = database.durability().await?.problems();
-    anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
-    super::refuse_other_keys(database, keyring, Some(mask)).await
+/// Refuses a database in which the promise would not hold: whatever `turnstile check` calls an error of it.
+async fn refuse_unfit(database: &Database, settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<()> {
+    let refusals = refusals(database, settings, keyring).await?;
+    let said = refusals.iter().map(|Finding { what, judgement }| {
+        let way_out = judgement.way_out.as_deref().unwrap_or_default();
+        format!("{what}: {} → {way_out}", judgement.found)
+    });
+    anyhow::ensure!(refusals.is_empty(), "{}", said.collect::<Vec<_>>().join("; "));
+    Ok(())
 }

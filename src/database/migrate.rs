@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use super::schemas::Schemas;
+use super::server::refusal_of_encoding;
 use super::{Database, DatabaseError};
 use crate::failpoint::{Step, around};
 
@@ -16,10 +17,13 @@ mod embedded {
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"turnstil");
 
 /// How often it is asked for while another migrator has it.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// The schemas that the migrations name, in whose place the chosen ones are written.
 const WRITTEN: [&str; 2] = ["turnstile.", "public."];
+
+/// The table that may stand there already.
+const ADOPTED: &str = "user_logins";
 
 /// What a migration did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +76,8 @@ impl Database {
         // Nothing is found by a path into which others may write.
         let pinned = client.batch_execute("SET search_path = pg_catalog, pg_temp").await;
         pinned.map_err(failed)?;
+        insist_on_encoding(&client).await?;
+        self.insist_on_own_relations(&client).await?;
         self.insist_on_own_schema(&client).await?;
         match self.version_seen_by(&client).await.map_err(failed)? {
             Some(version) if version > newest_version() => return Ok(Migrated { applied: Vec::new(), version }),
@@ -104,11 +110,11 @@ impl Database {
     }
 
     fn has_history(&self) -> String {
-        format!("SELECT to_regclass('{}.{HISTORY}') IS NOT NULL", self.schemas().own)
+        format!("SELECT pg_catalog.to_regclass('{}.{HISTORY}') IS NOT NULL", self.schemas().own)
     }
 
     fn newest_applied(&self) -> String {
-        format!("SELECT max(version) FROM {}.{HISTORY}", self.schemas().own)
+        format!("SELECT pg_catalog.max(version) FROM {}.{HISTORY}", self.schemas().own)
     }
 
     /// The version as a migrator sees it that has the lock.
@@ -141,11 +147,14 @@ impl Database {
     /// Makes the schema, or makes sure that nobody else can put something into it that would run as its owner.
     async fn insist_on_own_schema(&self, client: &Client) -> Result<(), MigrateError> {
         let own = &self.schemas().own;
-        let sql = "SELECT pg_get_userbyid(nspowner)::text, pg_has_role(nspowner, 'USAGE'),
-                          (SELECT string_agg(CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END, ', ')
-                           FROM aclexplode(nspacl) WHERE privilege_type = 'CREATE' AND grantee <> nspowner)
-                   FROM pg_namespace WHERE nspname = $1";
-        let Some(row) = client.query_opt(sql, &[&own.name()]).await.map_err(failed)? else {
+        let sql = format!(
+            "SELECT pg_get_userbyid(nspowner)::text, {},
+                    (SELECT string_agg(CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END, ', ')
+                     FROM aclexplode(nspacl) WHERE privilege_type = 'CREATE' AND grantee <> nspowner)
+             FROM pg_namespace WHERE nspname = $1",
+            is_ours("nspowner")
+        );
+        let Some(row) = client.query_opt(&sql, &[&own.name()]).await.map_err(failed)? else {
             let made = client.batch_execute(&format!("CREATE SCHEMA {own}")).await;
             return made.map_err(|error| match error.code().map(tokio_postgres::error::SqlState::code) {
                 Some("42501") => MigrateError::Refused(format!(
@@ -169,6 +178,44 @@ impl Database {
             ))),
         }
     }
+
+    /// Makes sure that nobody else's table is taken for one of ours: its owner could change and read what stands in it.
+    async fn insist_on_own_relations(&self, client: &Client) -> Result<(), MigrateError> {
+        let Schemas { own, logins } = self.schemas();
+        let sql = format!(
+            "SELECT format('%I.%I', n.nspname, c.relname), pg_get_userbyid(c.relowner)::text
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE (n.nspname = $1 AND $1 <> $2 OR n.nspname = $2 AND c.relname = $3)
+               AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT ({})
+             ORDER BY 1 LIMIT 1",
+            is_ours("c.relowner")
+        );
+        let foreign = client.query_opt(&sql, &[&own.name(), &logins.name(), &ADOPTED]).await.map_err(failed)?;
+        let Some(row) = foreign else { return Ok(()) };
+        let (name, owner): (&str, &str) = (row.get(0), row.get(1));
+        Err(MigrateError::Refused(format!(
+            "{name} belongs to {owner}, who could change what stands in it: migrate as that role, give it to this one \
+             (ALTER TABLE {name} OWNER TO …), or choose other schemas with --schema and --logins-schema"
+        )))
+    }
+}
+
+/// Whether what belongs to this owner may be trusted: the migrator may act as it. A superuser may act as anybody, so of
+/// strangers it trusts other superusers and the owner of the database only.
+fn is_ours(owner: &str) -> String {
+    format!(
+        "CASE WHEN current_setting('is_superuser') = 'on'
+              THEN pg_get_userbyid({owner}) IN (current_user, 'pg_database_owner')
+                   OR EXISTS (SELECT FROM pg_roles r WHERE r.oid = {owner} AND r.rolsuper)
+                   OR EXISTS (SELECT FROM pg_database d WHERE d.datname = current_database() AND d.datdba = {owner})
+              ELSE pg_has_role({owner}, 'USAGE') END"
+    )
+}
+
+/// What is refused half-way leaves half of the tables behind.
+async fn insist_on_encoding(client: &Client) -> Result<(), MigrateError> {
+    let row = client.query_one("SELECT current_setting('server_encoding')", &[]).await.map_err(failed)?;
+    refusal_of_encoding(row.get(0)).map_or(Ok(()), |refusal| Err(MigrateError::Refused(refusal)))
 }
 
 /// The table in which refinery keeps the versions.
@@ -185,7 +232,7 @@ async fn lock(client: &Client) -> Result<(), MigrateError> {
         if taken.get(0) {
             break;
         }
-        if asked.is_multiple_of(10) {
+        if asked.is_multiple_of(100) {
             tracing::warn!("another session holds the advisory lock of migrations (see pg_locks): waiting for it");
         }
         tokio::time::sleep(ASK_EVERY).await;

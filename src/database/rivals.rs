@@ -22,7 +22,7 @@ pub struct FrozenRivals {
 const FROZEN: &str = "a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
       AND a.state = 'active' AND a.wait_event = 'ClientRead'
       AND pg_catalog.clock_timestamp() - a.query_start > interval '1.5 ms'
-          * substring(a.query FROM '^COPY /[*] turnstile: deadline ([0-9]{1,9}) ms [*]/ ')::integer";
+          * substring(a.query FROM '^COPY /[*] turnstile: deadline ([0-9]{1,9}) ms [*]/ ')::float8";
 
 /// Of a role whose statistics this one may not read, PostgreSQL shows the name of the program and no more.
 const UNSEEN: &str = "a.datname = pg_catalog.current_database() AND a.query = '<insufficient privilege>'

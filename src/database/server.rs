@@ -17,6 +17,12 @@ pub struct ServerFacts {
     pub version_number: i32,
     /// Whether it is a standby, which takes no rows.
     pub standby: bool,
+    /// Whether transactions of this role are read-only where they do not say otherwise.
+    pub read_only: bool,
+    /// The encoding in which it stores text.
+    pub encoding: String,
+    /// Whether it spreads tables over other servers: it has the extension `citus`.
+    pub sharded: bool,
     /// The role as which statements run.
     pub role: String,
     /// Whether that role may do everything.
@@ -41,20 +47,30 @@ impl ServerFacts {
                  use PostgreSQL {oldest} or newer"
             ));
         }
-        let standby = "the server is a standby, which takes no rows: name the primary in the database URL";
-        self.standby.then(|| standby.to_owned())
+        if self.standby {
+            return Some(
+                "the server is a standby, which takes no rows: name the primary in the database URL".to_owned(),
+            );
+        }
+        if self.read_only {
+            return Some(
+                "default_transaction_read_only is on, so that no row can be written: set it off for this server, database \
+                 and role (some services set it when the disk is full)"
+                    .to_owned(),
+            );
+        }
+        refusal_of_encoding(&self.encoding)
     }
 }
 
-/// The right to do something with a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Privilege {
-    /// `SELECT`, `INSERT` or `UPDATE`.
-    pub action: &'static str,
-    /// The table, found as statements find it: by the search path.
-    pub table: &'static str,
-    /// The column.
-    pub column: &'static str,
+/// Why texts cannot be stored in this encoding; `None` where they can.
+pub(super) fn refusal_of_encoding(encoding: &str) -> Option<String> {
+    (encoding != "UTF8").then(|| {
+        format!(
+            "the database stores text as {encoding}, which cannot hold what apps send: make another one with \
+             CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+    })
 }
 
 impl Database {
@@ -64,17 +80,23 @@ impl Database {
     ///
     /// [`DatabaseError`]
     pub async fn server_facts(&self) -> Result<ServerFacts, DatabaseError> {
-        let sql = "SELECT current_setting('server_version'), current_setting('server_version_num')::integer,
-                          pg_is_in_recovery(), current_user::text, current_setting('is_superuser') = 'on',
-                          current_setting('synchronous_standby_names') <> '',
-                          current_setting('max_connections')::bigint
-                              - current_setting('superuser_reserved_connections')::bigint
-                              - coalesce(current_setting('reserved_connections', true)::bigint, 0),
-                          (SELECT coalesce(sum(numbackends), 1)::bigint - 1 FROM pg_stat_database)";
+        let sql = "SELECT pg_catalog.current_setting('server_version'),
+                          pg_catalog.current_setting('server_version_num')::integer,
+                          pg_catalog.pg_is_in_recovery(), current_user::text,
+                          pg_catalog.current_setting('is_superuser') = 'on',
+                          pg_catalog.current_setting('synchronous_standby_names') <> '',
+                          pg_catalog.current_setting('max_connections')::bigint
+                              - pg_catalog.current_setting('superuser_reserved_connections')::bigint
+                              - coalesce(pg_catalog.current_setting('reserved_connections', true)::bigint, 0::bigint),
+                          (SELECT coalesce(pg_catalog.sum(numbackends)::bigint, 1::bigint) - 1::bigint
+                           FROM pg_catalog.pg_stat_database),
+                          pg_catalog.current_setting('default_transaction_read_only') = 'on',
+                          pg_catalog.current_setting('server_encoding'),
+                          EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
         let transaction = self.begin_snapshot().await?;
         let row = transaction.query_one("ask what the server is", sql, &[]).await?;
         let asked_at = OffsetDateTime::now_utc();
-        let clock = transaction.query_one("ask for the time", "SELECT clock_timestamp()", &[]).await?;
+        let clock = transaction.query_one("ask for the time", "SELECT pg_catalog.clock_timestamp()", &[]).await?;
         let answered_at = OffsetDateTime::now_utc();
         transaction.rollback().await?;
         Ok(ServerFacts {
@@ -86,41 +108,10 @@ impl Database {
             has_synchronous_standbys: row.get(5),
             connection_limit: row.get(6),
             connections_in_use: row.get(7),
+            read_only: row.get(8),
+            encoding: row.get(9),
+            sharded: row.get(10),
             clock_difference: clock.get::<_, OffsetDateTime>(0) - (asked_at + (answered_at - asked_at) / 2),
         })
-    }
-
-    /// Whether this role has each of the privileges, in their order; `None` where there is no such table or column.
-    ///
-    /// # Errors
-    ///
-    /// [`DatabaseError`]
-    pub async fn privileges(&self, wanted: &[Privilege]) -> Result<Vec<Option<bool>>, DatabaseError> {
-        let actions: Vec<&str> = wanted.iter().map(|privilege| privilege.action).collect();
-        let tables: Vec<&str> = wanted.iter().map(|privilege| privilege.table).collect();
-        let columns: Vec<&str> = wanted.iter().map(|privilege| privilege.column).collect();
-        let sql = "SELECT has_column_privilege(a.attrelid, a.attnum, w.action)
-                   FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS w (action, tab, col, place)
-                   LEFT JOIN pg_attribute a
-                       ON a.attrelid = to_regclass(w.tab) AND a.attname = w.col AND NOT a.attisdropped
-                   ORDER BY w.place";
-        let transaction = self.begin_snapshot().await?;
-        let rows = transaction.query("ask for privileges", sql, &[&actions, &tables, &columns]).await?;
-        transaction.rollback().await?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
-    /// Those of the tables that are not written to the server's log: a crash of the server empties them.
-    ///
-    /// # Errors
-    ///
-    /// [`DatabaseError`]
-    pub async fn unlogged(&self, tables: &[&str]) -> Result<Vec<String>, DatabaseError> {
-        let sql = "SELECT relname::text FROM unnest($1::text[]) AS t (name) JOIN pg_class ON oid = to_regclass(t.name)
-                   WHERE relpersistence <> 'p'";
-        let transaction = self.begin_snapshot().await?;
-        let rows = transaction.query("ask which tables are logged", sql, &[&tables]).await?;
-        transaction.rollback().await?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 }

@@ -193,7 +193,7 @@ pub struct Breaks {
 /// [`DatabaseError`]
 pub async fn breaks(transaction: &Transaction, rule: &Rule, most: u32) -> Result<Breaks, DatabaseError> {
     let sql = format!(
-        "SELECT count(*) OVER (), encode(message_hash, 'hex') FROM ({}) AS broken (message_hash)
+        "SELECT count(*) OVER (), pg_catalog.encode(message_hash, 'hex') FROM ({}) AS broken (message_hash)
          ORDER BY message_hash LIMIT $1",
         qualified(rule.sql, transaction.schemas())
     );
@@ -242,7 +242,7 @@ pub async fn count(transaction: &Transaction) -> Result<Counts, DatabaseError> {
                             count(*) FILTER (WHERE outcome = 'absorbed') AS absorbed
                      FROM own.processed_messages) AS p,
                     (SELECT count(*) AS identities FROM own.identities) AS i,
-                    (SELECT count(message_hash) AS brought, count(*) - count(message_hash) AS adopted
+                    (SELECT pg_catalog.count(message_hash) AS brought, count(*) - pg_catalog.count(message_hash) AS adopted
                      FROM logins.user_logins) AS u,
                     (SELECT count(*) FILTER (WHERE status = 'open') AS open,
                             count(*) FILTER (WHERE status = 'replayed') AS replayed,

@@ -12,9 +12,9 @@ pub async fn count_rows_holding(transaction: &Transaction, values: &[String]) ->
     let (own, logins) = (&transaction.schemas().own, &transaction.schemas().logins);
     let sql = format!(
         "WITH wanted (value) AS (
-                   SELECT value FROM unnest($1::text[]) AS given (value)
+                   SELECT value FROM pg_catalog.unnest($1::text[]) AS given (value)
                    UNION ALL
-                   SELECT encode(convert_to(value, 'UTF8'), 'hex') FROM unnest($1::text[]) AS given (value)
+                   SELECT pg_catalog.encode(convert_to(value, 'UTF8'), 'hex') FROM pg_catalog.unnest($1::text[]) AS given (value)
                ), lines (line) AS (
                    SELECT t::text FROM {logins}.user_logins t
                    UNION ALL SELECT t::text FROM {own}.processed_messages t

@@ -342,7 +342,7 @@ const RESOLVING: i64 = i64::from_be_bytes(*b"letters.");
 ///
 /// [`DatabaseError`]
 pub async fn lock(transaction: &Transaction) -> Result<(), DatabaseError> {
-    transaction.query("lock dead letters", "SELECT pg_advisory_xact_lock($1)", &[&RESOLVING]).await.map(drop)
+    transaction.query("lock dead letters", "SELECT pg_catalog.pg_advisory_xact_lock($1)", &[&RESOLVING]).await.map(drop)
 }
 
 /// Reads those that are open, in the order of their keys. Under the [`lock`] they stay so.
@@ -389,7 +389,7 @@ pub async fn resolve(
 ) -> Result<(), DatabaseError> {
     let sql = format!(
         "UPDATE {}.dead_letters
-         SET status = $3::text, resolved_at = now(), resolved_by = concat_ws(': ', current_user, nullif($4::text, ''))
+         SET status = $3::text, resolved_at = now(), resolved_by = pg_catalog.concat_ws(': ', current_user, nullif($4::text, ''))
          WHERE message_hash = ANY($1::bytea[]) AND sent_at = ANY($2::timestamptz[]) AND status = 'open'",
         transaction.schemas().own
     );

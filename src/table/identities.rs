@@ -44,7 +44,7 @@ pub async fn claim(
     let own = &transaction.schemas().own;
     let sql = format!(
         "INSERT INTO {own}.identities (hash, owner_sent_at, owner, login_hash)
-         SELECT unnest($1::bytea[]), unnest($2::timestamptz[]), unnest($3::bytea[]), unnest($4::bytea[])
+         SELECT pg_catalog.unnest($1::bytea[]), pg_catalog.unnest($2::timestamptz[]), pg_catalog.unnest($3::bytea[]), pg_catalog.unnest($4::bytea[])
          WHERE EXISTS (SELECT FROM {own}.turnstile_keys WHERE purpose = 'hash' AND check_value = $5)
          ON CONFLICT (hash) DO NOTHING"
     );

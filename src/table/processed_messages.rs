@@ -32,8 +32,8 @@ pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<Claim
     // names its columns: without their index the statement fails, where it would insert again and again otherwise.
     let sql = format!(
         "INSERT INTO {}.processed_messages (sent_at, message_hash, outcome, message_id, body_hash, received_at)
-         SELECT unnest($1::timestamptz[]), unnest($2::bytea[]), unnest($3::text[]), unnest($4::text[]),
-                unnest($5::bytea[]), unnest($6::timestamptz[])
+         SELECT pg_catalog.unnest($1::timestamptz[]), pg_catalog.unnest($2::bytea[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]),
+                pg_catalog.unnest($5::bytea[]), pg_catalog.unnest($6::timestamptz[])
          ON CONFLICT (sent_at, message_hash) DO NOTHING
          RETURNING sent_at, message_hash",
         transaction.schemas().own

@@ -1,0 +1,312 @@
+//! What the loader's role must be granted, derived from the statements of these rooms, and what it is granted beyond that.
+//! `deploy/grants.sql` grants the same.
+
+use crate::database::schemas::Schemas;
+use crate::database::{DatabaseError, Transaction};
+
+use super::facts::{LOGINS, SEQUENCE};
+
+/// The table in which the versions stand.
+pub const MIGRATIONS: &str = "refinery_schema_history";
+
+/// What a privilege is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// The schema of Turnstile's own tables.
+    OwnSchema,
+    /// The schema of the logins.
+    LoginsSchema,
+    /// A table: of Turnstile's own, or that of the logins.
+    Table(&'static str),
+    /// The sequence of the positions.
+    Sequence,
+    /// The function that makes partitions.
+    ExtendOutbox,
+}
+
+impl Object {
+    /// As GRANT names it.
+    pub fn in_words(self, schemas: &Schemas) -> String {
+        let Schemas { own, logins } = schemas;
+        match self {
+            Self::OwnSchema => format!("SCHEMA {own}"),
+            Self::LoginsSchema => format!("SCHEMA {logins}"),
+            Self::Table(LOGINS) => format!("{logins}.{LOGINS}"),
+            Self::Table(name) => format!("{own}.{name}"),
+            Self::Sequence => format!("SEQUENCE {own}.{SEQUENCE}"),
+            Self::ExtendOutbox => format!("FUNCTION {own}.extend_outbox()"),
+        }
+    }
+
+    fn schema(self, schemas: &Schemas) -> &str {
+        match self {
+            Self::LoginsSchema | Self::Table(LOGINS) => schemas.logins.name(),
+            Self::OwnSchema | Self::Table(_) | Self::Sequence | Self::ExtendOutbox => schemas.own.name(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::OwnSchema | Self::LoginsSchema => "",
+            Self::Table(name) => name,
+            Self::Sequence => SEQUENCE,
+            Self::ExtendOutbox => "extend_outbox",
+        }
+    }
+}
+
+/// A privilege on an object or, of a table, on a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// `SELECT`, `INSERT`, `UPDATE`, `USAGE` or `EXECUTE`.
+    pub action: &'static str,
+    /// On what.
+    pub object: Object,
+    /// Of a table, the column; else nothing.
+    pub column: &'static str,
+}
+
+/// What the loader does with a table, column by column. What `RETURNING`, `WHERE` and `ON CONFLICT` name counts as selected.
+struct Use {
+    table: &'static str,
+    inserted: &'static [&'static str],
+    selected: &'static [&'static str],
+    updated: &'static [&'static str],
+}
+
+const USES: [Use; 9] = [
+    Use {
+        table: "processed_messages",
+        inserted: &["sent_at", "message_hash", "outcome", "message_id", "body_hash", "received_at"],
+        selected: &["sent_at", "message_hash"],
+        updated: &["outcome", "absorbed_by", "absorbed_by_sent_at"],
+    },
+    Use {
+        table: "identities",
+        inserted: &["hash", "owner_sent_at", "owner", "login_hash"],
+        selected: &["hash", "owner_sent_at", "owner", "login_hash"],
+        updated: &[],
+    },
+    Use {
+        table: "queues",
+        inserted: &["arn", "scheme"],
+        selected: &["arn", "scheme", "scheme_since", "time_basis"],
+        updated: &["scheme", "scheme_since", "time_basis"],
+    },
+    Use {
+        table: LOGINS,
+        inserted: &[
+            "user_id",
+            "device_type",
+            "masked_ip",
+            "masked_device_id",
+            "locale",
+            "app_version",
+            "create_date",
+            "message_hash",
+            "message_sent_at",
+        ],
+        selected: &["message_sent_at", "message_hash"],
+        updated: &[],
+    },
+    Use {
+        table: "dead_letters",
+        inserted: &[
+            "message_hash",
+            "code",
+            "detail",
+            "sealed_body",
+            "message_id",
+            "receive_count",
+            "sent_at",
+            "sent_timestamp",
+            "received_at",
+            "queue",
+        ],
+        selected: &["sent_at", "message_hash"],
+        updated: &[],
+    },
+    Use {
+        table: "outbox",
+        inserted: &[
+            "user_id",
+            "device_type",
+            "masked_ip",
+            "masked_device_id",
+            "locale",
+            "app_version",
+            "create_date",
+            "event_id",
+            "message_sent_at",
+        ],
+        selected: &["position"],
+        updated: &[],
+    },
+    Use {
+        table: "turnstile_keys",
+        inserted: &[],
+        selected: &["key_id", "purpose", "mask", "check_value", "registered_at"],
+        updated: &[],
+    },
+    Use { table: "horizon", inserted: &[], selected: &["retained_since"], updated: &[] },
+    Use { table: MIGRATIONS, inserted: &[], selected: &["version"], updated: &[] },
+];
+
+/// Columns that hold personal values, masked or sealed: the loader writes them and never reads them.
+const PERSONAL: [(&str, &str); 7] = [
+    (LOGINS, "user_id"),
+    (LOGINS, "masked_ip"),
+    (LOGINS, "masked_device_id"),
+    ("dead_letters", "sealed_body"),
+    ("outbox", "user_id"),
+    ("outbox", "masked_ip"),
+    ("outbox", "masked_device_id"),
+];
+
+/// Every right that the loader needs.
+pub fn needed() -> Vec<Right> {
+    let whole = |action, object| Right { action, object, column: "" };
+    let of_use = |of: &Use| {
+        let (object, of) =
+            (Object::Table(of.table), [("INSERT", of.inserted), ("SELECT", of.selected), ("UPDATE", of.updated)]);
+        of.into_iter()
+            .flat_map(move |(action, columns)| columns.iter().map(move |column| Right { action, object, column }))
+    };
+    let wholes = [
+        whole("USAGE", Object::OwnSchema),
+        whole("USAGE", Object::LoginsSchema),
+        whole("USAGE", Object::Sequence),
+        whole("SELECT", Object::Sequence),
+        whole("EXECUTE", Object::ExtendOutbox),
+    ];
+    wholes.into_iter().chain(USES.iter().flat_map(of_use)).collect()
+}
+
+/// What the role may do with the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Every right that is needed, and whether the role has it; none where there is no such column or object.
+    pub needed: Vec<(Right, Option<bool>)>,
+    /// What the role may do beyond that, in words: with the tables, the schemas and the server.
+    pub beyond: Vec<String>,
+}
+
+impl Rights {
+    /// Reads them for the role as which statements run.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn read(transaction: &Transaction) -> Result<Self, DatabaseError> {
+        let rights = needed();
+        let mut held = whole(transaction, &rights).await?.into_iter();
+        let mut of_columns = columns(transaction, &rights).await?.into_iter();
+        let answer = |right: Right| {
+            let answers = if right.column.is_empty() { &mut held } else { &mut of_columns };
+            (right, answers.next().flatten())
+        };
+        let needed: Vec<_> = rights.into_iter().map(answer).collect();
+        let mut beyond = of_tables(transaction).await?;
+        beyond.extend(personal(transaction).await?);
+        beyond.extend(of_role(transaction).await?);
+        Ok(Self { needed, beyond })
+    }
+}
+
+const ATTEMPTED: &str = "ask for privileges";
+
+async fn whole(transaction: &Transaction, rights: &[Right]) -> Result<Vec<Option<bool>>, DatabaseError> {
+    let schemas = transaction.schemas();
+    let rights: Vec<&Right> = rights.iter().filter(|right| right.column.is_empty()).collect();
+    let names: Vec<&str> = rights.iter().map(|right| right.object.schema(schemas)).collect();
+    let objects: Vec<&str> = rights.iter().map(|right| right.object.name()).collect();
+    let actions: Vec<&str> = rights.iter().map(|right| right.action).collect();
+    let sql = "SELECT CASE w.action
+                   WHEN 'EXECUTE' THEN (SELECT pg_catalog.has_function_privilege(p.oid, w.action) FROM pg_catalog.pg_proc p
+                                        WHERE p.pronamespace = n.oid AND p.proname = w.object AND p.pronargs = 0)
+                   ELSE CASE w.object WHEN '' THEN pg_catalog.has_schema_privilege(n.oid, w.action)
+                        ELSE (SELECT pg_catalog.has_sequence_privilege(c.oid, w.action) FROM pg_catalog.pg_class c
+                              WHERE c.relnamespace = n.oid AND c.relname = w.object AND c.relkind = 'S') END END
+               FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS w (sch, object, action, place)
+               LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.sch
+               ORDER BY w.place";
+    let rows = transaction.query(ATTEMPTED, sql, &[&names, &objects, &actions]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn columns(transaction: &Transaction, rights: &[Right]) -> Result<Vec<Option<bool>>, DatabaseError> {
+    let schemas = transaction.schemas();
+    let rights: Vec<&Right> = rights.iter().filter(|right| !right.column.is_empty()).collect();
+    let names: Vec<&str> = rights.iter().map(|right| right.object.schema(schemas)).collect();
+    let tables: Vec<&str> = rights.iter().map(|right| right.object.name()).collect();
+    let actions: Vec<&str> = rights.iter().map(|right| right.action).collect();
+    let columns: Vec<&str> = rights.iter().map(|right| right.column).collect();
+    let sql = "SELECT pg_catalog.has_column_privilege(a.attrelid, a.attnum, w.action)
+               FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS w (sch, tab, action, col, place)
+               LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.sch
+               LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.tab
+               LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = w.col AND NOT a.attisdropped
+               ORDER BY w.place";
+    let rows = transaction.query(ATTEMPTED, sql, &[&names, &tables, &actions, &columns]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// What changes whole tables, or makes something that runs when others write.
+async fn of_tables(transaction: &Transaction) -> Result<Vec<String>, DatabaseError> {
+    let schemas = transaction.schemas();
+    let (own, logins) = (schemas.own.name(), schemas.logins.name());
+    let tables: Vec<&str> = USES.iter().map(|of| of.table).collect();
+    let sql = "SELECT pg_catalog.format('%s on %I.%I', w.action, n.nspname, c.relname)
+               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+                    pg_catalog.unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) AS w (action)
+               WHERE c.relkind IN ('r', 'p') AND (n.nspname = $1::text AND c.relname = ANY ($3::text[])
+                                                  OR n.nspname = $2::text AND c.relname = 'user_logins')
+                 AND pg_catalog.has_table_privilege(c.oid, w.action)
+               UNION ALL
+               SELECT pg_catalog.format('CREATE on schema %I', n.nspname) FROM pg_catalog.pg_namespace n
+               WHERE n.nspname IN ($1::text, $2::text) AND pg_catalog.has_schema_privilege(n.oid, 'CREATE')
+               UNION ALL
+               SELECT pg_catalog.format('UPDATE on sequence %I.%I', n.nspname, c.relname)
+               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.relkind = 'S' AND n.nspname = $1::text AND c.relname = 'outbox_position_seq'
+                 AND pg_catalog.has_sequence_privilege(c.oid, 'UPDATE')
+               ORDER BY 1";
+    let rows = transaction.query(ATTEMPTED, sql, &[&own, &logins, &tables]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Personal columns that the role may read or change, and single columns of Turnstile's own that only their default may fill.
+async fn personal(transaction: &Transaction) -> Result<Vec<String>, DatabaseError> {
+    let schemas = transaction.schemas();
+    let right = |action, (table, column)| Right { action, object: Object::Table(table), column };
+    let selected = PERSONAL.map(|personal| right("SELECT", personal));
+    let filled = [("outbox", "position"), ("dead_letters", "status"), ("dead_letters", "resolved_by")];
+    let updated = [("dead_letters", "sealed_body"), ("dead_letters", "status"), ("horizon", "retained_since")];
+    let inserted = filled.map(|column| right("INSERT", column)).into_iter();
+    let asked: Vec<Right> =
+        selected.into_iter().chain(inserted).chain(updated.map(|column| right("UPDATE", column))).collect();
+    let held = columns(transaction, &asked).await?;
+    let beyond = asked.iter().zip(held).filter(|(_, held)| *held == Some(true)).map(|(right, _)| right);
+    Ok(beyond
+        .map(|Right { action, object, column }| format!("{action} ({column}) on {}", object.in_words(schemas)))
+        .collect())
+}
+
+/// What the role may do with the whole server.
+async fn of_role(transaction: &Transaction) -> Result<Vec<String>, DatabaseError> {
+    let sql = "SELECT w.says FROM pg_catalog.pg_roles r,
+                    unnest(ARRAY[r.rolcreaterole, r.rolcreatedb, r.rolbypassrls, r.rolreplication],
+                           ARRAY['CREATEROLE', 'CREATEDB', 'BYPASSRLS', 'REPLICATION']) AS w (has, says)
+               WHERE r.rolname = current_user AND w.has
+               UNION ALL
+               SELECT pg_catalog.format('member of %I', g.rolname) FROM pg_catalog.pg_roles g
+               WHERE g.rolname IN ('pg_read_all_data', 'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files',
+                                   'pg_execute_server_program')
+                 AND pg_catalog.pg_has_role(g.oid, 'MEMBER')
+               UNION ALL
+               SELECT pg_catalog.format('owner of %I', n.nspname) FROM pg_catalog.pg_namespace n
+               WHERE n.nspname = $1::text AND pg_catalog.pg_has_role(n.nspowner, 'MEMBER')
+               ORDER BY 1";
+    let rows = transaction.query(ATTEMPTED, sql, &[&transaction.schemas().own.name()]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

@@ -1,0 +1,291 @@
+//! Attacks: whoever has the password of one role, or an account of the server and no role at all, gets no further than
+//! `deploy/grants.sql` says.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::check::{Installation, database, migrate};
+use crate::grants::{Roles, as_user, do_all_that_a_loader_does, do_all_that_an_operator_does, granted};
+use crate::support::loading;
+use crate::support::postgres::{TestDatabase, connect};
+
+/// Statements that nobody but the owner may run.
+const OF_NOBODY: [&str; 29] = [
+    "DELETE FROM turnstile.processed_messages",
+    "DELETE FROM turnstile.identities",
+    "DELETE FROM public.user_logins",
+    "DELETE FROM turnstile.dead_letters",
+    "DELETE FROM turnstile.outbox",
+    "DELETE FROM turnstile.queues",
+    "TRUNCATE turnstile.processed_messages",
+    "TRUNCATE turnstile.outbox",
+    "TRUNCATE public.user_logins",
+    "DROP TABLE turnstile.outbox",
+    "SELECT 1; LOCK TABLE turnstile.processed_messages IN ACCESS EXCLUSIVE MODE",
+    "SELECT masked_ip FROM turnstile.outbox",
+    "SELECT * FROM turnstile.outbox",
+    "SELECT body_hash FROM turnstile.processed_messages",
+    "UPDATE turnstile.processed_messages SET body_hash = ''",
+    "UPDATE turnstile.identities SET owner = ''",
+    "UPDATE public.user_logins SET user_id = 'mallory'",
+    "UPDATE turnstile.outbox SET user_id = 'mallory'",
+    "UPDATE turnstile.dead_letters SET sealed_body = ''",
+    "UPDATE turnstile.turnstile_keys SET check_value = ''",
+    "INSERT INTO turnstile.turnstile_keys (key_id, purpose, check_value) VALUES ('k', 'hash', '')",
+    "UPDATE turnstile.horizon SET retained_since = now()",
+    "SELECT setval('turnstile.outbox_position_seq', 1)",
+    "INSERT INTO turnstile.outbox (event_id, message_sent_at, position) VALUES ('', now(), 9223372036854775807)",
+    "INSERT INTO turnstile.outbox (event_id, message_sent_at, position) OVERRIDING SYSTEM VALUE SELECT '', now(), generate_series(3, 5000)",
+    "INSERT INTO turnstile.dead_letters (message_hash, sent_at, status, resolved_by) VALUES ('', now(), 'discarded', 'alice')",
+    "CREATE TABLE turnstile.mine ()",
+    "CREATE TRIGGER t BEFORE INSERT ON public.user_logins EXECUTE FUNCTION turnstile.keep_horizon()",
+    "UPDATE turnstile.refinery_schema_history SET version = 99",
+];
+
+#[tokio::test]
+async fn no_role_gets_further_than_its_grants() {
+    let (test, roles) = granted().await;
+    do_all_that_a_loader_does(&roles, "victim").await.unwrap();
+    for (url, forbidden) in [
+        (
+            &roles.loader_url,
+            &[
+                "SELECT user_id FROM public.user_logins",
+                "SELECT masked_ip FROM public.user_logins",
+                "SELECT * FROM public.user_logins",
+                "SELECT sealed_body FROM turnstile.dead_letters",
+                "SELECT * FROM turnstile.dead_letters",
+                "UPDATE turnstile.dead_letters SET status = 'discarded'",
+                "INSERT INTO turnstile.processed_messages (processed_at) VALUES ('2001-01-01')",
+                "INSERT INTO turnstile.queues (arn, scheme, since) VALUES ('a', 'content', '2001-01-01')",
+                "INSERT INTO turnstile.dead_letters (message_hash, sent_at, resolved_at) VALUES ('', now(), now())",
+                "INSERT INTO turnstile.dead_letters (message_hash, sent_at, dead_lettered_at) VALUES ('', now(), now())",
+            ][..],
+        ),
+        (
+            &roles.operator_url,
+            &[
+                "SELECT user_id FROM public.user_logins",
+                "SELECT masked_ip FROM public.user_logins",
+                "SELECT message_id FROM turnstile.processed_messages",
+                "UPDATE turnstile.dead_letters SET code = 'x'",
+                "UPDATE turnstile.processed_messages SET message_hash = ''",
+                "INSERT INTO turnstile.processed_messages DEFAULT VALUES",
+                "INSERT INTO turnstile.dead_letters (message_hash) VALUES ('')",
+                "INSERT INTO turnstile.queues (arn, scheme) VALUES ('a', 'content')",
+                "UPDATE turnstile.queues SET scheme = 'content'",
+                "SELECT turnstile.extend_outbox()",
+            ],
+        ),
+        (
+            &roles.auditor_url,
+            &[
+                "SELECT user_id FROM public.user_logins",
+                "SELECT sealed_body FROM turnstile.dead_letters",
+                "SELECT detail FROM turnstile.dead_letters",
+                "SELECT login_hash FROM turnstile.identities",
+                "SELECT message_id FROM turnstile.processed_messages",
+                "SELECT arn FROM turnstile.queues",
+                "SELECT check_value FROM turnstile.turnstile_keys",
+                "UPDATE turnstile.processed_messages SET outcome = 'loaded'",
+                "UPDATE turnstile.dead_letters SET status = 'open'",
+                "INSERT INTO public.user_logins (user_id) VALUES ('mallory')",
+                "SELECT nextval('turnstile.outbox_position_seq')",
+                "SELECT turnstile.extend_outbox()",
+            ],
+        ),
+        (
+            &roles.analyst_url,
+            &[
+                "SELECT message_hash FROM public.user_logins",
+                "SELECT message_sent_at FROM public.user_logins",
+                "SELECT * FROM public.user_logins",
+                "INSERT INTO public.user_logins (user_id) VALUES ('mallory')",
+                "SELECT event_id FROM turnstile.outbox",
+                "SELECT message_hash FROM turnstile.processed_messages",
+                "SELECT retained_since FROM turnstile.horizon",
+                "SELECT turnstile.extend_outbox()",
+            ],
+        ),
+    ] {
+        let client = connect(url).await;
+        for forbidden in OF_NOBODY.iter().chain(forbidden) {
+            refused(&client, forbidden).await;
+        }
+    }
+    drop(test);
+    roles.drop().await;
+}
+
+/// Fails unless the server refuses the statement for want of a privilege.
+async fn refused(client: &Client, statement: &str) {
+    let error = client.batch_execute(statement).await.expect_err(statement);
+    assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}: {error:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_no_message_brought_cannot_be_passed_off_as_an_older_one() {
+    let (test, roles) = granted().await;
+    let loader = connect(&roles.loader_url).await;
+    for columns in ["user_id", "user_id, message_hash", "user_id, message_sent_at"] {
+        let values =
+            columns.replace("user_id", "'mallory'").replace("message_hash", "''").replace("message_sent_at", "now()");
+        let forged = format!("INSERT INTO public.user_logins ({columns}) VALUES ({values})");
+        let error = loader.batch_execute(&forged).await.expect_err(&forged);
+        assert_eq!(error.code(), Some(&SqlState::NOT_NULL_VIOLATION), "{forged}");
+    }
+    drop((loader, test));
+    roles.drop().await;
+}
+
+/// An account of the server that has no role of Turnstile, and one that will own the tables.
+struct Accounts {
+    owner: String,
+    stranger: String,
+    admin: Client,
+    test: TestDatabase,
+}
+
+static ACCOUNTS: AtomicU32 = AtomicU32::new(0);
+
+impl Accounts {
+    async fn new() -> Self {
+        let test = TestDatabase::empty().await;
+        let admin = connect(test.url()).await;
+        let number = format!("{}_{}", std::process::id(), ACCOUNTS.fetch_add(1, Ordering::Relaxed));
+        let (owner, stranger) = (format!("test_owner_{number}"), format!("test_mallory_{number}"));
+        let accounts = Self { owner, stranger, admin, test };
+        let Self { owner, stranger, .. } = &accounts;
+        // Who may create in public is what PostgreSQL 14 and older, and what was upgraded from them, grant by default.
+        let make = format!(
+            "CREATE ROLE {owner} LOGIN PASSWORD 'sesame'; CREATE ROLE {stranger} LOGIN PASSWORD 'sesame';
+             GRANT CREATE ON SCHEMA public TO PUBLIC"
+        );
+        accounts.admin.batch_execute(&make).await.unwrap();
+        accounts.may_create(owner).await;
+        accounts
+    }
+
+    /// Lets an account make schemas.
+    async fn may_create(&self, role: &str) {
+        let grant =
+            format!("DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {role}', current_database()); END $$");
+        self.admin.batch_execute(&grant).await.unwrap();
+    }
+
+    fn url(&self, role: &str) -> String {
+        as_user(self.test.url(), role)
+    }
+
+    async fn as_stranger(&self, sql: &str) {
+        connect(&self.url(&self.stranger)).await.batch_execute(sql).await.unwrap();
+    }
+
+    async fn drop(self) {
+        let Self { owner, stranger, admin, test } = self;
+        admin
+            .batch_execute(&format!("DROP OWNED BY {owner}, {stranger} CASCADE; DROP ROLE {owner}, {stranger}"))
+            .await
+            .unwrap();
+        drop((admin, test));
+    }
+}
+
+/// Functions, by name and arguments, with what they return: better matches for the arguments of our statements than
+/// PostgreSQL's own, where these take any type.
+const PLANTED: [(&str, &str, &str); 11] = [
+    ("unnest", "bytea[]", "SETOF bytea"),
+    ("unnest", "text[]", "SETOF text"),
+    ("unnest", "timestamptz[]", "SETOF timestamptz"),
+    ("concat_ws", "text, name, text", "text"),
+    ("concat_ws", "text, text, text", "text"),
+    ("format", "text, name, name", "text"),
+    ("format", "text, text, text", "text"),
+    ("encode", "bytea, text", "text"),
+    ("pg_advisory_xact_lock", "text", "void"),
+    ("to_regclass", "varchar", "regclass"),
+    ("octet_length", "varchar", "integer"),
+];
+
+const PLANTED_OPERATORS: [(&str, &str, &str, &str); 4] = [
+    ("=", "oid", "regclass", "boolean"),
+    ("*", "interval", "integer", "interval"),
+    ("-", "bigint", "integer", "bigint"),
+    ("||", "text", "name", "text"),
+];
+
+fn planted() -> String {
+    let body = "LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'a stranger''s function ran'; END $$";
+    let function = |(name, arguments, gives): &(&str, &str, &str)| {
+        format!("CREATE FUNCTION public.{name}({arguments}) RETURNS {gives} {body};")
+    };
+    let operator = |(at, (name, left, right, gives)): (usize, &(&str, &str, &str, &str))| {
+        format!(
+            "CREATE FUNCTION public.planted_{at}({left}, {right}) RETURNS {gives} {body};
+             CREATE OPERATOR public.{name} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = public.planted_{at});"
+        )
+    };
+    let aggregate = format!(
+        "CREATE FUNCTION public.planted_state(bigint, bytea) RETURNS bigint {body};
+         CREATE AGGREGATE public.count(bytea) (SFUNC = public.planted_state, STYPE = bigint, INITCOND = '0');"
+    );
+    PLANTED.iter().map(function).chain(PLANTED_OPERATORS.iter().enumerate().map(operator)).collect::<String>()
+        + &aggregate
+}
+
+#[tokio::test]
+async fn what_a_stranger_put_into_public_runs_for_nobody() {
+    let accounts = Accounts::new().await;
+    accounts.as_stranger(&planted()).await;
+    let owner_url = accounts.url(&accounts.owner);
+    migrate(&owner_url).await;
+    let roles = Roles::made(accounts.test.url()).await;
+    connect(&owner_url).await.batch_execute(&roles.grants()).await.unwrap();
+
+    do_all_that_a_loader_does(&roles, "first").await.unwrap();
+    do_all_that_an_operator_does(&roles).await;
+    database(&roles.loader_url).end_frozen_rivals().await.unwrap();
+    let installation = Installation::new(&roles.loader_url).await;
+    let checked = installation.check(&[]).await;
+    assert_eq!(checked.exit_code, 0, "{}", checked.stdout);
+    assert!(checked.line("owners").starts_with("warning"), "{}", checked.stdout);
+
+    let is_member = format!("SELECT pg_has_role('{}', '{}', 'MEMBER')", accounts.stranger, accounts.owner);
+    assert!(!accounts.admin.query_one(&is_member, &[]).await.unwrap().get::<_, bool>(0));
+    roles.drop().await;
+    accounts.drop().await;
+}
+
+#[tokio::test]
+async fn tables_that_a_stranger_made_first_are_refused_by_their_owner_s_name() {
+    let accounts = Accounts::new().await;
+    let Accounts { owner, stranger, .. } = &accounts;
+    accounts.may_create(stranger).await;
+    let standing =
+        "CREATE TABLE public.user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(256),
+                        masked_device_id varchar(256), locale varchar(32), app_version integer, create_date date)";
+    for planted in ["CREATE SCHEMA turnstile", standing] {
+        accounts.as_stranger(planted).await;
+        for url in [accounts.url(owner), accounts.test.url().to_owned()] {
+            let refused = database(&url).migrate().await.unwrap_err().to_string();
+            assert!(refused.contains(&format!("belongs to {stranger}")), "{planted}: {refused}");
+        }
+        accounts.admin.batch_execute(&format!("DROP OWNED BY {stranger} CASCADE")).await.unwrap();
+        accounts.may_create(stranger).await;
+        accounts.admin.batch_execute("GRANT CREATE ON SCHEMA public TO PUBLIC").await.unwrap();
+    }
+
+    // A whole installation of theirs: with the owner's name on the schema, and theirs on the tables.
+    loading::migrate(&database(&accounts.url(stranger))).await;
+    accounts.admin.batch_execute(&format!("ALTER SCHEMA turnstile OWNER TO {owner}")).await.unwrap();
+    let refused = database(&accounts.url(owner)).migrate().await.unwrap_err().to_string();
+    assert!(refused.contains(&format!("belongs to {stranger}")), "{refused}");
+    let installation = Installation::new(accounts.test.url()).await;
+    let checked = installation.check(&[]).await;
+    assert!(checked.line("owners").starts_with("error"), "{}", checked.stdout);
+    let run = installation.run("run", &["--until-empty"]).await;
+    assert!(run.exit_code == 1 && run.stderr.contains("owners: "), "{}", run.stderr);
+    accounts.drop().await;
+}
