@@ -1,6 +1,6 @@
 //! Looks, before a run, at everything that the run will stand on. Changes nothing and receives nothing.
 //!
-//! What it calls an error of the database, a run refuses: both ask [`OF_DATABASE`].
+//! What it calls an error of the database, a run refuses: both ask `OF_DATABASE`.
 
 mod database;
 mod grants;

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Transaction};
@@ -388,15 +388,25 @@ fn is_claimed(letter: &Sealed, claimed: &HashSet<MessageKey>, report: &mut Repor
 ///
 /// [`DatabaseError`], after half a minute if it might pass.
 pub async fn discard(database: &Database, hashes: &[MessageHash], by: &str) -> Result<Vec<MessageHash>, DatabaseError> {
-    let filter = Filter { status: Some(Status::Open), hashes: Some(hashes.to_vec()), ..Filter::default() };
+    let of = |status, hashes| Filter { status: Some(status), hashes: Some(hashes), ..Filter::default() };
+    // What an earlier attempt found open: if its commit held although its answer was lost, the letters are discarded now.
+    let earlier = Mutex::new(Vec::new());
     persist(async || {
         let transaction = database.begin().await?;
         dead_letters::lock(&transaction).await?;
-        let open = dead_letters::next(&transaction, &filter, None, u64::MAX).await?;
+        let open = dead_letters::next(&transaction, &of(Status::Open, hashes.to_vec()), None, u64::MAX).await?;
+        let before = lock(&earlier).clone();
+        let held = dead_letters::next(&transaction, &of(Status::Discarded, before), None, u64::MAX).await?;
         dead_letters::resolve(&transaction, &open, Status::Discarded, by).await?;
-        transaction.commit().await.map(|()| open.into_iter().map(|key| key.hash).collect())
+        let discarded: Vec<MessageHash> = open.into_iter().chain(held).map(|key| key.hash).collect();
+        lock(&earlier).clone_from(&discarded);
+        transaction.commit().await.map(|()| discarded)
     })
     .await
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs an attempt again while its failure would pass or its commit is ambiguous, up to [`ATTEMPTS`] times.

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use crate::support::pipeline::mixed;
 use crate::support::postgres::{TestDatabase, connect};
 use crate::support::site::{Site, text_of};
+use crate::support::wait_until;
 
 struct Keys {
     site: Site,
@@ -158,4 +159,19 @@ async fn everything_stands_in_the_schemas_that_were_chosen_and_nothing_in_the_de
     keys.is_refused(&ours, &["run", "--schema", "loader_2"], &["run `turnstile migrate`"]);
     let (code, said) = keys.run(&ours, &["run", "--schema", "Not; a schema"]);
     assert!(code == 2 && said.contains("--schema (TURNSTILE_SCHEMA)"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_waits_for_another_says_for_what_and_goes_on_when_it_is_free() {
+    let keys = Keys::new().await;
+    let ours = keys.new_keyring("ours", "main");
+    let lock = i64::from_be_bytes(*b"turnstil");
+    keys.client.execute("SELECT pg_advisory_lock($1)", &[&lock]).await.unwrap();
+    let mut command = keys.site.command(&["migrate"]);
+    command.env("TURNSTILE_KEYRING", &ours);
+    let migrator = keys.site.start(command, "migrator");
+    wait_until("it says what it waits for", async || migrator.said().contains("advisory lock of migrations")).await;
+    keys.client.execute("SELECT pg_advisory_unlock($1)", &[&lock]).await.unwrap();
+    assert!(migrator.ended().await.success());
+    keys.succeeds(&ours, &RUN);
 }

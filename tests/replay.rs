@@ -3,18 +3,24 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use tokio_postgres::Row;
 use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::keyring::Keyring;
+use turnstile::message::MessageHash;
 use turnstile::replay::{Obstacle, Replay, Report, discard};
 use turnstile::table::dead_letters::Filter;
 
 use crate::support::logins::World;
-use crate::support::postgres::connect;
+use crate::support::postgres::{TestDatabase, connect};
 use crate::support::verdicts::{batch, login, message};
 use crate::support::wait_until;
 
 fn replayed(replayed: u64) -> Report {
     Report { replayed, ..Report::default() }
+}
+
+fn hash_in(row: &Row) -> MessageHash {
+    MessageHash::from_bytes(row.get::<_, Vec<u8>>(0).try_into().unwrap())
 }
 
 fn users(count: usize) -> Vec<String> {
@@ -186,20 +192,11 @@ async fn only_the_letters_that_match_are_replayed() {
     assert_eq!(world.replay().run(&code, u64::MAX, |_| {}).await.unwrap(), replayed(2));
 }
 
-#[tokio::test]
-async fn a_commit_whose_answer_is_lost_is_neither_doubled_nor_counted_as_a_failure() {
-    let server = OnLoan::start(Options::default()).await.unwrap();
-    let world = World::at(&server.url(), Duration::from_secs(2)).await;
-    crate::support::loading::migrate(&world.database).await;
-    world.load_once_rejected(&["a", "b", "c"]).await;
-
-    // A standby that never confirms: the commit holds on this server, and nobody is told.
+/// Does this while a standby never confirms: the commit holds on the server, and nobody is told until it is made again.
+async fn with_a_lost_answer<T>(world: &World, server: &OnLoan, doing: impl Future<Output = T>) -> T {
     let admin = connect(&server.url()).await;
     admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
     admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    let replay = world.replay();
-    let filter = Filter::default();
-    let replaying = replay.run(&filter, u64::MAX, |_| {});
     let answering = async {
         let waits = "pg_stat_activity WHERE wait_event_type = 'Lock'";
         wait_until("the transaction runs again, and meets the first one's locks", async || {
@@ -209,18 +206,63 @@ async fn a_commit_whose_answer_is_lost_is_neither_doubled_nor_counted_as_a_failu
         admin.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
         admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     };
-    let (report, ()) = tokio::join!(replaying, answering);
+    tokio::join!(doing, answering).0
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_neither_doubled_nor_counted_as_a_failure() {
+    let server = OnLoan::start(Options::default()).await.unwrap();
+    let world = World::at(&server.url(), Duration::from_secs(2)).await;
+    crate::support::loading::migrate(&world.database).await;
+    world.load_once_rejected(&["a", "b", "c"]).await;
+
+    let replay = world.replay();
+    let filter = Filter::default();
+    let replaying = replay.run(&filter, u64::MAX, |_| {});
+    let report = with_a_lost_answer(&world, &server, replaying).await;
     assert_eq!(report.unwrap(), Report { no_longer_open: 3, ..Report::default() });
     assert_eq!((world.count("user_logins").await, world.count("outbox").await), (3, 3));
     world.assert_promise().await;
 }
 
 #[tokio::test]
+async fn letters_that_take_too_long_together_are_replayed_a_few_at_a_time() {
+    let test = TestDatabase::empty().await;
+    let world = World::at(test.url(), Duration::from_secs(2)).await;
+    crate::support::loading::migrate(&world.database).await;
+    let users = users(12);
+    world.load_once_rejected(&as_strs(&users)).await;
+    // All of them would take 4.8 s.
+    let slow = "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN PERFORM pg_catalog.pg_sleep(0.4); RETURN NEW; END $$;
+                CREATE TRIGGER slow BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION public.slow()";
+    world.client.batch_execute(slow).await.unwrap();
+    assert_eq!(world.replay_all().await, replayed(12));
+    world.assert_promise().await;
+}
+
+#[tokio::test]
+async fn letters_whose_discard_held_although_its_answer_was_lost_are_told_as_discarded() {
+    let server = OnLoan::start(Options::default()).await.unwrap();
+    let world = World::at(&server.url(), Duration::from_secs(2)).await;
+    crate::support::loading::migrate(&world.database).await;
+    world.load_once_rejected(&["a", "b"]).await;
+    let sql = "SELECT message_hash FROM dead_letters ORDER BY sent_at, message_hash";
+    let hashes: Vec<MessageHash> = world.client.query(sql, &[]).await.unwrap().iter().map(hash_in).collect();
+    assert_eq!(discard(&world.database, &hashes[..1], "eve").await.unwrap().len(), 1);
+    let discarding = discard(&world.database, &hashes, "ada");
+    assert_eq!(
+        with_a_lost_answer(&world, &server, discarding).await.unwrap(),
+        hashes[1..],
+        "eve's was discarded before"
+    );
+}
+
+#[tokio::test]
 async fn a_discarded_letter_is_resolved_keeps_its_record_and_is_not_replayed() {
     let world = World::migrated().await;
     world.load_once_rejected(&["a"]).await;
-    let hashes: Vec<u8> = world.client.query_one("SELECT message_hash FROM dead_letters", &[]).await.unwrap().get(0);
-    let hash = turnstile::message::MessageHash::from_bytes(hashes.try_into().unwrap());
+    let hash = hash_in(&world.client.query_one("SELECT message_hash FROM dead_letters", &[]).await.unwrap());
     assert_eq!(discard(&world.database, &[hash], "ada").await.unwrap(), [hash]);
     assert_eq!(discard(&world.database, &[hash], "eve").await.unwrap(), []);
     assert_eq!(world.count("dead_letters WHERE status = 'discarded' AND resolved_by LIKE '%: ada'").await, 1);

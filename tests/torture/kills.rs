@@ -237,13 +237,14 @@ impl Torture<'_> {
     }
 
     fn loader_as(&self, route: Route, by_event_id: bool) -> Command {
+        let max_attempts = self.draw(1..3);
         let mut tally = self.tally.lock().unwrap();
         tally.pooled += u64::from(route == Route::Pooled);
         tally.schemes_changed += u64::from(tally.by_event_id != by_event_id);
         tally.by_event_id = by_event_id;
         let mut loader = self.world.site.command(&["run", "--batch-size", "50", "--wait", "1s", "--retry-delay", "1s"]);
-        // Two, so that a row that is refused for a while only may become a dead letter.
-        loader.args(["--max-attempts", "2"]);
+        // Few, so that a row that is refused for a while only may become a dead letter.
+        loader.args(["--max-attempts", if max_attempts == 1 { "1" } else { "2" }]);
         loader.args(["--database-timeout", "5s", "--identity", if by_event_id { EVENT_ID } else { "message-id" }]);
         loader.env("DATABASE_URL", self.routes.url(route));
         loader.env("TURNSTILE_VISIBILITY_TIMEOUT", "5s").env("TURNSTILE_WAIT_FOR_QUEUE", "1m");
