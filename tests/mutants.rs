@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::audit::comparison::Discrepancies;
 use turnstile::audit::journal::Kind;
@@ -15,7 +16,7 @@ use crate::postgresql::failover::{CancelledWaits, messages_lost_by_cancelled_wai
 use crate::support::evidence::survived;
 use crate::support::idleness::{Look, longest_idleness};
 use crate::support::pipeline::QUEUE;
-use crate::support::postgres::TestDatabase;
+use crate::support::postgres::{TestDatabase, block_claims};
 use crate::support::proxy::{Cut, Ending, Kind as Request, Moment, PostgresProxy, Side};
 use crate::support::scripted_http::{Reply, ScriptedHttp, md5_of};
 use crate::support::site::{Loader, Site};
@@ -144,9 +145,15 @@ async fn discrepancies_after(trouble: Trouble, mutant: Option<Mutant>) -> Discre
             // More than all attempts together get past.
             site.fill(500, 0);
             drain(&site, "message-id", mutant).await;
-            client.batch_execute("ALTER SEQUENCE outbox_position_seq RESTART").await.unwrap();
             site.fill(10, 0);
-            let status = site.start(loader(&site, "message-id", mutant), "log").ended().await;
+            // While a loader is at work: one that begins looks at it.
+            let mut blocker = database.client().await;
+            let lock = block_claims(&mut blocker).await;
+            let at_work = site.start(loader(&site, "message-id", mutant), "log");
+            wait_until("a loader waits for its claims", async || waits_for_a_lock(&client).await).await;
+            client.batch_execute("ALTER SEQUENCE outbox_position_seq RESTART").await.unwrap();
+            lock.rollback().await.unwrap();
+            let status = at_work.ended().await;
             assert!(mutant.is_some() || status.code() == Some(1), "it goes on: {status}");
             client.query(MEND_SEQUENCE, &[]).await.unwrap();
         }
@@ -168,6 +175,12 @@ async fn discrepancies_after(trouble: Trouble, mutant: Option<Mutant>) -> Discre
     }
     assert_eq!(site.depth(), 0, "{mutant:?}: the queue is not drained");
     site.discrepancies().await
+}
+
+async fn waits_for_a_lock(client: &Client) -> bool {
+    let sql = "SELECT FROM pg_stat_activity WHERE application_name = 'turnstile' AND datname = current_database()
+               AND wait_event_type = 'Lock'";
+    !client.query(sql, &[]).await.unwrap().is_empty()
 }
 
 /// A login, under the key of its user.

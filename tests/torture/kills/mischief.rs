@@ -71,8 +71,8 @@ impl Mischief {
         match self {
             Self::Raise | Self::RaiseOddly | Self::Drop | Self::Sleep => &[],
             Self::SetSequenceBack => &["SQLSTATE 23505", "outbox_position_seq"],
-            Self::DropIndexOfMessages => &["SQLSTATE 42P10", "processed_messages_pkey"],
-            Self::DropIndexOfIdentities => &["SQLSTATE 42P10", "identities_pkey"],
+            Self::DropIndexOfMessages => &["SQLSTATE 42P10", ".processed_messages (sent_at, message_hash)"],
+            Self::DropIndexOfIdentities => &["SQLSTATE 42P10", ".identities (hash)"],
         }
     }
 }
@@ -89,6 +89,8 @@ pub(crate) struct Mischiefs {
 pub(crate) struct Done {
     pub(crate) times: u64,
     pub(crate) met: u64,
+    /// How often a loader refused to begin because of it.
+    pub(crate) refused: u64,
     /// When it was over; none while it goes on.
     over: Option<Instant>,
 }
@@ -125,7 +127,12 @@ impl Mischiefs {
         let is_recent = |done: &Done| done.over.is_none_or(|over| over.elapsed() < AFTERMATH);
         let excuses = |mischief: &Mischief| mischief.stops_with().iter().any(|text| said.contains(text));
         let found = done.iter_mut().find(|(mischief, done)| excuses(mischief) && is_recent(done));
-        found.map(|(_, done)| done.met += 1).is_some()
+        let Some((_, done)) = found else { return false };
+        match said.contains("SQLSTATE") {
+            true => done.met += 1,
+            false => done.refused += 1,
+        }
+        true
     }
 
     /// Whether each has met somebody.
@@ -137,6 +144,11 @@ impl Mischiefs {
     /// How often each was done, and met somebody.
     pub(crate) fn done(&self) -> BTreeMap<Mischief, Done> {
         self.done.lock().unwrap().clone()
+    }
+
+    /// A trigger refuses the logins of some users for a while.
+    pub(crate) async fn refuse_for_a_while(&self) {
+        self.perform(Mischief::Raise).await;
     }
 
     async fn perform(&self, mischief: Mischief) {

@@ -61,6 +61,7 @@ impl Report {
         let Tally { frozen, pooled, schemes_changed, .. } = &self.tally;
         let Outcomes { absorbed, contradicting, refused } = self.outcomes;
         let met = |mischief| self.mischiefs.get(&mischief).map_or(0, |done| done.met);
+        let refused_to_begin = self.mischiefs.values().map(|done| done.refused).sum();
         let mut troubles = vec![
             ("a loader stopped (SIGSTOP)", frozen.times),
             ("a loader stopped while the server waited for its rows", frozen.in_copies),
@@ -74,6 +75,7 @@ impl Report {
             ("a loader ended by a sequence set back", met(Mischief::SetSequenceBack)),
             ("a loader ended by a missing index of the messages", met(Mischief::DropIndexOfMessages)),
             ("a loader ended by a missing index of the keys", met(Mischief::DropIndexOfIdentities)),
+            ("a loader that refused to begin because of one of these", refused_to_begin),
             ("a loader by another scheme than the one before", *schemes_changed),
             ("a login absorbed", absorbed),
             ("a login that contradicted another", contradicting),
