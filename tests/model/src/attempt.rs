@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use crate::database::{Claimed, Database, Letter, Outcome, Owner, Owners, Reason, Transaction};
 use crate::mutant::Mutant;
 use crate::set::Set;
-use crate::world::{CLAIMS, Claim, IDENTITIES, Identity, MESSAGES, Scheme, World, message_of};
+use crate::world::{Claim, IDENTITIES, Identity, MESSAGES, Scheme, World, message_of};
 
 /// A transaction under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,8 +65,8 @@ pub struct Client<'w> {
     pub replays: bool,
     /// Which claims of the batch are of messages that it takes for logins.
     pub logins: Set,
-    /// By which scheme it knows the key of each.
-    pub schemes: [Scheme; CLAIMS],
+    /// By which scheme it knows their keys.
+    pub scheme: Scheme,
     /// Whether it has the new hash key.
     pub key_replaced: bool,
     /// Whether it claims in the order in which all others do.
@@ -109,9 +109,8 @@ impl Hash for Attempt {
 
 impl Attempt {
     /// A transaction that begins with the first of its stages.
-    pub fn new(client: &Client<'_>, batch: Set, old: Set, scheme: Scheme) -> Self {
-        let transaction = Transaction { scheme, ..Transaction::default() };
-        let mut attempt = Self { batch, old, transaction, ..Self::default() };
+    pub fn new(client: &Client<'_>, batch: Set, old: Set) -> Self {
+        let mut attempt = Self { batch, old, ..Self::default() };
         if client.replays {
             attempt.enter(Stage::Letters, batch);
         } else if client.world.has(Mutant::KeysBeforeMessages) {
@@ -168,9 +167,6 @@ impl Client<'_> {
                 }
             }
             Lock::Message(claim) => {
-                if self.meets_no_partition(claim, database) {
-                    return Progress::RunsAgain;
-                }
                 attempt.todo -= Set::of(claim);
                 if self.is_for_the_taking(claim, database) {
                     attempt.transaction.messages |= Set::of(claim);
@@ -191,11 +187,12 @@ impl Client<'_> {
         if attempt.todo.is_empty() { self.after(attempt, database, uncommitted) } else { Progress::GoesOn }
     }
 
-    /// Whether a claim belongs to a time that is gone, and can never be taken.
-    pub fn meets_no_partition(&self, claim: Claim, database: &Database) -> bool {
-        let is_gone = claim >= MESSAGES && database.dropped.has(message_of(claim));
-        let stays_open = self.world.has(Mutant::DeletedNotDropped) || self.world.has(Mutant::DropBeforeHorizon);
-        is_gone && !self.replays && !stays_open
+    /// Whether it has claimed, under its own time, a message that is older than the horizon, which it reads after the claims:
+    /// what stood there may be gone.
+    pub fn has_claimed_what_is_old(&self, attempt: &Attempt, database: &Database) -> bool {
+        let is_old = |claim: Claim| claim >= MESSAGES && self.world.is_old(message_of(claim), database.horizon);
+        let looks = !self.replays && !self.world.has(Mutant::HorizonReadBeforeClaims);
+        looks && attempt.new.iter().any(is_old)
     }
 
     /// A loader takes what nobody has recorded, a replay what is dead-lettered.
@@ -205,6 +202,9 @@ impl Client<'_> {
     }
 
     fn after(&self, attempt: &mut Attempt, database: &Database, uncommitted: &Owners) -> Progress {
+        if attempt.stage == Stage::Messages && self.has_claimed_what_is_old(attempt, database) {
+            return Progress::RunsAgain;
+        }
         let keys_first = self.world.has(Mutant::KeysBeforeMessages) && !self.replays;
         match attempt.stage {
             Stage::Messages if !keys_first => attempt.enter(Stage::Keys, self.keys(self.candidates(attempt))),
@@ -304,7 +304,7 @@ impl Client<'_> {
     }
 
     fn key(&self, claim: Claim) -> Option<Identity> {
-        self.world.identity(message_of(claim), self.schemes[claim], self.key_replaced)
+        self.world.identity(message_of(claim), self.scheme, self.key_replaced)
     }
 }
 

@@ -6,7 +6,7 @@
 use std::hash::{Hash, Hasher};
 
 use crate::set::Set;
-use crate::world::{CLAIMS, Claim, IDENTITIES, Identity, KEYS, MESSAGES, Message, Scheme, message_of};
+use crate::world::{CLAIMS, Claim, IDENTITIES, Identity, KEYS, MESSAGES, Message, message_of};
 
 /// What is committed, and what servers may still commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,8 +59,6 @@ pub struct Record {
     pub letter: Letter,
     /// Why it was dead-lettered.
     pub reason: Reason,
-    /// The scheme that its dead letter names.
-    pub scheme: Scheme,
 }
 
 /// A row of `processed_messages`.
@@ -136,8 +134,6 @@ pub struct Transaction {
     pub owners: Owners,
     /// What it makes of its messages.
     pub outcomes: [Outcome; CLAIMS],
-    /// The scheme by which it judges, and which its letters name.
-    pub scheme: Scheme,
     /// New rows.
     pub rows: Set,
     /// New events.
@@ -147,11 +143,11 @@ pub struct Transaction {
 /// As with an attempt: most records are empty.
 impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { claimed, rows, events, letter, reason, scheme } = self;
+        let Self { claimed, rows, events, letter, reason } = self;
         let is_none = *self == Self::default();
         is_none.hash(state);
         if !is_none {
-            (claimed, rows, events, letter, reason, scheme).hash(state);
+            (claimed, rows, events, letter, reason).hash(state);
         }
     }
 }
@@ -194,7 +190,6 @@ impl Record {
                 self.claimed = Claimed::DeadLettered;
                 self.letter = Letter::Open;
                 self.reason = reason;
-                self.scheme = transaction.scheme;
             }
             Outcome::Absorbed(owner) => {
                 self.claimed = Claimed::Absorbed(owner);

@@ -7,7 +7,7 @@ use crate::mutant::Mutant;
 use crate::protocol::State;
 use crate::set::Set;
 use crate::waits::{Party, others, waits_for};
-use crate::world::{Body, CLAIMS, Duty, MESSAGES, World, message_of};
+use crate::world::{Body, Duty, MESSAGES, World, message_of};
 
 /// Whether the horizon can move, so that when it is read makes a difference.
 pub fn reads_horizon(world: &World) -> bool {
@@ -58,7 +58,7 @@ pub fn begin(world: &World, lane: &mut Lane, horizon: usize) {
     let batch = lane.batch.iter().map(claim).collect();
     let old = lane.batch.iter().filter(|message| world.is_old(*message, horizon)).map(claim).collect();
     lane.attempt = Attempt { batch, old, ..Attempt::default() };
-    lane.attempt = Attempt::new(&client(world, lane), batch, old, scheme);
+    lane.attempt = Attempt::new(&client(world, lane), batch, old);
 }
 
 /// What a lane knows of its batch.
@@ -68,7 +68,7 @@ pub fn client<'w>(world: &'w World, lane: &Lane) -> Client<'w> {
         world,
         replays: false,
         logins: lane.attempt.batch - lane.attempt.old - letters,
-        schemes: [lane.release.scheme; CLAIMS],
+        scheme: lane.release.scheme,
         key_replaced: lane.release.key_replaced,
         sorts: lane.release.sorts,
     }

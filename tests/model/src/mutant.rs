@@ -68,8 +68,8 @@ pub enum Mutant {
     HorizonWithinRetention,
     /// Claims are dropped, and the horizon moves after.
     DropBeforeHorizon,
-    /// Claims before the horizon are deleted one by one, and their time stays open for new ones.
-    DeletedNotDropped,
+    /// The horizon is read before the claims are made, and not after.
+    HorizonReadBeforeClaims,
     /// Claims of open letters are dropped.
     DropUnderOpenLetter,
     /// Claims under the constant time are removed while the queue can still deliver their messages.

@@ -25,7 +25,7 @@ pub enum Move {
     ReplacesHashKey,
     /// The horizon moves past one more message.
     MovesHorizon,
-    /// The claims of one time are dropped, and with them the place for new ones.
+    /// The claims of one time are dropped. Their time stays open for new ones.
     DropsClaims(Message),
     /// A claim under the constant time is removed.
     PrunesClaim(Claim),
@@ -131,8 +131,8 @@ fn can_move_horizon(world: &World, state: &State) -> bool {
     world.messages().contains(&message) && (may || is_past(state, message))
 }
 
-/// Only what is older than the horizon is dropped, and nothing that an open letter still needs. A drop waits for every
-/// transaction that holds anything of it.
+/// Only what is older than the horizon is dropped, and nothing that an open letter still needs. What a transaction holds
+/// that is not committed, it does not see.
 fn can_drop(world: &World, state: &State, message: Message) -> bool {
     let claim = MESSAGES + message;
     let is_old = message < state.database.horizon || world.has(Mutant::DropBeforeHorizon);

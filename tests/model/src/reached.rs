@@ -9,7 +9,7 @@ use crate::properties::{Condition, is_at_rest, is_recorded, records};
 use crate::protocol::State;
 use crate::queue::Place;
 use crate::waits::{Holder, Party, parties, waits_for, wanted};
-use crate::world::{Basis, Body, Duty, KEYS, LANES, MESSAGES, Message, Quirk, Scheme, Start, World};
+use crate::world::{Basis, Body, Duty, KEYS, LANES, MESSAGES, Message, Quirk, Scheme, Start, World, message_of};
 
 /// What is to be reached, in which worlds that is possible, and whether a state is it.
 type Reached = (&'static str, fn(&World) -> bool, Condition);
@@ -184,9 +184,9 @@ pub(crate) const SOMETIMES: [Reached; 40] = [
     ("a message is older than memory", outlives_horizon, |_, state| {
         state.database.records().any(|record| record.reason == Reason::OlderThanMemory)
     }),
-    ("a lane meets a time that is gone", outlives_horizon, |world, state| {
+    ("the horizon moves between a lane's beginning and its claim", outlives_horizon, |world, state| {
         lanes(state, |lane| match lane.attempt.next_lock(true) {
-            Some(Lock::Message(claim)) => crate::load::client(world, lane).meets_no_partition(claim, &state.database),
+            Some(Lock::Message(claim)) => claim >= MESSAGES && world.is_old(message_of(claim), state.database.horizon),
             _ => false,
         })
     }),

@@ -1,5 +1,7 @@
-//! A replay of dead letters (`src/replay.rs` of the loader): it locks them first, one by one and in order, then their
-//! messages, and claims their keys as a loader does, by the scheme that each letter names.
+//! A replay of dead letters (`src/replay.rs` of the loader): it locks them first, then their messages, and claims their keys
+//! as a loader does, by the scheme that is recorded for their queue: that of whichever lane was started last.
+
+use std::collections::BTreeSet;
 
 use crate::attempt::{Attempt, Client, Progress, Stage, uncommitted};
 use crate::database::{Letter, Reason};
@@ -19,13 +21,15 @@ pub struct Replay {
     pub begun: u8,
     /// Whether its keyring has the new hash key.
     pub key_replaced: bool,
+    /// The scheme that was recorded for the queue when it began.
+    pub scheme: Scheme,
 }
 
 /// What the replay does, or what happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
-    /// It takes up open letters.
-    Takes(Set),
+    /// It reads the scheme of the queue, and takes up open letters.
+    Takes(Set, Scheme),
     /// It takes the next lock or claim, which nobody else holds.
     Claims,
     /// It reads who owns the keys that it did not get.
@@ -45,7 +49,7 @@ impl Move {
     pub fn is_fault(self) -> bool {
         match self {
             Self::IsLost | Self::IsCutOff => true,
-            Self::Takes(_) | Self::Claims | Self::ReadsOwners | Self::Commits | Self::IsRefused => false,
+            Self::Takes(..) | Self::Claims | Self::ReadsOwners | Self::Commits | Self::IsRefused => false,
         }
     }
 }
@@ -54,7 +58,11 @@ impl Move {
 pub fn beginnings(world: &World, state: &State, moves: &mut Vec<Action>) {
     if state.replay.is_idle() && state.replay.begun < world.replays {
         let open: Set = (0..CLAIMS).filter(|claim| can_take(world, state, *claim)).collect();
-        moves.extend(open.parts().map(|chunk| Action::Replay(Move::Takes(chunk))));
+        let recorded: BTreeSet<Scheme> =
+            state.lanes.iter().filter(|lane| lane.release.runs).map(|lane| lane.release.scheme).collect();
+        for scheme in recorded {
+            moves.extend(open.parts().map(|chunk| Action::Replay(Move::Takes(chunk, scheme))));
+        }
     }
 }
 
@@ -88,8 +96,9 @@ pub fn faults(state: &State, moves: &mut Vec<Action>) {
 /// The state after a move of the replay.
 pub fn make(world: &World, state: &mut State, step: Move) {
     match step {
-        Move::Takes(chunk) => {
+        Move::Takes(chunk, scheme) => {
             state.replay.begun += 1;
+            state.replay.scheme = scheme;
             state.replay.key_replaced = state.database.key_replaced;
             begin(world, state, chunk);
         }
@@ -107,7 +116,7 @@ pub fn make(world: &World, state: &mut State, step: Move) {
 }
 
 fn begin(world: &World, state: &mut State, chunk: Set) {
-    let attempt = Attempt::new(&client(world, state, chunk), chunk, Set::default(), Scheme::default());
+    let attempt = Attempt::new(&client(world, state, chunk), chunk, Set::default());
     state.replay.attempt = attempt;
 }
 
@@ -127,23 +136,14 @@ fn take(world: &World, state: &mut State) {
 
 /// What the replay knows of its letters.
 fn client<'w>(world: &'w World, state: &State, chunk: Set) -> Client<'w> {
-    let scheme = |claim| {
-        if world.has(Mutant::ReplayWithoutIdentity) {
-            Scheme::MessageId
-        } else if world.has(Mutant::ReplayByAnotherScheme) {
-            Scheme::OtherField
-        } else {
-            state.database.record(claim).scheme
-        }
+    let scheme = if world.has(Mutant::ReplayWithoutIdentity) {
+        Scheme::MessageId
+    } else if world.has(Mutant::ReplayByAnotherScheme) {
+        Scheme::OtherField
+    } else {
+        state.replay.scheme
     };
-    Client {
-        world,
-        replays: true,
-        logins: chunk,
-        schemes: std::array::from_fn(scheme),
-        key_replaced: state.replay.key_replaced,
-        sorts: true,
-    }
+    Client { world, replays: true, logins: chunk, scheme, key_replaced: state.replay.key_replaced, sorts: true }
 }
 
 /// As long as what refused a letter is there, a replay reads it and changes nothing. What is older than memory it takes

@@ -78,7 +78,7 @@ mutants! {
     a_horizon_by_the_local_clock_is_found: HorizonByLocalClock, RETENTION, 1, [PLACES, BURIED, AGREE, REST];
     a_horizon_within_the_retention_is_found: HorizonWithinRetention, RETENTION, 1, [PLACES, BURIED, AGREE, REST];
     a_drop_before_the_horizon_is_found: DropBeforeHorizon, RETENTION, 1, [TWICE, KEY, PLACES, REST];
-    claims_deleted_and_not_dropped_are_found: DeletedNotDropped, OUTLIVED, 1, [TWICE, KEY, PLACES, REST];
+    a_horizon_that_is_read_before_the_claims_is_found: HorizonReadBeforeClaims, OUTLIVED, 1, [TWICE, KEY, PLACES, REST];
     a_drop_under_an_open_letter_is_found: DropUnderOpenLetter, RETENTION_AND_LETTERS, 1, [AGREE];
     pruning_within_the_retention_is_found: PruneWithinRetention, NO_TIMES_AND_LETTERS, 1, [TWICE, PLACES, AGREE, REST];
     identities_pruned_within_the_retention_are_found: IdentityPrunedWithinRetention, RETENTION, 1, [KEY];
