@@ -10,7 +10,7 @@ use turnstile::batch::Sorted;
 use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::decode::Rejection;
 use turnstile::keyring::Keyring;
-use turnstile::load::Contradictions;
+use turnstile::load::{Contradictions, Destination};
 use turnstile::mask::MaskKind;
 use turnstile::message::{Identity, QueueIdentity};
 use turnstile::queue::local::Faults;
@@ -84,11 +84,24 @@ impl World {
         some
     }
 
+    fn queue(&self) -> QueueIdentity {
+        QueueIdentity::new(self.site.box_.queue_arn(QUEUE))
+    }
+
+    fn destination(&self) -> Destination {
+        destination_of(self.queue().as_str(), &self.site.database(), 1, Contradictions::default())
+    }
+
+    /// Records the queue as its first loader does: a replay goes by what is recorded of it.
+    pub(crate) async fn introduce_queue(&self) {
+        self.destination().introduce(&Identity::MessageId, &CancellationToken::new()).await.unwrap();
+    }
+
     /// Dead-letters a login as a rule would that is no longer in force, so that a replay loads it.
     pub(crate) async fn dead_letter_a_login(&self) {
         let event = self.events.fetch_add(1, Ordering::Relaxed);
         let keyring = Keyring::load(&self.site.keyring()).unwrap();
-        let identity = QueueIdentity::new(self.site.box_.queue_arn(QUEUE));
+        let identity = self.queue();
         let judge = Judge {
             identifier: keyring.identifier(Identity::MessageId, &identity),
             masker: keyring.masker(MaskKind::Seal),
@@ -102,7 +115,7 @@ impl World {
             Sorted::from_verdicts([verdict], 1).batch
         };
         self.site.note(&[Sent { key: format!("event {event}"), message_id: id.clone(), kind: Kind::Login }]);
-        let destination = destination_of(identity.as_str(), &self.site.database(), 1, Contradictions::default());
+        let destination = self.destination();
         // It stops while an index is gone.
         while load_into(&destination, dead_letter(), &CancellationToken::new()).await.is_err() {
             tokio::time::sleep(SENDER_PAUSE).await;
