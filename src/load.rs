@@ -263,7 +263,9 @@ impl Destination {
                     work.first(Part { batch: part.batch.judged_by(horizon), ..part });
                 }
                 Err(error) => {
-                    let paused = self.react(error, part, &mut work, recorded).await?;
+                    #[cfg(feature = "failpoints")]
+                    let Some(part) = mutants::react(&error, part, &mut work, recorded)? else { continue };
+                    let paused = self.react(error, part, &mut work).await?;
                     if paused {
                         rest(&mut work, begun, give_up).await?;
                     }
@@ -282,17 +284,7 @@ impl Destination {
     }
 
     /// Decides what becomes of a part whose transaction failed; says whether to pause before the next one.
-    async fn react(
-        &self,
-        error: DatabaseError,
-        part: Part,
-        work: &mut Work,
-        recorded: &UnboundedSender<Loaded>,
-    ) -> Result<bool, LoadError> {
-        #[cfg(feature = "failpoints")]
-        let Some(part) = mutants::react(&error, part, work, recorded)? else { return Ok(false) };
-        #[cfg(not(feature = "failpoints"))]
-        let _ = recorded;
+    async fn react(&self, error: DatabaseError, part: Part, work: &mut Work) -> Result<bool, LoadError> {
         match error.class() {
             Class::Transient | Class::Ambiguous => {
                 if !work.passes(&error) {

@@ -37,7 +37,7 @@ pub const UNIQUE_KEYS: [UniqueKey; 8] = [
 ];
 
 /// The columns of a login that Turnstile writes.
-const LOGIN_COLUMNS: [&str; 9] = [
+pub(super) const LOGIN_COLUMNS: [&str; 9] = [
     "user_id",
     "device_type",
     "masked_ip",

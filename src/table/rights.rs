@@ -4,7 +4,7 @@
 use crate::database::schemas::Schemas;
 use crate::database::{DatabaseError, Transaction};
 
-use super::facts::{LOGINS, SEQUENCE};
+use super::facts::{LOGIN_COLUMNS, LOGINS, SEQUENCE};
 
 /// The table in which the versions stand.
 pub const MIGRATIONS: &str = "refinery_schema_history";
@@ -93,22 +93,7 @@ const USES: [Use; 9] = [
         selected: &["arn", "scheme", "scheme_since", "time_basis"],
         updated: &["scheme", "scheme_since", "time_basis"],
     },
-    Use {
-        table: LOGINS,
-        inserted: &[
-            "user_id",
-            "device_type",
-            "masked_ip",
-            "masked_device_id",
-            "locale",
-            "app_version",
-            "create_date",
-            "message_hash",
-            "message_sent_at",
-        ],
-        selected: &["message_sent_at", "message_hash"],
-        updated: &[],
-    },
+    Use { table: LOGINS, inserted: &LOGIN_COLUMNS, selected: &["message_sent_at", "message_hash"], updated: &[] },
     Use {
         table: "dead_letters",
         inserted: &[
