@@ -102,13 +102,16 @@ pub async fn check(settings: &RunSettings) -> Vec<Finding> {
 ///
 /// # Errors
 ///
-/// [`DatabaseError`] where the server cannot be asked what it is.
+/// [`DatabaseError`] where the server cannot be asked what it is, or does not answer one of the questions for now.
 pub async fn refusals(
     database: &Database,
     settings: &RunSettings,
     keyring: &Keyring,
 ) -> Result<Vec<Finding>, DatabaseError> {
     let server = Server::look_at(database).await?;
+    if let Some(error) = server.unanswered_for_now() {
+        return Err(error.clone());
+    }
     database.mark_sharded(server.facts.sharded);
     let mut findings = of_database(&Base { settings, keyring: Ok(keyring), server: Ok(server) });
     findings.retain(|finding| finding.judgement.level == Level::Error);
@@ -121,6 +124,9 @@ fn of_database(base: &Base<'_>) -> Vec<Finding> {
 
 type Check = (&'static str, fn(&Seen<'_>) -> Judgement);
 type CheckOfDatabase = (&'static str, fn(&Base<'_>) -> Judgement);
+
+/// What is looked at that a run can mend itself, with [`extend`](crate::table::outbox::extend).
+pub const PARTITIONS_OF_OUTBOX: &str = "partitions of outbox";
 
 /// Settings and queue, in the order in which their findings are told.
 const OTHERS: [Check; 13] = [
@@ -178,7 +184,7 @@ const OF_DATABASE: [CheckOfDatabase; 28] = [
         let schemas = &base.settings.database.schemas;
         base.of_positions(|facts, positions| tables::sequence(facts, positions, schemas))
     }),
-    ("partitions of outbox", |base| base.of_positions(tables::partitions)),
+    (PARTITIONS_OF_OUTBOX, |base| base.of_positions(tables::partitions)),
     ("registered keys", |base| {
         base.of_tables(|server| {
             judge(&server.keys, |keys| settings::registered(keys, &base.keyring, base.settings.mask))
@@ -287,7 +293,6 @@ impl Server {
         Ok(Self::look_at(&database).await?)
     }
 
-    /// Each question in a transaction of its own: one that is refused keeps nobody from the next.
     async fn look_at(database: &Database) -> Result<Self, DatabaseError> {
         Ok(Self {
             facts: database.server_facts().await?,
@@ -300,8 +305,24 @@ impl Server {
             queues: read(database, queues::read_all).await,
         })
     }
+
+    /// Why one of the questions has no answer, where the same question may have one later.
+    fn unanswered_for_now(&self) -> Option<&DatabaseError> {
+        let Self { facts: _, durability, tables_version, tables, positions, rights, keys, queues } = self;
+        let errors = [
+            durability.as_ref().err(),
+            tables_version.as_ref().err(),
+            tables.as_ref().err(),
+            positions.as_ref().err(),
+            rights.as_ref().err(),
+            keys.as_ref().err(),
+            queues.as_ref().err(),
+        ];
+        errors.into_iter().flatten().find(|error| error.class().passes())
+    }
 }
 
+/// Asks in a transaction of its own: a question that is refused keeps nobody from the next.
 async fn read<T>(database: &Database, read: impl AsyncFnOnce(&crate::database::Transaction) -> Read<T>) -> Read<T> {
     let snapshot = database.begin_snapshot().await?;
     let found = read(&snapshot).await;

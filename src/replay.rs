@@ -12,13 +12,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::batch::LoginRow;
-use crate::database::{Database, DatabaseError, Transaction};
+use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
 use crate::decode::{Rejection, decode};
 use crate::failpoint::{Step, around};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
 use crate::message::{Identifier, MessageHash, MessageKey, QueueIdentity};
-use crate::retry::{Class, Pauses};
+use crate::retry::Class;
 use crate::seal::{BodyOpener, HashKey};
 use crate::table::dead_letters::{self, Filter, Sealed, Status};
 use crate::table::{identities, outbox, processed_messages, queues, user_logins};
@@ -30,7 +30,7 @@ const CHUNK: u64 = 100;
 
 /// How often a transaction is tried: half a minute of pauses in all.
 /// Somebody waits for the answer, and may type the command again.
-const ATTEMPTS: u32 = 10;
+const PATIENCE: Patience = Patience::attempts(10);
 
 /// How often letters wait or take too long before they are tried in two halves.
 const CONTENDED_BEFORE_SPLIT: u32 = 2;
@@ -167,15 +167,15 @@ impl Replay {
         progress: &mut impl FnMut(&Report),
     ) -> Result<(), DatabaseError> {
         let open = Filter { status: Some(Status::Open), ..filter.clone() };
-        let identifiers = persist(async || self.identifiers().await).await?;
+        let identifiers = persist(PATIENCE, || self.identifiers()).await?;
         let mut after = None;
         while report.replayed < limit {
             let most = CHUNK.min(limit - report.replayed);
-            let chunk = persist(async || find(&self.database, &open, after, most).await).await?;
+            let chunk = persist(PATIENCE, || find(&self.database, &open, after, most)).await?;
             let Some(last) = chunk.last() else { break };
             after = Some(*last);
             match self.dry_run {
-                true => report.add(persist(async || self.rehearse(&chunk, &identifiers).await).await?),
+                true => report.add(persist(PATIENCE, || self.rehearse(&chunk, &identifiers)).await?),
                 false => self.replay(chunk, &identifiers, report).await?,
             }
             progress(report);
@@ -205,8 +205,9 @@ impl Replay {
     ) -> Result<(), DatabaseError> {
         let mut to_do = vec![chunk];
         while let Some(mut keys) = to_do.pop() {
-            let most = if keys.len() > 1 { CONTENDED_BEFORE_SPLIT } else { ATTEMPTS };
-            let error = match persist_within(most, async || self.transact(&keys, identifiers).await).await {
+            let contended = if keys.len() > 1 { CONTENDED_BEFORE_SPLIT } else { PATIENCE.contended };
+            let patience = Patience { contended, ..PATIENCE };
+            let error = match persist(patience, || self.transact(&keys, identifiers)).await {
                 Ok(done) => {
                     report.add(done);
                     continue;
@@ -391,7 +392,7 @@ pub async fn discard(database: &Database, hashes: &[MessageHash], by: &str) -> R
     let of = |status, hashes| Filter { status: Some(status), hashes: Some(hashes), ..Filter::default() };
     // What an earlier attempt found open: if its commit held although its answer was lost, the letters are discarded now.
     let earlier = Mutex::new(Vec::new());
-    persist(async || {
+    persist(PATIENCE, async || {
         let transaction = database.begin().await?;
         dead_letters::lock(&transaction).await?;
         let open = dead_letters::next(&transaction, &of(Status::Open, hashes.to_vec()), None, u64::MAX).await?;
@@ -407,32 +408,4 @@ pub async fn discard(database: &Database, hashes: &[MessageHash], by: &str) -> R
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs an attempt again while its failure would pass or its commit is ambiguous, up to [`ATTEMPTS`] times.
-async fn persist<T>(attempt: impl AsyncFn() -> Result<T, DatabaseError>) -> Result<T, DatabaseError> {
-    persist_within(ATTEMPTS, attempt).await
-}
-
-/// The same; what waits or takes too long is tried `contended` times at most.
-async fn persist_within<T>(
-    contended: u32,
-    attempt: impl AsyncFn() -> Result<T, DatabaseError>,
-) -> Result<T, DatabaseError> {
-    let mut waited = 0;
-    let mut pauses = Pauses::through_an_outage();
-    for _ in 1..ATTEMPTS {
-        match attempt().await {
-            Err(error) if matches!(error.class(), Class::Transient | Class::Contended | Class::Ambiguous) => {
-                waited += u32::from(error.class() == Class::Contended);
-                if waited >= contended {
-                    return Err(error);
-                }
-                tracing::warn!(%error, class = ?error.class(), "the transaction runs again");
-                tokio::time::sleep(pauses.next_pause()).await;
-            }
-            outcome => return outcome,
-        }
-    }
-    attempt().await
 }

@@ -21,6 +21,13 @@ pub enum Class {
     OfTheSystem,
 }
 
+impl Class {
+    /// Whether the same transaction, run again, may do better.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Transient | Self::Contended | Self::Ambiguous)
+    }
+}
+
 /// The class of an error that the database reported before COMMIT was sent, by its SQLSTATE (PostgreSQL documentation,
 /// appendix A). Whose fault it is otherwise the SQLSTATE does not say: a trigger may give any.
 pub fn class_of_sqlstate(sqlstate: &str) -> Class {

@@ -12,6 +12,7 @@ use crate::lane::{Lane, LaneError, LaneSettings, Turns};
 use crate::load::{Destination, LoadError};
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
+use crate::table::outbox;
 use crate::telemetry::Metrics;
 use crate::verdict::Judge;
 
@@ -161,7 +162,7 @@ async fn keep_extending_outbox(destination: &Destination) -> std::convert::Infal
 }
 
 async fn extend_outbox(destination: &Destination) {
-    match destination.extend_outbox().await {
+    match outbox::extend(&destination.database).await {
         Ok(0) => {}
         Ok(made) => tracing::info!(made, "partitions of the outbox made"),
         Err(error) => tracing::warn!(%error, "partitions of the outbox could not be looked after"),

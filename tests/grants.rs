@@ -17,8 +17,8 @@ use turnstile::message::TimeBasis;
 use turnstile::replay::{Replay, discard};
 use turnstile::table::dead_letters::{self, Filter};
 use turnstile::table::facts::{Positions, TableFacts};
-use turnstile::table::processed_messages;
 use turnstile::table::rights::{MIGRATIONS, Object, Right, needed};
+use turnstile::table::{outbox, processed_messages};
 
 use crate::check::{Installation, database, migrate};
 use crate::support::loading::{destination, load, load_into};
@@ -360,7 +360,7 @@ pub(crate) async fn do_all_that_a_loader_does(roles: &Roles, name: &str) -> Resu
         destination.introduce(&scheme.parse().unwrap(), &token).await.map_err(of_load)?;
     }
     destination.time_basis(TimeBasis::SentTimestamp, &token).await.map_err(of_load)?;
-    destination.extend_outbox().await?;
+    outbox::extend(&loader).await?;
 
     let owner = connect(&roles.owner_url).await;
     let plain = || batch(&judge(), [message(&format!("{name} login"), &login("u", "ios"), 1)]);

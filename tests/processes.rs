@@ -56,6 +56,33 @@ async fn while_postgresql_is_down_nothing_is_dead_lettered_and_everything_lands_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loader_that_begins_while_postgresql_is_away_or_locked_waits_for_it() {
+    const WAITS: &str = "the transaction runs again";
+    let (mut server, site) = server_and_site().await;
+    server.stop().await.unwrap();
+    let hasty = site.start(site.command(&["run", "--until-empty", "--wait-for-database", "0s"]), "hasty");
+    let status = hasty.ended().await;
+    let said = text_of(&site.log("hasty"));
+    assert!(status.code() == Some(1) && said.contains("connect: ") && !said.contains(WAITS), "{status}: {said}");
+
+    let patient = loader(&site, "patient");
+    wait_until("the loader waits", async || patient.said().contains(WAITS)).await;
+    server.restart().await.unwrap();
+    assert!(patient.ended().await.success());
+
+    // What it asks at start waits for a lock that somebody holds.
+    let mut client = site.client().await;
+    let lock = client.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE turnstile.queues IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let locked_out = site.start(site.command(&["run", "--until-empty", "--database-timeout", "500ms"]), "locked");
+    wait_until("the loader waits", async || locked_out.said().contains(WAITS)).await;
+    assert!(!locked_out.said().contains(r#""message":"loading""#), "it has not begun");
+    lock.rollback().await.unwrap();
+    assert!(locked_out.ended().await.success());
+    site.assert_promise().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_terminated_loader_ends_in_order_and_its_last_line_says_what_was_done() {
     let (_server, site) = server_and_site().await;
     let loader = site.start(site.command(&["run", "--wait", "1s"]), "log");

@@ -53,9 +53,7 @@ pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKin
         return say(&format!("the tables are at version {version}, newer than this program's {ours}: nothing to do"));
     }
     say(&format!("the tables are at version {version}"))?;
-    let transaction = database.begin().await?;
-    let made = outbox::extend(&transaction).await;
-    transaction.conclude(made).await?;
+    outbox::extend(database).await?;
     if !keys::registered(database).await?.is_empty() {
         return Ok(());
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::{Outcome, refuse};
-use crate::check::{Finding, refusals};
+use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
 use crate::config::{Mistakes, RunArgs, RunSettings};
-use crate::database::Database;
+use crate::database::{Database, persist};
 use crate::keyring::Keyring;
 use crate::load::Destination;
 use crate::mask::MaskKind;
@@ -15,6 +15,7 @@ use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
 use crate::run::Loader;
 use crate::shutdown::{Shutdown, Signals};
+use crate::table::outbox;
 use crate::telemetry::Metrics;
 use crate::verdict::Judge;
 
@@ -117,6 +118,7 @@ async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) 
 async fn prepare(settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<(Database, SqsQueue)> {
     let database = Database::new(&settings.database)?;
     if settings.migrate {
+        persist(settings.patience(), || database.server_facts()).await?;
         super::migrate::migrate(&database, Some((keyring, settings.mask))).await?;
     }
     refuse_unfit(&database, settings, keyring).await?;
@@ -132,9 +134,17 @@ async fn prepare(settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<(D
     Ok((database, queue))
 }
 
-/// Refuses a database in which the promise would not hold: whatever `turnstile check` calls an error of it.
+/// Refuses a database in which the promise would not hold: whatever `turnstile check` calls an error of it, unless a loader
+/// can mend it.
 async fn refuse_unfit(database: &Database, settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<()> {
-    let refusals = refusals(database, settings, keyring).await?;
+    let look = || persist(settings.patience(), || refusals(database, settings, keyring));
+    let mut refusals = look().await?;
+    if refusals.iter().any(|refusal| refusal.what == PARTITIONS_OF_OUTBOX) {
+        match outbox::extend(database).await {
+            Ok(_) => refusals = look().await?,
+            Err(error) => tracing::warn!(%error, "partitions of the outbox could not be looked after"),
+        }
+    }
     let said = refusals.iter().map(|Finding { what, judgement }| {
         let way_out = judgement.way_out.as_deref().unwrap_or_default();
         format!("{what}: {} → {way_out}", judgement.found)

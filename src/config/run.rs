@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 
 use super::{DatabaseArgs, IdentityArgs, KeyringArgs, LaneArgs, MaskArgs, Mistakes, QueueArgs, given};
-use crate::database::DatabaseSettings;
+use crate::database::{DatabaseSettings, Patience};
 use crate::lane::LaneSettings;
 use crate::load::Contradictions;
 use crate::mask::MaskKind;
@@ -35,6 +35,11 @@ pub struct RunArgs {
     #[arg(long, env = "TURNSTILE_DATABASE_CONNECTIONS", value_name = "N")]
     database_connections: Option<String>,
 
+    /// How long a database that is away or busy is waited for at start; later, as long as it takes [default: 30s]
+    /// [0s to 1h]
+    #[arg(long, env = "TURNSTILE_WAIT_FOR_DATABASE", value_name = "DURATION")]
+    wait_for_database: Option<String>,
+
     /// How long the end may take after the first signal [default: 30s] [1s to 1h]
     #[arg(long, env = "TURNSTILE_SHUTDOWN_TIMEOUT", value_name = "DURATION")]
     shutdown_timeout: Option<String>,
@@ -51,6 +56,8 @@ pub struct RunSettings {
     pub queue: SqsSettings,
     /// Which database.
     pub database: DatabaseSettings,
+    /// How long a database that is away or busy is waited for at start.
+    pub wait_for_database: Duration,
     /// The keyring's file; none: the environment holds the keys.
     pub keyring: Option<PathBuf>,
     /// How personal fields are masked.
@@ -69,6 +76,13 @@ pub struct RunSettings {
     pub migrate: bool,
 }
 
+impl RunSettings {
+    /// How long the database is waited for at start.
+    pub fn patience(&self) -> Patience {
+        Patience::within(self.wait_for_database)
+    }
+}
+
 impl RunArgs {
     /// The settings that the arguments mean; mistakes are noted.
     pub fn read(&self, mistakes: &mut Mistakes) -> Option<RunSettings> {
@@ -82,6 +96,11 @@ impl RunArgs {
             1..=64,
         );
         let database = self.database.read(connections.unwrap_or(1), mistakes);
+        let wait_for_database = mistakes.duration(
+            "--wait-for-database (TURNSTILE_WAIT_FOR_DATABASE)",
+            given(&self.wait_for_database).unwrap_or("30s"),
+            Duration::ZERO..=Duration::from_secs(3600),
+        );
         let mask = self.mask.read(mistakes);
         let lane = self.lanes.read(mistakes);
         let shutdown_timeout = mistakes.duration(
@@ -98,6 +117,7 @@ impl RunArgs {
         Some(RunSettings {
             queue,
             database: database?,
+            wait_for_database: wait_for_database?,
             keyring: self.keyring.path().map(PathBuf::from),
             mask: mask?,
             identity,

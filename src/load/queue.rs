@@ -2,14 +2,12 @@
 
 use std::future::Future;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Destination, LoadError};
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, Patience, persist};
 use crate::message::{Identity, TimeBasis};
-use crate::retry::{Class, Pauses};
-use crate::table::{outbox, queues};
+use crate::table::queues;
 
 impl Destination {
     /// Records that a loader with this scheme begins: a replay of the queue's dead letters goes by it. Says so where another
@@ -19,7 +17,7 @@ impl Destination {
     ///
     /// [`LoadError`]
     pub async fn introduce(&self, scheme: &Identity, give_up: &CancellationToken) -> Result<(), LoadError> {
-        let before = persist(give_up, || async move {
+        let before = until_it_holds(give_up, || async move {
             let transaction = self.database.begin().await?;
             let before = queues::begin(&transaction, &self.queue, scheme).await;
             transaction.conclude(before).await
@@ -41,7 +39,7 @@ impl Destination {
     /// [`LoadError`]
     pub async fn time_basis(&self, seen: TimeBasis, give_up: &CancellationToken) -> Result<TimeBasis, LoadError> {
         let settle = || {
-            persist(give_up, move || async move {
+            until_it_holds(give_up, move || async move {
                 let transaction = self.database.begin().await?;
                 let settled = queues::settle_time_basis(&transaction, &self.queue, seen).await;
                 transaction.conclude(settled).await
@@ -49,44 +47,16 @@ impl Destination {
         };
         self.time_basis.get_or_try_init(settle).await.copied()
     }
-
-    /// Makes the partitions of the outbox that will be needed. Gives their number.
-    ///
-    /// # Errors
-    ///
-    /// [`DatabaseError`]
-    pub async fn extend_outbox(&self) -> Result<u32, DatabaseError> {
-        let transaction = self.database.begin().await?;
-        let made = outbox::extend(&transaction).await;
-        transaction.conclude(made).await
-    }
 }
 
-/// Runs a transaction again while its failure would pass, or its commit is ambiguous.
-async fn persist<T, F: Future<Output = Result<T, DatabaseError>>>(
+/// Runs a transaction until it holds, its failure would not pass, or somebody gives up.
+async fn until_it_holds<T, F: Future<Output = Result<T, DatabaseError>>>(
     give_up: &CancellationToken,
     attempt: impl Fn() -> F,
 ) -> Result<T, LoadError> {
-    let mut pauses = Pauses::through_an_outage();
-    loop {
-        let begun = Instant::now();
-        let error = tokio::select! {
-            biased;
-            () = give_up.cancelled() => return Err(LoadError::GaveUp),
-            outcome = attempt() => match outcome {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            },
-        };
-        match error.class() {
-            Class::Transient | Class::Contended | Class::Ambiguous => {
-                tracing::warn!(%error, class = ?error.class(), "the transaction runs again");
-                tokio::select! {
-                    () = tokio::time::sleep(pauses.next_pause_after(begun.elapsed())) => {}
-                    () = give_up.cancelled() => return Err(LoadError::GaveUp),
-                }
-            }
-            Class::OfTheRows | Class::OfTheSystem => return Err(LoadError::Stopped(error)),
-        }
+    tokio::select! {
+        biased;
+        () = give_up.cancelled() => Err(LoadError::GaveUp),
+        outcome = persist(Patience::ENDLESS, attempt) => outcome.map_err(LoadError::Stopped),
     }
 }

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::login_columns::{self, LoginArrays, LoginValues, Value};
 use crate::batch::LoginRow;
-use crate::database::{DatabaseError, Transaction};
+use crate::database::{Database, DatabaseError, Transaction};
 
 /// Copies in an event for each of the logins, which must be new: nothing here keeps a second event of one login out.
 ///
@@ -73,8 +73,9 @@ pub async fn touch(transaction: &Transaction) -> Result<(), DatabaseError> {
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn extend(transaction: &Transaction) -> Result<u32, DatabaseError> {
+pub async fn extend(database: &Database) -> Result<u32, DatabaseError> {
+    let transaction = database.begin().await?;
     let sql = format!("SELECT {}.extend_outbox()", transaction.schemas().own);
-    let made: i32 = transaction.query_one("make partitions of outbox", &sql, &[]).await?.get(0);
-    Ok(made.unsigned_abs())
+    let made = transaction.query_one("make partitions of outbox", &sql, &[]).await;
+    transaction.conclude(made.map(|row| row.get::<_, i32>(0).unsigned_abs())).await
 }

@@ -110,15 +110,19 @@ impl Mischiefs {
                 left = Mischief::ALL.to_vec();
                 left.shuffle(&mut *self.random.lock().unwrap());
             }
-            let mischief = left.pop().expect("there are some");
-            self.note(mischief, |done| {
-                done.times += 1;
-                done.over = None;
-            });
-            self.perform(mischief).await;
-            self.note(mischief, |done| done.over = Some(Instant::now()));
+            self.make(left.pop().expect("there are some")).await;
             tokio::time::sleep(CALM).await;
         }
+    }
+
+    /// This one, once.
+    pub(crate) async fn make(&self, mischief: Mischief) {
+        self.note(mischief, |done| {
+            done.times += 1;
+            done.over = None;
+        });
+        self.perform(mischief).await;
+        self.note(mischief, |done| done.over = Some(Instant::now()));
     }
 
     /// Whether a loader that said this stopped because of one of them; it is counted then.
@@ -135,10 +139,11 @@ impl Mischiefs {
         true
     }
 
-    /// Whether each has met somebody.
-    pub(crate) fn have_all_met(&self) -> bool {
+    /// Those that have met nobody yet.
+    pub(crate) fn unmet(&self) -> Vec<Mischief> {
         let done = self.done.lock().unwrap();
-        Mischief::ALL.iter().all(|mischief| done.get(mischief).is_some_and(|done| done.met > 0))
+        let has_met = |mischief: &Mischief| done.get(mischief).is_some_and(|done| done.met > 0);
+        Mischief::ALL.into_iter().filter(|mischief| !has_met(mischief)).collect()
     }
 
     /// How often each was done, and met somebody.
@@ -206,7 +211,9 @@ impl Mischiefs {
 
     async fn set_sequence_back(&self) {
         let before = self.number("SELECT last_value FROM turnstile.outbox_position_seq").await;
-        self.number("SELECT setval('turnstile.outbox_position_seq', 1)").await;
+        // To the first that stands: those before it may have been drawn by transactions that did not hold.
+        let first = "(SELECT coalesce(min(position), 1) FROM turnstile.outbox)";
+        self.number(&format!("SELECT setval('turnstile.outbox_position_seq', {first}, false)")).await;
         self.until_it_stopped_somebody(Mischief::SetSequenceBack).await;
         let mend = format!("SELECT setval('turnstile.outbox_position_seq', {})", before + POSITIONS_IN_HAND);
         self.number(&mend).await;
