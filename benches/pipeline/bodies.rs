@@ -1,8 +1,15 @@
 //! Bodies to send: logins of about 200 bytes, every one another, the same in each run.
 
-/// Logins with the numbers `from..from + count`.
+use std::ops::Range;
+
+/// So many logins, from the first number on.
 pub(crate) fn logins(count: u64) -> impl Iterator<Item = String> {
-    (0..count).map(|number| login(number, ""))
+    logins_of(0..count)
+}
+
+/// Logins with these numbers.
+pub(crate) fn logins_of(numbers: Range<u64>) -> impl Iterator<Item = String> {
+    numbers.map(|number| login(number, ""))
 }
 
 /// Logins of `bytes` bytes: what is beyond the usual stands under a key that the loader does not know.

@@ -1,17 +1,14 @@
-//! What a message costs PostgreSQL while millions of older claims stand in `processed_messages`, next to an empty table.
+//! What a message costs PostgreSQL while millions of older claims stand in `processed_messages`, and of older keys in
+//! `identities`, next to empty tables.
 
 use std::io::Write;
+use std::ops::Range;
 
 use anyhow::{Result, ensure};
 
 use crate::bodies;
 use crate::figures::{Figure, Figures, Goal, Unit};
 use crate::world::{Server, World};
-
-const PART: &str = "growth";
-const COST: Figure = Figure { part: PART, unit: Unit::Micros, goal: Goal::None };
-const LOG: Figure = Figure { part: PART, unit: Unit::Bytes, goal: Goal::None };
-const RATIO: Figure = Figure { part: PART, unit: Unit::Times, goal: Goal::AtMost(1.3) };
 
 const MESSAGES: u64 = 50_000;
 
@@ -23,54 +20,108 @@ const OLDER_CLAIMS: &str = "
     FROM generate_series(1, $1::bigint) AS n,
          date_trunc('milliseconds', now() - interval '14 days' * (1 - n::float8 / $1)) AS sent_at";
 
+/// Keys of producers, as many: their hashes have no order.
+const OLDER_KEYS: &str = "
+    INSERT INTO identities (hash, owner_sent_at, owner, login_hash)
+    SELECT sha256(int8send(n) || 'key'), now(), sha256(int8send(n)), sha256(int8send(-n))
+    FROM generate_series(1, $1::bigint) AS n";
+
+/// By which key the messages are claimed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claims {
+    /// By their MessageIds alone: in the order of time.
+    OfMessages,
+    /// By a field of their bodies as well: in no order.
+    OfKeys,
+}
+
+impl Claims {
+    fn part(self) -> &'static str {
+        match self {
+            Self::OfMessages => "growth",
+            Self::OfKeys => "growth-by-key",
+        }
+    }
+
+    fn loader_arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::OfMessages => &[],
+            // Each login of the bench has a user of its own.
+            Self::OfKeys => &["--identity", "field:/user_id"],
+        }
+    }
+
+    fn figure(self, unit: Unit, goal: Goal) -> Figure {
+        Figure { part: self.part(), unit, goal }
+    }
+}
+
 /// Databases in which claims stand. They are kept from round to round, for filling one takes minutes: what a round adds
 /// to its millions hardly counts.
 pub(crate) struct Growth {
+    claims: Claims,
     millions: Vec<u64>,
     filled: Vec<World>,
+    /// How many logins each database was sent: no key comes twice.
+    sent: u64,
 }
 
 impl Growth {
     /// With an empty table, and with so many million rows.
-    pub(crate) fn new(millions: Vec<u64>) -> Self {
-        Self { millions, filled: Vec::new() }
+    pub(crate) fn new(claims: Claims, millions: Vec<u64>) -> Self {
+        Self { claims, millions, filled: Vec::new(), sent: 0 }
     }
 
     pub(crate) async fn round(&mut self, server: &mut Server, figures: &mut Figures) -> Result<()> {
+        let claims = self.claims;
+        let [cost, log] = [Unit::Micros, Unit::Bytes].map(|unit| claims.figure(unit, Goal::None));
+        // Keys have no order, whatever is done: what they cost is told, and is no goal.
+        let goal = if claims == Claims::OfMessages { Goal::AtMost(1.3) } else { Goal::None };
+        let ratio = claims.figure(Unit::Times, goal);
         while let Some(millions) = self.millions.get(self.filled.len()) {
             writeln!(std::io::stderr(), "filling a table with {millions} million claims")?;
-            self.filled.push(filled(server, server.messages(millions * 1_000_000)).await?);
+            self.filled.push(filled(server, claims, server.messages(millions * 1_000_000)).await?);
         }
         let messages = server.messages(MESSAGES);
+        let numbers = self.sent..self.sent + messages;
+        self.sent = numbers.end;
         let mut empty = server.world().await?;
-        let floor = Cost::of(&mut empty, messages).await?;
+        let floor = Cost::of(&mut empty, claims, numbers.clone()).await?;
         server.end(empty).await?;
-        figures.note(COST, "PostgreSQL, table empty", floor.cpu);
-        figures.note(LOG, "its log, table empty", floor.log);
+        figures.note(cost, "PostgreSQL, tables empty", floor.cpu);
+        figures.note(log, "its log, tables empty", floor.log);
         for (millions, world) in self.millions.iter().zip(&mut self.filled) {
-            let cost = Cost::of(world, messages).await?;
-            figures.note(COST, format!("PostgreSQL, {millions} million claims"), cost.cpu);
-            figures.note(LOG, format!("its log, {millions} million claims"), cost.log);
-            figures.note(RATIO, format!("PostgreSQL, {millions} million / empty"), cost.cpu / floor.cpu);
-            figures.note(RATIO, format!("its log, {millions} million / empty"), cost.log / floor.log);
+            let grown = Cost::of(world, claims, numbers.clone()).await?;
+            figures.note(cost, format!("PostgreSQL, {millions} million claims"), grown.cpu);
+            figures.note(log, format!("its log, {millions} million claims"), grown.log);
+            figures.note(ratio, format!("PostgreSQL, {millions} million / empty"), grown.cpu / floor.cpu);
+            figures.note(ratio, format!("its log, {millions} million / empty"), grown.log / floor.log);
         }
         Ok(())
     }
 }
 
 /// A world in whose database so many older claims stand.
-async fn filled(server: &mut Server, claims: u64) -> Result<World> {
+async fn filled(server: &mut Server, claims: Claims, rows: u64) -> Result<World> {
     let world = server.world().await?;
-    let client = &world.client;
-    // Rows first and the indexes, whatever they are, all at once: with random keys it takes minutes instead of hours.
-    let unindexed = "UPDATE pg_index SET indisready = false, indisvalid = false
-                     WHERE indrelid = 'processed_messages'::regclass";
-    client.batch_execute(unindexed).await?;
-    client.execute(OLDER_CLAIMS, &[&claims.cast_signed()]).await?;
-    client.batch_execute("SET maintenance_work_mem = '1GB'").await?;
-    client.batch_execute("REINDEX TABLE processed_messages").await?;
-    client.batch_execute("VACUUM (FREEZE, ANALYZE) processed_messages").await?;
+    fill(&world, "processed_messages", OLDER_CLAIMS, rows).await?;
+    if claims == Claims::OfKeys {
+        fill(&world, "identities", OLDER_KEYS, rows).await?;
+    }
     Ok(world)
+}
+
+/// Rows first and the indexes, whatever they are, all at once: with random keys it takes minutes instead of hours.
+async fn fill(world: &World, table: &str, insert: &str, rows: u64) -> Result<()> {
+    let client = &world.client;
+    let unindexed =
+        format!("UPDATE pg_index SET indisready = false, indisvalid = false WHERE indrelid = '{table}'::regclass");
+    client.batch_execute(&unindexed).await?;
+    client.execute(insert, &[&rows.cast_signed()]).await?;
+    client.batch_execute("SET maintenance_work_mem = '1GB'").await?;
+    client.batch_execute(&format!("REINDEX TABLE {table}")).await?;
+    client.batch_execute(&format!("VACUUM (FREEZE, ANALYZE) {table}")).await?;
+    Ok(())
 }
 
 /// What one message costs PostgreSQL.
@@ -84,13 +135,14 @@ struct Cost {
 impl Cost {
     /// From right after one checkpoint to right after the next: the first change of a page after a checkpoint writes the
     /// whole page to the log, and this is what random keys make expensive.
-    async fn of(world: &mut World, messages: u64) -> Result<Self> {
+    async fn of(world: &mut World, claims: Claims, numbers: Range<u64>) -> Result<Self> {
+        let messages = numbers.end - numbers.start;
         world.client.batch_execute("TRUNCATE user_logins, outbox").await?;
-        world.fill(bodies::logins(messages))?;
+        world.fill(bodies::logins_of(numbers))?;
         world.client.batch_execute("CHECKPOINT").await?;
 
         let (cpu, log) = (world.postgres_cpu()?, log_position(world).await?);
-        let loader = world.start_loader(&[])?;
+        let loader = world.start_loader(claims.loader_arguments())?;
         world.drained()?;
         let log = log_position(world).await? - log;
         world.client.batch_execute("CHECKPOINT").await?;

@@ -32,11 +32,11 @@ use std::io::Write;
 use anyhow::{Context, Result, bail};
 
 use self::figures::Figures;
-use self::growth::Growth;
+use self::growth::{Claims, Growth};
 use self::world::Server;
 
 /// The parts, in the order of the table.
-const PARTS: [&str; 7] = ["loading", "throughput", "peers", "latency", "memory", "growth", "start"];
+const PARTS: [&str; 8] = ["loading", "throughput", "peers", "latency", "memory", "growth", "growth-by-key", "start"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -49,7 +49,8 @@ async fn main() -> Result<()> {
     let Wanted { parts, rounds, scale, standing } = read(&arguments)?;
     let mut figures = Figures::default();
     let mut server = Server::start(scale).await?;
-    let mut growth = Growth::new(standing);
+    let mut growth = Growth::new(Claims::OfMessages, standing.clone());
+    let mut growth_by_key = Growth::new(Claims::OfKeys, standing);
     for round in 1..=rounds {
         for part in &parts {
             writeln!(std::io::stderr(), "round {round} of {rounds}: {part}")?;
@@ -60,6 +61,7 @@ async fn main() -> Result<()> {
                 "latency" => latency::round(&mut server, &mut figures).await?,
                 "memory" => memory::round(&mut server, &mut figures).await?,
                 "growth" => growth.round(&mut server, &mut figures).await?,
+                "growth-by-key" => growth_by_key.round(&mut server, &mut figures).await?,
                 _ => start::round(&mut server, &mut figures).await?,
             }
         }
