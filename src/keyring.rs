@@ -15,6 +15,7 @@
 //! hashed identities, logins and bodies, and hashes must stay comparable.
 
 mod file;
+mod masters;
 mod text;
 
 use std::fmt;
@@ -25,28 +26,20 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 pub use self::file::Exposure;
+pub use self::masters::Masters;
 use crate::mask::{MaskKind, Masker, Unmasker};
 use crate::message::{Identifier, Identity, QueueIdentity};
-use crate::seal::{BodyOpener, BodySealer, HashKey, Key, KeyId, MasterKey, NoCipher, NoKeyId};
+use crate::seal::{BodyOpener, BodySealer, HashKey, Key, KeyId, NoCipher, NoKeyId};
 
 /// The environment variable that may hold a keyring's text instead of a file.
 pub const KEYS_VARIABLE: &str = "TURNSTILE_KEYS";
 
-/// An ordered set of keys, one of them active. It has at least one key, and prints ids only.
+/// An ordered set of keys, one of them active. It has at least one key, prints ids only, and has forgotten what its keys were
+/// derived from.
 pub struct Keyring {
-    hash: HashEntry,
-    entries: Vec<Entry>,
+    hash: Arc<HashKey>,
+    keys: Vec<Arc<Key>>,
     active: Arc<Key>,
-}
-
-struct HashEntry {
-    master: MasterKey,
-    key: Arc<HashKey>,
-}
-
-struct Entry {
-    master: MasterKey,
-    key: Arc<Key>,
 }
 
 impl Keyring {
@@ -81,42 +74,16 @@ impl Keyring {
     ///
     /// [`KeyringError`] names the line, and never what stands in it.
     pub fn parse(text: &str) -> Result<Self, KeyringError> {
-        text::parse(text)
+        Masters::parse(text)?.derive()
     }
 
-    /// A keyring of one new random key, under a new random id, and a new hash key.
+    /// A keyring of one new random key, under a new random id, and a new hash key, for whoever needs it once.
     ///
     /// # Errors
     ///
     /// [`KeyringError::NoRandomness`] when the system gives none.
     pub fn generate() -> Result<Self, KeyringError> {
-        Self::generate_as(random_id('k')?)
-    }
-
-    /// A keyring of one new random key, under this id, and a new hash key under a random one.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyringError::NoRandomness`] when the system gives none.
-    pub fn generate_as(id: KeyId) -> Result<Self, KeyringError> {
-        let (hash, entry) = (HashEntry::new(random_id('h')?, random_key()?), Entry::generate(id)?);
-        Ok(Self { hash, active: Arc::clone(&entry.key), entries: vec![entry] })
-    }
-
-    /// This keyring with one more random key, under this id or a random one, which is the active key from now on.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyringError::IdTaken`] when it has a key of this id already; [`KeyringError::NoRandomness`].
-    pub fn with_new_key(mut self, id: Option<KeyId>) -> Result<Self, KeyringError> {
-        let id = id.map_or_else(|| random_id('k'), Ok)?;
-        if self.ids().chain([self.hash.key.id()]).any(|taken| *taken == id) {
-            return Err(KeyringError::IdTaken(id));
-        }
-        let entry = Entry::generate(id)?;
-        self.active = Arc::clone(&entry.key);
-        self.entries.push(entry);
-        Ok(self)
+        Masters::generate()?.derive()
     }
 
     /// The key that masks and seals now.
@@ -126,27 +93,27 @@ impl Keyring {
 
     /// The ids of all keys, oldest first.
     pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
-        self.entries.iter().map(|entry| entry.key.id())
+        self.keys.iter().map(|key| key.id())
     }
 
     /// The key that hashes.
     pub fn hash_key(&self) -> &HashKey {
-        &self.hash.key
+        &self.hash
     }
 
     /// The same, to be kept.
     pub fn shared_hash_key(&self) -> Arc<HashKey> {
-        Arc::clone(&self.hash.key)
+        Arc::clone(&self.hash)
     }
 
     /// The keys that mask and seal, oldest first.
     pub fn mask_keys(&self) -> impl Iterator<Item = &Key> {
-        self.entries.iter().map(|entry| &*entry.key)
+        self.keys.iter().map(|key| &**key)
     }
 
     /// Makes the hashes of a queue's messages and logins under this scheme.
     pub fn identifier(&self, identity: Identity, queue: &QueueIdentity) -> Identifier {
-        self.hash.key.identifier(identity, queue)
+        self.hash.identifier(identity, queue)
     }
 
     /// Masks with the active key.
@@ -156,55 +123,26 @@ impl Keyring {
 
     /// Recovers what any of the keys masked.
     pub fn unmasker(&self) -> Unmasker {
-        Unmasker::new(self.keys())
+        Unmasker::new(self.keys.clone())
     }
 
     /// Seals bodies with the active key, and hashes them with the hash key.
     pub fn body_sealer(&self) -> BodySealer {
-        BodySealer::new(Arc::clone(&self.active), Arc::clone(&self.hash.key))
+        BodySealer::new(Arc::clone(&self.active), Arc::clone(&self.hash))
     }
 
     /// Opens the bodies that any of the keys sealed.
     pub fn body_opener(&self) -> BodyOpener {
-        BodyOpener::new(self.keys())
+        BodyOpener::new(self.keys.clone())
     }
 
-    /// Writes the keyring to a new file, which only its owner may read (mode 0600), and waits until it is on disk.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyringError::Exists`] when there is a file already: it may hold the only copy of a key.
-    pub fn write_new(&self, path: &Path) -> Result<(), KeyringError> {
-        file::write_new(path, &text::write(self))
-    }
-
-    /// Adds a random key to the keyring in a file and makes it the active one; the old ones stay, to unmask.
-    ///
-    /// The file is replaced in one step: whoever loads it sees the old keyring or the new one. Two processes that add
-    /// at the same time both get their key in.
-    ///
-    /// # Errors
-    ///
-    /// As [`Keyring::load`], [`Keyring::with_new_key`], and when the file cannot be replaced.
-    pub fn add_to(path: &Path, id: Option<KeyId>) -> Result<Self, KeyringError> {
-        file::update(path, |text| {
-            let keyring = Self::parse(text)?.with_new_key(id)?;
-            let text = text::write(&keyring);
-            Ok((keyring, text))
-        })
-    }
-
-    /// Whether others than its owner may read a keyring's file, which is worth a warning.
+    /// Whether others than its owner may read or replace a keyring's file, which is worth a warning.
     ///
     /// # Errors
     ///
     /// [`KeyringError::Unreadable`] when the file's permissions cannot be read.
     pub fn exposure(path: &Path) -> Result<Option<Exposure>, KeyringError> {
         file::exposure(path)
-    }
-
-    fn keys(&self) -> Vec<Arc<Key>> {
-        self.entries.iter().map(|entry| Arc::clone(&entry.key)).collect()
     }
 }
 
@@ -215,48 +153,6 @@ impl fmt::Debug for Keyring {
             .field("active", &self.active().as_str())
             .finish_non_exhaustive()
     }
-}
-
-impl Entry {
-    fn new(id: KeyId, master: MasterKey) -> Result<Self, NoCipher> {
-        let key = Arc::new(Key::derive(id, &master)?);
-        Ok(Self { master, key })
-    }
-
-    fn generate(id: KeyId) -> Result<Self, KeyringError> {
-        Ok(Self::new(id, random_key()?)?)
-    }
-}
-
-impl HashEntry {
-    fn new(id: KeyId, master: MasterKey) -> Self {
-        let key = Arc::new(HashKey::derive(id, &master));
-        Self { master, key }
-    }
-}
-
-fn random_key() -> Result<MasterKey, KeyringError> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    fill(&mut *bytes)?;
-    Ok(MasterKey::from_bytes(bytes))
-}
-
-/// The first letter and six characters of Base32: thirty bits tell the keys of a ring apart.
-fn random_id(first: char) -> Result<KeyId, KeyringError> {
-    let mut bytes = [0; 6];
-    fill(&mut bytes)?;
-    let characters = bytes.map(|byte| {
-        char::from(match byte % 32 {
-            letter @ 0..26 => b'a' + letter,
-            digit => b'2' + (digit - 26),
-        })
-    });
-    let id: String = std::iter::once(first).chain(characters).collect();
-    Ok(id.parse()?)
-}
-
-fn fill(bytes: &mut [u8]) -> Result<(), KeyringError> {
-    aws_lc_rs::rand::fill(bytes).map_err(|_| KeyringError::NoRandomness)
 }
 
 /// Why there is no keyring. Names files, lines and ids, never a key.

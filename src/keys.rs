@@ -211,6 +211,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
+    use crate::keyring::Masters;
 
     fn all(keyring: &Keyring, kind: MaskKind) -> Vec<Registered> {
         let since = OffsetDateTime::UNIX_EPOCH;
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(compare(&[], &ring(), None), Err(KeyMismatch::NoneRegistered));
 
         let id = |text: &str| text.parse::<KeyId>().unwrap();
-        let more = ring().with_new_key(Some(id("second"))).unwrap();
+        let more = Masters::parse(text).unwrap().with_new_key(Some(id("second"))).unwrap().derive().unwrap();
         assert_eq!(compare(&registered, &more, Some(MaskKind::Seal)), Err(KeyMismatch::Unregistered(id("second"))));
         assert_eq!(compare(&all(&more, MaskKind::Seal), &ring(), None), Err(KeyMismatch::Lacking(id("second"))));
         let other_mask = compare(&registered, &ring(), Some(MaskKind::Token));

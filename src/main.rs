@@ -4,11 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use nix::sys::resource::{Resource, setrlimit};
 use turnstile::cli::{Cli, Command, Outcome};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     turnstile::telemetry::start();
+    keep_memory_private();
     let ended = run(cli.command);
     match ended {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
@@ -19,6 +21,20 @@ fn main() -> ExitCode {
             writeln!(std::io::stderr(), "turnstile: {error:#}").unwrap_or_default();
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Keys and passwords are in memory: no core dump holds them, and no other process of the same user reads them there.
+/// Debuggers may attach to a test build.
+fn keep_memory_private() {
+    let without_core = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    #[cfg(target_os = "linux")]
+    let without_core = match cfg!(debug_assertions) {
+        true => without_core,
+        false => without_core.and_then(|()| nix::sys::prctl::set_dumpable(false)),
+    };
+    if let Err(error) = without_core {
+        tracing::warn!(%error, "a core dump of this process would hold its keys: forbid core dumps (ulimit -c 0)");
     }
 }
 

@@ -198,7 +198,7 @@ impl Installation {
         .await;
         let folder = tempfile::Builder::new().prefix("turnstile_test_keys").tempdir().unwrap();
         let keyring = folder.path().join("keyring");
-        crate::support::verdicts::keyring().write_new(&keyring).unwrap();
+        crate::support::verdicts::masters().write_new(&keyring).unwrap();
         let queue = format!("{}/000000000000/logins", server.url());
         Self { server, queue, database_url: database_url.to_owned(), keyring, folder }
     }

@@ -1,13 +1,13 @@
 //! Keys are made, kept, added and listed without ever being shown.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
-use turnstile::keyring::{Keyring, KeyringError, LineProblem};
+use turnstile::keyring::{Exposure, Keyring, KeyringError, LineProblem, Masters};
 use turnstile::message::{Attributes, MessageHash};
 use turnstile::seal::KeyId;
 
@@ -91,8 +91,9 @@ fn a_keyring_prints_its_ids_and_never_its_keys() {
 #[test]
 fn a_new_file_is_for_its_owner_alone_and_holds_the_same_keys() {
     let (_folder, path) = folder_and_path();
-    let keyring = Keyring::generate().unwrap();
-    keyring.write_new(&path).unwrap();
+    let masters = Masters::generate().unwrap();
+    masters.write_new(&path).unwrap();
+    let keyring = masters.derive().unwrap();
     assert_eq!(mode(&path), 0o600);
     assert_eq!(Keyring::exposure(&path).unwrap(), None);
     let loaded = Keyring::load(&path).unwrap();
@@ -107,7 +108,7 @@ fn a_new_file_is_for_its_owner_alone_and_holds_the_same_keys() {
 #[test]
 fn two_new_keyrings_share_neither_id_nor_key() {
     let (_folder, path) = folder_and_path();
-    let (one, other) = (Keyring::generate().unwrap(), Keyring::generate().unwrap());
+    let (one, other) = (Masters::generate().unwrap(), Masters::generate().unwrap());
     assert_ne!(one.active(), other.active());
     one.write_new(&path).unwrap();
     let key = |path: &Path| fs::read_to_string(path).unwrap().lines().nth(3).unwrap()[12..].to_owned();
@@ -122,21 +123,21 @@ fn two_new_keyrings_share_neither_id_nor_key() {
 fn an_existing_file_is_never_overwritten() {
     let (_folder, path) = folder_and_path();
     fs::write(&path, "precious").unwrap();
-    assert!(matches!(Keyring::generate().unwrap().write_new(&path), Err(KeyringError::Exists { .. })));
+    assert!(matches!(Masters::generate().unwrap().write_new(&path), Err(KeyringError::Exists { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
 #[test]
 fn an_added_key_is_active_and_the_old_ones_stay() {
     let (folder, path) = folder_and_path();
-    Keyring::generate_as("a".parse().unwrap()).unwrap().write_new(&path).unwrap();
-    let added = Keyring::add_to(&path, Some("b".parse().unwrap())).unwrap();
+    Masters::generate_as("a".parse().unwrap()).unwrap().write_new(&path).unwrap();
+    let added = Masters::add_to(&path, Some("b".parse().unwrap())).unwrap();
     let loaded = Keyring::load(&path).unwrap();
-    for keyring in [&added, &loaded] {
+    for keyring in [&added.derive().unwrap(), &loaded] {
         assert_eq!(ids(keyring), ["a", "b"]);
         assert_eq!(keyring.active().as_str(), "b");
     }
-    assert!(matches!(Keyring::add_to(&path, Some("a".parse().unwrap())), Err(KeyringError::IdTaken(_))));
+    assert!(matches!(Masters::add_to(&path, Some("a".parse().unwrap())), Err(KeyringError::IdTaken(_))));
     assert_eq!(ids(&Keyring::load(&path).unwrap()), ["a", "b"]);
     assert_eq!(mode(&path), 0o600);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
@@ -146,9 +147,9 @@ fn an_added_key_is_active_and_the_old_ones_stay() {
 fn a_key_is_added_to_the_file_that_a_link_points_at() {
     let (folder, path) = folder_and_path();
     let link = folder.path().join("link");
-    Keyring::generate().unwrap().write_new(&path).unwrap();
+    Masters::generate().unwrap().write_new(&path).unwrap();
     symlink(&path, &link).unwrap();
-    Keyring::add_to(&link, None).unwrap();
+    Masters::add_to(&link, None).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(Keyring::load(&path).unwrap().ids().count(), 2);
 }
@@ -156,10 +157,10 @@ fn a_key_is_added_to_the_file_that_a_link_points_at() {
 #[test]
 fn keys_added_at_the_same_time_all_get_in() {
     let (_folder, path) = folder_and_path();
-    Keyring::generate().unwrap().write_new(&path).unwrap();
+    Masters::generate().unwrap().write_new(&path).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| Keyring::add_to(&path, None).unwrap());
+            scope.spawn(|| Masters::add_to(&path, None).unwrap());
         }
     });
     assert_eq!(Keyring::load(&path).unwrap().ids().count(), 9);
@@ -168,7 +169,7 @@ fn keys_added_at_the_same_time_all_get_in() {
 #[test]
 fn a_file_that_others_can_open_is_an_exposure_with_its_way_out() {
     let (_folder, path) = folder_and_path();
-    Keyring::generate().unwrap().write_new(&path).unwrap();
+    Masters::generate().unwrap().write_new(&path).unwrap();
     for mode in [0o640, 0o604, 0o620] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let exposure = Keyring::exposure(&path).unwrap().unwrap().to_string();
@@ -237,11 +238,67 @@ fn without_a_keyring_the_program_says_how_to_make_one() {
 #[test]
 fn a_keyring_that_others_can_read_is_warned_of() {
     let (_folder, path) = folder_and_path();
-    Keyring::generate().unwrap().write_new(&path).unwrap();
+    Masters::generate().unwrap().write_new(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let (code, _, err) = output_of(turnstile(&["keys", "list", "--keyring", path.to_str().unwrap()]));
     assert_eq!(code, 0);
     assert!(err.starts_with("warning: ") && err.contains("chmod 600"), "{err}");
+}
+
+#[test]
+fn an_added_key_leaves_the_file_to_those_who_could_read_it() {
+    let (_folder, path) = folder_and_path();
+    Masters::generate().unwrap().write_new(&path).unwrap();
+    let owner = || fs::metadata(&path).map(|file| (file.uid(), file.gid())).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        // As a container's secret: root's, for the group that the loader runs as.
+        std::os::unix::fs::chown(&path, Some(10_001), Some(10_002)).unwrap();
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let before = owner();
+    Masters::add_to(&path, None).unwrap();
+    assert_eq!((owner(), mode(&path)), (before, 0o640));
+}
+
+#[test]
+fn a_keyring_that_others_can_replace_is_warned_of() {
+    let (folder, path) = folder_and_path();
+    Masters::generate().unwrap().write_new(&path).unwrap();
+    let of_folder = |mode: u32| {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        Keyring::exposure(&path).unwrap()
+    };
+    assert_eq!(of_folder(0o1777), None, "only owners replace files in a sticky folder");
+    for mode in [0o777, 0o720] {
+        let exposure = of_folder(mode).unwrap();
+        assert!(matches!(exposure, Exposure::InOpenFolder { .. }), "{exposure}");
+        assert!(exposure.to_string().ends_with(&format!("chmod go-w {}", folder.path().display())), "{exposure}");
+    }
+    assert_eq!(of_folder(0o755), None);
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&path, Some(10_001), None).unwrap();
+        let exposure = Keyring::exposure(&path).unwrap().unwrap();
+        assert!(matches!(exposure, Exposure::OfAnotherUser { owner: 10_001, .. }), "{exposure}");
+    }
+    // A folder in its place is no file to change the permissions of.
+    assert!(matches!(Keyring::exposure(folder.path()), Err(KeyringError::Unreadable { .. })));
+}
+
+#[test]
+fn no_core_dump_holds_the_keys() {
+    let (_folder, path) = folder_and_path();
+    Masters::generate().unwrap().write_new(&path).unwrap();
+    let mut waiting = turnstile(&["unmask", "--keyring", path.to_str().unwrap()]);
+    let mut process = waiting.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // It has begun when it answers.
+    process.stdin.as_mut().unwrap().write_all(b"k2.x\n").unwrap();
+    let mut answer = [0];
+    process.stdout.as_mut().unwrap().read_exact(&mut answer).unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+    drop(process.stdin.take());
+    process.wait().unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
 }
 
 #[test]

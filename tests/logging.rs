@@ -18,7 +18,7 @@ async fn no_value_of_a_message_and_no_secret_is_logged_even_at_trace() {
     let client = test.client().await;
     let folder = tempfile::tempdir().unwrap();
     let keyring = folder.path().join("keyring");
-    turnstile::keyring::Keyring::generate().unwrap().write_new(&keyring).unwrap();
+    turnstile::keyring::Masters::generate().unwrap().write_new(&keyring).unwrap();
     let key = std::fs::read_to_string(&keyring).unwrap();
     let key = key.lines().find_map(|line| line.strip_prefix("key ")).unwrap().split(' ').nth(1).unwrap().to_owned();
 

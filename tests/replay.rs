@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use turnstile::database::on_loan::{OnLoan, Options};
-use turnstile::keyring::Keyring;
+use turnstile::keyring::Masters;
 use turnstile::message::MessageHash;
 use turnstile::replay::{Obstacle, Replay, Report, discard};
 use turnstile::table::dead_letters::Filter;
@@ -107,7 +107,7 @@ async fn letters_that_are_still_no_logins_stay_as_they_are_and_are_counted_by_co
 async fn a_letter_whose_key_is_absent_is_named_with_the_key_and_keeps_its_body() {
     let world = World::migrated().await;
     world.load_once_rejected(&["a", "b"]).await;
-    let other = Keyring::generate_as("other".parse().unwrap()).unwrap();
+    let other = Masters::generate_as("other".parse().unwrap()).unwrap().derive().unwrap();
     let replay = Replay { opener: other.body_opener(), ..world.replay() };
     let report = replay.run(&Filter::default(), u64::MAX, |_| {}).await.unwrap();
     let obstacle = report.open.first_key_value().unwrap();

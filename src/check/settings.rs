@@ -26,8 +26,8 @@ pub(super) fn keyring(path: Option<&Path>, found: &Result<&Keyring, &KeyringErro
 pub(super) fn keyring_file(path: Option<&Path>) -> Judgement {
     match path.map(Keyring::exposure) {
         None => Judgement::ok(format!("none: the keys are looked for in {KEYS_VARIABLE}")),
-        Some(Ok(None)) => Judgement::ok("only its owner may read it"),
-        Some(Ok(Some(exposure))) => Judgement::warning("others may read the keys", exposure.to_string()),
+        Some(Ok(None)) => Judgement::ok("only its owner may read or replace it"),
+        Some(Ok(Some(exposure))) => Judgement::warning("others can get at it", exposure.to_string()),
         Some(Err(_)) => Judgement::skipped("the file cannot be read"),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Outcome;
 use crate::config::{DatabaseArgs, KeyringArgs, MaskArgs, Mistakes, given};
 use crate::database::Database;
-use crate::keyring::{Keyring, KeyringError};
+use crate::keyring::{Keyring, KeyringError, Masters};
 use crate::keys::{self, Forgotten};
 use crate::seal::KeyId;
 
@@ -97,18 +97,18 @@ fn settings_of_new<'p>(path: Option<&'p Path>, id: &Option<String>) -> Result<(&
 }
 
 fn new(path: &Path, id: Option<KeyId>, add: bool) -> Result<String, KeyringError> {
-    let (keyring, made) = if add {
-        (Keyring::add_to(path, id)?, "added a key to")
+    let (masters, made) = if add {
+        (Masters::add_to(path, id)?, "added a key to")
     } else {
-        let keyring = id.map_or_else(Keyring::generate, Keyring::generate_as)?;
-        keyring.write_new(path)?;
-        (keyring, "made")
+        let masters = id.map_or_else(Masters::generate, Masters::generate_as)?;
+        masters.write_new(path)?;
+        (masters, "made")
     };
     Ok(format!(
         "{made} the keyring {path}: its active key is {active}\n\
          Keep a copy in a safe place: without it, nothing that it masked can be recovered.\n",
         path = path.display(),
-        active = keyring.active()
+        active = masters.active()
     ))
 }
 

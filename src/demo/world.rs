@@ -13,7 +13,7 @@ use super::watchdog::Watchdog;
 use crate::database::address::DatabaseAddress;
 use crate::database::on_loan::{OnLoan, Options};
 use crate::database::{Database, DatabaseSettings};
-use crate::keyring::Keyring;
+use crate::keyring::Masters;
 use crate::keys;
 use crate::mask::MaskKind;
 use crate::queue::local::{DEFAULT_REGION, Faults, LocalQueue, QueueOptions};
@@ -49,8 +49,8 @@ impl World {
             .tempdir()
             .map_err(DemoError::system("make a temporary folder"))?;
         let watchdog = Watchdog::over(folder.path()).map_err(DemoError::system("start the watchdog `sh`"))?;
-        let keyring = Keyring::generate()?;
-        keyring.write_new(&keyring_in(folder.path()))?;
+        let masters = Masters::generate()?;
+        masters.write_new(&keyring_in(folder.path()))?;
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let queue = LocalQueue::start(listen, vec![QueueOptions::new(QUEUE)], Faults::default()).await?;
         // The times of the commits are what the latencies are measured with.
@@ -59,7 +59,7 @@ impl World {
         let address = DatabaseAddress::parse(&postgres.url())?;
         let database = Database::new(&DatabaseSettings::new(address, 1, CALL_TIMEOUT))?;
         database.migrate().await?;
-        keys::register(&database, &keyring, MaskKind::default(), false).await?;
+        keys::register(&database, &masters.derive()?, MaskKind::default(), false).await?;
         Ok(Self { queue, database, watchdog, postgres, folder })
     }
 

@@ -1,11 +1,12 @@
 //! A keyring's file: readable by its owner alone, never overwritten, replaced in one step.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
 use super::KeyringError;
@@ -43,18 +44,26 @@ pub(super) fn update<T>(
     // The lock is the folder's, since the file itself is about to be another one. It ends with this function.
     let folder = folder_of(&target).map_err(unwritable)?;
     folder.lock().map_err(unwritable)?;
+    let before = fs::metadata(&target).map_err(unwritable)?;
     let (made, text) = change(&read(&target)?)?;
-    replace(&target, &text).and_then(|()| folder.sync_all()).map_err(unwritable)?;
+    replace(&target, &text, &before).and_then(|()| folder.sync_all()).map_err(unwritable)?;
     Ok(made)
 }
 
-fn replace(target: &Path, text: &str) -> io::Result<()> {
+/// The new file belongs to whom the old one does, with the same permissions: a loader that could read it still can.
+fn replace(target: &Path, text: &str, before: &Metadata) -> io::Result<()> {
     let parent = target.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::Builder::new()
         .prefix(".turnstile-keyring-")
         .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(parent)?;
     file.write_all(text.as_bytes())?;
+    let made = file.as_file().metadata()?;
+    if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+        std::os::unix::fs::fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
+    }
+    // After the owner: a change of owner may take permissions away.
+    file.as_file().set_permissions(fs::Permissions::from_mode(before.mode() & 0o777))?;
     file.as_file().sync_all()?;
     file.persist(target).map(drop).map_err(|error| error.error)
 }
@@ -64,23 +73,74 @@ fn folder_of(path: &Path) -> io::Result<File> {
     File::open(folder.unwrap_or(Path::new(".")))
 }
 
-/// A keyring's file that others than its owner may read.
+/// What lets others than its owner at a keyring's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exposure {
-    path: PathBuf,
-    mode: u32,
+pub enum Exposure {
+    /// Others may read it.
+    Readable {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It belongs neither to who runs this program nor to root: its owner may put another key in its place.
+    OfAnotherUser {
+        /// The file.
+        path: PathBuf,
+        /// The owner's number.
+        owner: u32,
+    },
+    /// Others may write to its folder, and so put another file in its place.
+    InOpenFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
 }
 
 pub(super) fn exposure(path: &Path) -> Result<Option<Exposure>, KeyringError> {
-    let metadata = fs::metadata(path).map_err(|source| KeyringError::Unreadable { path: path.to_owned(), source })?;
-    let mode = metadata.permissions().mode() & 0o777;
-    Ok((mode & 0o077 != 0).then(|| Exposure { path: path.to_owned(), mode }))
+    let unreadable = |source| KeyringError::Unreadable { path: path.to_owned(), source };
+    let target = path.canonicalize().map_err(unreadable)?;
+    let file = fs::metadata(&target).map_err(unreadable)?;
+    if file.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+    }
+    let (path, mode) = (path.to_owned(), file.mode() & 0o777);
+    if mode & 0o077 != 0 {
+        return Ok(Some(Exposure::Readable { path, mode }));
+    }
+    if ![0, geteuid().as_raw()].contains(&file.uid()) {
+        return Ok(Some(Exposure::OfAnotherUser { path, owner: file.uid() }));
+    }
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    let mode = fs::metadata(folder).map_err(unreadable)?.mode() & 0o1777;
+    // In a folder like /tmp, whose files only their owners may replace, the sticky bit is set.
+    let is_open = mode & 0o022 != 0 && mode & 0o1000 == 0;
+    Ok(is_open.then(|| Exposure::InOpenFolder { folder: folder.to_owned(), mode }))
 }
 
 impl fmt::Display for Exposure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, mode } = self;
-        let path = path.display();
-        write!(f, "the keyring {path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}")
+        match self {
+            Self::Readable { path, mode } => {
+                let path = path.display();
+                write!(f, "the keyring {path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}")
+            }
+            Self::OfAnotherUser { path, owner } => write!(
+                f,
+                "the keyring {} belongs to the user {owner}, who can put other keys in its place: give it to the user \
+                 that runs turnstile, or to root",
+                path.display()
+            ),
+            Self::InOpenFolder { folder, mode } => {
+                let folder = folder.display();
+                write!(
+                    f,
+                    "others may put another keyring in the place of this one: its folder {folder} is open to them \
+                     (mode {mode:04o}): chmod go-w {folder}"
+                )
+            }
+        }
     }
 }

@@ -1,18 +1,16 @@
 //! A keyring as text.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::{Entry, HashEntry, Keyring, KeyringError, LineProblem};
+use super::{KeyringError, LineProblem, Masters};
 use crate::seal::{KeyId, MasterKey};
 
 /// The first line: what the text is, and the version of its form.
 pub(super) const HEADER: &str = "turnstile-keyring v1";
 
-pub(super) fn parse(text: &str) -> Result<Keyring, KeyringError> {
+pub(super) fn parse(text: &str) -> Result<Masters, KeyringError> {
     let mut lines = text.lines().map(str::trim_end).zip(1..);
     if lines.next().is_none_or(|(header, _)| header != HEADER) {
         return Err(KeyringError::WrongHeader);
@@ -21,19 +19,19 @@ pub(super) fn parse(text: &str) -> Result<Keyring, KeyringError> {
     for (content, line) in lines.filter(|(content, _)| !content.is_empty() && !content.starts_with('#')) {
         ring.read(content).map_err(|problem| KeyringError::WrongLine { line, problem })?;
     }
-    ring.into_keyring()
+    ring.into_masters()
 }
 
-pub(super) fn write(keyring: &Keyring) -> Zeroizing<String> {
+pub(super) fn write(masters: &Masters) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(1024));
     text.push_str(HEADER);
     text.push_str("\n# Whoever reads this file can recover what its keys masked.\n");
-    let HashEntry { master, key } = &keyring.hash;
-    write_key(&mut text, "hash ", key.id(), master);
-    for Entry { master, key } in &keyring.entries {
-        write_key(&mut text, "key ", key.id(), master);
+    let (id, master) = &masters.hash;
+    write_key(&mut text, "hash ", id, master);
+    for (id, master) in &masters.keys {
+        write_key(&mut text, "key ", id, master);
     }
-    for part in ["active ", keyring.active().as_str(), "\n"] {
+    for part in ["active ", masters.active.as_str(), "\n"] {
         text.push_str(part);
     }
     text
@@ -93,14 +91,12 @@ impl Lines {
         }
     }
 
-    fn into_keyring(self) -> Result<Keyring, KeyringError> {
-        let id = self.active.ok_or(KeyringError::NoActive)?;
-        let entries =
-            self.keys.into_iter().map(|(id, master)| Entry::new(id, master)).collect::<Result<Vec<_>, _>>()?;
-        let active = entries.iter().find(|entry| *entry.key.id() == id).map(|entry| Arc::clone(&entry.key));
-        let (hash_id, hash_master) = self.hash.ok_or(KeyringError::NoHashKey)?;
-        let hash = HashEntry::new(hash_id, hash_master);
-        Ok(Keyring { hash, active: active.ok_or(KeyringError::UnknownActive(id))?, entries })
+    fn into_masters(self) -> Result<Masters, KeyringError> {
+        let active = self.active.ok_or(KeyringError::NoActive)?;
+        if !self.keys.iter().any(|(id, _)| *id == active) {
+            return Err(KeyringError::UnknownActive(active));
+        }
+        Ok(Masters { hash: self.hash.ok_or(KeyringError::NoHashKey)?, keys: self.keys, active })
     }
 }
 

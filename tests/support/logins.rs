@@ -20,7 +20,7 @@ use turnstile::verdict::{Content, Judge};
 
 use super::loading::{introduce, load, migrate};
 use super::postgres::{TestDatabase, connect};
-use super::verdicts::{judge, keyring, login, message};
+use super::verdicts::{judge, keyring, login, masters, message};
 
 /// What no output may hold: it stands in the body of every message here.
 pub(crate) const PRIVATE: [&str; 3] = ["203.0.113.7", "device of", "canary"];
@@ -52,7 +52,7 @@ impl World {
         let database = Database::new(&DatabaseSettings::new(address, 8, call_timeout)).unwrap();
         let (keyring, judge) = (keyring(), judge());
         let folder = TempDir::new().unwrap();
-        keyring.write_new(&folder.path().join("keyring")).unwrap();
+        masters().write_new(&folder.path().join("keyring")).unwrap();
         Self { url: url.to_owned(), database, client: connect(url).await, keyring, judge, folder, _test: None }
     }
 

@@ -18,7 +18,7 @@ use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 use super::loading::migrate;
 use super::pipeline::{QUEUE, compare, mixed};
 use super::postgres::connect;
-use super::verdicts::{CANARIES, keyring};
+use super::verdicts::{CANARIES, masters};
 
 /// How long a loader may take to its end.
 const LOADER_PATIENCE: Duration = Duration::from_secs(300);
@@ -44,7 +44,7 @@ impl Site {
         let options = vec![QueueOptions::new(QUEUE)];
         let box_ = LocalQueue::start(([127, 0, 0, 1], 0).into(), options, Faults::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        keyring().write_new(&folder.path().join("keyring")).unwrap();
+        masters().write_new(&folder.path().join("keyring")).unwrap();
         Self { box_, database_url: database_url.to_owned(), folder }
     }
 

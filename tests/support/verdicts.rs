@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 use turnstile::batch::{Batch, Sorted};
-use turnstile::keyring::Keyring;
+use turnstile::keyring::{Keyring, Masters};
 use turnstile::mask::MaskKind;
 use turnstile::message::{
     Attributes, Delivery, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage, SentAt,
@@ -17,11 +17,16 @@ pub(crate) const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:000000000000:logins";
 
 /// The same keys in every test.
 pub(crate) fn keyring() -> Keyring {
+    masters().derive().expect("a keyring")
+}
+
+/// The same, to be written.
+pub(crate) fn masters() -> Masters {
     let text = "turnstile-keyring v1\n\
                 hash hash-key SGFzaGVzIHRoZSBib2RpZXMgb2YgYWxsIHRlc3RzLi4=\n\
                 key test-key TWFza3MgYW5kIHNlYWxzIGluIGFsbCB0aGUgdGVzdHM=\n\
                 active test-key\n";
-    Keyring::parse(text).expect("a keyring")
+    Masters::parse(text).expect("a keyring")
 }
 
 /// A judge of messages whose logins have no key.
