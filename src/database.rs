@@ -26,6 +26,7 @@ use tokio_postgres::{Client, Config, Row, SimpleQueryMessage};
 use self::address::{DatabaseAddress, TlsError};
 use self::connector::Connector;
 pub use self::error::DatabaseError;
+use self::error::Phase;
 pub use self::patience::{Patience, persist};
 use self::schemas::Schemas;
 use self::session::Beginnings;
@@ -127,7 +128,7 @@ impl Database {
 
     async fn begin_as(&self, begin: &str) -> Result<Transaction, DatabaseError> {
         let client = match tokio::time::timeout(self.call_timeout, self.pool.get()).await {
-            Err(_) => return Err(DatabaseError::deadline("connect", self.call_timeout)),
+            Err(_) => return Err(DatabaseError::deadline(Phase::Connecting, self.call_timeout)),
             Ok(Err(error)) => return Err(self.connector.error_of_pool(&error)),
             Ok(Ok(client)) => client,
         };
@@ -143,9 +144,9 @@ impl Database {
             checked: AtomicBool::new(false),
             id: OnceLock::new(),
         };
-        let answer = transaction.call("begin", async |client| client.simple_query(begin).await).await?;
+        let answer = transaction.call(Phase::Beginning, async |client| client.simple_query(begin).await).await?;
         match session::is_passed_round(&answer) {
-            true => Err(transaction.broken("begin", error::PASSED_ROUND.to_owned())),
+            true => Err(transaction.broken_in(Phase::Beginning, error::PASSED_ROUND.to_owned())),
             false => Ok(transaction),
         }
     }
@@ -159,7 +160,7 @@ impl Database {
             Ok(client)
         };
         let connected = tokio::time::timeout(self.call_timeout, connecting).await;
-        connected.unwrap_or_else(|_| Err(DatabaseError::deadline("connect", self.call_timeout)))
+        connected.unwrap_or_else(|_| Err(DatabaseError::deadline(Phase::Connecting, self.call_timeout)))
     }
 }
 
@@ -211,7 +212,7 @@ impl Transaction {
     /// [`DatabaseError`]
     pub async fn set_deadline(&mut self, call_timeout: Duration) -> Result<(), DatabaseError> {
         let set = session::another_deadline(call_timeout);
-        self.call("set the deadline", async |client| client.batch_execute(&set).await).await?;
+        self.call(Phase::Working("set the deadline"), async |client| client.batch_execute(&set).await).await?;
         self.call_timeout = call_timeout;
         Ok(())
     }
@@ -232,7 +233,7 @@ impl Transaction {
             let statement = client.prepare_cached(&sql).await?;
             client.query(&statement, parameters).await
         };
-        self.call(attempted, run).await
+        self.call(Phase::Working(attempted), run).await
     }
 
     /// Runs a statement that gives one row.
@@ -269,7 +270,7 @@ impl Transaction {
             let statement = client.prepare_cached(&sql).await?;
             client.execute(&statement, parameters).await
         };
-        self.call(attempted, run).await
+        self.call(Phase::Working(attempted), run).await
     }
 
     /// Copies rows into a table in the binary form, and gives the number of rows that it took. `types` are those of the
@@ -301,27 +302,31 @@ impl Transaction {
             writer.finish().await
         };
         self.open_copies.fetch_add(1, Ordering::SeqCst);
-        let copied = self.call(attempted, run).await?;
+        let copied = self.call(Phase::Working(attempted), run).await?;
         self.open_copies.fetch_sub(1, Ordering::SeqCst);
         Ok(copied)
     }
 
     /// Poisons the transaction with a finding of our own: an answer that breaks what the caller relies on.
     pub fn broken(&self, attempted: &'static str, problem: String) -> DatabaseError {
-        self.poisoned.store(true, Ordering::SeqCst);
-        DatabaseError::unexpected(attempted, problem)
+        self.broken_in(Phase::Working(attempted), problem)
     }
 
     /// Poisons the transaction with a finding of our own that another run of it is expected to mend.
     pub fn unsettled(&self, attempted: &'static str, problem: String) -> DatabaseError {
         self.poisoned.store(true, Ordering::SeqCst);
-        DatabaseError::unsettled(attempted, problem)
+        DatabaseError::unsettled(Phase::Working(attempted), problem)
     }
 
     /// Poisons the transaction, because a table took fewer rows than it was given, and the server said nothing.
     pub fn dropped(&self, attempted: &'static str, problem: String) -> DatabaseError {
         self.poisoned.store(true, Ordering::SeqCst);
-        DatabaseError::dropped(attempted, problem)
+        DatabaseError::dropped(Phase::Working(attempted), problem)
+    }
+
+    fn broken_in(&self, phase: Phase, problem: String) -> DatabaseError {
+        self.poisoned.store(true, Ordering::SeqCst);
+        DatabaseError::unexpected(phase, problem)
     }
 
     /// Makes the commit wait for the disk and the synchronous standbys even if nothing else is written.
@@ -403,7 +408,7 @@ impl Transaction {
         taken?;
         let failed = self.poisoned.load(Ordering::SeqCst) || self.open_copies.load(Ordering::SeqCst) > 0;
         let (Some(id), false) = (self.id.get(), failed) else {
-            return Err(self.broken("commit", "an earlier statement of the transaction failed".to_owned()));
+            return Err(self.broken_in(Phase::Committing, "an earlier statement of the transaction failed".to_owned()));
         };
         #[cfg(feature = "failpoints")]
         if crate::failpoint::mutated(crate::failpoint::Mutant::CommitNotVerified) {
@@ -411,21 +416,21 @@ impl Transaction {
         }
         let unreplicated = self.unreplicated.load(Ordering::SeqCst);
         let commit = format!("COMMIT; SELECT {}", AfterCommit::columns(id));
-        let committing = self.call("commit", async |client| client.simple_query(&commit).await);
+        let committing = self.call(Phase::Committing, async |client| client.simple_query(&commit).await);
         let answer = around(Step::Commit, committing).await;
         let answer = answer.map_err(DatabaseError::made_ambiguous)?;
         let after = AfterCommit::of(&answer);
         if after.status != Some("committed") {
             let problem = format!("the server answers {:?} for the transaction", after.status.unwrap_or("nothing"));
-            return Err(self.broken("commit", problem).made_ambiguous());
+            return Err(self.broken_in(Phase::Committing, problem).made_ambiguous());
         }
         if let Some(setting) = after.not_kept_for {
             // Not ambiguous: it would be the same again, for ever.
-            return Err(self.broken("commit", durability::problem_with(setting)));
+            return Err(self.broken_in(Phase::Committing, durability::problem_with(setting)));
         }
         if self.unreplicated.load(Ordering::SeqCst) != unreplicated {
             let problem = "a synchronous standby did not confirm a commit".to_owned();
-            return Err(self.broken("commit", problem).made_ambiguous());
+            return Err(self.broken_in(Phase::Committing, problem).made_ambiguous());
         }
         drop(self.client.take()); // Back to the pool.
         Ok(())
@@ -433,7 +438,7 @@ impl Transaction {
 
     #[cfg(feature = "failpoints")]
     async fn commit_unverified(mut self) -> Result<(), DatabaseError> {
-        let answer = self.call("commit", async |client| client.batch_execute("COMMIT").await).await;
+        let answer = self.call(Phase::Committing, async |client| client.batch_execute("COMMIT").await).await;
         answer.map_err(DatabaseError::made_ambiguous)?;
         drop(self.client.take());
         Ok(())
@@ -445,22 +450,22 @@ impl Transaction {
     ///
     /// [`DatabaseError`] when the connection is lost; the transaction has no effect then either.
     pub async fn rollback(mut self) -> Result<(), DatabaseError> {
-        self.call("roll back", async |client| client.batch_execute("ROLLBACK").await).await?;
+        self.call(Phase::Working("roll back"), async |client| client.batch_execute("ROLLBACK").await).await?;
         drop(self.client.take());
         Ok(())
     }
 
     async fn call<T>(
         &self,
-        attempted: &'static str,
+        phase: Phase,
         call: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
         let Some(client) = &self.client else {
-            return Err(self.broken(attempted, "the transaction has ended".to_owned()));
+            return Err(self.broken_in(phase, "the transaction has ended".to_owned()));
         };
         let outcome = match tokio::time::timeout(self.call_timeout, call(client)).await {
-            Err(_) => Err(DatabaseError::deadline(attempted, self.call_timeout)),
-            Ok(Err(error)) => Err(self.error_of(attempted, &error)),
+            Err(_) => Err(DatabaseError::deadline(phase, self.call_timeout)),
+            Ok(Err(error)) => Err(self.error_of(phase, &error)),
             Ok(Ok(value)) => Ok(value),
         };
         outcome.inspect_err(|error| {
@@ -469,8 +474,8 @@ impl Transaction {
         })
     }
 
-    fn error_of(&self, attempted: &'static str, error: &tokio_postgres::Error) -> DatabaseError {
-        let error = DatabaseError::from_driver(attempted, error);
+    fn error_of(&self, phase: Phase, error: &tokio_postgres::Error) -> DatabaseError {
+        let error = DatabaseError::from_driver(phase, error);
         if self.sharded { error.where_tables_are_sharded() } else { error }
     }
 }

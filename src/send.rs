@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::form::{Bodies, Form, Misfit};
 use self::lines::{Chunk, Line, read_ahead};
 pub use self::look::{Look, look};
-use crate::queue::QueueError;
-use crate::queue::sqs::{Sender, Sent};
+use crate::message::MessageId;
+use crate::queue::sqs::Sender;
+use crate::queue::{Answer, Fault, QueueError};
 use crate::retry::Pauses;
 
 /// How many batches are under way at once; each holds up to 1 MiB, and about as much again while it is written.
@@ -181,9 +182,9 @@ async fn deliver(sender: &Sender, lines: Vec<Line>) -> Delivered {
                 let second = lines.split_off(lines.len() / 2);
                 parts.extend([second, lines]);
             }
-            Verdict::OfOneMessage => delivered.miss(lines, &error.code),
+            Verdict::OfOneMessage => delivered.miss(lines, &error.fault),
             Verdict::Again | Verdict::Stop => {
-                parts.drain(..).chain([lines]).for_each(|lines| delivered.miss(lines, &error.code));
+                parts.drain(..).chain([lines]).for_each(|lines| delivered.miss(lines, &error.fault));
                 delivered.stopped = Some(error);
             }
         }
@@ -202,7 +203,7 @@ impl Delivered {
             match sender.send(lines).await {
                 Ok(answers) => self.note(lines, answers, sender.is_fifo(), tries == TRIES),
                 Err(error) => {
-                    if may_have_arrived(&error) {
+                    if error.may_have_taken_effect() {
                         lines.iter_mut().for_each(|line| line.perhaps_sent = true);
                     }
                     if verdict(&error) != Verdict::Again || tries == TRIES {
@@ -219,24 +220,24 @@ impl Delivered {
     }
 
     /// Keeps in `lines` those that are worth another try.
-    fn note(&mut self, lines: &mut Vec<Line>, answers: Vec<Sent>, is_fifo: bool, last_try: bool) {
-        let answered: Vec<(Line, Sent)> = lines.drain(..).zip(answers).collect();
+    fn note(&mut self, lines: &mut Vec<Line>, answers: Vec<Answer<MessageId>>, is_fifo: bool, last_try: bool) {
+        let answered: Vec<(Line, Answer<MessageId>)> = lines.drain(..).zip(answers).collect();
         for (line, answer) in answered {
             match answer {
-                Sent::Yes(_) => {
+                Ok(_) => {
                     self.sent += 1;
                     // The deduplication id makes one message of both.
                     self.perhaps_twice += u64::from(line.perhaps_sent && !is_fifo);
                 }
-                Sent::No(refusal) if !refusal.is_for_good() && !last_try => lines.push(line),
-                Sent::No(refusal) => self.miss(vec![line], &refusal.code),
+                Err(refusal) if !refusal.is_for_good() && !last_try => lines.push(line),
+                Err(refusal) => self.miss(vec![line], &refusal.fault),
             }
         }
     }
 
-    fn miss(&mut self, lines: Vec<Line>, code: &str) {
+    fn miss(&mut self, lines: Vec<Line>, fault: &Fault) {
         self.perhaps_sent += lines.iter().filter(|line| line.perhaps_sent).count() as u64;
-        self.not_sent.extend(lines.iter().map(|line| NotSent { line: line.number, code: code.to_owned() }));
+        self.not_sent.extend(lines.iter().map(|line| NotSent { line: line.number, code: fault.to_string() }));
     }
 }
 
@@ -258,41 +259,38 @@ fn verdict(error: &QueueError) -> Verdict {
     if error.is_for_good() { Verdict::Stop } else { Verdict::Again }
 }
 
-/// Whether the queue may have taken the messages of a call that failed: it did not say that it did not.
-fn may_have_arrived(error: &QueueError) -> bool {
-    matches!(error.name(), "timeout" | "connection" | "response") || error.status.is_some_and(|s| s >= 500)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Code;
 
     #[test]
     fn a_failed_call_is_repeated_split_or_ends_the_job_by_its_code_and_status() {
-        for (code, status, expected) in [
-            ("timeout", None, Verdict::Again),
-            ("connection", None, Verdict::Again),
-            ("unreachable", None, Verdict::Again),
-            ("response", Some(502), Verdict::Again),
-            ("InternalError", Some(500), Verdict::Again),
-            ("ServiceUnavailable", Some(503), Verdict::Again),
-            ("ThrottlingException", Some(400), Verdict::Again),
-            ("RequestThrottled", Some(403), Verdict::Again),
-            ("KMS.ThrottlingException", Some(400), Verdict::Again),
-            ("Anything", Some(429), Verdict::Again),
-            ("InvalidMessageContents", Some(400), Verdict::OfOneMessage),
-            ("InvalidParameterValue", Some(400), Verdict::OfOneMessage),
-            ("BatchRequestTooLong", Some(400), Verdict::OfOneMessage),
-            ("AWS.SimpleQueueService.BatchRequestTooLong", Some(400), Verdict::OfOneMessage),
-            ("com.amazonaws.sqs#InvalidMessageContents", Some(400), Verdict::OfOneMessage),
-            ("AccessDeniedException", Some(403), Verdict::Stop),
-            ("AWS.SimpleQueueService.NonExistentQueue", Some(400), Verdict::Stop),
-            ("credentials", None, Verdict::Again),
-            ("request", None, Verdict::Stop),
-            ("SomethingNew", Some(400), Verdict::Stop),
+        let refused = |code: &str| Fault::Refused(Code::new(code));
+        for (fault, status, expected) in [
+            (Fault::Timeout, None, Verdict::Again),
+            (Fault::Connection, None, Verdict::Again),
+            (Fault::Unreachable, None, Verdict::Again),
+            (Fault::Response, Some(502), Verdict::Again),
+            (Fault::Credentials, None, Verdict::Again),
+            (Fault::Request, None, Verdict::Stop),
+            (refused("InternalError"), Some(500), Verdict::Again),
+            (refused("ServiceUnavailable"), Some(503), Verdict::Again),
+            (refused("ThrottlingException"), Some(400), Verdict::Again),
+            (refused("RequestThrottled"), Some(403), Verdict::Again),
+            (refused("KMS.ThrottlingException"), Some(400), Verdict::Again),
+            (refused("Anything"), Some(429), Verdict::Again),
+            (refused("InvalidMessageContents"), Some(400), Verdict::OfOneMessage),
+            (refused("InvalidParameterValue"), Some(400), Verdict::OfOneMessage),
+            (refused("BatchRequestTooLong"), Some(400), Verdict::OfOneMessage),
+            (refused("AWS.SimpleQueueService.BatchRequestTooLong"), Some(400), Verdict::OfOneMessage),
+            (refused("com.amazonaws.sqs#InvalidMessageContents"), Some(400), Verdict::OfOneMessage),
+            (refused("AccessDeniedException"), Some(403), Verdict::Stop),
+            (refused("AWS.SimpleQueueService.NonExistentQueue"), Some(400), Verdict::Stop),
+            (refused("SomethingNew"), Some(400), Verdict::Stop),
         ] {
-            let error = QueueError { call: "SendMessageBatch", code: code.to_owned(), status };
-            assert_eq!(verdict(&error), expected, "{code}");
+            let error = QueueError { call: "SendMessageBatch", fault, status };
+            assert_eq!(verdict(&error), expected, "{error}");
         }
     }
 

@@ -124,12 +124,13 @@ async fn positions_that_stand_already_or_have_no_place_are_refused() {
     }
 
     broken.is_warned_of(&set_position(15_000_000), "partitions of outbox", "1 partitions").await;
-    broken.is_refused(
-        &format!("ALTER FUNCTION turnstile.extend_outbox() RENAME TO gone; {}", set_position(30_000_000)),
-        "partitions of outbox",
-        "30000001",
-    )
-    .await;
+    broken
+        .is_refused(
+            &format!("ALTER FUNCTION turnstile.extend_outbox() RENAME TO gone; {}", set_position(30_000_000)),
+            "partitions of outbox",
+            "30000001",
+        )
+        .await;
     broken.execute("ALTER FUNCTION turnstile.gone() RENAME TO extend_outbox").await;
     let run = broken.installation.run("run", &["--until-empty"]).await;
     assert!(!run.stderr.contains("partitions of outbox"), "a loader makes them itself: {}", run.stderr);

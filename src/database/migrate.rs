@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+use super::error::Phase;
 use super::schemas::Schemas;
 use super::server::refusal_of_encoding;
 use super::{Database, DatabaseError};
@@ -222,7 +223,7 @@ async fn insist_on_encoding(client: &Client) -> Result<(), MigrateError> {
 const HISTORY: &str = "refinery_schema_history";
 
 fn failed(error: tokio_postgres::Error) -> MigrateError {
-    MigrateError::Database(DatabaseError::from_driver("migrate", &error))
+    MigrateError::Database(DatabaseError::from_driver(Phase::Working("migrate"), &error))
 }
 
 /// Waits for other migrators, and says so.

@@ -179,9 +179,8 @@ impl Torture<'_> {
     /// Whether there were too few kills, or, in a run that is long enough, something did not happen yet that shall.
     fn goes_on(&self) -> bool {
         let tally = self.tally.lock().unwrap();
-        let has_all = || {
-            tally.frozen.in_copies > 0 && edges().all(|edge| tally.at_edges.contains_key(&edge.to_string()))
-        };
+        let has_all =
+            || tally.frozen.in_copies > 0 && edges().all(|edge| tally.at_edges.contains_key(&edge.to_string()));
         let most = if self.wanted < LONG_RUN || has_all() { self.wanted } else { self.wanted * 3 / 2 };
         tally.kills() < most
     }
