@@ -53,7 +53,7 @@ pub struct SendReport {
     /// Bytes of the file that were read.
     pub bytes_read: u64,
     /// What ended the job before the end of the file.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<EndedEarly>,
 }
 
 /// A line that is not in the queue, by its number, never by its content.
@@ -68,7 +68,7 @@ pub struct NotSent {
 
 /// What ended a job before the end of its file.
 #[derive(Debug, thiserror::Error)]
-pub enum Stopped {
+pub enum EndedEarly {
     /// The queue refuses everything, or was away for too long.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -106,7 +106,7 @@ impl SendReport {
         self.perhaps_sent += delivered.perhaps_sent;
         delivered.not_sent.into_iter().for_each(|not_sent| self.miss(not_sent));
         if let Some(error) = delivered.stopped {
-            self.stopped.get_or_insert(Stopped::Queue(error));
+            self.stopped.get_or_insert(EndedEarly::Queue(error));
         }
     }
 
@@ -139,17 +139,17 @@ pub async fn send(
     let mut reading = true;
     while reading || !under_way.is_empty() {
         tokio::select! {
-            () = stop.cancelled(), if reading => report.stopped = Some(Stopped::Signal),
+            () = stop.cancelled(), if reading => report.stopped = Some(EndedEarly::Signal),
             Some(delivered) = under_way.next(), if !under_way.is_empty() => report.add(delivered),
             chunk = chunks.recv(), if reading && under_way.len() < limit => match chunk {
                 Some(Ok(mut chunk)) => {
                     report.take_up(&mut chunk);
-                    report.stopped = chunk.misfit.map(Stopped::Misfit);
+                    report.stopped = chunk.misfit.map(EndedEarly::Misfit);
                     if !chunk.lines.is_empty() {
                         under_way.push(deliver(sender, chunk.lines));
                     }
                 }
-                Some(Err(error)) => report.stopped = Some(Stopped::File(error)),
+                Some(Err(error)) => report.stopped = Some(EndedEarly::File(error)),
                 None => reading = false,
             }
         }
@@ -177,13 +177,13 @@ async fn deliver(sender: &Sender, lines: Vec<Line>) -> Delivered {
     let mut parts = vec![lines];
     while let Some(mut lines) = parts.pop() {
         let Err(error) = delivered.try_all(sender, &mut lines).await else { continue };
-        match verdict(&error) {
-            Verdict::OfOneMessage if lines.len() > 1 => {
+        match consequence(&error) {
+            Consequence::OfOneMessage if lines.len() > 1 => {
                 let second = lines.split_off(lines.len() / 2);
                 parts.extend([second, lines]);
             }
-            Verdict::OfOneMessage => delivered.miss(lines, &error.fault),
-            Verdict::Again | Verdict::Stop => {
+            Consequence::OfOneMessage => delivered.miss(lines, &error.fault),
+            Consequence::Again | Consequence::Stop => {
                 parts.drain(..).chain([lines]).for_each(|lines| delivered.miss(lines, &error.fault));
                 delivered.stopped = Some(error);
             }
@@ -206,7 +206,7 @@ impl Delivered {
                     if error.may_have_taken_effect() {
                         lines.iter_mut().for_each(|line| line.perhaps_sent = true);
                     }
-                    if verdict(&error) != Verdict::Again || tries == TRIES {
+                    if consequence(&error) != Consequence::Again || tries == TRIES {
                         return Err(error);
                     }
                     tracing::debug!(%error, lines = lines.len(), "sending again");
@@ -243,7 +243,7 @@ impl Delivered {
 
 /// What a failed call means for its lines.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum Consequence {
     /// It passes: the same again.
     Again,
     /// The queue does not like one of the bodies.
@@ -252,11 +252,11 @@ enum Verdict {
     Stop,
 }
 
-fn verdict(error: &QueueError) -> Verdict {
+fn consequence(error: &QueueError) -> Consequence {
     if error.names_bodies() {
-        return Verdict::OfOneMessage;
+        return Consequence::OfOneMessage;
     }
-    if error.is_for_good() { Verdict::Stop } else { Verdict::Again }
+    if error.is_for_good() { Consequence::Stop } else { Consequence::Again }
 }
 
 #[cfg(test)]
@@ -268,29 +268,29 @@ mod tests {
     fn a_failed_call_is_repeated_split_or_ends_the_job_by_its_code_and_status() {
         let refused = |code: &str| Fault::Refused(Code::new(code));
         for (fault, status, expected) in [
-            (Fault::Timeout, None, Verdict::Again),
-            (Fault::Connection, None, Verdict::Again),
-            (Fault::Unreachable, None, Verdict::Again),
-            (Fault::Response, Some(502), Verdict::Again),
-            (Fault::Credentials, None, Verdict::Again),
-            (Fault::Request, None, Verdict::Stop),
-            (refused("InternalError"), Some(500), Verdict::Again),
-            (refused("ServiceUnavailable"), Some(503), Verdict::Again),
-            (refused("ThrottlingException"), Some(400), Verdict::Again),
-            (refused("RequestThrottled"), Some(403), Verdict::Again),
-            (refused("KMS.ThrottlingException"), Some(400), Verdict::Again),
-            (refused("Anything"), Some(429), Verdict::Again),
-            (refused("InvalidMessageContents"), Some(400), Verdict::OfOneMessage),
-            (refused("InvalidParameterValue"), Some(400), Verdict::OfOneMessage),
-            (refused("BatchRequestTooLong"), Some(400), Verdict::OfOneMessage),
-            (refused("AWS.SimpleQueueService.BatchRequestTooLong"), Some(400), Verdict::OfOneMessage),
-            (refused("com.amazonaws.sqs#InvalidMessageContents"), Some(400), Verdict::OfOneMessage),
-            (refused("AccessDeniedException"), Some(403), Verdict::Stop),
-            (refused("AWS.SimpleQueueService.NonExistentQueue"), Some(400), Verdict::Stop),
-            (refused("SomethingNew"), Some(400), Verdict::Stop),
+            (Fault::Timeout, None, Consequence::Again),
+            (Fault::Connection, None, Consequence::Again),
+            (Fault::Unreachable, None, Consequence::Again),
+            (Fault::Response, Some(502), Consequence::Again),
+            (Fault::Credentials, None, Consequence::Again),
+            (Fault::Request, None, Consequence::Stop),
+            (refused("InternalError"), Some(500), Consequence::Again),
+            (refused("ServiceUnavailable"), Some(503), Consequence::Again),
+            (refused("ThrottlingException"), Some(400), Consequence::Again),
+            (refused("RequestThrottled"), Some(403), Consequence::Again),
+            (refused("KMS.ThrottlingException"), Some(400), Consequence::Again),
+            (refused("Anything"), Some(429), Consequence::Again),
+            (refused("InvalidMessageContents"), Some(400), Consequence::OfOneMessage),
+            (refused("InvalidParameterValue"), Some(400), Consequence::OfOneMessage),
+            (refused("BatchRequestTooLong"), Some(400), Consequence::OfOneMessage),
+            (refused("AWS.SimpleQueueService.BatchRequestTooLong"), Some(400), Consequence::OfOneMessage),
+            (refused("com.amazonaws.sqs#InvalidMessageContents"), Some(400), Consequence::OfOneMessage),
+            (refused("AccessDeniedException"), Some(403), Consequence::Stop),
+            (refused("AWS.SimpleQueueService.NonExistentQueue"), Some(400), Consequence::Stop),
+            (refused("SomethingNew"), Some(400), Consequence::Stop),
         ] {
             let error = QueueError { call: "SendMessageBatch", fault, status };
-            assert_eq!(verdict(&error), expected, "{error}");
+            assert_eq!(consequence(&error), expected, "{error}");
         }
     }
 
