@@ -98,8 +98,68 @@ impl Database {
         &self.schemas
     }
 
+    /// Runs statements in one transaction, and commits what they did where they come to `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// That of the statements, or of the commit: see [`Transaction::conclude`].
+    pub async fn transaction<T>(
+        &self,
+        work: impl AsyncFnOnce(&Transaction) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let transaction = self.begin().await?;
+        let outcome = work(&transaction).await;
+        transaction.conclude(outcome).await
+    }
+
+    /// Runs statements in one transaction that leaves nothing behind, whatever they come to.
+    ///
+    /// # Errors
+    ///
+    /// That of the statements.
+    pub async fn without_effect<T>(
+        &self,
+        work: impl AsyncFnOnce(&Transaction) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let transaction = self.begin().await?;
+        let found = work(&transaction).await;
+        transaction.leave().await;
+        found
+    }
+
+    /// Reads one state of the database, in a transaction that changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// That of the statements.
+    pub async fn snapshot<T>(
+        &self,
+        read: impl AsyncFnOnce(&Transaction) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        self.snapshot_within(self.call_timeout, read).await
+    }
+
+    /// The same, with another deadline for each of its calls.
+    ///
+    /// # Errors
+    ///
+    /// That of the statements.
+    pub async fn snapshot_within<T>(
+        &self,
+        call_timeout: Duration,
+        read: impl AsyncFnOnce(&Transaction) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let mut seen = self.begin_snapshot().await?;
+        if call_timeout != self.call_timeout {
+            seen.set_deadline(call_timeout).await?;
+        }
+        let found = read(&seen).await;
+        seen.leave().await;
+        found
+    }
+
     /// Begins a transaction at READ COMMITTED, where a claim waits for its rival: above it, the second
-    /// claim fails with 40001 instead.
+    /// claim fails with 40001 instead. [`Self::transaction`] ends it too.
     ///
     /// # Errors
     ///
@@ -108,7 +168,7 @@ impl Database {
         self.begin_as(&self.beginnings.read_committed).await
     }
 
-    /// Begins a transaction that sees one state of the database and changes nothing.
+    /// Begins a transaction that sees one state of the database and changes nothing. [`Self::snapshot`] ends it too.
     ///
     /// # Errors
     ///

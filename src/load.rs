@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::transaction::{Attempt, Recorded};
 use self::work::{Part, Suspicion, Way, Work};
 use crate::batch::{Batch, Entry};
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Transaction};
 use crate::decode::Rejection;
 use crate::message::{Delivery, MessageKey, QueueIdentity, TimeBasis};
 use crate::retry::Class;
@@ -357,11 +357,12 @@ impl Destination {
 
     /// Writes no row into each of the tables: that waits only for who has locked a table.
     async fn can_load_nothing(&self) -> Result<(), DatabaseError> {
-        let transaction = self.database.begin().await?;
-        processed_messages::claim(&transaction, &[]).await?;
-        user_logins::touch(&transaction).await?;
-        outbox::touch(&transaction).await?;
-        transaction.rollback().await
+        let touch = async |transaction: &Transaction| {
+            processed_messages::claim(transaction, &[]).await?;
+            user_logins::touch(transaction).await?;
+            outbox::touch(transaction).await
+        };
+        self.database.without_effect(touch).await
     }
 
     /// A part of which a row is refused, or may be.

@@ -309,6 +309,13 @@ impl Transaction {
         Ok(())
     }
 
+    /// Ends a transaction that changes nothing: what it read holds whether its connection can be kept or not.
+    pub(super) async fn leave(self) {
+        if !self.lost.load(Ordering::SeqCst) {
+            self.rollback().await.ok();
+        }
+    }
+
     pub(super) async fn call<T>(
         &self,
         phase: Phase,

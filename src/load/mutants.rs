@@ -48,9 +48,9 @@ async fn record_and_then_claim(
 }
 
 async fn claim(destination: &Destination, entries: &[Entry]) -> Result<Claimed, DatabaseError> {
-    let transaction = destination.database.begin().await?;
-    let claimed = around(Step::Claim, processed_messages::claim(&transaction, entries)).await;
-    transaction.conclude(claimed).await
+    let claim =
+        async |transaction: &Transaction| around(Step::Claim, processed_messages::claim(transaction, entries)).await;
+    destination.database.transaction(claim).await
 }
 
 async fn record_as_claimed(
@@ -59,9 +59,8 @@ async fn record_as_claimed(
     claimed: &Claimed,
     way: Way,
 ) -> Result<Recorded, DatabaseError> {
-    let transaction = destination.database.begin().await?;
-    let recorded = destination.record_claimed(&transaction, entries, claimed, way).await;
-    transaction.conclude(recorded).await
+    let record = async |transaction: &Transaction| destination.record_claimed(transaction, entries, claimed, way).await;
+    destination.database.transaction(record).await
 }
 
 /// A part whose transaction failed, unless a mutant has done something with it instead of trying again.
