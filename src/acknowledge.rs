@@ -14,7 +14,7 @@ pub use self::deletes::{Deletes, DeletesRefused};
 
 use crate::load::Committed;
 use crate::message::ReceiptHandle;
-use crate::queue::{MESSAGES_PER_CALL, Queue, QueueError, Taken, side_by_side};
+use crate::queue::{Answer, Fault, MESSAGES_PER_CALL, Queue, QueueError, side_by_side};
 use crate::retry::Pauses;
 
 /// For how long the queue may refuse every delete for good before the lanes end.
@@ -113,8 +113,8 @@ struct Attempt {
     deleted: u64,
     /// What may be tried again.
     left: Vec<ReceiptHandle>,
-    /// How many were refused for good, by code.
-    refused: BTreeMap<String, u64>,
+    /// How many were refused for good, and why.
+    refused: BTreeMap<Fault, u64>,
     /// Whether whole calls were; their receipts are among those left.
     denied: bool,
 }
@@ -124,7 +124,7 @@ async fn delete_once<Q: Queue>(queue: &Q, receipts: Vec<ReceiptHandle>) -> Attem
     let mut attempt = Attempt::default();
     for (chunk, answer) in side_by_side(calls).await {
         match answer {
-            Ok(taken) => chunk.iter().zip(taken).for_each(|(receipt, taken)| attempt.add(receipt, taken)),
+            Ok(taken) => chunk.iter().zip(taken).for_each(|(receipt, answer)| attempt.add(receipt, answer)),
             Err(error) => attempt.add_failed(chunk, error),
         }
     }
@@ -132,11 +132,11 @@ async fn delete_once<Q: Queue>(queue: &Q, receipts: Vec<ReceiptHandle>) -> Attem
 }
 
 impl Attempt {
-    fn add(&mut self, receipt: &ReceiptHandle, taken: Taken) {
-        match taken {
-            Taken::Yes => self.deleted += 1,
-            Taken::No(refusal) if refusal.is_for_good() => *self.refused.entry(refusal.code).or_default() += 1,
-            Taken::No(_) => self.left.push(receipt.clone()),
+    fn add(&mut self, receipt: &ReceiptHandle, answer: Answer<()>) {
+        match answer {
+            Ok(()) => self.deleted += 1,
+            Err(refusal) if refusal.is_for_good() => *self.refused.entry(refusal.fault).or_default() += 1,
+            Err(_) => self.left.push(receipt.clone()),
         }
     }
 
@@ -145,20 +145,20 @@ impl Attempt {
         self.left.extend_from_slice(receipts);
         if error.is_for_good() {
             self.denied = true;
-            *self.refused.entry(error.code).or_default() += receipts.len() as u64;
+            *self.refused.entry(error.fault).or_default() += receipts.len() as u64;
         }
     }
 
     /// Tells the log and the other lanes; `first` if these deletes have not been told of before.
     fn tell(&self, deletes: &Deletes, first: bool) {
-        for (code, messages) in self.refused.iter().filter(|_| first) {
-            tracing::warn!(code, messages, "the queue refuses deletes: these messages come again and are absorbed");
+        for (fault, messages) in self.refused.iter().filter(|_| first) {
+            tracing::warn!(code = %fault, messages, "the queue refuses deletes: these messages come again and are absorbed");
         }
         if self.deleted > 0 {
             deletes.taken();
-        } else if let Some(code) = self.refused.keys().next() {
+        } else if let Some(fault) = self.refused.keys().next() {
             let messages = if first { self.refused.values().sum() } else { 0 };
-            deletes.refused(Refused { code, messages, whole_call: self.denied });
+            deletes.refused(Refused { fault, messages, whole_call: self.denied });
         }
     }
 }
@@ -171,7 +171,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::queue::Refusal;
+    use crate::queue::{Code, Refusal};
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
@@ -193,12 +193,12 @@ mod tests {
         let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
         let mut attempt = Attempt::default();
         let receipts = ["a", "b"].map(ReceiptHandle::new);
-        let error =
-            QueueError { call: "DeleteMessageBatch", code: "AccessDeniedException".to_owned(), status: Some(403) };
+        let denied = Fault::Refused(Code::new("AccessDeniedException"));
+        let error = QueueError { call: "DeleteMessageBatch", fault: denied, status: Some(403) };
         attempt.add_failed(&receipts, error);
-        let stale = Refusal { code: "ReceiptHandleIsInvalid".to_owned(), sender_fault: true };
-        attempt.add(&ReceiptHandle::new("c"), Taken::No(stale));
-        attempt.add(&ReceiptHandle::new("d"), Taken::Yes);
+        let stale = Refusal { fault: Fault::Refused(Code::new("ReceiptHandleIsInvalid")), sender_fault: true };
+        attempt.add(&ReceiptHandle::new("c"), Err(stale));
+        attempt.add(&ReceiptHandle::new("d"), Ok(()));
         assert_eq!((attempt.deleted, attempt.left.len()), (1, 2));
 
         let deletes = Deletes::new(PATIENCE, Duration::ZERO, CancellationToken::new());

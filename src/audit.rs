@@ -6,7 +6,7 @@ pub mod journal;
 
 use std::time::Duration;
 
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Transaction};
 use crate::table::agreement::{self, Breaks, Counts, RULES, Rule};
 
 /// How many of the messages that break a rule are named.
@@ -41,16 +41,16 @@ pub async fn audit(
     deadline: Duration,
     mut progress: impl FnMut(usize),
 ) -> Result<Audit, DatabaseError> {
-    let mut snapshot = database.begin_snapshot().await?;
-    snapshot.set_deadline(deadline).await?;
-    let mut audit = Audit { counts: agreement::count(&snapshot).await?, broken: Vec::new() };
-    for (done, rule) in RULES.iter().enumerate() {
-        progress(done);
-        let breaks = agreement::breaks(&snapshot, rule, NAMED_PER_RULE).await?;
-        if breaks.total > 0 {
-            audit.broken.push((rule, breaks));
+    let look = async |seen: &Transaction| {
+        let mut audit = Audit { counts: agreement::count(seen).await?, broken: Vec::new() };
+        for (done, rule) in RULES.iter().enumerate() {
+            progress(done);
+            let breaks = agreement::breaks(seen, rule, NAMED_PER_RULE).await?;
+            if breaks.total > 0 {
+                audit.broken.push((rule, breaks));
+            }
         }
-    }
-    snapshot.rollback().await?;
-    Ok(audit)
+        Ok(audit)
+    };
+    database.snapshot_within(deadline, look).await
 }

@@ -324,9 +324,5 @@ impl Server {
 
 /// Asks in a transaction of its own: a question that is refused keeps nobody from the next.
 async fn read<T>(database: &Database, read: impl AsyncFnOnce(&crate::database::Transaction) -> Read<T>) -> Read<T> {
-    let snapshot = database.begin_snapshot().await?;
-    let found = read(&snapshot).await;
-    // Its end changes nothing of what was found.
-    snapshot.rollback().await.ok();
-    found
+    database.snapshot(read).await
 }

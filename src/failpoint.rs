@@ -1,7 +1,7 @@
 //! Where a test may break the program on purpose: the edges of every step, and the mutants of the promise.
 //!
-//! Only a test build holds them (`--features failpoints`, which a release build refuses); in every other build
-//! [`around`] is its second argument.
+//! Only a test build has them (`--features failpoints`, which a release build refuses). In every other build each hook
+//! does the work that it is given, and nothing calls what would break it.
 
 #[cfg(all(feature = "failpoints", not(debug_assertions)))]
 compile_error!("the feature `failpoints` is for test builds: a release must not hold what breaks it on purpose");
@@ -43,14 +43,74 @@ pub enum Step {
     ReplayResolve,
 }
 
-/// Does the work of a step. A test build may abort the process at one of its edges.
-#[cfg(not(feature = "failpoints"))]
-pub fn around<W>(_step: Step, work: W) -> W {
-    work
+/// A way to break the promise that the checker must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Messages are deleted from the queue before they are committed.
+    DeleteBeforeCommit,
+    /// The claims are committed before the rows.
+    ClaimInAnEarlierTransaction,
+    /// The claims are committed after the rows.
+    ClaimInALaterTransaction,
+    /// What COMMIT answers is believed.
+    CommitNotVerified,
+    /// A commit that may or may not hold is taken to hold.
+    AmbiguousCommitTakenAsCommitted,
+    /// The messages of a commit that may or may not hold are dead-lettered.
+    AmbiguousCommitDeadLettered,
+    /// A row that the database refuses takes its batch with it.
+    BatchErrorDeadLettersNeighbours,
+    /// A message that is no login is deleted without a dead letter.
+    DeleteWithoutDeadLetter,
+    /// Messages that were recorded before claim the keys of their logins too.
+    KeysOfRepeatedMessages,
+    /// Two messages of one key in one batch are both taken for the first.
+    TwinsTakenForNew,
+    /// The dead letter of a row that the database refuses keeps the key of its login.
+    RefusedLetterKeepsItsKey,
+    /// Another login under a key of the same batch is absorbed as the same one would be.
+    ContradictionInABatchAbsorbed,
+    /// A message is claimed under the key of its login, where it has one.
+    ClaimUnderTheKey,
+    /// Whose fault a failure is, is read off its SQLSTATE.
+    ClassBySqlstateAlone,
+    /// Who waits for another transaction waits with all of its batch, for as long as it takes.
+    WaitForEver,
+    /// Deletes are taken as done, whatever the queue says.
+    RefusedDeletesTakenAsDone,
 }
 
+#[cfg(not(feature = "failpoints"))]
+pub use self::disarmed::{around, diverted, mutated, unless};
+
 #[cfg(feature = "failpoints")]
-pub use self::armed::{Edge, Mutant, Side, around, mutated};
+pub use self::armed::{Edge, Side, around, diverted, mutated, unless};
+
+/// Every hook of a build that is not for tests: it does the work, and what would change it is never called.
+#[cfg(not(feature = "failpoints"))]
+mod disarmed {
+    use super::{Mutant, Step};
+
+    /// Does the work of a step. A test build may abort the process at one of its edges.
+    pub fn around<W>(_step: Step, work: W) -> W {
+        work
+    }
+
+    /// Gives the value. A test build gives what the mutant makes of it, where the process is that mutant.
+    pub fn mutated<T>(_mutant: Mutant, value: T, _change: impl FnOnce(T) -> T) -> T {
+        value
+    }
+
+    /// Does the work. A test build does the other instead, where the process is that mutant.
+    pub fn unless<T, W, I>(_mutant: Mutant, with: T, work: impl FnOnce(T) -> W, _instead: impl FnOnce(T) -> I) -> W {
+        work(with)
+    }
+
+    /// Gives the value back. A test build lets a mutant have it first, which may keep it.
+    pub fn diverted<T, E>(value: T, _by: impl FnOnce(Mutant, T) -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+        Ok(Some(value))
+    }
+}
 
 #[cfg(feature = "failpoints")]
 mod armed {
@@ -63,7 +123,7 @@ mod armed {
     use std::task::Poll;
     use std::time::Duration;
 
-    use super::Step;
+    use super::{Mutant, Step};
 
     /// `EDGE:N`, for instance `claim.after:3`: the process aborts when it comes to this edge for the Nth time.
     const FAILPOINT: &str = "TURNSTILE_FAILPOINT";
@@ -199,43 +259,6 @@ mod armed {
         std::process::abort();
     }
 
-    /// A way to break the promise that the checker must find.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Mutant {
-        /// Messages are deleted from the queue before they are committed.
-        DeleteBeforeCommit,
-        /// The claims are committed before the rows.
-        ClaimInAnEarlierTransaction,
-        /// The claims are committed after the rows.
-        ClaimInALaterTransaction,
-        /// What COMMIT answers is believed.
-        CommitNotVerified,
-        /// A commit that may or may not hold is taken to hold.
-        AmbiguousCommitTakenAsCommitted,
-        /// The messages of a commit that may or may not hold are dead-lettered.
-        AmbiguousCommitDeadLettered,
-        /// A row that the database refuses takes its batch with it.
-        BatchErrorDeadLettersNeighbours,
-        /// A message that is no login is deleted without a dead letter.
-        DeleteWithoutDeadLetter,
-        /// Messages that were recorded before claim the keys of their logins too.
-        KeysOfRepeatedMessages,
-        /// Two messages of one key in one batch are both taken for the first.
-        TwinsTakenForNew,
-        /// The dead letter of a row that the database refuses keeps the key of its login.
-        RefusedLetterKeepsItsKey,
-        /// Another login under a key of the same batch is absorbed as the same one would be.
-        ContradictionInABatchAbsorbed,
-        /// A message is claimed under the key of its login, where it has one.
-        ClaimUnderTheKey,
-        /// Whose fault a failure is, is read off its SQLSTATE.
-        ClassBySqlstateAlone,
-        /// Who waits for another transaction waits with all of its batch, for as long as it takes.
-        WaitForEver,
-        /// Deletes are taken as done, whatever the queue says.
-        RefusedDeletesTakenAsDone,
-    }
-
     impl Mutant {
         /// All of them.
         pub const ALL: [Self; 16] = [
@@ -266,9 +289,28 @@ mod armed {
         }
     }
 
-    /// Whether this process is the mutant.
-    pub fn mutated(mutant: Mutant) -> bool {
-        *MUTATED == Some(mutant)
+    /// Gives the value, or what the mutant makes of it where this process is that mutant.
+    pub fn mutated<T>(mutant: Mutant, value: T, change: impl FnOnce(T) -> T) -> T {
+        if *MUTATED == Some(mutant) { change(value) } else { value }
+    }
+
+    /// Does the work, or the other instead where this process is that mutant.
+    pub async fn unless<T, W: Future, I: Future<Output = W::Output>>(
+        mutant: Mutant,
+        with: T,
+        work: impl FnOnce(T) -> W,
+        instead: impl FnOnce(T) -> I,
+    ) -> W::Output {
+        // Boxed, because a future that holds both is moved about on the stack, and a test's stack is small.
+        if *MUTATED == Some(mutant) { Box::pin(instead(with)).await } else { Box::pin(work(with)).await }
+    }
+
+    /// Gives the value back, unless this process is a mutant that keeps it.
+    pub fn diverted<T, E>(value: T, by: impl FnOnce(Mutant, T) -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+        match *MUTATED {
+            Some(mutant) => by(mutant, value),
+            None => Ok(Some(value)),
+        }
     }
 
     /// A test that names what is not there would test nothing.

@@ -3,7 +3,7 @@
 //! Whoever migrates registers the first keys. From then on a program whose keyring differs from what is registered does not
 //! write, and another key is registered by the owner of the tables.
 
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Transaction};
 use crate::keyring::Keyring;
 use crate::mask::MaskKind;
 use crate::seal::{CheckValue, KeyId};
@@ -101,10 +101,7 @@ pub fn compare(registered: &[Registered], keyring: &Keyring, mask: Option<MaskKi
 ///
 /// [`DatabaseError`]
 pub async fn registered(database: &Database) -> Result<Vec<Registered>, DatabaseError> {
-    let snapshot = database.begin_snapshot().await?;
-    let registered = turnstile_keys::read(&snapshot).await?;
-    snapshot.rollback().await?;
-    Ok(registered)
+    database.snapshot(turnstile_keys::read).await
 }
 
 /// What a registration did.
@@ -162,47 +159,55 @@ pub async fn register(
     replace_hash: bool,
 ) -> Result<Registration, RegisterError> {
     let transaction = database.begin().await?;
+    // After a refusal it is dropped, and has no effect.
+    let done = register_in(&transaction, keyring, mask, replace_hash).await?;
+    transaction.commit().await?;
+    Ok(done)
+}
+
+async fn register_in(
+    transaction: &Transaction,
+    keyring: &Keyring,
+    mask: MaskKind,
+    replace_hash: bool,
+) -> Result<Registration, RegisterError> {
     let mut done = Registration::default();
-    let before = turnstile_keys::read(&transaction).await?;
+    let before = turnstile_keys::read(transaction).await?;
     let hash_key = keyring.hash_key();
     match before.iter().find(|one| one.purpose == Purpose::Hash) {
         Some(one) if one.check_value == hash_key.check_value().as_bytes()[..] => {}
         Some(one) => {
             // Whoever claims keys waits from here on, and finds the new key registered.
-            identities::lock(&transaction).await?;
+            identities::lock(transaction).await?;
             let forgotten = Forgotten {
-                identities: identities::count(&transaction).await?,
-                messages: processed_messages::count(&transaction).await?,
+                identities: identities::count(transaction).await?,
+                messages: processed_messages::count(transaction).await?,
             };
             if !replace_hash {
-                let registered = one.id.clone();
-                transaction.rollback().await?;
-                return Err(RegisterError::ForgetsIdentities { registered, forgotten });
+                return Err(RegisterError::ForgetsIdentities { registered: one.id.clone(), forgotten });
             }
             done.forgotten = Some(forgotten);
             done.registered.push(hash_key.id().clone());
-            turnstile_keys::register(&transaction, hash_key.id(), Purpose::Hash, hash_key.check_value()).await?;
+            turnstile_keys::register(transaction, hash_key.id(), Purpose::Hash, hash_key.check_value()).await?;
         }
         None => {
             done.registered.push(hash_key.id().clone());
-            turnstile_keys::register(&transaction, hash_key.id(), Purpose::Hash, hash_key.check_value()).await?;
+            turnstile_keys::register(transaction, hash_key.id(), Purpose::Hash, hash_key.check_value()).await?;
         }
     }
     for key in keyring.mask_keys().filter(|key| before.is_empty() || key.id() == keyring.active()) {
         let standing = before.iter().find(|one| one.id == *key.id());
         match standing {
             Some(one) if one.check_value != key.check_value().as_bytes()[..] => {
-                transaction.rollback().await?;
                 return Err(RegisterError::Differs(KeyMismatch::OtherKey(key.id().clone())));
             }
             Some(one) if one.purpose == Purpose::Mask(mask) => {}
             Some(_) | None => {
                 done.registered.push(key.id().clone());
-                turnstile_keys::register(&transaction, key.id(), Purpose::Mask(mask), key.check_value()).await?;
+                turnstile_keys::register(transaction, key.id(), Purpose::Mask(mask), key.check_value()).await?;
             }
         }
     }
-    transaction.commit().await?;
     Ok(done)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It receives in its turn only, and what it has committed is deleted while it receives and loads the next.
 
+mod mutants;
 mod turns;
 
 use std::sync::Arc;
@@ -14,18 +15,12 @@ use tokio::time::Instant;
 pub use self::turns::Turns;
 
 use self::turns::News;
-#[cfg(feature = "failpoints")]
-use crate::acknowledge::Acknowledged;
-use crate::acknowledge::{Deletes, DeletesRefused, UnderWay, acknowledge};
+use crate::acknowledge::{Deletes, DeletesRefused, UnderWay};
 use crate::batch::Sorted;
-#[cfg(feature = "failpoints")]
-use crate::failpoint::{Mutant, mutated};
 use crate::failpoint::{Step, around};
 use crate::lease::{self, InHand};
 use crate::load::{Committed, Destination, LoadError, Loaded};
 use crate::message::{Delivery, ReceivedMessage, SentAt, TimeBasis};
-#[cfg(feature = "failpoints")]
-use crate::queue::{MESSAGES_PER_CALL, side_by_side};
 use crate::queue::{Queue, QueueError};
 use crate::receive::{ReceiveLimits, Received, Stride, receive};
 use crate::retry::Pauses;
@@ -158,18 +153,13 @@ impl<Q: Queue> Lane<Q> {
             Err(error) => return self.give_back(error, &in_hand, count, 0).await,
         };
         let (messages, timeless) = by_time(received.messages, basis);
-        let verdicts: Vec<_> = messages.into_iter().map(|message| self.judge.judge(message)).collect();
+        let judge = |message| mutants::verdict(self.judge.judge(message));
+        let verdicts: Vec<_> = messages.into_iter().map(judge).collect();
         let unknown_keys = verdicts.iter().map(|verdict| verdict.unknown_keys as u64).sum();
-        #[cfg(feature = "failpoints")]
-        let verdicts: Vec<_> = verdicts.into_iter().map(claimed_under_the_key).collect();
         let Sorted { batch, mut returned } = Sorted::from_verdicts(verdicts, max_attempts);
         returned.extend(timeless);
         in_hand.let_go(&returned);
-
-        #[cfg(feature = "failpoints")]
-        if mutated(Mutant::DeleteBeforeCommit) {
-            side_by_side(in_hand.receipts().chunks(MESSAGES_PER_CALL).map(|chunk| self.queue.delete(chunk))).await;
-        }
+        mutants::before_the_commit(&self.queue, &in_hand).await;
         let report = BatchReport { received: count, unknown_keys, ..BatchReport::default() };
         let (recorded, parts) = mpsc::unbounded_channel();
         let loading = async {
@@ -234,15 +224,7 @@ impl<Q: Queue> Lane<Q> {
     fn conclude(&self, committed: Committed, report: BatchReport) -> impl Future<Output = ()> + Send + 'static {
         let (queue, metrics, deletes) = (self.queue.clone(), self.metrics.clone(), self.deletes.clone());
         async move {
-            #[cfg(feature = "failpoints")]
-            if mutated(Mutant::RefusedDeletesTakenAsDone) {
-                let receipts: Vec<_> =
-                    committed.into_deliveries().into_iter().map(|delivery| delivery.receipt).collect();
-                side_by_side(receipts.chunks(MESSAGES_PER_CALL).map(|chunk| queue.delete(chunk))).await;
-                let acknowledged = Acknowledged { deleted: receipts.len() as u64, not_deleted: 0 };
-                return metrics.add(&BatchReport { acknowledged, ..report });
-            }
-            let acknowledged = around(Step::Delete, acknowledge(&queue, committed, &deletes)).await;
+            let acknowledged = around(Step::Delete, mutants::acknowledge(&queue, committed, &deletes)).await;
             let report = BatchReport { acknowledged, ..report };
             tracing::debug!(
                 loaded = report.tally.loaded,
@@ -282,15 +264,6 @@ impl<Q: Queue> Lane<Q> {
             () = self.shutdown.stopping.cancelled() => {}
         }
     }
-}
-
-/// A mutant claims a login under its key, and all else under its message.
-#[cfg(feature = "failpoints")]
-fn claimed_under_the_key(mut verdict: crate::verdict::Verdict) -> crate::verdict::Verdict {
-    if let Some(identity) = verdict.identity.filter(|_| mutated(Mutant::ClaimUnderTheKey)) {
-        verdict.hash = crate::message::MessageHash::from_bytes(*identity.hash.as_bytes());
-    }
-    verdict
 }
 
 /// The messages that can be claimed as their queue's are, and the deliveries that cannot: on a queue that gives a

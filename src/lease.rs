@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::failpoint::{Step, around};
 use crate::message::{Delivery, ReceiptHandle};
-use crate::queue::{MESSAGES_PER_CALL, Queue, Taken, side_by_side};
+use crate::queue::{MESSAGES_PER_CALL, Queue, side_by_side};
 use crate::retry::pause_before_redelivery;
 
 /// The longest time for which a rejected message is hidden between two attempts.
@@ -91,13 +91,13 @@ pub async fn release<Q: Queue>(queue: &Q, receipts: &[ReceiptHandle]) {
 /// Ten a call and the calls side by side; says how many the queue took. The others keep the timeout that they have.
 async fn change_visibility<Q: Queue>(queue: &Q, changes: &[(ReceiptHandle, Duration)]) -> usize {
     let calls = changes.chunks(MESSAGES_PER_CALL).map(async |chunk| match queue.change_visibility(chunk).await {
-        Ok(taken) => {
+        Ok(answers) => {
             let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
             let mut yes = 0;
-            for entry in taken {
-                match entry {
-                    Taken::Yes => yes += 1,
-                    Taken::No(refusal) => *refusals.entry(refusal.code).or_default() += 1,
+            for answer in answers {
+                match answer {
+                    Ok(()) => yes += 1,
+                    Err(refusal) => *refusals.entry(refusal.fault.to_string()).or_default() += 1,
                 }
             }
             if !refusals.is_empty() {

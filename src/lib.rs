@@ -40,6 +40,7 @@ pub mod lane;
 pub mod run;
 pub mod send;
 pub mod replay;
+pub mod discard;
 pub mod audit;
 pub mod keys;
 pub mod check;

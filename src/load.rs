@@ -5,7 +5,6 @@
 //! neither its SQLSTATE nor a single attempt tells: whoever waits lets the others go first, whoever is refused alone is
 //! tried again once others have landed, and what nobody gets past is no matter of one message.
 
-#[cfg(feature = "failpoints")]
 mod mutants;
 mod queue;
 mod transaction;
@@ -24,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::transaction::{Attempt, Recorded};
 use self::work::{Part, Suspicion, Way, Work};
 use crate::batch::{Batch, Entry};
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Transaction};
 use crate::decode::Rejection;
 use crate::message::{Delivery, MessageKey, QueueIdentity, TimeBasis};
 use crate::retry::Class;
@@ -263,10 +262,7 @@ impl Destination {
                     work.first(Part { batch: part.batch.judged_by(horizon), ..part });
                 }
                 Err(error) => {
-                    #[cfg(feature = "failpoints")]
-                    let Some(part) = mutants::react(&error, part, &mut work, recorded)? else { continue };
-                    let paused = self.react(error, part, &mut work).await?;
-                    if paused {
+                    if self.react(error, part, &mut work).await? {
                         rest(&mut work, begun, give_up).await?;
                     }
                 }
@@ -285,6 +281,7 @@ impl Destination {
 
     /// Decides what becomes of a part whose transaction failed; says whether to pause before the next one.
     async fn react(&self, error: DatabaseError, part: Part, work: &mut Work) -> Result<bool, LoadError> {
+        let Some(part) = mutants::failed(&error, part, work)? else { return Ok(false) };
         match error.class() {
             Class::Transient | Class::Ambiguous => {
                 if !work.passes(&error) {
@@ -360,11 +357,12 @@ impl Destination {
 
     /// Writes no row into each of the tables: that waits only for who has locked a table.
     async fn can_load_nothing(&self) -> Result<(), DatabaseError> {
-        let transaction = self.database.begin().await?;
-        processed_messages::claim(&transaction, &[]).await?;
-        user_logins::touch(&transaction).await?;
-        outbox::touch(&transaction).await?;
-        transaction.rollback().await
+        let touch = async |transaction: &Transaction| {
+            processed_messages::claim(transaction, &[]).await?;
+            user_logins::touch(transaction).await?;
+            outbox::touch(transaction).await
+        };
+        self.database.without_effect(touch).await
     }
 
     /// A part of which a row is refused, or may be.
@@ -482,10 +480,7 @@ fn dead_letter(error: &DatabaseError, entry: Entry, way: Way) -> Part {
         sqlstate: error.sqlstate().unwrap_or("02000").to_owned(),
         constraint: error.constraint().map(str::to_owned),
     };
-    #[cfg(feature = "failpoints")]
-    return Part::of(Batch::of_one(mutants::refused(entry, rejection)), way);
-    #[cfg(not(feature = "failpoints"))]
-    Part::of(Batch::of_one(entry.rejected(rejection)), way)
+    Part::of(Batch::of_one(mutants::refused(entry, rejection)), way)
 }
 
 fn say_refused(error: &DatabaseError, entry: &Entry, what: &str) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
-use crate::retry::{Class, class_of_queue_error, name_of_queue_error};
+use crate::retry::{Class, class_of_fault};
+pub use crate::retry::{Code, Fault};
 
 /// The most messages that one call receives, deletes or hides: the queue's own limit.
 pub const MESSAGES_PER_CALL: usize = 10;
@@ -45,14 +46,14 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// Deletes up to [`MESSAGES_PER_CALL`] deliveries in one call; `Ok` says for each, in order, whether it was taken.
     ///
     /// A message whose delete succeeded may still be delivered again (a stale handle, a standard queue).
-    fn delete(&self, receipts: &[ReceiptHandle]) -> impl Future<Output = Result<Vec<Taken>, QueueError>> + Send;
+    fn delete(&self, receipts: &[ReceiptHandle]) -> impl Future<Output = Result<Vec<Answer<()>>, QueueError>> + Send;
 
     /// Hides up to [`MESSAGES_PER_CALL`] deliveries for the time given with each, counted from now (0 s to 12 h,
     /// rounded up to whole seconds); `Ok` says for each, in order, whether it was taken.
     fn change_visibility(
         &self,
         changes: &[(ReceiptHandle, Duration)],
-    ) -> impl Future<Output = Result<Vec<Taken>, QueueError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Answer<()>>, QueueError>> + Send;
 
     /// How many messages the queue says it holds: approximate, and late by up to a minute on AWS.
     fn depth(&self) -> impl Future<Output = Result<Depth, QueueError>> + Send;
@@ -64,21 +65,14 @@ pub async fn side_by_side<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::O
     stream::iter(calls).buffer_unordered(16).collect().await
 }
 
-/// What the queue did with one entry of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It did what was asked.
-    Yes,
-    /// It refused this entry.
-    No(Refusal),
-}
+/// What the queue did with one entry of a batch: what was asked, or not.
+pub type Answer<T> = Result<T, Refusal>;
 
-/// Why the queue did not take one entry of a batch. Holds the queue's error code, never a body.
+/// Why the queue did not take one entry of a batch. Holds no body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The queue's error code (`ReceiptHandleIsInvalid`, `InternalError`, …); `missing` if it did not answer for this
-    /// entry.
-    pub code: String,
+    /// The queue's error code (`ReceiptHandleIsInvalid`, `InternalError`, …), or what is wrong with its answer.
+    pub fault: Fault,
     /// Whether the queue says that the request itself was wrong.
     pub sender_fault: bool,
 }
@@ -86,7 +80,7 @@ pub struct Refusal {
 impl Refusal {
     /// Whether the same again would be refused again. A throttle passes, whoever's fault the queue calls it.
     pub fn is_for_good(&self) -> bool {
-        self.sender_fault && class_of_queue_error(&self.code, None) != Class::Transient
+        self.sender_fault && !self.fault.passes()
     }
 }
 
@@ -108,30 +102,28 @@ impl Depth {
     }
 }
 
-/// A call to the queue failed as a whole. Holds the queue's error code, never a body.
+/// A call to the queue failed as a whole. Holds no body.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{call} failed: {code}")]
+#[error("{call} failed: {fault}")]
 pub struct QueueError {
     /// The API call, as SQS names it.
     pub call: &'static str,
-    /// The queue's error code, or where there is none `timeout`, `unreachable` (no connection could be made, so that the
-    /// call was not), `connection` (it was lost before the reply), `response` (a reply that cannot be read),
-    /// `credentials` (none could be had) or `request` (the call could not be written); `clock` where the signature
-    /// was refused because a clock has been set, and the next call is signed by the queue's.
-    pub code: String,
+    /// What went wrong.
+    pub fault: Fault,
     /// The HTTP status, where a reply came.
     pub status: Option<u16>,
 }
 
 impl QueueError {
-    /// What the code says, in the short form that all protocols share.
-    pub fn name(&self) -> &str {
-        name_of_queue_error(&self.code)
-    }
-
     /// Whether the same call would fail again: the queue refuses it, and no pause helps.
     pub fn is_for_good(&self) -> bool {
-        class_of_queue_error(&self.code, self.status) != Class::Transient
+        class_of_fault(&self.fault, self.status) != Class::Transient
+    }
+
+    /// Whether the queue may have done what was asked: it did not say that it did not.
+    pub fn may_have_taken_effect(&self) -> bool {
+        matches!(self.fault, Fault::Timeout | Fault::Connection | Fault::Response)
+            || self.status.is_some_and(|status| status >= 500)
     }
 
     /// Whether the server answered that there is no such queue.
@@ -139,13 +131,13 @@ impl QueueError {
     /// The JSON protocol names it in one way; servers that also keep the older query protocol's names, Amazon's among
     /// them, in another.
     pub fn names_no_queue(&self) -> bool {
-        matches!(self.name(), "QueueDoesNotExist" | "NonExistentQueue")
+        matches!(self.fault.name(), Some("QueueDoesNotExist" | "NonExistentQueue"))
     }
 
     /// Whether the server answered that the credentials were good once, and have expired; in the older query
     /// protocol's name or in that of the JSON protocol.
     pub fn names_expired_credentials(&self) -> bool {
-        matches!(self.name(), "ExpiredToken" | "ExpiredTokenException")
+        matches!(self.fault.name(), Some("ExpiredToken" | "ExpiredTokenException"))
     }
 
     /// Whether the server answered that the signature is wrong, which it is too where the time of the signature is not
@@ -153,7 +145,7 @@ impl QueueError {
     pub fn names_signature(&self) -> bool {
         const NAMES: [&str; 4] =
             ["SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"];
-        NAMES.contains(&self.name())
+        self.fault.name().is_some_and(|name| NAMES.contains(&name))
     }
 
     /// Whether the server refused the call for what one of the bodies in it is, or for how large they are together:
@@ -161,7 +153,7 @@ impl QueueError {
     pub fn names_bodies(&self) -> bool {
         const NAMES: [&str; 4] =
             ["InvalidMessageContents", "InvalidParameterValue", "BatchRequestTooLong", "SerializationException"];
-        NAMES.contains(&self.name())
+        self.fault.name().is_some_and(|name| NAMES.contains(&name))
     }
 }
 
@@ -181,7 +173,8 @@ mod tests {
             ("InvalidMessageContents", QueueError::names_bodies),
         ] {
             for spelling in ["", "AWS.SimpleQueueService.", "com.amazonaws.sqs#"] {
-                let error = QueueError { call: "AnyCall", code: format!("{spelling}{name}"), status: Some(400) };
+                let fault = Fault::Refused(Code::new(format!("{spelling}{name}")));
+                let error = QueueError { call: "AnyCall", fault, status: Some(400) };
                 assert!(is_named(&error), "{error}");
                 assert!(error.is_for_good() != error.names_expired_credentials(), "{error}");
             }
@@ -194,11 +187,13 @@ mod tests {
             ("ReceiptHandleIsInvalid", true, true),
             ("AWS.SimpleQueueService.AccessDenied", true, true),
             ("InternalError", false, false),
-            ("missing", false, false),
             ("KMS.ThrottlingException", true, false),
             ("com.amazonaws.sqs#RequestThrottled", true, false),
         ] {
-            assert_eq!(Refusal { code: code.to_owned(), sender_fault }.is_for_good(), for_good, "{code}");
+            let refusal = Refusal { fault: Fault::Refused(Code::new(code)), sender_fault };
+            assert_eq!(refusal.is_for_good(), for_good, "{code}");
         }
+        assert!(!Refusal { fault: Fault::Missing, sender_fault: false }.is_for_good());
+        assert!(Refusal { fault: Fault::OtherBody, sender_fault: true }.is_for_good());
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
@@ -17,7 +17,7 @@ use crate::decode::{Rejection, decode};
 use crate::failpoint::{Step, around};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
-use crate::message::{Identifier, MessageHash, MessageKey, QueueIdentity};
+use crate::message::{Identifier, MessageKey, QueueIdentity};
 use crate::retry::Class;
 use crate::seal::{BodyOpener, HashKey};
 use crate::table::dead_letters::{self, Filter, Sealed, Status};
@@ -28,9 +28,8 @@ use crate::verdict::LoginIdentity;
 /// (as it came over the wire, and sealed), so a chunk takes at most 200 MiB.
 const CHUNK: u64 = 100;
 
-/// How often a transaction is tried: half a minute of pauses in all.
-/// Somebody waits for the answer, and may type the command again.
-const PATIENCE: Patience = Patience::attempts(10);
+/// How often a transaction is tried.
+const PATIENCE: Patience = Patience::WHILE_SOMEBODY_WAITS;
 
 /// How often letters wait or take too long before they are tried in two halves.
 const CONTENDED_BEFORE_SPLIT: u32 = 2;
@@ -133,7 +132,7 @@ impl Report {
 /// The replay did not come to its end. What the report says holds.
 #[derive(Debug, thiserror::Error)]
 #[error("the replay stopped: {error}")]
-pub struct Stopped {
+pub struct Unfinished {
     /// What became of the letters before.
     pub report: Box<Report>,
     /// What the database said.
@@ -150,12 +149,17 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// [`Stopped`]
-    pub async fn run(&self, filter: &Filter, limit: u64, mut progress: impl FnMut(&Report)) -> Result<Report, Stopped> {
+    /// [`Unfinished`]
+    pub async fn run(
+        &self,
+        filter: &Filter,
+        limit: u64,
+        mut progress: impl FnMut(&Report),
+    ) -> Result<Report, Unfinished> {
         let mut report = Report::default();
         match self.go_through(filter, limit, &mut report, &mut progress).await {
             Ok(()) => Ok(report),
-            Err(error) => Err(Stopped { report: Box::new(report), error }),
+            Err(error) => Err(Unfinished { report: Box::new(report), error }),
         }
     }
 
@@ -185,9 +189,7 @@ impl Replay {
 
     /// What makes the hashes of each queue's logins, by the scheme that is recorded for it.
     async fn identifiers(&self) -> Result<Identifiers, DatabaseError> {
-        let snapshot = self.database.begin_snapshot().await?;
-        let queues = queues::read_all(&snapshot).await?;
-        snapshot.rollback().await?;
+        let queues = self.database.snapshot(queues::read_all).await?;
         let identifier = |(queue, record): (QueueIdentity, queues::QueueRecord)| {
             let identifier = self.hash_key.identifier(record.scheme, &queue);
             (queue, identifier)
@@ -234,9 +236,8 @@ impl Replay {
     /// One transaction: all of it holds when this returns `Ok`, and none of it when it returns an error that is not
     /// ambiguous.
     async fn transact(&self, keys: &[MessageKey], identifiers: &Identifiers) -> Result<Report, DatabaseError> {
-        let transaction = self.database.begin().await?;
-        let loaded_again = self.load_again(&transaction, keys, identifiers).await;
-        transaction.conclude(loaded_again).await
+        let load_again = async |transaction: &Transaction| self.load_again(transaction, keys, identifiers).await;
+        self.database.transaction(load_again).await
     }
 
     async fn load_again(
@@ -303,9 +304,7 @@ impl Replay {
     }
 
     async fn rehearse(&self, keys: &[MessageKey], identifiers: &Identifiers) -> Result<Report, DatabaseError> {
-        let snapshot = self.database.begin_snapshot().await?;
-        let letters = dead_letters::read_open(&snapshot, keys).await?;
-        snapshot.rollback().await?;
+        let letters = self.database.snapshot(async |seen| dead_letters::read_open(seen, keys).await).await?;
         let (logins, mut report) = self.read(&letters, keys.len(), identifiers);
         report.replayed = logins.len() as u64;
         Ok(report)
@@ -367,10 +366,7 @@ async fn find(
     after: Option<MessageKey>,
     most: u64,
 ) -> Result<Vec<MessageKey>, DatabaseError> {
-    let snapshot = database.begin_snapshot().await?;
-    let found = dead_letters::next(&snapshot, filter, after, most).await?;
-    snapshot.rollback().await?;
-    Ok(found)
+    database.snapshot(async |seen| dead_letters::next(seen, filter, after, most).await).await
 }
 
 fn is_claimed(letter: &Sealed, claimed: &HashSet<MessageKey>, report: &mut Report) -> bool {
@@ -380,32 +376,4 @@ fn is_claimed(letter: &Sealed, claimed: &HashSet<MessageKey>, report: &mut Repor
         report.keep_open(Obstacle::Unclaimed);
     }
     is_claimed
-}
-
-/// Resolves those of the letters that are open as worth nothing, all of them or none, and gives back which they were.
-/// Their messages stay recorded as dead-lettered.
-///
-/// # Errors
-///
-/// [`DatabaseError`], after half a minute if it might pass.
-pub async fn discard(database: &Database, hashes: &[MessageHash], by: &str) -> Result<Vec<MessageHash>, DatabaseError> {
-    let of = |status, hashes| Filter { status: Some(status), hashes: Some(hashes), ..Filter::default() };
-    // What an earlier attempt found open: if its commit held although its answer was lost, the letters are discarded now.
-    let earlier = Mutex::new(Vec::new());
-    persist(PATIENCE, async || {
-        let transaction = database.begin().await?;
-        dead_letters::lock(&transaction).await?;
-        let open = dead_letters::next(&transaction, &of(Status::Open, hashes.to_vec()), None, u64::MAX).await?;
-        let before = lock(&earlier).clone();
-        let held = dead_letters::next(&transaction, &of(Status::Discarded, before), None, u64::MAX).await?;
-        dead_letters::resolve(&transaction, &open, Status::Discarded, by).await?;
-        let discarded: Vec<MessageHash> = open.into_iter().chain(held).map(|key| key.hash).collect();
-        lock(&earlier).clone_from(&discarded);
-        transaction.commit().await.map(|()| discarded)
-    })
-    .await
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

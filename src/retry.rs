@@ -1,5 +1,6 @@
 //! What a failure means for the messages in hand: the one table that decides, and how long to wait.
 
+use std::fmt;
 use std::time::Duration;
 
 use backoff::backoff::Backoff as _;
@@ -17,7 +18,7 @@ pub enum Class {
     Ambiguous,
     /// A statement that carries rows of messages failed: one of them may be why, which is found out by splitting the batch.
     OfTheRows,
-    /// No message is at fault and no pause helps: the line stops, loudly.
+    /// No message is at fault and no pause helps: the loader stops and says why.
     OfTheSystem,
 }
 
@@ -46,45 +47,136 @@ pub fn class_of_sqlstate(sqlstate: &str) -> Class {
     }
 }
 
-/// The class of a failed call to the queue, by the queue's error code and the HTTP status of its reply.
-///
-/// A status of 5xx or 429 passes whatever its code; of the others, only the codes that say so. An unknown refusal
-/// stops the line: a queue that is gone or closed to us does not come back by asking.
-pub fn class_of_queue_error(code: &str, status: Option<u16>) -> Class {
-    const PASSING: [&str; 20] = [
-        "timeout",
-        "unreachable",
-        "connection",
-        "response",
-        "credentials", // They could not be had just now; ones that the queue refuses have a code of its own.
-        "ExpiredToken", // Whoever gave them gives new ones, or an operator does; the loader asks each time.
-        "ExpiredTokenException",
-        "clock", // The next call is signed by the queue's.
-        "OverLimit",
-        "RequestTimeout",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "SlowDown",
-        "ServiceUnavailable",
-        "KmsThrottled",
-    ];
-    match status {
-        Some(429 | 500..) => Class::Transient,
-        Some(_) | None if PASSING.contains(&name_of_queue_error(code)) => Class::Transient,
-        Some(_) | None => Class::OfTheSystem,
+/// Why the queue did not do what was asked: what went wrong on the way, or the queue's own word. Its text is a stable
+/// word, for logs and counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// No complete reply within the deadline; the call may have taken effect.
+    Timeout,
+    /// No connection could be made: refused, not found, no TLS, or none in time; the call was not made.
+    Unreachable,
+    /// The connection was lost before the reply; the call may have taken effect.
+    Connection,
+    /// A reply that is not the protocol's: a proxy's page, a cut body; the call may have taken effect.
+    Response,
+    /// The call was not made, because no credentials were available just now; ones that the queue refuses have a code of
+    /// its own.
+    Credentials,
+    /// The call could not be written.
+    Request,
+    /// The signature was refused because a clock has been set; the next call is signed by the queue's.
+    Clock,
+    /// The reply does not say what became of this entry.
+    Missing,
+    /// The queue holds another body than the one that was sent: their MD5s differ.
+    OtherBody,
+    /// The queue refused, and gave this code.
+    Refused(Code),
+}
+
+impl Fault {
+    /// Whether the same again may succeed, after a pause.
+    ///
+    /// An unknown refusal does not pass: a queue that is gone or closed to us does not come back by asking.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Timeout
+            | Self::Unreachable
+            | Self::Connection
+            | Self::Response
+            | Self::Credentials
+            | Self::Clock
+            | Self::Missing => true,
+            Self::Request | Self::OtherBody => false,
+            Self::Refused(code) => code.passes(),
+        }
+    }
+
+    /// What the queue's code says, where it gave one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Refused(code) => Some(code.name()),
+            Self::Timeout
+            | Self::Unreachable
+            | Self::Connection
+            | Self::Response
+            | Self::Credentials
+            | Self::Request
+            | Self::Clock
+            | Self::Missing
+            | Self::OtherBody => None,
+        }
     }
 }
 
-/// What a code of the queue says, whichever protocol it is spelled for: `X` of `AWS.SimpleQueueService.X`, of
-/// `com.amazonaws.sqs#X` and of `X;Sender`. Codes are compared by this, and shown as they came.
-pub fn name_of_queue_error(code: &str) -> &str {
-    let code = code.split_once(';').map_or(code, |(code, _fault)| code);
-    code.rsplit(['.', '#']).next().unwrap_or(code)
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Connection => "connection",
+            Self::Response => "response",
+            Self::Credentials => "credentials",
+            Self::Request => "request",
+            Self::Clock => "clock",
+            Self::Missing => "missing",
+            Self::OtherBody => "md5",
+            Self::Refused(code) => code.as_str(),
+        })
+    }
+}
+
+/// An error code of the queue, as it came.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Code(String);
+
+impl Code {
+    /// A code as the queue gives it.
+    pub fn new(code: impl Into<String>) -> Self {
+        Self(code.into())
+    }
+
+    /// As it came.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What it says, whichever protocol it is spelled for: `X` of `AWS.SimpleQueueService.X`, of `com.amazonaws.sqs#X` and
+    /// of `X;Sender`. Codes are compared by this, and shown as they came.
+    pub fn name(&self) -> &str {
+        let code = self.0.split_once(';').map_or(self.as_str(), |(code, _fault)| code);
+        code.rsplit(['.', '#']).next().unwrap_or(code)
+    }
+
+    fn passes(&self) -> bool {
+        const PASSING: [&str; 14] = [
+            "ExpiredToken", // Whoever gave them gives new ones, or an operator does; the loader asks each time.
+            "ExpiredTokenException",
+            "OverLimit",
+            "RequestTimeout",
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "TooManyRequestsException",
+            "RequestLimitExceeded",
+            "SlowDown",
+            "ServiceUnavailable",
+            "KmsThrottled",
+        ];
+        PASSING.contains(&self.name())
+    }
+}
+
+/// The class of a failed call to the queue, by what went wrong and the HTTP status of its reply: 5xx and 429 pass,
+/// whatever the code.
+pub fn class_of_fault(fault: &Fault, status: Option<u16>) -> Class {
+    match status {
+        Some(429 | 500..) => Class::Transient,
+        Some(_) | None if fault.passes() => Class::Transient,
+        Some(_) | None => Class::OfTheSystem,
+    }
 }
 
 /// Growing pauses between attempts at the same thing: exponential, with jitter, without end.
@@ -178,11 +270,8 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_error_stops_the_line_unless_it_is_known_to_pass() {
+    fn a_queue_error_stops_the_loader_unless_it_is_known_to_pass() {
         for (code, status, class) in [
-            ("timeout", None, Class::Transient),
-            ("connection", None, Class::Transient),
-            ("unreachable", None, Class::Transient),
             ("ThrottlingException", Some(400), Class::Transient),
             ("com.amazonaws.sqs#RequestThrottled", Some(403), Class::Transient),
             ("AWS.SimpleQueueService.OverLimit", Some(403), Class::Transient),
@@ -197,10 +286,27 @@ mod tests {
             ("SignatureDoesNotMatch", Some(403), Class::OfTheSystem),
             ("ExpiredToken", Some(403), Class::Transient),
             ("ExpiredTokenException", Some(400), Class::Transient),
-            ("clock", Some(403), Class::Transient),
-            ("credentials", None, Class::Transient),
         ] {
-            assert_eq!(class_of_queue_error(code, status), class, "{code} {status:?}");
+            assert_eq!(class_of_fault(&Fault::Refused(Code::new(code)), status), class, "{code} {status:?}");
+        }
+        for (fault, status, class) in [
+            (Fault::Timeout, None, Class::Transient),
+            (Fault::Connection, None, Class::Transient),
+            (Fault::Unreachable, None, Class::Transient),
+            (Fault::Response, Some(200), Class::Transient),
+            (Fault::Clock, Some(403), Class::Transient),
+            (Fault::Credentials, None, Class::Transient),
+            (Fault::Request, None, Class::OfTheSystem),
+        ] {
+            assert_eq!(class_of_fault(&fault, status), class, "{fault} {status:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_of_the_queue_that_reads_like_a_fault_of_ours_is_the_queue_s() {
+        for word in ["timeout", "connection", "unreachable", "response", "credentials", "clock", "missing"] {
+            let refused = Fault::Refused(Code::new(word));
+            assert_eq!((refused.to_string().as_str(), refused.passes()), (word, false));
         }
     }
 

@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::form::{Bodies, Form, Misfit};
 use self::lines::{Chunk, Line, read_ahead};
 pub use self::look::{Look, look};
-use crate::queue::QueueError;
-use crate::queue::sqs::{Sender, Sent};
+use crate::message::MessageId;
+use crate::queue::sqs::Sender;
+use crate::queue::{Answer, Fault, QueueError};
 use crate::retry::Pauses;
 
 /// How many batches are under way at once; each holds up to 1 MiB, and about as much again while it is written.
@@ -52,7 +53,7 @@ pub struct SendReport {
     /// Bytes of the file that were read.
     pub bytes_read: u64,
     /// What ended the job before the end of the file.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<EndedEarly>,
 }
 
 /// A line that is not in the queue, by its number, never by its content.
@@ -67,7 +68,7 @@ pub struct NotSent {
 
 /// What ended a job before the end of its file.
 #[derive(Debug, thiserror::Error)]
-pub enum Stopped {
+pub enum EndedEarly {
     /// The queue refuses everything, or was away for too long.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -105,7 +106,7 @@ impl SendReport {
         self.perhaps_sent += delivered.perhaps_sent;
         delivered.not_sent.into_iter().for_each(|not_sent| self.miss(not_sent));
         if let Some(error) = delivered.stopped {
-            self.stopped.get_or_insert(Stopped::Queue(error));
+            self.stopped.get_or_insert(EndedEarly::Queue(error));
         }
     }
 
@@ -138,17 +139,17 @@ pub async fn send(
     let mut reading = true;
     while reading || !under_way.is_empty() {
         tokio::select! {
-            () = stop.cancelled(), if reading => report.stopped = Some(Stopped::Signal),
+            () = stop.cancelled(), if reading => report.stopped = Some(EndedEarly::Signal),
             Some(delivered) = under_way.next(), if !under_way.is_empty() => report.add(delivered),
             chunk = chunks.recv(), if reading && under_way.len() < limit => match chunk {
                 Some(Ok(mut chunk)) => {
                     report.take_up(&mut chunk);
-                    report.stopped = chunk.misfit.map(Stopped::Misfit);
+                    report.stopped = chunk.misfit.map(EndedEarly::Misfit);
                     if !chunk.lines.is_empty() {
                         under_way.push(deliver(sender, chunk.lines));
                     }
                 }
-                Some(Err(error)) => report.stopped = Some(Stopped::File(error)),
+                Some(Err(error)) => report.stopped = Some(EndedEarly::File(error)),
                 None => reading = false,
             }
         }
@@ -176,14 +177,14 @@ async fn deliver(sender: &Sender, lines: Vec<Line>) -> Delivered {
     let mut parts = vec![lines];
     while let Some(mut lines) = parts.pop() {
         let Err(error) = delivered.try_all(sender, &mut lines).await else { continue };
-        match verdict(&error) {
-            Verdict::OfOneMessage if lines.len() > 1 => {
+        match consequence(&error) {
+            Consequence::OfOneMessage if lines.len() > 1 => {
                 let second = lines.split_off(lines.len() / 2);
                 parts.extend([second, lines]);
             }
-            Verdict::OfOneMessage => delivered.miss(lines, &error.code),
-            Verdict::Again | Verdict::Stop => {
-                parts.drain(..).chain([lines]).for_each(|lines| delivered.miss(lines, &error.code));
+            Consequence::OfOneMessage => delivered.miss(lines, &error.fault),
+            Consequence::Again | Consequence::Stop => {
+                parts.drain(..).chain([lines]).for_each(|lines| delivered.miss(lines, &error.fault));
                 delivered.stopped = Some(error);
             }
         }
@@ -202,10 +203,10 @@ impl Delivered {
             match sender.send(lines).await {
                 Ok(answers) => self.note(lines, answers, sender.is_fifo(), tries == TRIES),
                 Err(error) => {
-                    if may_have_arrived(&error) {
+                    if error.may_have_taken_effect() {
                         lines.iter_mut().for_each(|line| line.perhaps_sent = true);
                     }
-                    if verdict(&error) != Verdict::Again || tries == TRIES {
+                    if consequence(&error) != Consequence::Again || tries == TRIES {
                         return Err(error);
                     }
                     tracing::debug!(%error, lines = lines.len(), "sending again");
@@ -219,30 +220,30 @@ impl Delivered {
     }
 
     /// Keeps in `lines` those that are worth another try.
-    fn note(&mut self, lines: &mut Vec<Line>, answers: Vec<Sent>, is_fifo: bool, last_try: bool) {
-        let answered: Vec<(Line, Sent)> = lines.drain(..).zip(answers).collect();
+    fn note(&mut self, lines: &mut Vec<Line>, answers: Vec<Answer<MessageId>>, is_fifo: bool, last_try: bool) {
+        let answered: Vec<(Line, Answer<MessageId>)> = lines.drain(..).zip(answers).collect();
         for (line, answer) in answered {
             match answer {
-                Sent::Yes(_) => {
+                Ok(_) => {
                     self.sent += 1;
                     // The deduplication id makes one message of both.
                     self.perhaps_twice += u64::from(line.perhaps_sent && !is_fifo);
                 }
-                Sent::No(refusal) if !refusal.is_for_good() && !last_try => lines.push(line),
-                Sent::No(refusal) => self.miss(vec![line], &refusal.code),
+                Err(refusal) if !refusal.is_for_good() && !last_try => lines.push(line),
+                Err(refusal) => self.miss(vec![line], &refusal.fault),
             }
         }
     }
 
-    fn miss(&mut self, lines: Vec<Line>, code: &str) {
+    fn miss(&mut self, lines: Vec<Line>, fault: &Fault) {
         self.perhaps_sent += lines.iter().filter(|line| line.perhaps_sent).count() as u64;
-        self.not_sent.extend(lines.iter().map(|line| NotSent { line: line.number, code: code.to_owned() }));
+        self.not_sent.extend(lines.iter().map(|line| NotSent { line: line.number, code: fault.to_string() }));
     }
 }
 
 /// What a failed call means for its lines.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum Consequence {
     /// It passes: the same again.
     Again,
     /// The queue does not like one of the bodies.
@@ -251,48 +252,45 @@ enum Verdict {
     Stop,
 }
 
-fn verdict(error: &QueueError) -> Verdict {
+fn consequence(error: &QueueError) -> Consequence {
     if error.names_bodies() {
-        return Verdict::OfOneMessage;
+        return Consequence::OfOneMessage;
     }
-    if error.is_for_good() { Verdict::Stop } else { Verdict::Again }
-}
-
-/// Whether the queue may have taken the messages of a call that failed: it did not say that it did not.
-fn may_have_arrived(error: &QueueError) -> bool {
-    matches!(error.name(), "timeout" | "connection" | "response") || error.status.is_some_and(|s| s >= 500)
+    if error.is_for_good() { Consequence::Stop } else { Consequence::Again }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Code;
 
     #[test]
     fn a_failed_call_is_repeated_split_or_ends_the_job_by_its_code_and_status() {
-        for (code, status, expected) in [
-            ("timeout", None, Verdict::Again),
-            ("connection", None, Verdict::Again),
-            ("unreachable", None, Verdict::Again),
-            ("response", Some(502), Verdict::Again),
-            ("InternalError", Some(500), Verdict::Again),
-            ("ServiceUnavailable", Some(503), Verdict::Again),
-            ("ThrottlingException", Some(400), Verdict::Again),
-            ("RequestThrottled", Some(403), Verdict::Again),
-            ("KMS.ThrottlingException", Some(400), Verdict::Again),
-            ("Anything", Some(429), Verdict::Again),
-            ("InvalidMessageContents", Some(400), Verdict::OfOneMessage),
-            ("InvalidParameterValue", Some(400), Verdict::OfOneMessage),
-            ("BatchRequestTooLong", Some(400), Verdict::OfOneMessage),
-            ("AWS.SimpleQueueService.BatchRequestTooLong", Some(400), Verdict::OfOneMessage),
-            ("com.amazonaws.sqs#InvalidMessageContents", Some(400), Verdict::OfOneMessage),
-            ("AccessDeniedException", Some(403), Verdict::Stop),
-            ("AWS.SimpleQueueService.NonExistentQueue", Some(400), Verdict::Stop),
-            ("credentials", None, Verdict::Again),
-            ("request", None, Verdict::Stop),
-            ("SomethingNew", Some(400), Verdict::Stop),
+        let refused = |code: &str| Fault::Refused(Code::new(code));
+        for (fault, status, expected) in [
+            (Fault::Timeout, None, Consequence::Again),
+            (Fault::Connection, None, Consequence::Again),
+            (Fault::Unreachable, None, Consequence::Again),
+            (Fault::Response, Some(502), Consequence::Again),
+            (Fault::Credentials, None, Consequence::Again),
+            (Fault::Request, None, Consequence::Stop),
+            (refused("InternalError"), Some(500), Consequence::Again),
+            (refused("ServiceUnavailable"), Some(503), Consequence::Again),
+            (refused("ThrottlingException"), Some(400), Consequence::Again),
+            (refused("RequestThrottled"), Some(403), Consequence::Again),
+            (refused("KMS.ThrottlingException"), Some(400), Consequence::Again),
+            (refused("Anything"), Some(429), Consequence::Again),
+            (refused("InvalidMessageContents"), Some(400), Consequence::OfOneMessage),
+            (refused("InvalidParameterValue"), Some(400), Consequence::OfOneMessage),
+            (refused("BatchRequestTooLong"), Some(400), Consequence::OfOneMessage),
+            (refused("AWS.SimpleQueueService.BatchRequestTooLong"), Some(400), Consequence::OfOneMessage),
+            (refused("com.amazonaws.sqs#InvalidMessageContents"), Some(400), Consequence::OfOneMessage),
+            (refused("AccessDeniedException"), Some(403), Consequence::Stop),
+            (refused("AWS.SimpleQueueService.NonExistentQueue"), Some(400), Consequence::Stop),
+            (refused("SomethingNew"), Some(400), Consequence::Stop),
         ] {
-            let error = QueueError { call: "SendMessageBatch", code: code.to_owned(), status };
-            assert_eq!(verdict(&error), expected, "{code}");
+            let error = QueueError { call: "SendMessageBatch", fault, status };
+            assert_eq!(consequence(&error), expected, "{error}");
         }
     }
 

@@ -5,10 +5,11 @@ use tokio_util::sync::CancellationToken;
 use turnstile::batch::{Batch, Sorted};
 use turnstile::database::Database;
 use turnstile::decode::Rejection;
+use turnstile::discard::discard;
 use turnstile::load::{Contradictions, LoadError, Tally};
 use turnstile::mask::MaskKind;
 use turnstile::message::{Attributes, ReceivedMessage, SentAt, TimeBasis};
-use turnstile::replay::{Obstacle, Report, discard};
+use turnstile::replay::{Obstacle, Report};
 use turnstile::verdict::{Content, Judge, Verdict};
 use turnstile::{keyring::Keyring, keys};
 

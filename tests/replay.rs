@@ -5,9 +5,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use turnstile::database::on_loan::{OnLoan, Options};
+use turnstile::discard::discard;
 use turnstile::keyring::Masters;
 use turnstile::message::MessageHash;
-use turnstile::replay::{Obstacle, Replay, Report, discard};
+use turnstile::replay::{Obstacle, Replay, Report};
 use turnstile::table::dead_letters::Filter;
 
 use crate::support::logins::World;

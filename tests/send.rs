@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 use turnstile::queue::sqs::{Outgoing, Sender, SqsSettings};
-use turnstile::send::{Bodies, NotSent, SendReport, Stopped, send};
+use turnstile::queue::{Code, Fault};
+use turnstile::send::{Bodies, EndedEarly, NotSent, SendReport, send};
 
 use crate::support::scripted_http::{Asked, Reply, ScriptedHttp, aws_at, md5_of};
 use crate::support::verdicts::login;
@@ -118,7 +119,7 @@ async fn a_queue_that_is_away_took_nothing() {
     let sender = sender_at("http://127.0.0.1:1", "logins", &aws_at("http://127.0.0.1:1")).await;
     let message = Outgoing { body: "a".to_owned(), deduplication_id: None };
     let error = sender.send(&[message]).await.unwrap_err();
-    assert_eq!((error.code.as_str(), error.status, error.is_for_good()), ("unreachable", None, false));
+    assert_eq!((&error.fault, error.status, error.is_for_good()), (&Fault::Unreachable, None, false));
 }
 
 #[tokio::test]
@@ -129,8 +130,8 @@ async fn a_queue_that_refuses_everything_ends_the_job_and_the_report_says_where(
     })
     .await;
     let report = send_lines(&server, "logins", &lines(10_000)).await;
-    let Some(Stopped::Queue(error)) = &report.stopped else { panic!("{report:?}") };
-    assert_eq!(error.code, "AccessDeniedException");
+    let Some(EndedEarly::Queue(error)) = &report.stopped else { panic!("{report:?}") };
+    assert_eq!(error.fault, Fault::Refused(Code::new("AccessDeniedException")));
     assert_eq!(report.sent, 10);
     assert!(report.last_line < 1_000, "{}", report.last_line);
     assert_eq!(report.sent + report.not_sent_count(), report.last_line);
@@ -211,7 +212,7 @@ async fn a_stop_lets_the_batches_under_way_come_home() {
         }
     })
     .await;
-    assert!(matches!(report.stopped, Some(Stopped::Signal)), "{report:?}");
+    assert!(matches!(report.stopped, Some(EndedEarly::Signal)), "{report:?}");
     assert_eq!(report.sent, report.last_line);
     assert!((50..5_000).contains(&report.sent), "{}", report.sent);
 }

@@ -7,7 +7,7 @@ use aws_sdk_sqs::config::SharedCredentialsProvider;
 use serde_json::{Value, json};
 use turnstile::message::{MessageId, ReceiptHandle, SentAt};
 use turnstile::queue::sqs::{ConnectError, QueueAddress, SqsQueue, SqsSettings};
-use turnstile::queue::{Depth, Queue, QueueError, Refusal, Taken};
+use turnstile::queue::{Code, Depth, Fault, Queue, QueueError, Refusal};
 
 use crate::support::scripted_http::{Asked, Reply, ScriptedHttp, aws_at, md5_of};
 
@@ -262,8 +262,9 @@ async fn deletes_and_visibility_changes_are_answered_in_order_even_for_entries_t
     });
     let (server, queue) = connected(move |_| Reply::json(answers.clone())).await;
     let receipts: Vec<_> = ["r0", "r1", "r2", "r3"].map(ReceiptHandle::new).into();
-    let no = |code: &str, sender_fault| Taken::No(Refusal { code: code.to_owned(), sender_fault });
-    let expected = [Taken::Yes, no("ReceiptHandleIsInvalid", true), Taken::Yes, no("missing", false)];
+    let no = |fault, sender_fault| Err(Refusal { fault, sender_fault });
+    let stale = Fault::Refused(Code::new("ReceiptHandleIsInvalid"));
+    let expected = [Ok(()), no(stale, true), Ok(()), no(Fault::Missing, false)];
 
     assert_eq!(queue.delete(&receipts).await.unwrap(), expected);
     assert_eq!(server.asked("DeleteMessageBatch")[0]["Entries"][3], json!({"Id": "3", "ReceiptHandle": "r3"}));
@@ -328,7 +329,9 @@ async fn every_failure_of_a_call_has_its_code_and_status() {
         let call_deadline = if code == "timeout" { BRIEFLY } else { Duration::from_secs(5) };
         let (_server, queue) = connected_within(call_deadline, move |_| reply()).await;
         for error in failures(&queue).await {
-            assert_eq!((error.code.as_str(), error.status), (code, status), "{name}: {}", error.call);
+            let is_refusal = matches!(&error.fault, Fault::Refused(_));
+            assert_eq!(is_refusal, code.starts_with(char::is_uppercase), "{name}: whose word is it?");
+            assert_eq!((error.fault.to_string().as_str(), error.status), (code, status), "{name}: {}", error.call);
             let texts = format!("{error} {error:?}");
             assert!(!texts.contains(page) && !texts.contains("never shown"), "{name}: {texts}");
             assert_eq!(error.names_no_queue(), name.starts_with("gone"), "{name}");

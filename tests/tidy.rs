@@ -14,7 +14,7 @@ const CORE: &[&str] = &["message", "login", "decode", "seal", "mask", "verdict",
 /// Does one thing each with the queue or the database.
 const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load", "acknowledge"];
 /// Composes steps.
-const JOBS: &[&str] = &["lane", "replay", "audit"];
+const JOBS: &[&str] = &["lane", "replay", "discard", "audit"];
 /// What the steps and jobs stand on.
 const GROUND: &[&str] = &["keyring", "config", "shutdown", "telemetry"];
 

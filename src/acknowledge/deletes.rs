@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::retry::{Pauses, name_of_queue_error};
+use crate::queue::Fault;
+use crate::retry::Pauses;
 
 /// How many refusals in a row it takes at least to end the lanes: one or two may be stale receipts of a quiet queue.
 const REFUSALS_AT_LEAST: u32 = 3;
@@ -30,12 +31,12 @@ pub struct Deletes {
 /// Every delete is refused, for good and for too long. What was loaded stays; its messages come again.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the queue has refused every delete for {} s ({code}, {messages} messages): {way_out}",
+    "the queue has refused every delete for {} s ({fault}, {messages} messages): {way_out}",
     .lasted.as_secs()
 )]
 pub struct DeletesRefused {
-    /// The queue's error code.
-    pub code: String,
+    /// What the queue says.
+    pub fault: Fault,
     /// How many messages were not deleted.
     pub messages: u64,
     /// Since when none was.
@@ -66,8 +67,8 @@ struct Spell {
 /// What was refused for good in one attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused<'c> {
-    /// The queue's error code.
-    pub(super) code: &'c str,
+    /// What the queue says.
+    pub(super) fault: &'c Fault,
     /// How many messages it has not been told of before.
     pub(super) messages: u64,
     /// Whether a whole call was: then the same receipts may be taken later. An entry is refused for its receipt, and
@@ -172,7 +173,7 @@ impl Spell {
 
     fn conclude(&self, now: Instant, refused: Refused<'_>) -> DeletesRefused {
         let way_out = match refused.whole_call {
-            true if name_of_queue_error(refused.code).starts_with("AccessDenied") => {
+            true if refused.fault.name().is_some_and(|name| name.starts_with("AccessDenied")) => {
                 "allow the loader's role to call sqs:DeleteMessage on the queue"
             }
             true => {
@@ -185,15 +186,18 @@ impl Spell {
             }
         };
         let (messages, lasted) = (self.messages, now - self.since);
-        DeletesRefused { code: refused.code.to_owned(), messages, lasted, way_out }
+        DeletesRefused { fault: refused.fault.clone(), messages, lasted, way_out }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::queue::Code;
 
     const LONG: Duration = Duration::from_secs(3600);
 
@@ -201,12 +205,15 @@ mod tests {
         Deletes::new(patience, visibility_timeout, CancellationToken::new())
     }
 
+    static DENIED: LazyLock<Fault> = LazyLock::new(|| Fault::Refused(Code::new("AccessDenied")));
+    static STALE: LazyLock<Fault> = LazyLock::new(|| Fault::Refused(Code::new("ReceiptHandleIsInvalid")));
+
     fn denied() -> Refused<'static> {
-        Refused { code: "AccessDenied", messages: 10, whole_call: true }
+        Refused { fault: &DENIED, messages: 10, whole_call: true }
     }
 
     fn stale() -> Refused<'static> {
-        Refused { code: "ReceiptHandleIsInvalid", messages: 1, whole_call: false }
+        Refused { fault: &STALE, messages: 1, whole_call: false }
     }
 
     #[tokio::test]
@@ -245,7 +252,7 @@ mod tests {
         impatient.refused(denied());
         impatient.taken();
         let error = impatient.settled().await.unwrap_err();
-        assert_eq!((error.code.as_str(), error.messages), ("AccessDenied", 30));
+        assert_eq!((&error.fault, error.messages), (&*DENIED, 30));
         assert!(error.to_string().contains("sqs:DeleteMessage"), "{error}");
     }
 

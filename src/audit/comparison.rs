@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::journal::{Kind, Sent};
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Transaction};
 use crate::message::{MessageHash, MessageHasher};
 use crate::table::agreement::{self, Outcome, Traces};
 use crate::table::clear_values;
@@ -108,24 +108,24 @@ impl Expected {
     /// [`DatabaseError`]; nothing is proven then.
     pub async fn compare(mut self, database: &Database, canaries: &[String]) -> Result<Discrepancies, DatabaseError> {
         let mut found = Discrepancies::default();
-        let mut snapshot = database.begin_snapshot().await?;
-        snapshot.set_deadline(DEADLINE).await?;
-        agreement::begin_traces(&snapshot).await?;
-        loop {
-            let some = agreement::next_traces(&snapshot).await?;
-            if some.is_empty() {
-                break;
+        let look = async |seen: &Transaction| {
+            agreement::begin_traces(seen).await?;
+            loop {
+                let some = agreement::next_traces(seen).await?;
+                if some.is_empty() {
+                    break;
+                }
+                some.into_iter().for_each(|(hash, traces)| self.look_at(hash, traces, &mut found));
             }
-            some.into_iter().for_each(|(hash, traces)| self.look_at(hash, traces, &mut found));
-        }
+            match canaries {
+                [] => Ok(0),
+                _ => clear_values::count_rows_holding(seen, canaries).await,
+            }
+        };
+        let leaked = database.snapshot_within(DEADLINE, look).await?;
         found.lost += self.messages.values().filter(|expectation| !expectation.found).count() as u64;
         self.look_at_keys(&mut found);
-        found.leaked = match canaries {
-            [] => 0,
-            _ => clear_values::count_rows_holding(&snapshot, canaries).await?,
-        };
-        snapshot.rollback().await?;
-        Ok(found)
+        Ok(Discrepancies { leaked, ..found })
     }
 
     fn look_at(&mut self, hash: MessageHash, traces: Traces, found: &mut Discrepancies) {

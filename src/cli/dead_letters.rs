@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Outcome, migrate};
 use crate::config::{Mistakes, duration, given};
-use crate::database::{Database, DatabaseSettings};
+use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::MessageHash;
 use crate::table::dead_letters;
 
@@ -138,15 +138,17 @@ impl Prefix {
 async fn find(database: &Database, prefixes: &[Prefix]) -> anyhow::Result<Vec<MessageHash>> {
     let mut hashes = Vec::with_capacity(prefixes.len());
     let mut problems = Vec::new();
-    let snapshot = database.begin_snapshot().await?;
-    for Prefix { digits, first, last } in prefixes {
-        match *dead_letters::between(&snapshot, *first, *last, 2).await? {
-            [] => problems.push(format!("no dead letter's hash starts with {digits}")),
-            [hash] => hashes.push(hash),
-            _ => problems.push(format!("the hashes of several dead letters start with {digits}: give more digits")),
+    let look = async |seen: &Transaction| {
+        for Prefix { digits, first, last } in prefixes {
+            match *dead_letters::between(seen, *first, *last, 2).await? {
+                [] => problems.push(format!("no dead letter's hash starts with {digits}")),
+                [hash] => hashes.push(hash),
+                _ => problems.push(format!("the hashes of several dead letters start with {digits}: give more digits")),
+            }
         }
-    }
-    snapshot.rollback().await?;
+        Ok(())
+    };
+    database.snapshot(look).await?;
     anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
     hashes.sort_unstable();
     hashes.dedup();

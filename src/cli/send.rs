@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Outcome, refuse, say};
 use crate::config::{Mistakes, QueueArgs, given};
 use crate::queue::sqs::{QueueAddress, Sender};
-use crate::send::{Bodies, Form, Look, NotSent, SendReport, Stopped, look, send};
+use crate::send::{Bodies, EndedEarly, Form, Look, NotSent, SendReport, look, send};
 use crate::shutdown::Signals;
 
 /// How often a line tells of the progress where no terminal shows a bar.
@@ -256,7 +256,7 @@ fn tell(report: &SendReport, length: Option<u64>, queue: &QueueAddress, took: Du
     tell_lines(&mut complaints, "not sent", &report.not_sent, &report.not_sent_by_code)?;
     let last = report.last_line;
     match &report.stopped {
-        Some(Stopped::Misfit(misfit)) => {
+        Some(EndedEarly::Misfit(misfit)) => {
             let way_out = misfit.form.map_or("mend or remove it, or send with --raw", Form::way_out);
             writeln!(complaints, "{misfit}: {way_out}")?;
             writeln!(complaints, "no line from {} on was sent", misfit.line)?;

@@ -12,6 +12,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::DatabaseError;
 use super::address::{DatabaseAddress, TlsError};
+use super::error::Phase;
 
 /// Opens connections and reads the notices that come with them.
 #[derive(Clone)]
@@ -30,7 +31,7 @@ impl Connector {
 
     /// Why no connection could be made, in the light of those that were made before.
     pub(super) fn error_of(&self, error: &tokio_postgres::Error) -> DatabaseError {
-        let error = DatabaseError::from_driver("connect", error);
+        let error = DatabaseError::from_driver(Phase::Connecting, error);
         if self.reached.load(Ordering::SeqCst) { error.after_a_connection() } else { error }
     }
 
@@ -41,7 +42,7 @@ impl Connector {
             PoolError::Timeout(_)
             | PoolError::Closed
             | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => DatabaseError::unexpected("connect", error.to_string()),
+            | PoolError::PostCreateHook(_) => DatabaseError::unexpected(Phase::Connecting, error.to_string()),
         }
     }
 }

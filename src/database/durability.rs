@@ -45,9 +45,7 @@ impl Database {
         let sql = "SELECT pg_catalog.current_setting('fsync'),
                           (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'synchronous_commit'),
                           pg_catalog.current_setting('full_page_writes')";
-        let transaction = self.begin_snapshot().await?;
-        let row = transaction.query_one("ask for durability", sql, &[]).await?;
-        transaction.rollback().await?;
+        let row = self.snapshot(async |seen| seen.query_one("ask for durability", sql, &[]).await).await?;
         Ok(Durability { fsync: row.get(0), synchronous_commit: row.get(1), full_page_writes: row.get(2) })
     }
 }

@@ -11,15 +11,39 @@ use crate::retry::{Class, class_of_sqlstate};
 /// A call to the database failed. Holds SQLSTATE and names of tables and constraints, never the server's message: it
 /// quotes values.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{attempted}: {failure}")]
+#[error("{phase}: {failure}")]
 pub struct DatabaseError {
-    attempted: &'static str,
+    phase: Phase,
     failure: Failure,
     ambiguous: bool,
     /// Whether what is known of this database says that the failure passes, whatever it would mean elsewhere.
     passes: bool,
     /// Whether it is a failure of a statement whose rows others may have constraints and triggers for.
     of_rows: bool,
+}
+
+/// How far a transaction had come when a call of it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// There was no connection yet.
+    Connecting,
+    /// The transaction was being begun.
+    Beginning,
+    /// A statement was under way; its name is for people only.
+    Working(&'static str),
+    /// The commit was under way.
+    Committing,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connecting => "connect",
+            Self::Beginning => "begin",
+            Self::Working(statement) => statement,
+            Self::Committing => "commit",
+        })
+    }
 }
 
 /// What the driver says when the server declines TLS: it has no kind of error for it.
@@ -146,7 +170,7 @@ impl DatabaseError {
             }
             Failure::Refused(refusal) => match class_of_sqlstate(&refusal.sqlstate) {
                 // A server whose disk is full may fail to start a session with an internal error; nothing of ours is wrong.
-                Class::OfTheSystem if self.attempted == "connect" && &*refusal.sqlstate == INTERNAL_ERROR => {
+                Class::OfTheSystem if self.phase == Phase::Connecting && &*refusal.sqlstate == INTERNAL_ERROR => {
                     Class::Transient
                 }
                 Class::OfTheSystem if self.of_rows && !refusal.is_of_partitions() => Class::OfTheRows,
@@ -182,7 +206,7 @@ impl DatabaseError {
 
     /// Whether a statement was under way, not what comes before the first and after the last.
     fn is_of_statement(&self) -> bool {
-        !matches!(self.attempted, "connect" | "begin" | "commit")
+        matches!(self.phase, Phase::Working(_))
     }
 
     pub(super) fn is_of_connection(&self) -> bool {
@@ -263,37 +287,37 @@ impl DatabaseError {
     }
 
     /// A finding of our own: an answer that breaks what the caller relies on.
-    pub(super) fn unexpected(attempted: &'static str, problem: String) -> Self {
-        Self::new(attempted, Failure::Unexpected(problem))
+    pub(super) fn unexpected(phase: Phase, problem: String) -> Self {
+        Self::new(phase, Failure::Unexpected(problem))
     }
 
-    pub(super) fn unsettled(attempted: &'static str, problem: String) -> Self {
-        Self::new(attempted, Failure::Unsettled(problem))
+    pub(super) fn unsettled(phase: Phase, problem: String) -> Self {
+        Self::new(phase, Failure::Unsettled(problem))
     }
 
-    pub(super) fn dropped(attempted: &'static str, problem: String) -> Self {
-        Self::new(attempted, Failure::Dropped(problem))
+    pub(super) fn dropped(phase: Phase, problem: String) -> Self {
+        Self::new(phase, Failure::Dropped(problem))
     }
 
-    pub(super) fn deadline(attempted: &'static str, after: Duration) -> Self {
-        Self::new(attempted, Failure::Deadline(after))
+    pub(super) fn deadline(phase: Phase, after: Duration) -> Self {
+        Self::new(phase, Failure::Deadline(after))
     }
 
     pub(super) fn made_ambiguous(self) -> Self {
         Self { ambiguous: true, ..self }
     }
 
-    pub(super) fn from_driver(attempted: &'static str, error: &tokio_postgres::Error) -> Self {
-        Self::new(attempted, Failure::of(attempted, error))
+    pub(super) fn from_driver(phase: Phase, error: &tokio_postgres::Error) -> Self {
+        Self::new(phase, Failure::of(phase, error))
     }
 
-    fn new(attempted: &'static str, failure: Failure) -> Self {
-        Self { attempted, failure, ambiguous: false, passes: false, of_rows: false }
+    fn new(phase: Phase, failure: Failure) -> Self {
+        Self { phase, failure, ambiguous: false, passes: false, of_rows: false }
     }
 }
 
 impl Failure {
-    fn of(attempted: &str, error: &tokio_postgres::Error) -> Self {
+    fn of(phase: Phase, error: &tokio_postgres::Error) -> Self {
         if let Some(refusal) = error.as_db_error() {
             return Self::Refused(Refusal::of(refusal));
         }
@@ -318,9 +342,40 @@ impl Failure {
             source = cause.source();
         }
         // While connecting, the driver speaks of settings; later it may speak of values.
-        match attempted {
-            "connect" => Self::Unexpected(error.to_string()),
-            _ => Self::Unexpected("the driver cannot make or read a value".to_owned()),
+        match phase {
+            Phase::Connecting => Self::Unexpected(error.to_string()),
+            Phase::Beginning | Phase::Working(_) | Phase::Committing => {
+                Self::Unexpected("the driver cannot make or read a value".to_owned())
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever rewords a label changes what is read, and not what is done.
+    #[test]
+    fn the_words_for_a_statement_change_no_class() {
+        let late = |phase| DatabaseError::deadline(phase, Duration::from_secs(1)).class();
+        for label in ["connect", "begin", "commit", "copy logins", ""] {
+            assert_eq!(late(Phase::Working(label)), Class::Contended, "{label}");
+        }
+        for phase in [Phase::Connecting, Phase::Beginning, Phase::Committing] {
+            assert_eq!(late(phase), Class::Transient, "{phase}");
+        }
+        let internal = |phase| {
+            let refusal = Refusal {
+                sqlstate: INTERNAL_ERROR.into(),
+                schema: None,
+                table: None,
+                constraint: None,
+                names_constraint: false,
+            };
+            DatabaseError::new(phase, Failure::Refused(refusal)).class()
+        };
+        assert_eq!(internal(Phase::Connecting), Class::Transient);
+        assert_eq!(internal(Phase::Working("connect")), Class::OfTheSystem);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+use super::error::Phase;
 use super::schemas::Schemas;
 use super::server::refusal_of_encoding;
 use super::{Database, DatabaseError};
@@ -99,14 +100,14 @@ impl Database {
     /// [`DatabaseError`]
     pub async fn schema_version(&self) -> Result<Option<i32>, DatabaseError> {
         let attempted = "read schema version";
-        let transaction = self.begin_snapshot().await?;
-        let exists: bool = transaction.query_one(attempted, &self.has_history(), &[]).await?.get(0);
-        let version = match exists {
-            true => transaction.query_one(attempted, &self.newest_applied(), &[]).await?.get(0),
-            false => None,
-        };
-        transaction.rollback().await?;
-        Ok(version)
+        self.snapshot(async |seen| {
+            let exists: bool = seen.query_one(attempted, &self.has_history(), &[]).await?.get(0);
+            match exists {
+                true => Ok(seen.query_one(attempted, &self.newest_applied(), &[]).await?.get(0)),
+                false => Ok(None),
+            }
+        })
+        .await
     }
 
     fn has_history(&self) -> String {
@@ -222,7 +223,7 @@ async fn insist_on_encoding(client: &Client) -> Result<(), MigrateError> {
 const HISTORY: &str = "refinery_schema_history";
 
 fn failed(error: tokio_postgres::Error) -> MigrateError {
-    MigrateError::Database(DatabaseError::from_driver("migrate", &error))
+    MigrateError::Database(DatabaseError::from_driver(Phase::Working("migrate"), &error))
 }
 
 /// Waits for other migrators, and says so.

@@ -23,6 +23,9 @@ impl Patience {
     /// As long as it takes.
     pub const ENDLESS: Self = Self { attempts: u32::MAX, contended: u32::MAX, within: Duration::MAX };
 
+    /// Half a minute of pauses in all: somebody waits for the answer, and may type the command again.
+    pub const WHILE_SOMEBODY_WAITS: Self = Self::attempts(10);
+
     /// As many attempts as this.
     pub const fn attempts(attempts: u32) -> Self {
         Self { attempts, ..Self::ENDLESS }

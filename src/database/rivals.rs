@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Database, DatabaseError};
+use super::{Database, DatabaseError, Transaction};
 
 /// What became of the backends whose clients are frozen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,9 +71,8 @@ impl Database {
         let sql = format!(
             "SELECT a.pid, ({FROZEN}) IS TRUE FROM pg_catalog.pg_stat_activity AS a WHERE ({FROZEN}) OR ({UNSEEN})"
         );
-        let transaction = self.begin().await?;
-        let rows = transaction.query("look for frozen rivals", &sql, &[]).await?;
-        transaction.rollback().await?;
+        let look = async |transaction: &Transaction| transaction.query("look for frozen rivals", &sql, &[]).await;
+        let rows = self.without_effect(look).await?;
         let (frozen, unseen): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.get(1));
         Ok((frozen.iter().map(|row| row.get(0)).collect(), unseen.len() as u64))
     }
@@ -84,10 +83,8 @@ impl Database {
             "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity AS a
              WHERE a.pid = $1 AND ({FROZEN})"
         );
-        let transaction = self.begin().await?;
-        let ended = transaction.query("end a frozen rival", &sql, &[&backend]).await;
-        transaction.rollback().await?;
-        Ok(ended?.first().is_some_and(|row| row.get(0)))
+        let end = async |transaction: &Transaction| transaction.query("end a frozen rival", &sql, &[&backend]).await;
+        Ok(self.without_effect(end).await?.first().is_some_and(|row| row.get(0)))
     }
 }
 

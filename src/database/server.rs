@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Database, DatabaseError};
+use super::{Database, DatabaseError, Transaction};
 
 /// The oldest server that this program runs on, as `server_version_num` counts: `pg_current_xact_id`, `xid8` and
 /// `pg_xact_status(xid8)`, by which a commit is verified, came with PostgreSQL 13.
@@ -93,12 +93,13 @@ impl Database {
                           pg_catalog.current_setting('default_transaction_read_only') = 'on',
                           pg_catalog.current_setting('server_encoding'),
                           EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
-        let transaction = self.begin_snapshot().await?;
-        let row = transaction.query_one("ask what the server is", sql, &[]).await?;
-        let asked_at = OffsetDateTime::now_utc();
-        let clock = transaction.query_one("ask for the time", "SELECT pg_catalog.clock_timestamp()", &[]).await?;
-        let answered_at = OffsetDateTime::now_utc();
-        transaction.rollback().await?;
+        let ask = async |seen: &Transaction| {
+            let row = seen.query_one("ask what the server is", sql, &[]).await?;
+            let asked_at = OffsetDateTime::now_utc();
+            let clock = seen.query_one("ask for the time", "SELECT pg_catalog.clock_timestamp()", &[]).await?;
+            Ok((row, clock, asked_at, OffsetDateTime::now_utc()))
+        };
+        let (row, clock, asked_at, answered_at) = self.snapshot(ask).await?;
         Ok(ServerFacts {
             version: row.get(0),
             version_number: row.get(1),

@@ -10,9 +10,9 @@ use super::dispatched::Dispatched;
 use super::logins::{Logins, MadeUp};
 use super::world::{QUEUE, World};
 use crate::message::{MessageHasher, MessageId, QueueIdentity};
-use crate::queue::sqs::{Outgoing, Sender, Sent};
-use crate::queue::{MESSAGES_PER_CALL, QueueError};
-use crate::retry::{Class, Pauses, class_of_queue_error};
+use crate::queue::sqs::{Outgoing, Sender};
+use crate::queue::{Answer, MESSAGES_PER_CALL, QueueError};
+use crate::retry::Pauses;
 
 /// How many send calls are under way at once.
 const CALLS_AT_ONCE: usize = 4;
@@ -86,15 +86,15 @@ async fn deliver(
 /// Moves what the queue took, and gives back the rest.
 fn divide(
     batch: Vec<MadeUp>,
-    answers: Vec<Sent>,
+    answers: Vec<Answer<MessageId>>,
     taken: &mut Vec<(MessageId, MadeUp)>,
 ) -> Result<Vec<MadeUp>, DemoError> {
     let mut left = Vec::new();
     for (made, answer) in batch.into_iter().zip(answers) {
         match answer {
-            Sent::Yes(id) => taken.push((id, made)),
-            Sent::No(refusal) if !refusal.is_for_good() => left.push(made),
-            Sent::No(refusal) => return Err(DemoError::Refused { code: refusal.code }),
+            Ok(id) => taken.push((id, made)),
+            Err(refusal) if !refusal.is_for_good() => left.push(made),
+            Err(refusal) => return Err(DemoError::Refused { code: refusal.fault.to_string() }),
         }
     }
     Ok(left)
@@ -103,5 +103,5 @@ fn divide(
 /// Whether the queue said that it did not take the call, and may take it later. After no answer at all nobody could
 /// tell which messages are in the queue, and the comparison would mean nothing.
 fn is_refusal(error: &QueueError) -> bool {
-    error.status.is_some() && class_of_queue_error(&error.code, error.status) == Class::Transient
+    error.status.is_some() && !error.is_for_good()
 }

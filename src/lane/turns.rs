@@ -22,9 +22,9 @@ const PAUSES_OVER_NOTHING: (Duration, Duration) = (Duration::from_millis(50), Du
 #[derive(Debug)]
 pub struct Turns {
     lanes: usize,
-    /// The turns to be had: with those that are taken, as many as `pace` allows.
+    /// The turns to be had: with those that are taken, as many as `receiving` allows.
     free: Semaphore,
-    pace: Mutex<Pace>,
+    receiving: Mutex<Receiving>,
     over_nothing: Mutex<Pauses>,
 }
 
@@ -42,12 +42,12 @@ pub enum News {
 impl Turns {
     /// For this many lanes, the first of which may receive.
     pub fn among(lanes: usize) -> Self {
-        let pace = Pace { at_once: 1, drained: 0 };
+        let receiving = Receiving { at_once: 1, drained: 0 };
         let over_nothing = Pauses::new(PAUSES_OVER_NOTHING.0, PAUSES_OVER_NOTHING.1);
         Self {
             lanes,
-            free: Semaphore::new(pace.at_once),
-            pace: Mutex::new(pace),
+            free: Semaphore::new(receiving.at_once),
+            receiving: Mutex::new(receiving),
             over_nothing: Mutex::new(over_nothing),
         }
     }
@@ -60,7 +60,7 @@ impl Turns {
             () = stopping.cancelled() => return None,
             free = self.free.acquire() => free.ok()?,
         };
-        if self.pace().is_drained() {
+        if self.receiving().is_drained() {
             return None;
         }
         free.forget();
@@ -70,7 +70,7 @@ impl Turns {
     /// What a lane had in hand has been loaded. Some of it may have gone back to the queue, whatever that said
     /// meanwhile.
     pub fn loaded(&self) {
-        self.pace().drained = 0;
+        self.receiving().drained = 0;
         self.over_nothing().reset();
     }
 
@@ -84,8 +84,8 @@ impl Turns {
         self.over_nothing().next_pause().min(wait)
     }
 
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    fn receiving(&self) -> MutexGuard<'_, Receiving> {
+        self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn over_nothing(&self) -> MutexGuard<'_, Pauses> {
@@ -109,24 +109,24 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut pace = self.turns.pace();
-        let before = pace.at_once;
-        *pace = pace.after(self.news, self.turns.lanes);
+        let mut receiving = self.turns.receiving();
+        let before = receiving.at_once;
+        *receiving = receiving.after(self.news, self.turns.lanes);
         // This one, and one more or one less.
-        self.turns.free.add_permits((1 + pace.at_once).saturating_sub(before));
+        self.turns.free.add_permits((1 + receiving.at_once).saturating_sub(before));
     }
 }
 
 /// How much is received at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pace {
+struct Receiving {
     /// How many lanes may receive: from one to all.
     at_once: usize,
     /// How often in a row the only receiving lane heard that there is nothing.
     drained: u32,
 }
 
-impl Pace {
+impl Receiving {
     fn after(self, news: News, lanes: usize) -> Self {
         let fewer = (self.at_once - 1).max(1);
         let (at_once, drained) = match news {
@@ -179,10 +179,15 @@ mod tests {
             (&[Nothing, Nothing, NoMore, Nothing], 1, 1),
             (&[Nothing, Nothing, More], 2, 0),
         ] {
-            let pace = news.iter().fold(Pace { at_once: 1, drained: 0 }, |pace, news| pace.after(*news, LANES));
-            assert_eq!(pace, Pace { at_once, drained }, "{news:?}");
+            let receiving =
+                news.iter().fold(Receiving { at_once: 1, drained: 0 }, |receiving, news| receiving.after(*news, LANES));
+            assert_eq!(receiving, Receiving { at_once, drained }, "{news:?}");
         }
-        assert_eq!(Pace { at_once: 1, drained: 0 }.after(News::More, 1).at_once, 1, "never more than there are lanes");
+        assert_eq!(
+            Receiving { at_once: 1, drained: 0 }.after(News::More, 1).at_once,
+            1,
+            "never more than there are lanes"
+        );
     }
 
     #[test]

@@ -1,56 +1,56 @@
-//! The transaction, broken on purpose: each of these the checker must find.
+//! Where the load can be broken on purpose, so that the checker can be seen to find it.
 
-use tokio::sync::mpsc::UnboundedSender;
+use std::future::ready;
 
 use super::transaction::{Attempt, Recorded};
 use super::work::{Part, Way, Work};
-use super::{Destination, LoadError, Loaded, Tally, hand_over};
+use super::{Destination, LoadError, Tally};
 use crate::batch::{Batch, DeadLetterRow, Entry};
 use crate::database::{DatabaseError, Transaction};
 use crate::decode::Rejection;
-use crate::failpoint::{Mutant, Step, around, mutated};
+use crate::failpoint::{Mutant, Step, around, diverted, mutated, unless};
 use crate::retry::Class;
 use crate::table::identities::{self, Owner};
 use crate::table::processed_messages::{self, Claimed};
+use crate::verdict::LoginIdentity;
 
-/// What a mutant does instead of the one transaction.
-pub(super) async fn transact(
-    destination: &Destination,
-    entries: &[Entry],
-    way: Way,
-) -> Option<Result<Attempt, DatabaseError>> {
-    let recorded = if mutated(Mutant::ClaimInAnEarlierTransaction) {
-        claim_and_then_record(destination, entries, way).await
-    } else if mutated(Mutant::ClaimInALaterTransaction) {
-        record_and_then_claim(destination, entries, way).await
-    } else {
-        return None;
-    };
-    Some(recorded.map(Attempt::Recorded))
+/// The one transaction, unless a mutant makes two of it or believes an answer that says nothing.
+pub(super) async fn transact(destination: &Destination, entries: &[Entry], way: Way) -> Result<Attempt, DatabaseError> {
+    let one = |()| destination.transact_once(entries, way);
+    let late = |()| record_and_then_claim(destination, entries, way);
+    let early = |()| claim_and_then_record(destination, entries, way);
+    let one_or_late = |()| unless(Mutant::ClaimInALaterTransaction, (), one, late);
+    let attempt = unless(Mutant::ClaimInAnEarlierTransaction, (), one_or_late, early).await;
+    mutated(Mutant::AmbiguousCommitTakenAsCommitted, attempt, |attempt| match attempt {
+        Err(error) if error.class() == Class::Ambiguous => {
+            Ok(Attempt::Recorded(Recorded { tally: Tally::default(), sent_at: Vec::new() }))
+        }
+        attempt => attempt,
+    })
 }
 
 async fn claim_and_then_record(
     destination: &Destination,
     entries: &[Entry],
     way: Way,
-) -> Result<Recorded, DatabaseError> {
+) -> Result<Attempt, DatabaseError> {
     let claimed = claim(destination, entries).await?;
-    record_as_claimed(destination, entries, &claimed, way).await
+    record_as_claimed(destination, entries, &claimed, way).await.map(Attempt::Recorded)
 }
 
 async fn record_and_then_claim(
     destination: &Destination,
     entries: &[Entry],
     way: Way,
-) -> Result<Recorded, DatabaseError> {
+) -> Result<Attempt, DatabaseError> {
     let recorded = record_as_claimed(destination, entries, &Claimed::All, way).await?;
-    claim(destination, entries).await.map(|_| recorded)
+    claim(destination, entries).await.map(|_| Attempt::Recorded(recorded))
 }
 
 async fn claim(destination: &Destination, entries: &[Entry]) -> Result<Claimed, DatabaseError> {
-    let transaction = destination.database.begin().await?;
-    let claimed = around(Step::Claim, processed_messages::claim(&transaction, entries)).await;
-    transaction.conclude(claimed).await
+    let claim =
+        async |transaction: &Transaction| around(Step::Claim, processed_messages::claim(transaction, entries)).await;
+    destination.database.transaction(claim).await
 }
 
 async fn record_as_claimed(
@@ -59,37 +59,24 @@ async fn record_as_claimed(
     claimed: &Claimed,
     way: Way,
 ) -> Result<Recorded, DatabaseError> {
-    let transaction = destination.database.begin().await?;
-    let recorded = destination.record_claimed(&transaction, entries, claimed, way).await;
-    transaction.conclude(recorded).await
+    let record = async |transaction: &Transaction| destination.record_claimed(transaction, entries, claimed, way).await;
+    destination.database.transaction(record).await
 }
 
-/// What a mutant does with a failed attempt instead of trying again. Gives the part back where there is no mutant.
-pub(super) fn react(
-    error: &DatabaseError,
-    part: Part,
-    work: &mut Work,
-    recorded: &UnboundedSender<Loaded>,
-) -> Result<Option<Part>, LoadError> {
-    match error.class() {
-        Class::Ambiguous if mutated(Mutant::AmbiguousCommitTakenAsCommitted) => {
-            hand_over(recorded, part.batch, Recorded { tally: Tally::default(), sent_at: Vec::new() });
+/// A part whose transaction failed, unless a mutant has done something with it instead of trying again.
+pub(super) fn failed(error: &DatabaseError, part: Part, work: &mut Work) -> Result<Option<Part>, LoadError> {
+    diverted(part, |mutant, part| {
+        match (mutant, error.class()) {
+            (Mutant::AmbiguousCommitDeadLettered, Class::Ambiguous)
+            | (Mutant::BatchErrorDeadLettersNeighbours, Class::OfTheRows) => {
+                dead_letters_of(part.batch).for_each(|batch| work.first(Part::of(batch, part.way)));
+            }
+            (Mutant::ClassBySqlstateAlone, Class::OfTheRows | Class::OfTheSystem) => by_sqlstate(error, part, work)?,
+            (Mutant::WaitForEver, Class::Contended) => work.first(part),
+            (_, _) => return Ok(Some(part)),
         }
-        Class::Ambiguous if mutated(Mutant::AmbiguousCommitDeadLettered) => {
-            dead_letters_of(part.batch).for_each(|batch| work.first(Part::of(batch, part.way)));
-        }
-        Class::OfTheRows if mutated(Mutant::BatchErrorDeadLettersNeighbours) => {
-            dead_letters_of(part.batch).for_each(|batch| work.first(Part::of(batch, part.way)));
-        }
-        Class::OfTheRows | Class::OfTheSystem if mutated(Mutant::ClassBySqlstateAlone) => {
-            by_sqlstate(error, part, work)?;
-        }
-        Class::Contended if mutated(Mutant::WaitForEver) => work.first(part),
-        Class::Ambiguous | Class::OfTheRows | Class::Contended | Class::Transient | Class::OfTheSystem => {
-            return Ok(Some(part));
-        }
-    }
-    Ok(None)
+        Ok(None)
+    })
 }
 
 /// Data and constraints are a row's fault, wherever they stand; all else is nobody's.
@@ -108,38 +95,43 @@ fn by_sqlstate(error: &DatabaseError, part: Part, work: &mut Work) -> Result<(),
     Ok(())
 }
 
-/// Claims keys for messages that are not new, too.
+/// Nothing, unless a mutant claims keys for messages that are not new, too.
 pub(super) async fn claim_keys_of_all(
     destination: &Destination,
     transaction: &Transaction,
     entries: &[Entry],
 ) -> Result<(), DatabaseError> {
-    let keyed = |entry: &Entry| entry.identity.map(|identity| (entry.key, identity));
-    let wanted: Vec<_> = entries.iter().filter_map(keyed).collect();
-    if mutated(Mutant::KeysOfRepeatedMessages) && !wanted.is_empty() {
-        identities::claim(transaction, destination.hash_key, &wanted).await?;
-    }
-    Ok(())
+    let claiming = |()| async {
+        let keyed = |entry: &Entry| entry.identity.map(|identity| (entry.key, identity));
+        let wanted: Vec<_> = entries.iter().filter_map(keyed).collect();
+        match wanted.is_empty() {
+            true => Ok(()),
+            false => identities::claim(transaction, destination.hash_key, &wanted).await.map(drop),
+        }
+    };
+    unless(Mutant::KeysOfRepeatedMessages, (), |()| ready(Ok(())), claiming).await
 }
 
-/// Whether a message is taken for the first of its key because the key is new.
-pub(super) fn is_taken_for_new(new: &[&Entry], owner: &Owner) -> bool {
-    mutated(Mutant::TwinsTakenForNew) && is_among(new, owner)
+/// Whether another message owns the key; a mutant takes a message for the first of its key because the key is new.
+pub(super) fn is_of_another(new: &[&Entry], entry: &Entry, owner: &Owner) -> bool {
+    let is_of_another = owner.message != entry.key;
+    mutated(Mutant::TwinsTakenForNew, is_of_another, |is_of_another| is_of_another && !is_among(new, owner))
 }
 
-/// Whether nobody looks at what the owner of a key brought.
-pub(super) fn is_overlooked(new: &[&Entry], owner: &Owner) -> bool {
-    mutated(Mutant::ContradictionInABatchAbsorbed) && is_among(new, owner)
+/// Whether the owner of a key brought another login; a mutant does not look at what it brought in the same batch.
+pub(super) fn is_contradicting(new: &[&Entry], identity: &LoginIdentity, owner: &Owner) -> bool {
+    let differs = identity.login != owner.login;
+    mutated(Mutant::ContradictionInABatchAbsorbed, differs, |differs| differs && !is_among(new, owner))
 }
 
 fn is_among(new: &[&Entry], owner: &Owner) -> bool {
     new.iter().any(|entry| entry.key == owner.message)
 }
 
-/// The dead letter of a row that the database refuses.
+/// The dead letter of a row that the database refuses; a mutant lets it keep its key.
 pub(super) fn refused(entry: Entry, rejection: Rejection) -> Entry {
-    let identity = entry.identity.filter(|_| mutated(Mutant::RefusedLetterKeepsItsKey));
-    Entry { identity, ..entry.rejected(rejection) }
+    let identity = entry.identity;
+    mutated(Mutant::RefusedLetterKeepsItsKey, entry.rejected(rejection), |letter| Entry { identity, ..letter })
 }
 
 fn dead_letters_of(batch: Batch) -> impl Iterator<Item = Batch> {
@@ -150,10 +142,7 @@ fn dead_letters_of(batch: Batch) -> impl Iterator<Item = Batch> {
     batch.into_entries().into_iter().map(rejected).map(Batch::of_one)
 }
 
-/// The dead letters that are written.
+/// The dead letters that are written: all, but for a mutant.
 pub(super) fn letters(letters: Vec<DeadLetterRow<'_>>) -> Vec<DeadLetterRow<'_>> {
-    match mutated(Mutant::DeleteWithoutDeadLetter) {
-        true => Vec::new(),
-        false => letters,
-    }
+    mutated(Mutant::DeleteWithoutDeadLetter, letters, |_| Vec::new())
 }

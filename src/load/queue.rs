@@ -5,7 +5,7 @@ use std::future::Future;
 use tokio_util::sync::CancellationToken;
 
 use super::{Destination, LoadError};
-use crate::database::{DatabaseError, Patience, persist};
+use crate::database::{DatabaseError, Patience, Transaction, persist};
 use crate::message::{Identity, TimeBasis};
 use crate::table::queues;
 
@@ -17,10 +17,8 @@ impl Destination {
     ///
     /// [`LoadError`]
     pub async fn introduce(&self, scheme: &Identity, give_up: &CancellationToken) -> Result<(), LoadError> {
-        let before = until_it_holds(give_up, || async move {
-            let transaction = self.database.begin().await?;
-            let before = queues::begin(&transaction, &self.queue, scheme).await;
-            transaction.conclude(before).await
+        let before = until_it_holds(give_up, || {
+            self.database.transaction(async move |transaction| queues::begin(transaction, &self.queue, scheme).await)
         });
         if let Some(before) = before.await?.filter(|before| before.scheme != *scheme) {
             tracing::warn!(
@@ -39,10 +37,11 @@ impl Destination {
     /// [`LoadError`]
     pub async fn time_basis(&self, seen: TimeBasis, give_up: &CancellationToken) -> Result<TimeBasis, LoadError> {
         let settle = || {
-            until_it_holds(give_up, move || async move {
-                let transaction = self.database.begin().await?;
-                let settled = queues::settle_time_basis(&transaction, &self.queue, seen).await;
-                transaction.conclude(settled).await
+            until_it_holds(give_up, move || {
+                let settle = async move |transaction: &Transaction| {
+                    queues::settle_time_basis(transaction, &self.queue, seen).await
+                };
+                self.database.transaction(settle)
             })
         };
         self.time_basis.get_or_try_init(settle).await.copied()

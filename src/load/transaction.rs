@@ -6,7 +6,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Contradictions, Destination, Tally, Way};
+use super::{Contradictions, Destination, Tally, Way, mutants};
 use crate::batch::{DeadLetterRow, Entry, LoginRow};
 use crate::database::{DatabaseError, Transaction};
 use crate::decode::Rejection;
@@ -47,10 +47,10 @@ impl Destination {
     /// The transaction itself: all of it holds when this returns `Ok`, and none of it when it returns an error that is
     /// not ambiguous.
     pub(super) async fn transact(&self, entries: &[Entry], way: Way) -> Result<Attempt, DatabaseError> {
-        #[cfg(feature = "failpoints")]
-        if let Some(recorded) = super::mutants::transact(self, entries, way).await {
-            return recorded;
-        }
+        mutants::transact(self, entries, way).await
+    }
+
+    pub(super) async fn transact_once(&self, entries: &[Entry], way: Way) -> Result<Attempt, DatabaseError> {
         let transaction = self.database.begin().await?;
         match self.record(&transaction, entries, way).await {
             Ok(Attempt::Older(horizon)) => transaction.rollback().await.map(|()| Attempt::Older(horizon)),
@@ -82,15 +82,12 @@ impl Destination {
     ) -> Result<Recorded, DatabaseError> {
         let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.holds(&entry.key));
         let repeated: Vec<MessageKey> = repeated.into_iter().map(|entry| entry.key).collect();
-        #[cfg(feature = "failpoints")]
-        super::mutants::claim_keys_of_all(self, transaction, entries).await?;
+        mutants::claim_keys_of_all(self, transaction, entries).await?;
         let Decided { loaded, absorbed, buried, contradicting } = self.decide(transaction, &new).await?;
         let logins: Vec<LoginRow<'_>> = loaded.iter().filter_map(|entry| entry.login_row()).collect();
         let contradictions = buried.iter().map(|(entry, rejection)| entry.as_dead_letter(rejection));
-        let letters: Vec<DeadLetterRow<'_>> =
-            new.iter().filter_map(|entry| entry.dead_letter_row()).chain(contradictions).collect();
-        #[cfg(feature = "failpoints")]
-        let letters = super::mutants::letters(letters);
+        let letters = new.iter().filter_map(|entry| entry.dead_letter_row()).chain(contradictions).collect();
+        let letters: Vec<DeadLetterRow<'_>> = mutants::letters(letters);
         let corrected: Vec<MessageKey> = buried.iter().map(|(entry, _)| entry.key).collect();
         processed_messages::correct(transaction, &absorbed, &corrected).await?;
         match way {
@@ -122,16 +119,12 @@ impl Destination {
         let mut decided = Decided::default();
         for entry in new.iter().filter(|entry| entry.login_row().is_some()) {
             let identity = entry.identity.and_then(|identity| Some((identity, owners.get(&identity.hash)?)));
-            let identity = identity.filter(|(_, owner)| owner.message != entry.key);
-            #[cfg(feature = "failpoints")]
-            let identity = identity.filter(|(_, owner)| !super::mutants::is_taken_for_new(new, owner));
+            let identity = identity.filter(|(_, owner)| mutants::is_of_another(new, entry, owner));
             let Some((identity, owner)) = identity else {
                 decided.loaded.push(entry);
                 continue;
             };
-            let is_contradicting = identity.login != owner.login;
-            #[cfg(feature = "failpoints")]
-            let is_contradicting = is_contradicting && !super::mutants::is_overlooked(new, owner);
+            let is_contradicting = mutants::is_contradicting(new, &identity, owner);
             decided.contradicting += u64::from(is_contradicting);
             match is_contradicting && self.contradictions == Contradictions::DeadLetter {
                 true => decided.buried.push((entry, Rejection::Contradicts { owner: owner.message.hash })),

@@ -28,13 +28,13 @@ use time::OffsetDateTime;
 
 pub use self::address::{NoQueueAddress, QueueAddress, QueueUrl};
 pub use self::connect::{ConnectError, QueueFacts};
-pub use self::send::{Outgoing, Sender, Sent};
+pub use self::send::{Outgoing, Sender};
 
 use self::answers::in_order;
 use self::caller::Caller;
 use self::connect::Place;
 use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered};
-use super::{Depth, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError, Refusal, Taken};
+use super::{Answer, Depth, Fault, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError};
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
 
 /// Which queue to connect to, and how.
@@ -191,7 +191,7 @@ impl Queue for SqsQueue {
         }
     }
 
-    async fn delete(&self, receipts: &[ReceiptHandle]) -> Result<Vec<Taken>, QueueError> {
+    async fn delete(&self, receipts: &[ReceiptHandle]) -> Result<Vec<Answer<()>>, QueueError> {
         const CALL: &str = "DeleteMessageBatch";
         if receipts.is_empty() {
             return Ok(Vec::new());
@@ -204,10 +204,10 @@ impl Queue for SqsQueue {
         let call = attempt.delete_message_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
         let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
         let deleted = reply.successful.into_iter().map(|done| (done.id, ()));
-        Ok(taken(in_order(receipts.len(), deleted, reply.failed)))
+        Ok(in_order(receipts.len(), deleted, reply.failed))
     }
 
-    async fn change_visibility(&self, changes: &[(ReceiptHandle, Duration)]) -> Result<Vec<Taken>, QueueError> {
+    async fn change_visibility(&self, changes: &[(ReceiptHandle, Duration)]) -> Result<Vec<Answer<()>>, QueueError> {
         const CALL: &str = "ChangeMessageVisibilityBatch";
         if changes.is_empty() {
             return Ok(Vec::new());
@@ -224,7 +224,7 @@ impl Queue for SqsQueue {
         let call = attempt.change_message_visibility_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
         let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
         let changed = reply.successful.into_iter().map(|done| (done.id, ()));
-        Ok(taken(in_order(changes.len(), changed, reply.failed)))
+        Ok(in_order(changes.len(), changed, reply.failed))
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
@@ -238,7 +238,7 @@ impl Queue for SqsQueue {
         let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
         let said = reply.attributes.unwrap_or_default();
         // Silence is not zero: a queue that does not say what it holds must not be taken for empty.
-        let unsaid = || QueueError { call: CALL, code: "response".to_owned(), status: None };
+        let unsaid = || QueueError { call: CALL, fault: Fault::Response, status: None };
         let count = |name| said.get(&name).and_then(|text| text.parse().ok()).ok_or_else(unsaid);
         Ok(Depth {
             visible: count(QueueAttributeName::ApproximateNumberOfMessages)?,
@@ -287,12 +287,8 @@ fn read_again(error: &SdkError<ReceiveMessageError>) -> Option<Vec<Delivered>> {
     odd_reply::messages(reply.body().bytes()?)
 }
 
-fn taken(answers: Vec<Result<(), Refusal>>) -> Vec<Taken> {
-    answers.into_iter().map(|answer| answer.map_or_else(Taken::No, |()| Taken::Yes)).collect()
-}
-
 fn unbuilt(call: &'static str, _: &BuildError) -> QueueError {
-    QueueError { call, code: "request".to_owned(), status: None }
+    QueueError { call, fault: Fault::Request, status: None }
 }
 
 /// Rounded up, within what SQS takes.

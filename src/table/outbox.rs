@@ -74,8 +74,8 @@ pub async fn touch(transaction: &Transaction) -> Result<(), DatabaseError> {
 ///
 /// [`DatabaseError`]
 pub async fn extend(database: &Database) -> Result<u32, DatabaseError> {
-    let transaction = database.begin().await?;
-    let sql = format!("SELECT {}.extend_outbox()", transaction.schemas().own);
-    let made = transaction.query_one("make partitions of outbox", &sql, &[]).await;
-    transaction.conclude(made.map(|row| row.get::<_, i32>(0).unsigned_abs())).await
+    let sql = format!("SELECT {}.extend_outbox()", database.schemas().own);
+    let extend = async |transaction: &Transaction| transaction.query_one("make partitions of outbox", &sql, &[]).await;
+    let made = database.transaction(extend).await?;
+    Ok(made.get::<_, i32>(0).unsigned_abs())
 }

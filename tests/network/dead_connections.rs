@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use turnstile::database::Database;
-use turnstile::queue::Queue;
 use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 use turnstile::queue::sqs::{SqsQueue, SqsSettings};
+use turnstile::queue::{Fault, Queue};
 
 use super::{address_of, pool};
 use crate::support::evidence::survived;
@@ -57,7 +57,7 @@ async fn the_first_missed_deadline_throws_away_every_idle_connection_to_sqs() {
     received.into_iter().for_each(|messages| assert!(messages.unwrap().is_empty()));
     die_unnoticed(&proxy).await;
 
-    assert_eq!(receive(Duration::ZERO).await.expect_err("the connection is dead").code, "timeout");
+    assert_eq!(receive(Duration::ZERO).await.expect_err("the connection is dead").fault, Fault::Timeout);
     receive(Duration::ZERO).await.unwrap();
     let command = "cargo test --test main network::dead_connections";
     survived("idle connections to SQS died unnoticed", proxy.strikes(), command);

@@ -19,7 +19,7 @@ use turnstile::mask::MaskKind;
 use turnstile::message::{Identity, MessageHasher, MessageId, QueueIdentity};
 use turnstile::queue::Queue;
 use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
-use turnstile::queue::sqs::{Outgoing, Sender, Sent, SqsQueue, SqsSettings};
+use turnstile::queue::sqs::{Outgoing, Sender, SqsQueue, SqsSettings};
 use turnstile::receive::ReceiveLimits;
 use turnstile::run::{Loader, RunError};
 use turnstile::shutdown::Shutdown;
@@ -183,8 +183,8 @@ pub(crate) async fn send_to(queue: &str, endpoint: &str, bodies: impl IntoIterat
     for ten in bodies.chunks(10) {
         for sent in sender.send(ten).await.unwrap() {
             match sent {
-                Sent::Yes(id) => ids.push(id),
-                Sent::No(refusal) => panic!("a body was refused: {}", refusal.code),
+                Ok(id) => ids.push(id),
+                Err(refusal) => panic!("a body was refused: {}", refusal.fault),
             }
         }
     }

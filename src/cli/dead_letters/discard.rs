@@ -4,7 +4,7 @@ use super::{ByArgs, Prefix, find, open};
 use crate::cli::{Outcome, refuse, say};
 use crate::config::{DatabaseArgs, Mistakes};
 use crate::database::DatabaseSettings;
-use crate::replay::discard;
+use crate::discard::discard;
 
 /// What `turnstile dead-letters discard` takes.
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use super::text::{aligned, exact, letter_json, printable, seconds};
 use super::{FilterArgs, open};
 use crate::cli::{Outcome, refuse, say};
 use crate::config::{DatabaseArgs, Mistakes, given};
-use crate::database::{Database, DatabaseSettings};
+use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::table::dead_letters::{self, Count, DeadLetter, Filter, Status};
 
 /// What `turnstile dead-letters list` takes.
@@ -85,9 +85,7 @@ impl Args {
     }
 
     async fn count(&self, database: &Database, filter: &Filter) -> anyhow::Result<()> {
-        let snapshot = database.begin_snapshot().await?;
-        let counts = dead_letters::count(&snapshot, filter).await?;
-        snapshot.rollback().await?;
+        let counts = database.snapshot(async |seen| dead_letters::count(seen, filter).await).await?;
         if self.json {
             return counts.iter().try_for_each(|count| say(&count_json(count)));
         }
@@ -98,10 +96,11 @@ impl Args {
     }
 
     async fn list(&self, database: &Database, filter: &Filter, limit: u64) -> anyhow::Result<()> {
-        let snapshot = database.begin_snapshot().await?;
-        let letters = dead_letters::newest(&snapshot, filter, limit).await?;
-        let all: u64 = dead_letters::count(&snapshot, filter).await?.iter().map(|count| count.letters).sum();
-        snapshot.rollback().await?;
+        let newest_and_all = async |seen: &Transaction| {
+            Ok((dead_letters::newest(seen, filter, limit).await?, dead_letters::count(seen, filter).await?))
+        };
+        let (letters, counts) = database.snapshot(newest_and_all).await?;
+        let all: u64 = counts.iter().map(|count| count.letters).sum();
         if self.json {
             return letters.iter().try_for_each(|letter| say(&letter_json(letter).to_string()));
         }

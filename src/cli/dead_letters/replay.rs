@@ -12,7 +12,7 @@ use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
 use crate::mask::MaskKind;
 use crate::message::MessageHash;
-use crate::replay::{Replay, Report, Stopped};
+use crate::replay::{Replay, Report, Unfinished};
 use crate::table::dead_letters::{self, Filter, Status};
 
 /// How often a line of progress is written where there is no terminal.
@@ -104,7 +104,7 @@ impl Args {
         progress.bar.finish_and_clear();
         let (report, stopped) = match ended {
             Ok(report) => (report, None),
-            Err(Stopped { report, error }) => (*report, Some(error)),
+            Err(Unfinished { report, error }) => (*report, Some(error)),
         };
         self.say_report(&report, limit)?;
         match stopped {
@@ -142,9 +142,8 @@ impl Args {
     /// they are not replayed.
     async fn say_resolved(&self, database: &Database, hashes: &[MessageHash]) -> anyhow::Result<u64> {
         let filter = Filter { hashes: Some(hashes.to_vec()), ..Filter::default() };
-        let snapshot = database.begin_snapshot().await?;
-        let letters = dead_letters::newest(&snapshot, &filter, hashes.len() as u64).await?;
-        snapshot.rollback().await?;
+        let most = hashes.len() as u64;
+        let letters = database.snapshot(async |seen| dead_letters::newest(seen, &filter, most).await).await?;
         let mut discarded = 0;
         for letter in letters.iter().filter(|letter| letter.status != Status::Open) {
             discarded += u64::from(letter.status == Status::Discarded);
@@ -183,9 +182,7 @@ impl Args {
 
 async fn count_open(database: &Database, filter: &Filter) -> anyhow::Result<u64> {
     let filter = Filter { status: Some(Status::Open), ..filter.clone() };
-    let snapshot = database.begin_snapshot().await?;
-    let counts = dead_letters::count(&snapshot, &filter).await?;
-    snapshot.rollback().await?;
+    let counts = database.snapshot(async |seen| dead_letters::count(seen, &filter).await).await?;
     Ok(counts.iter().map(|count| count.letters).sum())
 }
 

@@ -6,7 +6,7 @@ use super::text::{aligned, body_json, exact, letter_json, printable, seconds};
 use super::{Prefix, find, open};
 use crate::cli::{Outcome, refuse, say};
 use crate::config::{DatabaseArgs, KeyringArgs, Mistakes};
-use crate::database::{Database, DatabaseSettings};
+use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::{MessageHash, RawBody};
 use crate::seal::{BodyOpener, OpenError, SealedBody};
 use crate::table::dead_letters::{self, DeadLetter, Filter};
@@ -84,20 +84,18 @@ impl Args {
 
 /// The dead letters of these messages. A message has a second one where it came again after the tables had forgotten it.
 async fn letters(database: &Database, hashes: Vec<MessageHash>) -> anyhow::Result<Vec<DeadLetter>> {
-    let snapshot = database.begin_snapshot().await?;
     let only = Filter { hashes: Some(hashes), ..Filter::default() };
-    let mut letters = dead_letters::newest(&snapshot, &only, u64::MAX).await?;
-    snapshot.rollback().await?;
+    let mut letters = database.snapshot(async |seen| dead_letters::newest(seen, &only, u64::MAX).await).await?;
     letters.sort_by_key(|letter| (letter.key.hash, letter.key.sent_at));
     Ok(letters)
 }
 
 impl Facts {
     async fn read(database: &Database, letter: DeadLetter, opener: Option<&BodyOpener>) -> anyhow::Result<Self> {
-        let snapshot = database.begin_snapshot().await?;
-        let processed = processed_messages::read(&snapshot, letter.key).await?;
-        let sealed = dead_letters::body(&snapshot, letter.key).await?;
-        snapshot.rollback().await?;
+        let read = async |seen: &Transaction| {
+            Ok((processed_messages::read(seen, letter.key).await?, dead_letters::body(seen, letter.key).await?))
+        };
+        let (processed, sealed) = database.snapshot(read).await?;
         let body = opener.map(|opener| opener.open(letter.key.hash, &sealed).map(|(body, _)| body));
         Ok(Self { letter, processed, sealed, body })
     }

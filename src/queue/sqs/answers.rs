@@ -2,7 +2,7 @@
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 
-use crate::queue::Refusal;
+use crate::queue::{Answer, Code, Fault, Refusal};
 
 /// A batch's answers, in the order of its entries, whose ids are their numbers.
 ///
@@ -11,8 +11,8 @@ pub(super) fn in_order<D>(
     entries: usize,
     successful: impl IntoIterator<Item = (String, D)>,
     failed: Vec<BatchResultErrorEntry>,
-) -> Vec<Result<D, Refusal>> {
-    let missing = || Err(Refusal { code: "missing".to_owned(), sender_fault: false });
+) -> Vec<Answer<D>> {
+    let missing = || Err(Refusal { fault: Fault::Missing, sender_fault: false });
     let mut answers: Vec<_> = (0..entries).map(|_| missing()).collect();
     let mut set = |id: &str, to| {
         if let Some(answer) = id.parse().ok().and_then(|index: usize| answers.get_mut(index)) {
@@ -21,7 +21,8 @@ pub(super) fn in_order<D>(
     };
     successful.into_iter().for_each(|(id, done)| set(&id, Ok(done)));
     failed.into_iter().for_each(|entry| {
-        set(&entry.id, Err(Refusal { code: entry.code, sender_fault: entry.sender_fault }));
+        let fault = Fault::Refused(Code::new(entry.code));
+        set(&entry.id, Err(Refusal { fault, sender_fault: entry.sender_fault }));
     });
     answers
 }
@@ -36,9 +37,9 @@ mod tests {
             let entry = BatchResultErrorEntry::builder().id(id).code("InternalError").sender_fault(false);
             entry.build().unwrap()
         };
-        let no = |code: &str| Err(Refusal { code: code.to_owned(), sender_fault: false });
+        let no = |fault| Err(Refusal { fault, sender_fault: false });
         let successful = ["3", "0", "9", "x", "1"].map(|id| (id.to_owned(), id));
         let answers = in_order(4, successful, vec![refusal("1"), refusal("77")]);
-        assert_eq!(answers, [Ok("0"), no("InternalError"), no("missing"), Ok("3")]);
+        assert_eq!(answers, [Ok("0"), no(Fault::Refused(Code::new("InternalError"))), no(Fault::Missing), Ok("3")]);
     }
 }

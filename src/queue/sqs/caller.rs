@@ -10,7 +10,7 @@ use time::Duration;
 
 use super::clock::ServerClock;
 use super::failure::failure;
-use crate::queue::QueueError;
+use crate::queue::{Fault, QueueError};
 
 /// How far the queue's clock must be from where it was to explain that a signature is refused: SQS tolerates 15
 /// minutes, other servers 5, and the SDK begins to correct at 4.
@@ -33,8 +33,6 @@ pub(super) struct Caller {
     clock: ServerClock,
 }
 
-/// The code of a call without an answer.
-const TIMEOUT: &str = "timeout";
 const NEW_CONNECTIONS: &str = "the queue does not answer: making new connections";
 
 /// What one call is made with.
@@ -77,12 +75,12 @@ impl Caller {
         if failure.names_expired_credentials() {
             self.renew(attempt, "the queue says that the credentials have expired: asking for new ones");
         }
-        if failure.code == TIMEOUT {
+        if failure.fault == Fault::Timeout {
             self.renew(attempt, NEW_CONNECTIONS);
         }
         let difference = self.clock.difference().unwrap_or_default();
         if failure.names_signature() && (difference - attempt.clock_difference).abs() > CLOCK_WAS_SET {
-            failure.code = "clock".to_owned();
+            failure.fault = Fault::Clock;
         }
         failure
     }
@@ -90,7 +88,7 @@ impl Caller {
     /// A call has been given up without an answer.
     pub(super) fn unanswered(&self, call: &'static str, attempt: &Attempt) -> QueueError {
         self.renew(attempt, NEW_CONNECTIONS);
-        QueueError { call, code: TIMEOUT.to_owned(), status: None }
+        QueueError { call, fault: Fault::Timeout, status: None }
     }
 
     fn renew(&self, attempt: &Attempt, why: &'static str) {

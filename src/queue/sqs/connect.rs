@@ -17,7 +17,7 @@ use super::address::{QueueAddress, QueueUrl};
 use super::caller::Caller;
 use super::failure::{chain, explanation, failure};
 use crate::message::QueueIdentity;
-use crate::queue::QueueError;
+use crate::queue::{Fault, QueueError};
 use crate::retry::Pauses;
 
 /// How long the search for credentials may take: a process or a single sign-on may ask a server of its own.
@@ -230,16 +230,16 @@ impl Place {
     {
         let (place, cause) = (self.to_string(), explanation(error));
         let error = failure(call, error);
-        match error.code.as_str() {
-            "timeout" | "unreachable" | "connection" => ConnectError::Unreachable { place, cause },
-            "credentials" => ConnectError::NoCredentials { cause },
+        match error.fault {
+            Fault::Timeout | Fault::Unreachable | Fault::Connection => ConnectError::Unreachable { place, cause },
+            Fault::Credentials => ConnectError::NoCredentials { cause },
             _ if error.names_no_queue() => ConnectError::NoQueue { queue: self.queue.to_string(), place },
             _ => ConnectError::Refused { error, place, cause },
         }
     }
 
     fn nameless_reply(&self, call: &'static str) -> ConnectError {
-        let error = QueueError { call, code: "response".to_owned(), status: None };
+        let error = QueueError { call, fault: Fault::Response, status: None };
         ConnectError::Refused { error, place: self.to_string(), cause: "the reply holds no URL".to_owned() }
     }
 }
@@ -311,6 +311,7 @@ async fn look_for_credentials(aws: &SdkConfig) -> Result<(), ConnectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Code;
 
     fn facts(said: &[(QueueAttributeName, &str)]) -> QueueFacts {
         let said = said.iter().map(|(name, value)| (name.clone(), (*value).to_owned())).collect();
@@ -360,7 +361,11 @@ mod tests {
     #[test]
     fn a_queue_is_waited_for_while_its_server_refuses_only_for_now() {
         let refused = |code: &str, status| ConnectError::Refused {
-            error: QueueError { call: "GetQueueAttributes", code: code.to_owned(), status: Some(status) },
+            error: QueueError {
+                call: "GetQueueAttributes",
+                fault: Fault::Refused(Code::new(code)),
+                status: Some(status),
+            },
             place: String::new(),
             cause: String::new(),
         };

@@ -5,48 +5,44 @@ use std::error::Error;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
-use crate::queue::QueueError;
+use crate::queue::{Code, Fault, QueueError};
 
-/// A failed call. `code` is the queue's own error code where it gave one, else one of ours:
-///
-/// | code | means | status |
-/// |---|---|---|
-/// | `timeout` | no complete reply within the deadline; the call may have taken effect | – |
-/// | `unreachable` | no connection: refused, not found, no TLS, or none in time; the call was not made | – |
-/// | `connection` | closed before the reply; the call may have taken effect | – |
-/// | `response` | a reply that is not the protocol's: a proxy's page, a cut body; it may have taken effect | the reply's |
-/// | `credentials` | the call was not made, because no credentials could be had | – |
-/// | `request` | the call could not be written | – |
+/// A failed call.
 pub(super) fn failure<E>(call: &'static str, error: &SdkError<E, HttpResponse>) -> QueueError
 where
     E: ProvideErrorMetadata,
 {
-    QueueError { call, code: code_of(error).to_owned(), status: status_of(error) }
+    QueueError { call, fault: fault_of(error), status: status_of(error) }
 }
 
-fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> &str {
+fn fault_of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Fault {
     match error {
-        SdkError::TimeoutError(_) => "timeout",
-        SdkError::DispatchFailure(failure) => failure.as_connector_error().map_or("connection", code_of_undelivered),
-        SdkError::ResponseError(_) => "response",
-        SdkError::ServiceError(refusal) => refusal.err().code().unwrap_or("response"),
+        SdkError::TimeoutError(_) => Fault::Timeout,
+        SdkError::DispatchFailure(failure) => {
+            failure.as_connector_error().map_or(Fault::Connection, fault_of_undelivered)
+        }
+        SdkError::ResponseError(_) => Fault::Response,
+        SdkError::ServiceError(refusal) => {
+            refusal.err().code().map_or(Fault::Response, |code| Fault::Refused(Code::new(code)))
+        }
         // The SDK may grow further kinds.
-        SdkError::ConstructionFailure(_) | _ => "request",
+        SdkError::ConstructionFailure(_) | _ => Fault::Request,
     }
 }
 
-fn code_of_undelivered(error: &ConnectorError) -> &'static str {
+fn fault_of_undelivered(error: &ConnectorError) -> Fault {
     if causes(error).filter_map(|cause| cause.downcast_ref()).any(hyper_util::client::legacy::Error::is_connect) {
-        return "unreachable";
+        return Fault::Unreachable;
     }
-    let kinds = [(error.is_timeout(), "timeout"), (error.is_io(), "connection"), (error.is_user(), "request")];
-    if let Some((_, code)) = kinds.into_iter().find(|(is, _)| *is) {
-        return code;
+    let kinds =
+        [(error.is_timeout(), Fault::Timeout), (error.is_io(), Fault::Connection), (error.is_user(), Fault::Request)];
+    if let Some((_, fault)) = kinds.into_iter().find(|(is, _)| *is) {
+        return fault;
     }
     // What remains is either HTTP gone wrong, or what the SDK does before it: sign the request, for which it needs
     // credentials.
     let is_http = error.as_other().is_some() || causes(error).any(|cause| cause.is::<hyper::Error>());
-    if is_http { "connection" } else { "credentials" }
+    if is_http { Fault::Connection } else { Fault::Credentials }
 }
 
 fn status_of<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {

@@ -13,7 +13,7 @@ use super::connect::{self, ConnectError, Place};
 use super::delivery::md5_is;
 use super::{SqsSettings, unbuilt};
 use crate::message::MessageId;
-use crate::queue::{QueueError, Refusal};
+use crate::queue::{Answer, Fault, QueueError, Refusal};
 
 /// A send carries up to 1 MiB, which a slow line may need some seconds for: longer than other calls may take, because
 /// a send that is cut off and repeated may put its messages into the queue twice.
@@ -27,15 +27,6 @@ pub struct Outgoing {
     /// What makes a repeated send of the same message one message within five minutes; FIFO queues only, and kept
     /// over every repetition. It must tell nothing of the body: it is not treated as personal data.
     pub deduplication_id: Option<String>,
-}
-
-/// What became of one message of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// It is in the queue, under this id.
-    Yes(MessageId),
-    /// It is not, or (code `md5`: the queue answered for another body) something else than what was sent is.
-    No(Refusal),
 }
 
 /// Sends messages to one queue. Clones share their connections.
@@ -81,13 +72,14 @@ impl Sender {
         self.group.is_some()
     }
 
-    /// Sends up to ten messages of up to 1 MiB in all in one call; `Ok` says for each, in order, what became of it.
+    /// Sends up to ten messages of up to 1 MiB in all in one call; `Ok` says for each, in order, under which id it is in the
+    /// queue, or why it is not.
     ///
     /// # Errors
     ///
-    /// The call failed as a whole. After `timeout`, `connection` and `response` the messages may be in the queue, and
+    /// The call failed as a whole. Where [`QueueError::may_have_taken_effect`], the messages may be in the queue, and
     /// sending them again may put them there twice, unless a deduplication id prevents it.
-    pub async fn send<M: Borrow<Outgoing>>(&self, messages: &[M]) -> Result<Vec<Sent>, QueueError> {
+    pub async fn send<M: Borrow<Outgoing>>(&self, messages: &[M]) -> Result<Vec<Answer<MessageId>>, QueueError> {
         const CALL: &str = "SendMessageBatch";
         if messages.is_empty() {
             return Ok(Vec::new());
@@ -105,17 +97,14 @@ impl Sender {
         let call = attempt.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
         let reply = call.send().await.map_err(|error| self.caller.failure(CALL, &attempt, &error))?;
         let successful = reply.successful.into_iter().map(|done| (done.id.clone(), done));
-        let answers = in_order(messages.len(), successful, reply.failed);
-        Ok(messages.iter().zip(answers).map(|(message, answer)| sent(message.borrow(), answer)).collect())
+        let answers = in_order(messages.len(), successful, reply.failed).into_iter();
+        Ok(messages.iter().zip(answers).map(|(message, answer)| id_of(message.borrow(), answer?)).collect())
     }
 }
 
-fn sent(message: &Outgoing, answer: Result<SendMessageBatchResultEntry, Refusal>) -> Sent {
-    match answer {
-        Ok(done) if md5_is(message.body.as_bytes(), &done.md5_of_message_body) => {
-            Sent::Yes(MessageId::new(done.message_id))
-        }
-        Ok(_) => Sent::No(Refusal { code: "md5".to_owned(), sender_fault: true }),
-        Err(refusal) => Sent::No(refusal),
+fn id_of(message: &Outgoing, done: SendMessageBatchResultEntry) -> Answer<MessageId> {
+    match md5_is(message.body.as_bytes(), &done.md5_of_message_body) {
+        true => Ok(MessageId::new(done.message_id)),
+        false => Err(Refusal { fault: Fault::OtherBody, sender_fault: true }),
     }
 }
