@@ -43,7 +43,7 @@ upgrade: setup ## Run the last release and this one side by side
 evidence: ## Print what the fault tests of the last `make test` survived, and how each is repeated
 	@scripts/evidence
 
-conformance: setup ## Compare the queue in a box with other SQS servers, through boto3
+conformance: setup ## Compare the local SQS server with other SQS servers, through boto3
 	bash tests/conformance/run
 
 bench: setup ## Measure the loader next to its floors and peers: PARTS (all), ROUNDS (5); see docs/PERFORMANCE.md
@@ -54,7 +54,7 @@ fuzz: ## Fuzz every target for SECONDS (60) each, JOBS (1) side by side; needs a
 	@scripts/fuzz $(SECONDS)
 
 lint: ## Check format, lints, documentation, and (with cargo-deny) licences and sources
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path tests/model/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features failpoints -- -D warnings
@@ -67,5 +67,5 @@ lint: ## Check format, lints, documentation, and (with cargo-deny) licences and 
 	fi
 
 fmt: ## Format the code
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path tests/model/Cargo.toml

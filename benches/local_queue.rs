@@ -1,4 +1,4 @@
-//! What a message costs the queue in a box: one receive and one delete of ten, by a small and by a large backlog.
+//! What a message costs the local SQS server: one receive and one delete of ten, by a small and by a large backlog.
 //!
 //! The server is a process of its own, so that its CPU time can be told from the driver's, which speaks HTTP by hand.
 //! Linux only: CPU time and memory are read from /proc.

@@ -5,7 +5,6 @@ mod connector;
 pub mod durability;
 mod error;
 pub mod migrate;
-pub mod on_loan;
 mod patience;
 pub mod rivals;
 pub mod schemas;

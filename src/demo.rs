@@ -17,6 +17,9 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use stand_ins::postgres::PostgresError;
+use stand_ins::sqs::{Faults, LocalQueueError, StaleReceipts};
+
 pub use self::dispatched::SentCount;
 pub use self::report::Report;
 pub use self::world::World;
@@ -27,12 +30,10 @@ use self::logins::Logins;
 use self::producer::produce;
 use crate::database::address::{AddressError, TlsError};
 use crate::database::migrate::MigrateError;
-use crate::database::on_loan::OnLoanError;
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::keyring::KeyringError;
 use crate::keys::RegisterError;
 use crate::queue::QueueError;
-use crate::queue::local::{Faults, LocalQueueError, StaleReceipts};
 use crate::queue::sqs::{ConnectError, NoQueueAddress};
 use crate::table::{agreement, dead_letters, processed_messages, user_logins};
 
@@ -197,10 +198,13 @@ async fn dead_letters_by_code(transaction: &Transaction) -> Result<BTreeMap<Stri
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// There is no PostgreSQL to start.
+    #[error("{0}. Or name the folder of its programs in TURNSTILE_PG_BIN")]
+    NoPostgres(PostgresError),
+    /// The PostgreSQL does not start or does not obey.
     #[error(transparent)]
-    Postgres(#[from] OnLoanError),
-    /// The queue in a box cannot start.
-    #[error("the queue in a box cannot start")]
+    Postgres(PostgresError),
+    /// The local SQS server cannot start.
+    #[error("the local SQS server cannot start")]
     Queue(#[from] LocalQueueError),
     /// The keyring cannot be made.
     #[error(transparent)]
@@ -214,13 +218,13 @@ pub enum DemoError {
     /// The database fails the demo's own questions.
     #[error("the demo's own look at the database failed: {0}")]
     Database(#[from] DatabaseError),
-    /// The URL of a database on loan is none: a defect.
+    /// The URL of the throw-away PostgreSQL cannot be read: a defect.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// The TLS library refuses.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The name of the demo's queue is none: a defect.
+    /// The name of the demo's queue is not valid: a defect.
     #[error(transparent)]
     QueueName(#[from] NoQueueAddress),
     /// The producer does not find the queue.
@@ -257,6 +261,20 @@ pub enum DemoError {
         /// What the system answered.
         source: io::Error,
     },
+}
+
+impl From<PostgresError> for DemoError {
+    fn from(error: PostgresError) -> Self {
+        match error {
+            PostgresError::ProgramsMissing { .. } => Self::NoPostgres(error),
+            PostgresError::NoAccount
+            | PostgresError::Io { .. }
+            | PostgresError::NoCluster { .. }
+            | PostgresError::EndedEarly { .. }
+            | PostgresError::NoAnswer { .. }
+            | PostgresError::Statement { .. } => Self::Postgres(error),
+        }
+    }
 }
 
 impl DemoError {

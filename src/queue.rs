@@ -1,6 +1,5 @@
 //! The queue, as the loader needs it.
 
-pub mod local;
 pub mod sqs;
 
 use std::future::Future;

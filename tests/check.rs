@@ -4,22 +4,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use stand_ins::postgres::Postgres;
 use tempfile::TempDir;
 use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime};
 use tokio::process::Command;
 use turnstile::database::address::DatabaseAddress;
-use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::database::schemas::Schemas;
 use turnstile::database::{Database, DatabaseSettings};
 
 use crate::grants::Roles;
 use crate::support::postgres::{TestDatabase, connect};
 use crate::support::scripted_http::{Reply, ScriptedHttp};
+use crate::support::server::installed;
 
 #[tokio::test]
 async fn a_sound_installation_is_ok_in_every_line() {
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     migrate(&server.url()).await;
     let owner = connect(&server.url()).await;
     // As PostgreSQL 15 does by itself.
@@ -137,7 +138,7 @@ async fn tables_of_another_version_are_told_with_what_brings_them_there() {
 
 #[tokio::test]
 async fn a_standby_is_told_as_one_and_no_run_starts_on_it() {
-    let mut server = OnLoan::start(Options::default()).await.unwrap();
+    let mut server = Postgres::start(installed()).await.unwrap();
     migrate(&server.url()).await;
     server.stop().await.unwrap();
     std::fs::write(server.folder().join("data/standby.signal"), "").unwrap();

@@ -6,16 +6,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::{Arg, CommandFactory};
+use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
 use turnstile::cli::Cli;
-use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 
 use crate::support::logins::World;
 use crate::support::pipeline::QUEUE;
 use crate::support::postgres::TestDatabase;
 
-/// Read by the tests and where servers are started for a demo: no settings of a job.
-const NO_SETTINGS: [&str; 4] =
-    ["TURNSTILE_PG_BIN", "TURNSTILE_TEST_BORROWER", "TURNSTILE_FAILPOINT", "TURNSTILE_MUTANT"];
+/// Read in test builds and where servers are started for a demo: not settings of a job.
+const NO_SETTINGS: [&str; 3] = ["TURNSTILE_PG_BIN", "TURNSTILE_FAILPOINT", "TURNSTILE_MUTANT"];
 
 #[test]
 fn every_number_is_documented_with_its_default_its_limits_and_its_unit() {
@@ -42,7 +41,7 @@ fn every_number_is_documented_with_its_default_its_limits_and_its_unit() {
 fn every_variable_is_named_after_its_flag() {
     for (command, argument) in arguments() {
         let (Some(flag), Some(variable)) = (argument.get_long(), argument.get_env()) else { continue };
-        // The queue in a box is a server of its own: what is set for a loader beside it must not reach it.
+        // The local SQS server is a server of its own: what is set for a loader beside it must not reach it.
         let prefix = if command == "local-queue" { "TURNSTILE_LOCAL_QUEUE" } else { "TURNSTILE" };
         let expected = match flag {
             "database-url" => "DATABASE_URL".to_owned(),

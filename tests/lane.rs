@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use stand_ins::sqs::{Faults, QueueOptions};
 use turnstile::decode::Rejection;
 use turnstile::lane::LaneSettings;
 use turnstile::load::LoadError;
 use turnstile::message::MessageHash;
-use turnstile::queue::local::{Faults, QueueOptions};
 use turnstile::receive::ReceiveLimits;
 use turnstile::run::RunError;
 
@@ -84,7 +84,7 @@ async fn each_bad_body_ends_as_one_sealed_dead_letter_with_its_code_and_each_goo
     let pipeline = Pipeline::new().await;
     let mut code_of = BTreeMap::new();
     for (name, body) in fixtures() {
-        let message_id = pipeline.box_.insert_raw(QUEUE, body.clone()).unwrap();
+        let message_id = pipeline.sqs.insert_raw(QUEUE, body.clone()).unwrap();
         code_of.insert(message_id, (name, body));
     }
     let totals = pipeline.drain().await;
@@ -133,14 +133,14 @@ async fn messages_stay_hidden_for_as_long_as_the_database_keeps_their_loader_wai
 
     let limits = ReceiveLimits { visibility_timeout: Duration::from_secs(2), ..quick().limits };
     let loader = pipeline.start(3, LaneSettings { limits, ..quick() }).await;
-    wait_until("everything is received", async || pipeline.box_.served().delivered == 25).await;
+    wait_until("everything is received", async || pipeline.sqs.served().delivered == 25).await;
     let before = std::time::Instant::now();
     wait_until("two timeouts pass", async || before.elapsed() > Duration::from_secs(5)).await;
-    assert_eq!(pipeline.box_.stats(QUEUE).unwrap().in_flight, 25);
+    assert_eq!(pipeline.sqs.stats(QUEUE).unwrap().in_flight, 25);
     lock.rollback().await.unwrap();
 
     let totals = loader.ended().await.unwrap();
-    assert_eq!((totals.received, totals.loaded, pipeline.box_.served().delivered), (25, 25, 25));
+    assert_eq!((totals.received, totals.loaded, pipeline.sqs.served().delivered), (25, 25, 25));
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_loader_that_is_told_to_end_finishes_what_it_has_in_hand() {
     let mut locker = pipeline.test.client().await;
     let lock = block_claims(&mut locker).await;
     let loader = pipeline.start(1, LaneSettings { until_empty: false, ..quick() }).await;
-    wait_until("everything is received", async || pipeline.box_.served().delivered == 20).await;
+    wait_until("everything is received", async || pipeline.sqs.served().delivered == 20).await;
     loader.shutdown.stopping.cancel();
     lock.rollback().await.unwrap();
     let totals = loader.ended().await.unwrap();
@@ -164,11 +164,11 @@ async fn a_loader_that_must_give_up_gives_its_messages_back_to_the_queue() {
     let mut locker = pipeline.test.client().await;
     let lock = block_claims(&mut locker).await;
     let loader = pipeline.start(1, LaneSettings { until_empty: false, ..quick() }).await;
-    wait_until("everything is received", async || pipeline.box_.served().delivered == 20).await;
+    wait_until("everything is received", async || pipeline.sqs.served().delivered == 20).await;
     loader.shutdown.stopping.cancel();
     loader.shutdown.giving_up.cancel();
     let totals = loader.ended().await.unwrap();
-    assert_eq!((totals.received, totals.loaded, pipeline.box_.stats(QUEUE).unwrap().visible), (20, 0, 20));
+    assert_eq!((totals.received, totals.loaded, pipeline.sqs.stats(QUEUE).unwrap().visible), (20, 0, 20));
 
     lock.rollback().await.unwrap();
     pipeline.drain().await;
@@ -186,7 +186,7 @@ async fn a_loader_that_cannot_go_on_leaves_its_messages_hidden_until_their_timeo
         panic!("{ended}");
     };
     assert_eq!(error.sqlstate(), Some("42P01"));
-    assert_eq!(pipeline.box_.served().delivered, 20, "being started again and again must not use up their receives");
+    assert_eq!(pipeline.sqs.served().delivered, 20, "being started again and again must not use up their receives");
 
     pipeline.client.batch_execute("ALTER TABLE elsewhere RENAME TO outbox").await.unwrap();
     pipeline.drain().await;
@@ -197,8 +197,8 @@ async fn a_loader_that_cannot_go_on_leaves_its_messages_hidden_until_their_timeo
 async fn a_queue_that_is_gone_ends_the_loader_with_an_error() {
     let pipeline = Pipeline::new().await;
     let loader = pipeline.start(2, LaneSettings { until_empty: false, ..quick() }).await;
-    let delete = aws_sdk_sqs::Client::new(&crate::support::scripted_http::aws_at(&pipeline.box_.endpoint()));
-    delete.delete_queue().queue_url(pipeline.box_.queue_url(QUEUE)).send().await.unwrap();
+    let delete = aws_sdk_sqs::Client::new(&crate::support::scripted_http::aws_at(&pipeline.sqs.endpoint()));
+    delete.delete_queue().queue_url(pipeline.sqs.queue_url(QUEUE)).send().await.unwrap();
     let ended = loader.ended().await.unwrap_err().to_string();
     assert!(ended.contains("ReceiveMessage") && ended.contains("NonExistentQueue"), "{ended}");
 }
@@ -221,11 +221,11 @@ async fn with_every_fault_of_the_queue_at_once_each_message_still_ends_in_one_pl
     let pipeline = Pipeline::new().await;
     let malformed = (0..20).map(|n| format!("no login {n}"));
     pipeline.send(logins(480).chain(malformed)).await;
-    pipeline.box_.set_faults(faults);
+    pipeline.sqs.set_faults(faults);
     let limits = ReceiveLimits { visibility_timeout: Duration::from_secs(2), ..quick().limits };
     let totals = pipeline.start(3, LaneSettings { limits, ..quick() }).await.ended().await.unwrap();
     assert_eq!(pipeline.counts().await, [500, 480, 20, 480]);
-    let fired = pipeline.box_.fault_counts();
+    let fired = pipeline.sqs.fault_counts();
     assert!(totals.duplicates > 0 && fired.lost_reply > 0 && fired.partial_batch_failure > 0, "{fired:?}");
     assert!(fired.early_redelivery > 0 && fired.redelivery_after_delete > 0 && fired.duplicate_in_receive > 0);
 }

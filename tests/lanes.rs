@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use stand_ins::sqs::Faults;
 use turnstile::lane::LaneSettings;
-use turnstile::queue::local::Faults;
 use turnstile::receive::ReceiveLimits;
 
 use crate::support::pipeline::{Pipeline, QUEUE, Running, quick};
@@ -24,20 +24,20 @@ fn small_batches() -> LaneSettings {
 
 fn insert(pipeline: &Pipeline, count: usize) {
     (0..count).for_each(|n| {
-        pipeline.box_.insert_raw(QUEUE, login(&format!("user {n}"), "ios").into_bytes()).unwrap();
+        pipeline.sqs.insert_raw(QUEUE, login(&format!("user {n}"), "ios").into_bytes()).unwrap();
     });
 }
 
 async fn delivered(pipeline: &Pipeline, count: u64) {
-    wait_until("the lanes receive", async || pipeline.box_.served().delivered == count).await;
+    wait_until("the lanes receive", async || pipeline.sqs.served().delivered == count).await;
 }
 
 /// Whether the loader makes one long poll after the other: of two open at once the second would be counted too soon.
 async fn polls_one_at_a_time(pipeline: &Pipeline) -> bool {
     const POLLS: u32 = 4;
-    let before = pipeline.box_.served().calls;
+    let before = pipeline.sqs.served().calls;
     let since = Instant::now();
-    wait_until("the loader polls", async || pipeline.box_.served().calls >= before + u64::from(POLLS)).await;
+    wait_until("the loader polls", async || pipeline.sqs.served().calls >= before + u64::from(POLLS)).await;
     since.elapsed() > WAIT * (POLLS - 1)
 }
 
@@ -99,10 +99,10 @@ async fn lanes_receive_side_by_side_while_the_queue_is_deep() {
     let limits = ReceiveLimits { wait, ..small_batches().limits };
     let _loader = pipeline.start(LANES, LaneSettings { limits, ..small_batches() }).await;
     wait_until("a tenth is loaded", async || pipeline.counts().await[1] > 300).await;
-    pipeline.box_.set_faults(unanswered("ReceiveMessage"));
+    pipeline.sqs.set_faults(unanswered("ReceiveMessage"));
     let since = Instant::now();
     wait_until("each lane has made a call of ten that is not answered", async || {
-        pipeline.box_.stats(QUEUE).unwrap().in_flight == 10 * LANES
+        pipeline.sqs.stats(QUEUE).unwrap().in_flight == 10 * LANES
     })
     .await;
     assert!(since.elapsed() < wait, "one that waits for the other's answer waits for its deadline");
@@ -119,10 +119,10 @@ async fn while_one_lane_waits_for_the_database_a_resting_one_receives_what_comes
         delivered(&pipeline, in_hand).await;
     }
     insert(&pipeline, 1);
-    let calls = pipeline.box_.served().calls;
+    let calls = pipeline.sqs.served().calls;
     let since = Instant::now();
     wait_until("two long polls could have ended", async || since.elapsed() > 2 * WAIT).await;
-    assert_eq!(pipeline.box_.served().calls, calls, "a loader that cannot load does not receive");
+    assert_eq!(pipeline.sqs.served().calls, calls, "a loader that cannot load does not receive");
     lock.rollback().await.unwrap();
     wait_until("all are loaded", async || pipeline.depth() == 0).await;
     end(loader).await;
@@ -161,12 +161,12 @@ async fn a_drained_queue_ends_many_lanes_as_soon_as_one() {
 #[tokio::test]
 async fn deletes_that_are_slow_hold_up_neither_the_next_receive_nor_the_next_commit() {
     let pipeline = Pipeline::new().await;
-    pipeline.box_.set_faults(unanswered("DeleteMessageBatch"));
+    pipeline.sqs.set_faults(unanswered("DeleteMessageBatch"));
     insert(&pipeline, 20);
     let loader = pipeline.start(1, small_batches()).await;
     wait_until("two batches are committed", async || pipeline.counts().await[1] == 20).await;
     assert_eq!(loader.metrics.whole().totals.loaded, 0, "the first batch still waits for its deletes");
-    pipeline.box_.set_faults(Faults::default());
+    pipeline.sqs.set_faults(Faults::default());
     loader.shutdown.stopping.cancel();
     let totals = loader.ended().await.unwrap();
     assert_eq!((totals.loaded, totals.deleted), (20, 20), "the end waits for the deletes");
@@ -175,7 +175,7 @@ async fn deletes_that_are_slow_hold_up_neither_the_next_receive_nor_the_next_com
 #[tokio::test]
 async fn a_loader_that_cannot_go_on_still_deletes_what_it_had_committed() {
     let pipeline = Pipeline::new().await;
-    pipeline.box_.set_faults(unanswered("DeleteMessageBatch"));
+    pipeline.sqs.set_faults(unanswered("DeleteMessageBatch"));
     insert(&pipeline, 10);
     let loader = pipeline.start(1, small_batches()).await;
     let metrics = loader.metrics.clone();
@@ -183,7 +183,7 @@ async fn a_loader_that_cannot_go_on_still_deletes_what_it_had_committed() {
     pipeline.client.batch_execute("ALTER TABLE outbox RENAME TO elsewhere").await.unwrap();
     insert(&pipeline, 1);
     delivered(&pipeline, 11).await;
-    pipeline.box_.set_faults(Faults::default());
+    pipeline.sqs.set_faults(Faults::default());
     loader.ended().await.unwrap_err();
     assert_eq!(metrics.whole().totals.deleted, 10);
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use stand_ins::postgres::Postgres;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::batch::{Batch, LoginRow};
 use turnstile::database::address::DatabaseAddress;
-use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::database::{Database, DatabaseSettings, Transaction};
 use turnstile::load::{LoadError, Tally};
 use turnstile::message::SentAt;
@@ -16,6 +16,7 @@ use turnstile::verdict::Judge;
 
 use crate::support::loading::{Outcome, destination, load, load_into, migrate};
 use crate::support::postgres::{TestDatabase, block_claims, connect};
+use crate::support::server::installed;
 use crate::support::verdicts::{QUEUE_ARN, SENT_AT, batch, judge, judge_of, login, logins, message};
 use crate::support::wait_until;
 
@@ -268,7 +269,7 @@ async fn an_error_of_the_database_says_its_code_and_no_value() {
 
 #[tokio::test]
 async fn a_stopped_database_is_waited_for_and_nothing_is_lost_or_dead_lettered() {
-    let mut server = OnLoan::start(Options::default()).await.unwrap();
+    let mut server = Postgres::start(installed()).await.unwrap();
     let database = database_at(&server.url());
     migrate(&database).await;
     let judge = judge();
@@ -289,7 +290,7 @@ async fn a_stopped_database_is_waited_for_and_nothing_is_lost_or_dead_lettered()
 
 #[tokio::test]
 async fn a_loader_that_is_told_to_end_gives_up_a_database_that_does_not_come_back() {
-    let mut server = OnLoan::start(Options::default()).await.unwrap();
+    let mut server = Postgres::start(installed()).await.unwrap();
     let database = database_at(&server.url());
     server.stop().await.unwrap();
     let give_up = CancellationToken::new();
@@ -300,7 +301,7 @@ async fn a_loader_that_is_told_to_end_gives_up_a_database_that_does_not_come_bac
 
 #[tokio::test]
 async fn a_commit_that_no_standby_confirmed_is_run_again_until_one_did() {
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     // Nor can a setting silence the warning that says so.
     let database = database_at(&format!("{}?options=-c%20client_min_messages=error", server.url()));
     migrate(&database).await;
@@ -426,7 +427,7 @@ async fn a_database_that_takes_no_writes_for_now_is_waited_for() {
 
 #[tokio::test]
 async fn a_loader_gives_up_in_the_middle_of_a_call_that_hangs() {
-    let mut server = OnLoan::start(Options::default()).await.unwrap();
+    let mut server = Postgres::start(installed()).await.unwrap();
     let database = database_at(&server.url());
     migrate(&database).await;
     load_all(&database, logins(&judge(), 0..1)).await.unwrap();

@@ -1,19 +1,19 @@
 //! What the log holds, and what it never does.
 
-use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
+use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
 
 use crate::support::pipeline::QUEUE;
 use crate::support::postgres::TestDatabase;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_value_of_a_message_and_no_secret_is_logged_even_at_trace() {
-    let box_ = LocalQueue::start(([127, 0, 0, 1], 0).into(), vec![QueueOptions::new(QUEUE)], Faults::default()).await;
-    let box_ = box_.unwrap();
+    let sqs = LocalQueue::start(([127, 0, 0, 1], 0).into(), vec![QueueOptions::new(QUEUE)], Faults::default()).await;
+    let sqs = sqs.unwrap();
     let canaries = ["canary-user", "canary-device", "198.51.100.77", "canary-locale", "canary-garbage"];
     let body = r#"{"user_id":"canary-user","app_version":"1.0","device_type":"ios","ip":"198.51.100.77","locale":"canary-locale","device_id":"canary-device"}"#;
-    box_.insert_raw(QUEUE, body.into()).unwrap();
-    box_.insert_raw(QUEUE, body.replace("ios", "refused").into()).unwrap();
-    box_.insert_raw(QUEUE, "canary-garbage".into()).unwrap();
+    sqs.insert_raw(QUEUE, body.into()).unwrap();
+    sqs.insert_raw(QUEUE, body.replace("ios", "refused").into()).unwrap();
+    sqs.insert_raw(QUEUE, "canary-garbage".into()).unwrap();
     let test = TestDatabase::empty().await;
     let client = test.client().await;
     let folder = tempfile::tempdir().unwrap();
@@ -30,7 +30,7 @@ async fn no_value_of_a_message_and_no_secret_is_logged_even_at_trace() {
             .env("DATABASE_URL", test.url())
             .env("TURNSTILE_QUEUE", QUEUE)
             .env("TURNSTILE_KEYRING", &keyring)
-            .env("AWS_ENDPOINT_URL", box_.endpoint())
+            .env("AWS_ENDPOINT_URL", sqs.endpoint())
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "canary-access")
             .env("AWS_SECRET_ACCESS_KEY", "canary-secret")

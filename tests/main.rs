@@ -31,7 +31,6 @@ mod masking;
 #[cfg(feature = "failpoints")]
 mod mutants;
 mod nth_failure;
-mod on_loan;
 mod poolers;
 mod postgresql;
 mod replay;
@@ -48,9 +47,8 @@ mod roles;
 mod unfit;
 mod help;
 mod sqs;
-mod stand_ins;
+mod other_servers;
 mod tidy;
-mod local_queue;
 mod stored;
 mod trouble;
 mod upgrade;

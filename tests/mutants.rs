@@ -121,7 +121,7 @@ async fn discrepancies_after(trouble: Trouble, mutant: Option<Mutant>) -> Discre
             abort_at(&site, "delete.before:1", "field:/nothing", mutant).await;
             site.fill_keyed([one_login(Kind::Login)]);
             // In one batch, the first one first.
-            wait_until("both can be received", async || site.box_.stats(QUEUE).unwrap().visible == 2).await;
+            wait_until("both can be received", async || site.sqs.stats(QUEUE).unwrap().visible == 2).await;
         }
         Trouble::Twins => site.fill_keyed([one_login(Kind::Login), one_login(Kind::Login)]),
         Trouble::Contradiction => {
@@ -325,10 +325,10 @@ async fn idleness_behind_a_frozen_rival(mutant: Option<Mutant>) -> Duration {
     frozen.kill();
     let rival = start("rival", database.url());
     let until = CancellationToken::new();
-    let look = || Look { has_more: true, deleted: site.box_.served().deleted };
+    let look = || Look { has_more: true, deleted: site.sqs.served().deleted };
     let feed = async {
         while !until.is_cancelled() {
-            if site.box_.stats(QUEUE).unwrap().visible < 50 {
+            if site.sqs.stats(QUEUE).unwrap().visible < 50 {
                 site.fill(50, 0);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

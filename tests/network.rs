@@ -124,7 +124,7 @@ impl Site {
         let database_proxy = NetworkProxy::before(server_of(url)).await;
         let through = url_through(url, database_proxy.address()) + " application_name='by way of the proxy'";
         let database = Some(pool(&through, LANES));
-        let queue_proxy = NetworkProxy::before(address_of(&pipeline.box_.endpoint())).await;
+        let queue_proxy = NetworkProxy::before(address_of(&pipeline.sqs.endpoint())).await;
         Self { pipeline, database, database_proxy, queue_proxy, sent: 0 }
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use stand_ins::sqs::When;
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::{Database, DatabaseSettings};
 use turnstile::lane::LaneSettings;
-use turnstile::queue::local::When;
 
 use crate::support::evidence::survived;
 use crate::support::pipeline::{Pipeline, QUEUE, Running, quick};
@@ -58,8 +58,8 @@ impl Runs {
         lane.limits.wait = Duration::ZERO;
         lane.limits.linger = Duration::ZERO;
         lane.limits.visibility_timeout = Duration::from_secs(1);
-        let Pipeline { box_, keyring, identity, .. } = &self.pipeline;
-        Running::start(&box_.endpoint(), QUEUE, &database, keyring, identity, 1, lane).await
+        let Pipeline { sqs, keyring, identity, .. } = &self.pipeline;
+        Running::start(&sqs.endpoint(), QUEUE, &database, keyring, identity, 1, lane).await
     }
 
     /// Everything that a run decides, in an order of its own.
@@ -94,8 +94,8 @@ async fn fail_each_call_to_postgresql(moment: Moment, fault: &str) {
 }
 
 async fn fail_each_call_to_the_queue(when: When, fault: &str) {
-    let arm = |runs: &Runs, n| runs.pipeline.box_.fail_call(n, when);
-    let failed = |runs: &Runs| runs.pipeline.box_.failed_call().is_some_and(|call| call.struck());
+    let arm = |runs: &Runs, n| runs.pipeline.sqs.fail_call(n, when);
+    let failed = |runs: &Runs| runs.pipeline.sqs.failed_call().is_some_and(|call| call.struck());
     let struck = Runs::new().await.fail_one_after_the_other(arm, failed).await;
     survived(fault, struck, COMMAND);
 }

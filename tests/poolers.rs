@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use stand_ins::postgres::{Options, Postgres};
 use tokio_postgres::Client;
 use turnstile::database::address::DatabaseAddress;
-use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::database::{Database, DatabaseSettings};
 use turnstile::retry::Class;
 
@@ -13,6 +13,7 @@ use crate::postgresql::{RUNS_AGAIN, SETTINGS, Siege, times};
 use crate::support::evidence::survived;
 use crate::support::pgbouncer::{KEEPS_STATEMENTS, PgBouncer, version};
 use crate::support::postgres::connect;
+use crate::support::server::installed;
 use crate::support::site::Site;
 use crate::support::{PATIENCE, wait_until};
 
@@ -30,7 +31,7 @@ fn strikes() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loaders_work_behind_a_pooler_in_session_mode_and_survive_its_faults() {
     let Some(program) = program() else { return };
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     survive_faults("session", PgBouncer::before(&program, &server.url(), "session").await, &server).await;
 }
 
@@ -40,12 +41,12 @@ async fn loaders_work_behind_a_pooler_in_transaction_mode_where_it_keeps_their_s
     if version(&program) < KEEPS_STATEMENTS {
         return refused_and_nothing_lost(&program).await;
     }
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     survive_faults("transaction", PgBouncer::before(&program, &server.url(), "transaction").await, &server).await;
 }
 
 /// Kills the pooler and the connections behind it, in full swing.
-async fn survive_faults(mode: &str, mut pooler: PgBouncer, server: &OnLoan) {
+async fn survive_faults(mode: &str, mut pooler: PgBouncer, server: &Postgres) {
     // Tables are made past the pooler: the lock of a migration belongs to its session.
     drop(Site::at(&server.url()).await);
     let siege = Siege::begin(&pooler.url, 2, &[]).await;
@@ -76,7 +77,7 @@ async fn end_one(administrator: &Client) -> bool {
 
 /// A pooler that mixes up prepared statements: the loaders stop and say why, and another finds all that they left.
 async fn refused_and_nothing_lost(program: &Path) {
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     let pooler = PgBouncer::before(program, &server.url(), "transaction").await;
     let site = Site::at(&server.url()).await;
     site.fill(400, 10);
@@ -101,7 +102,7 @@ async fn refused_and_nothing_lost(program: &Path) {
 #[tokio::test]
 async fn a_connection_with_the_prepared_statements_of_another_process_is_refused_before_one_of_them_runs() {
     let Some(program) = program() else { return };
-    let server = OnLoan::start(Options { fast: true, ..Options::default() }).await.unwrap();
+    let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
     for mode in ["session", "transaction"] {
         let pooler = PgBouncer::before(&program, &server.url(), mode).await;
         let other = connect(&pooler.url).await;
@@ -124,7 +125,7 @@ async fn a_connection_with_the_prepared_statements_of_another_process_is_refused
 #[tokio::test]
 async fn deadlines_hold_behind_a_pooler_and_stay_with_their_transaction() {
     let Some(program) = program() else { return };
-    let server = OnLoan::start(Options { fast: true, ..Options::default() }).await.unwrap();
+    let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
     for mode in ["session", "transaction"] {
         let pooler = PgBouncer::before(&program, &server.url(), mode).await;
         let database = pool(&pooler.url);

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use turnstile::database::on_loan::{OnLoan, Options};
+use stand_ins::postgres::Postgres;
 
 use crate::support::pipeline::QUEUE;
+use crate::support::server::installed;
 use crate::support::site::{Loader, Site, text_of};
 use crate::support::wait_until;
 
@@ -99,7 +100,7 @@ async fn a_terminated_loader_ends_in_order_and_its_last_line_says_what_was_done(
         said.starts_with("ended: ") && said.contains(&format!(" {recorded} loaded")),
         "{said}, {recorded} recorded"
     );
-    assert!(site.box_.stats(QUEUE).unwrap().in_flight <= DEAD, "only rejected messages may wait for another attempt");
+    assert!(site.sqs.stats(QUEUE).unwrap().in_flight <= DEAD, "only rejected messages may wait for another attempt");
     assert!(!log.contains("user 1"), "no value of a message is in the log");
 }
 
@@ -109,8 +110,8 @@ fn loader(site: &Site, name: &str) -> Loader {
     site.start(site.command(&arguments), name)
 }
 
-async fn server_and_site() -> (OnLoan, Site) {
-    let server = OnLoan::start(Options::default()).await.unwrap();
+async fn server_and_site() -> (Postgres, Site) {
+    let server = Postgres::start(installed()).await.unwrap();
     let site = Site::at(&server.url()).await;
     site.fill(messages(), DEAD);
     (server, site)

@@ -104,7 +104,7 @@ async fn the_nth_request_is_cut_and_statements_in_one_go_count_one_by_one() {
         for nth in 1..=6 {
             place.direct.batch_execute("TRUNCATE numbers").await.unwrap();
             place.proxy.arm_for_nth(nth, Cut::at(moment));
-            let done = match turnstile::database::on_loan::connect(place.proxy.url()).await {
+            let done = match crate::support::postgres::try_connect(place.proxy.url()).await {
                 Ok(client) => statements(&client).await.is_ok(),
                 Err(_) => false,
             };

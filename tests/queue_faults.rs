@@ -10,8 +10,8 @@ mod receipts;
 
 use std::time::Duration;
 
+use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
 use turnstile::lane::LaneSettings;
-use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 use turnstile::receive::ReceiveLimits;
 
 use crate::support::evidence;
@@ -44,7 +44,7 @@ impl Siege {
 
     /// Fills and drains the queue, over and over, until `struck` counts as many faults as are wanted.
     async fn until_enough(&self, struck: impl Fn(&LocalQueue) -> u64) {
-        while struck(&self.pipeline.box_) < times() {
+        while struck(&self.pipeline.sqs) < times() {
             self.pipeline.insert_mixed(120, 60);
             self.drained().await;
         }
@@ -56,7 +56,7 @@ impl Siege {
 
     /// Lets the loader end without a fault, and compares what it left with what was sent.
     async fn survived(self, fault: &str, times: u64) {
-        self.pipeline.box_.set_faults(Faults::default());
+        self.pipeline.sqs.set_faults(Faults::default());
         self.drained().await;
         self.loader.shutdown.stopping.cancel();
         self.loader.ended().await.unwrap();
@@ -68,9 +68,9 @@ impl Siege {
 /// A standard queue under these faults until `struck` counts enough of them.
 async fn survive(fault: &str, faults: Faults, struck: impl Fn(&LocalQueue) -> u64) {
     let siege = Siege::begin(QueueOptions::new(QUEUE), 4).await;
-    siege.pipeline.box_.set_faults(faults);
+    siege.pipeline.sqs.set_faults(faults);
     siege.until_enough(&struck).await;
-    let times = struck(&siege.pipeline.box_);
+    let times = struck(&siege.pipeline.sqs);
     siege.survived(fault, times).await;
 }
 

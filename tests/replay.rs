@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use stand_ins::postgres::Postgres;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
-use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::discard::discard;
 use turnstile::keyring::Masters;
 use turnstile::message::MessageHash;
@@ -13,6 +13,7 @@ use turnstile::table::dead_letters::Filter;
 
 use crate::support::logins::World;
 use crate::support::postgres::{TestDatabase, connect};
+use crate::support::server::installed;
 use crate::support::verdicts::{batch, login, message};
 use crate::support::wait_until;
 
@@ -194,7 +195,7 @@ async fn only_the_letters_that_match_are_replayed() {
 }
 
 /// Does this while a standby never confirms: the commit holds on the server, and nobody is told until it is made again.
-async fn with_a_lost_answer<T>(world: &World, server: &OnLoan, doing: impl Future<Output = T>) -> T {
+async fn with_a_lost_answer<T>(world: &World, server: &Postgres, doing: impl Future<Output = T>) -> T {
     let admin = connect(&server.url()).await;
     admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
     admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
@@ -212,7 +213,7 @@ async fn with_a_lost_answer<T>(world: &World, server: &OnLoan, doing: impl Futur
 
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_neither_doubled_nor_counted_as_a_failure() {
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     let world = World::at(&server.url(), Duration::from_secs(2)).await;
     crate::support::loading::migrate(&world.database).await;
     world.load_once_rejected(&["a", "b", "c"]).await;
@@ -244,7 +245,7 @@ async fn letters_that_take_too_long_together_are_replayed_a_few_at_a_time() {
 
 #[tokio::test]
 async fn letters_whose_discard_held_although_its_answer_was_lost_are_told_as_discarded() {
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     let world = World::at(&server.url(), Duration::from_secs(2)).await;
     crate::support::loading::migrate(&world.database).await;
     world.load_once_rejected(&["a", "b"]).await;

@@ -67,6 +67,9 @@ const ROOMS: &[Rule] = &[
     (&["lib"], &[], "the map of the rooms does nothing"),
 ];
 
+/// Where the program may use the stand-ins: a loader starts no servers.
+const USE_STAND_INS: &[&str] = &["src/demo.rs", "src/demo/", "src/cli/local_queue.rs"];
+
 /// What would give the pure core a clock, an environment, a network or a log.
 const NOT_IN_CORE: &[&str] =
     &["async", "await", "Instant", "SystemTime", "now_utc", "now_local", "println", "eprintln"];
@@ -136,6 +139,18 @@ fn every_file_is_short_enough_and_named_after_what_it_holds() {
 fn no_file_names_a_place_of_one_machine() {
     let found: Vec<_> = files().iter().flat_map(|path| private_places(path, &read(path))).collect();
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn only_the_demo_and_the_local_queue_use_the_stand_ins() {
+    hold("stand-ins", &sources(), stand_ins_in_the_loader);
+}
+
+/// Cargo holds the other half of the arrow: the crate cannot import what it does not depend on.
+#[test]
+fn the_stand_ins_know_nothing_of_turnstile() {
+    let manifest = read("crates/stand-ins/Cargo.toml");
+    assert!(manifest.contains("name = \"stand-ins\"") && !manifest.contains("turnstile"), "{manifest}");
 }
 
 fn hold(rule: &str, sources: &[Source], broken: impl Fn(&Source) -> Vec<String>) {
@@ -220,6 +235,13 @@ fn untyped_errors(source: &Source) -> Vec<String> {
         .collect()
 }
 
+fn stand_ins_in_the_loader(source: &Source) -> Vec<String> {
+    let path = &source.path;
+    let allowed = USE_STAND_INS.iter().any(|place| path == place || (place.ends_with('/') && path.starts_with(place)));
+    let found = !allowed && source.has_word("stand_ins");
+    found.then(|| format!("{path} uses the stand-ins: only {USE_STAND_INS:?} may")).into_iter().collect()
+}
+
 fn unwieldy(path: &str, text: &str) -> Vec<String> {
     let lines = text.lines().count();
     let long =
@@ -283,7 +305,7 @@ fn a_new_arrow_breaks_the_rule_of_the_arrows() {
         ("src/mask.rs", "use crate::keyring::Keyring;"),
         ("src/table/outbox.rs", "use super::user_logins::Row;"),
         ("src/table/outbox.rs", "use crate::table::{dead_letters::Row, outbox::Event};"),
-        ("src/queue/local/http.rs", "use crate::database::Pool;"),
+        ("src/queue/sqs/http.rs", "use crate::database::Pool;"),
         ("src/lane.rs", "fn f() { crate::replay::run() }"),
         ("src/load.rs", "use crate::cli::Outcome;"),
         ("src/unknown_room.rs", ""),
@@ -292,7 +314,7 @@ fn a_new_arrow_breaks_the_rule_of_the_arrows() {
     }
     for (path, code) in [
         ("src/table/outbox.rs", "use super::outbox::Row; use crate::message::MessageHash;"),
-        ("src/queue/local/http.rs", "use super::state::State; use crate::queue::local::Settings;"),
+        ("src/queue/sqs/http.rs", "use super::state::State; use crate::queue::sqs::Settings;"),
         ("src/cli/run.rs", "use super::Outcome; use crate::{config, run};"),
     ] {
         assert_eq!(new_arrows(&Source::new(path, code)), Vec::<String>::new(), "{path}: {code}");
@@ -328,12 +350,14 @@ fn a_statement_over_our_tables_breaks_the_rule_of_the_sql() {
 }
 
 #[test]
-fn a_long_or_nameless_file_or_a_private_place_breaks_its_rule() {
+fn a_file_that_is_long_or_nameless_or_uses_what_it_may_not_breaks_its_rule() {
     assert_eq!(unwieldy("src/a.rs", &"\n".repeat(MAX_LINES + 1)).len(), 1);
     assert_eq!(unwieldy("src/queue_utils.rs", "").len(), 1);
     assert_eq!(unwieldy("src/queue.rs", &"\n".repeat(MAX_LINES)).len(), 0);
     assert_eq!(private_places("a.md", "at home/me/x").len(), 0);
     assert_eq!(private_places("a.md", &["", "home", "me", "x"].join("/")).len(), 1);
+    assert_eq!(stand_ins_in_the_loader(&Source::new("src/run.rs", "use stand_ins::sqs::Faults;")).len(), 1);
+    assert_eq!(stand_ins_in_the_loader(&Source::new("src/demo/world.rs", "use stand_ins::sqs::Faults;")).len(), 0);
     assert_eq!(untyped_errors(&Source::new("src/load.rs", "use anyhow::Result;")).len(), 1);
     assert_eq!(untyped_errors(&Source::new("src/cli/run.rs", "use anyhow::Result;")).len(), 0);
 }

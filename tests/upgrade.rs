@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use turnstile::database::on_loan::{OnLoan, Options};
-use turnstile::queue::local::Faults;
+use stand_ins::postgres::Postgres;
+use stand_ins::sqs::Faults;
 
 use crate::support::evidence::survived;
+use crate::support::server::installed;
 use crate::support::site::{Loader, Site};
 use crate::support::{PATIENCE, wait_until};
 
@@ -32,10 +33,10 @@ fn this_release() -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the program of the last release: `make upgrade` builds it and runs this"]
 async fn the_last_release_and_this_one_load_each_message_once_while_the_one_replaces_the_other() {
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     let site = Site::without_tables(&server.url()).await;
     // Deliveries that hide nothing bring the same message to both releases: they must know it by the same hash.
-    site.box_.set_faults(Faults { early_redelivery: 0.2, ..Faults::default() });
+    site.sqs.set_faults(Faults { early_redelivery: 0.2, ..Faults::default() });
     migrate(&site, &last_release());
     let mut loaders = start(&site, &[&last_release(), &last_release()]).await;
     site.fill(LOGINS, MALFORMED);
@@ -50,13 +51,13 @@ async fn the_last_release_and_this_one_load_each_message_once_while_the_one_repl
     }
     site.assert_promise().await;
     survived("the last release loads while this one migrates", 2, "make upgrade");
-    let redelivered = site.box_.fault_counts().early_redelivery;
+    let redelivered = site.sqs.fault_counts().early_redelivery;
     survived("the last release and this one deliver the same message", redelivered, "make upgrade");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_that_a_release_finds_too_old_are_refused_with_the_way_out() {
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     let site = Site::at(&server.url()).await;
     let older =
         "DELETE FROM refinery_schema_history WHERE version = (SELECT max(version) FROM refinery_schema_history)";

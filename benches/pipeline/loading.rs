@@ -56,7 +56,7 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
     figures.note(RATIO_TO_COPY, "PostgreSQL / COPY floor of claims and logins, batches of 500", postgres / copy);
     figures.note(RATIO, "PostgreSQL / COPY floor of all three, batches of 500", postgres / copy_of_three);
     figures.note(RATIO, "PostgreSQL / COPY floor of claims and logins, one transaction", postgres / one_copy);
-    figures.note(COST, "queue in a box", queue);
+    figures.note(COST, "local SQS server", queue);
     figures.note(SIZE, "messages a transaction", messages as f64 / transactions as f64);
     server.end(world).await
 }

@@ -1,6 +1,6 @@
 //! The whole loader on real parts, next to what no loader can go below and to what others do: one table of ratios.
 //!
-//! The queue in a box and a PostgreSQL with its own durability run as processes beside it. Every round measures every
+//! The local SQS server and a PostgreSQL with its own durability run as processes beside it. Every round measures every
 //! figure once, so that the noise of a shared machine falls on all of them; ratios are of figures of the same round.
 //!
 //! `make bench`, or `cargo bench --bench pipeline -- [PART …] [--rounds N] [--scale X]

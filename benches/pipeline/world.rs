@@ -1,14 +1,14 @@
-//! What a measurement needs around it: a queue in a box and a PostgreSQL with its own durability, each a process.
+//! What a measurement needs around it: a local SQS server and a PostgreSQL with its own durability, each a process.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use stand_ins::postgres::{Options, Postgres};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio_postgres::{Client, NoTls};
-use turnstile::database::on_loan::{OnLoan, Options};
 
 use crate::cpu;
 use crate::raw_queue::RawQueue;
@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The server, and a migrated database to copy from.
 pub(crate) struct Server {
-    server: OnLoan,
+    server: Postgres,
     folder: TempDir,
     databases: u32,
     scale: f64,
@@ -35,7 +35,8 @@ impl Server {
     pub(crate) async fn start(scale: f64) -> Result<Self> {
         let settings = [("track_commit_timestamp", "on"), ("autovacuum", "off")];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let server = OnLoan::start(Options { settings, ..Options::default() }).await?;
+        let programs = std::env::var_os("TURNSTILE_PG_BIN").map(PathBuf::from);
+        let server = Postgres::start(Options { settings, programs, ..Options::default() }).await?;
         let this = Self { server, folder: tempfile::tempdir()?, databases: 0, scale };
         this.turnstile(&["keys", "new", "--keyring"]).arg(this.keyring()).output()?;
         let url = this.server.create_database("template", None).await?;
@@ -114,7 +115,7 @@ pub(crate) struct Spent {
     pub(crate) loaders: f64,
     /// CPU of PostgreSQL, in seconds.
     pub(crate) postgres: f64,
-    /// CPU of the queue in a box, in seconds.
+    /// CPU of the local SQS server, in seconds.
     pub(crate) queue: f64,
     /// The largest resident set of a loader, in MiB.
     pub(crate) memory: f64,

@@ -1,4 +1,4 @@
-//! The queue in a box as a process of its own, and HTTP by hand to it: so cheap that it hardly counts.
+//! The local SQS server as a process of its own, and HTTP by hand to it: so cheap that it hardly counts.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,10 +1,10 @@
-//! Any call to the queue in a box is read or refused without a panic. The first line is the `X-Amz-Target` header, the
+//! Any call to the local SQS server is read or refused without a panic. The first line is the `X-Amz-Target` header, the
 //! rest the body. Seeds: tests/fixtures/requests.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turnstile::queue::local::request::parse;
+use stand_ins::sqs::request::parse;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut parts = bytes.splitn(2, |byte| *byte == b'\n');

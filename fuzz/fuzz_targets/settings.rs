@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use stand_ins::sqs::Faults;
 use turnstile::config::{bytes, duration, whole};
 use turnstile::database::address::DatabaseAddress;
 use turnstile::keyring::Keyring;
 use turnstile::message::Identity;
-use turnstile::queue::local::Faults;
 use turnstile::queue::sqs::QueueAddress;
 
 /// Stands for a password and for a key.

@@ -1,15 +1,15 @@
-//! `turnstile local-queue`: the queue in a box as a server of its own.
+//! `turnstile local-queue`: the local SQS server as a program of its own.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use stand_ins::sqs::{Faults, LocalQueue, QueueOptions, Redrive};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Outcome, refuse};
 use crate::config::Mistakes;
-use crate::queue::local::{Faults, LocalQueue, QueueOptions, Redrive};
 
 /// What `turnstile local-queue` takes.
 ///

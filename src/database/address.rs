@@ -88,10 +88,9 @@ impl DatabaseAddress {
         Ok(Self { config, root_certificates })
     }
 
-    /// What leads to a server that is reached in clear.
-    pub(super) fn in_clear(mut config: Config) -> Self {
-        config.ssl_mode(SslMode::Disable);
-        Self { config, root_certificates: None }
+    /// What the driver connects with, together with [`Self::tls`].
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Sets the password where the address holds none (`PGPASSWORD`).
@@ -115,7 +114,12 @@ impl DatabaseAddress {
         }
     }
 
-    pub(super) fn tls(&self) -> Result<MakeRustlsConnect, TlsError> {
+    /// How the driver secures a connection, where [`Self::config`] says that it is secured.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] when the certificates to check the server's with are not available.
+    pub fn tls(&self) -> Result<MakeRustlsConnect, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

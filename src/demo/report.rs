@@ -5,13 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use indicatif::HumanCount;
+use stand_ins::sqs::FaultCounts;
 use time::Date;
 
 use super::Settings;
 use super::dispatched::SentCount;
 use crate::audit::comparison::Discrepancies;
 use crate::login::MaskedLogin;
-use crate::queue::local::FaultCounts;
 use crate::table::processed_messages::Pace;
 
 /// How many characters of a masked value are shown.

@@ -1,28 +1,29 @@
-//! The demo's own small world: a queue in a box, a PostgreSQL on loan, a keyring and a folder, all thrown away.
+//! The demo's own small world: a local SQS server, a throw-away PostgreSQL, a keyring and a folder, all thrown away.
 
+use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
+use stand_ins::postgres::{Options, Postgres};
+use stand_ins::sqs::{DEFAULT_REGION, Faults, LocalQueue, QueueOptions};
 use tempfile::TempDir;
 
 use super::DemoError;
 use super::watchdog::Watchdog;
 use crate::database::address::DatabaseAddress;
-use crate::database::on_loan::{OnLoan, Options};
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Masters;
 use crate::keys;
 use crate::mask::MaskKind;
-use crate::queue::local::{DEFAULT_REGION, Faults, LocalQueue, QueueOptions};
 use crate::queue::sqs::{QueueAddress, Sender, SqsSettings};
 
 /// The queue's name.
 pub(super) const QUEUE: &str = "logins";
 
-/// What the queue in a box takes for credentials: anything.
+/// The local SQS server accepts anything for credentials.
 const CREDENTIAL: &str = "local";
 
 /// The deadline of the demo's own questions to the database: some of them read whole tables.
@@ -33,7 +34,7 @@ pub struct World {
     pub(super) queue: LocalQueue,
     pub(super) database: Database,
     pub(super) watchdog: Watchdog,
-    postgres: OnLoan,
+    postgres: Postgres,
     folder: TempDir,
 }
 
@@ -55,7 +56,8 @@ impl World {
         let queue = LocalQueue::start(listen, vec![QueueOptions::new(QUEUE)], Faults::default()).await?;
         // The times of the commits are what the latencies are measured with.
         let settings = vec![("track_commit_timestamp".to_owned(), "on".to_owned())];
-        let postgres = OnLoan::start(Options { settings, ..Options::default() }).await?;
+        let programs = env::var_os("TURNSTILE_PG_BIN").map(PathBuf::from);
+        let postgres = Postgres::start(Options { settings, programs, ..Options::default() }).await?;
         let address = DatabaseAddress::parse(&postgres.url())?;
         let database = Database::new(&DatabaseSettings::new(address, 1, CALL_TIMEOUT))?;
         database.migrate().await?;

@@ -1,6 +1,6 @@
-"""Runs the cases against the queue in a box, moto and ministack, and compares the answers.
+"""Runs the cases against the local SQS server, moto and ministack, and compares the answers.
 
-Where the stand-ins contradict AWS's documentation the queue in a box follows the documentation: documented.py lists
+Where the stand-ins contradict AWS's documentation the local SQS server follows the documentation: documented.py lists
 these steps. Any other difference fails, and so does a listed one that no longer occurs.
 """
 
@@ -17,7 +17,7 @@ from recorder import Recorder
 
 OTHERS = ("moto", "ministack")
 LOADER_TEST = (
-    "stand_ins::through_every_sqs_server_each_login_becomes_one_row_and_each_bad_body_one_dead_letter"
+    "other_servers::through_every_sqs_server_each_login_becomes_one_row_and_each_bad_body_one_dead_letter"
 )
 
 

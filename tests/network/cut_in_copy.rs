@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Uid};
+use stand_ins::postgres::Postgres;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::database::{Database, DatabaseError};
 use turnstile::retry::Class;
 
@@ -17,6 +17,7 @@ use super::{RECOVERY, pool};
 use crate::support::evidence::survived;
 use crate::support::postgres::connect;
 use crate::support::proxy::server_of;
+use crate::support::server::installed;
 use crate::support::wait_until;
 
 /// The variable that tells [`in_a_network_of_its_own`] that it was started by us.
@@ -69,7 +70,7 @@ async fn in_a_network_of_its_own() {
         return;
     }
     link("up");
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     let tables = "CREATE TABLE claims (n bigint PRIMARY KEY); CREATE TABLE rows (n int)";
     connect(&server.url()).await.batch_execute(tables).await.unwrap();
     let (_, port) = server_of(&server.url());

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
 use turnstile::database::Database;
-use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 use turnstile::queue::sqs::{SqsQueue, SqsSettings};
 use turnstile::queue::{Fault, Queue};
 
@@ -47,8 +47,8 @@ async fn the_first_missed_deadline_throws_away_every_idle_connection_to_postgres
 #[tokio::test]
 async fn the_first_missed_deadline_throws_away_every_idle_connection_to_sqs() {
     let options = vec![QueueOptions::new(QUEUE)];
-    let box_ = LocalQueue::start(([127, 0, 0, 1], 0).into(), options, Faults::default()).await.unwrap();
-    let proxy = NetworkProxy::before(address_of(&box_.endpoint())).await;
+    let sqs = LocalQueue::start(([127, 0, 0, 1], 0).into(), options, Faults::default()).await.unwrap();
+    let proxy = NetworkProxy::before(address_of(&sqs.endpoint())).await;
     let settings = SqsSettings { call_deadline: Duration::from_secs(2), ..SqsSettings::new(QUEUE.parse().unwrap()) };
     let queue = SqsQueue::connect_with(&settings, &aws_at(&format!("http://{}", proxy.address()))).await.unwrap();
     let receive = async |wait| queue.receive(1, wait, Duration::from_secs(30)).await;

@@ -27,7 +27,7 @@ async fn a_process_keeps_no_descriptor_thread_or_memory_of_connections_that_were
     let test = TestDatabase::empty().await;
     let site = Site::at(test.url()).await;
     let database = NetworkProxy::before(server_of(test.url())).await;
-    let queue = NetworkProxy::before(address_of(&site.box_.endpoint())).await;
+    let queue = NetworkProxy::before(address_of(&site.sqs.endpoint())).await;
     let mut command = site.command(&["run", "--lanes", "2", "--wait", "1s", "--visibility-timeout", "5s"]);
     command.env("DATABASE_URL", url_through(test.url(), database.address()));
     command.env("AWS_ENDPOINT_URL", format!("http://{}", queue.address()));

@@ -1,20 +1,21 @@
 //! The server gives a role fewer connections than its loader wants.
 
-use turnstile::database::on_loan::{OnLoan, Options};
+use stand_ins::postgres::Postgres;
 
 use super::{COMMAND, Siege};
 use crate::support::evidence::survived;
 use crate::support::postgres::connect;
+use crate::support::server::installed;
 use crate::support::wait_until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loader_goes_on_with_the_connections_that_it_gets() {
     const TOO_MANY: &str = "SQLSTATE 53300";
-    let server = OnLoan::start(Options::default()).await.unwrap();
+    let server = Postgres::start(installed()).await.unwrap();
     let administrator = connect(&server.url()).await;
     // No superuser: the limit does not hold for one. Two: who migrates comes again before the server has seen it go.
     let role = "CREATE ROLE modest LOGIN PASSWORD 'modest' CONNECTION LIMIT 2;
-                GRANT ALL ON SCHEMA public TO modest; GRANT CREATE ON DATABASE turnstile TO modest";
+                GRANT ALL ON SCHEMA public TO modest; GRANT CREATE ON DATABASE main TO modest";
     administrator.batch_execute(role).await.unwrap();
     let url = server.url();
     let (_, place) = url.split_once('@').unwrap();

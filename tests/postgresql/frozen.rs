@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use stand_ins::postgres::{Options, Postgres};
 use tokio_postgres::Client;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use turnstile::database::address::DatabaseAddress;
-use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::database::rivals::FrozenRivals;
 use turnstile::database::{Database, DatabaseError, DatabaseSettings};
 use turnstile::retry::Class;
@@ -18,6 +18,7 @@ use turnstile::retry::Class;
 use super::COMMAND;
 use crate::support::evidence::survived;
 use crate::support::postgres::{TestDatabase, connect};
+use crate::support::server::installed;
 use crate::support::wait_until;
 
 const NONE: FrozenRivals = FrozenRivals { ended: 0, not_permitted: 0 };
@@ -78,7 +79,7 @@ async fn a_copy_of_somebody_else_is_left_alone_however_long_it_takes() {
 
 #[tokio::test]
 async fn a_role_that_may_not_end_a_frozen_rival_says_once_which_grant_it_lacks() {
-    let server = OnLoan::start(Options { fast: true, ..Options::default() }).await.unwrap();
+    let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
     let client = connect(&server.url()).await;
     let roles = "CREATE ROLE loader_1 LOGIN PASSWORD 'x'; CREATE ROLE loader_2 LOGIN PASSWORD 'x';
                  GRANT ALL ON ALL TABLES IN SCHEMA public TO loader_1, loader_2";

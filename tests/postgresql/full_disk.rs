@@ -5,19 +5,20 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::unistd::Uid;
+use stand_ins::postgres::{Options, Postgres};
 use tempfile::TempDir;
 use tokio_postgres::error::SqlState;
-use turnstile::database::on_loan::{OnLoan, Options};
 
 use super::{COMMAND, Siege, times};
 use crate::support::evidence::survived;
 use crate::support::postgres::connect;
+use crate::support::server::installed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loaders_wait_while_tables_cannot_grow_and_go_on_when_there_is_space() {
     const DISK_FULL: &str = "SQLSTATE 53100";
     let Some(disk) = SmallDisk::mounted() else { return };
-    let server = OnLoan::start(on(&disk)).await.unwrap();
+    let server = Postgres::start(on(&disk)).await.unwrap();
     let siege = Siege::begin(&server.url(), 2, &[]).await;
     for _ in 0..times("TURNSTILE_TEST_FULL_DISKS", 2) {
         siege.in_full_swing().await;
@@ -35,7 +36,7 @@ async fn loaders_wait_while_tables_cannot_grow_and_go_on_when_there_is_space() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loaders_survive_that_the_log_fills_the_disk_and_the_server_goes_down() {
     let Some(disk) = SmallDisk::mounted() else { return };
-    let mut server = OnLoan::start(on(&disk)).await.unwrap();
+    let mut server = Postgres::start(on(&disk)).await.unwrap();
     let siege = Siege::begin(&server.url(), 2, &[]).await;
     let panics = times("TURNSTILE_TEST_FULL_DISKS", 2);
     for _ in 0..panics {
@@ -54,7 +55,7 @@ async fn loaders_survive_that_the_log_fills_the_disk_and_the_server_goes_down() 
 }
 
 /// Writes to the server's log until that finds no space, which is more than the server stands.
-async fn panic_by_writing_log(server: &OnLoan) {
+async fn panic_by_writing_log(server: &Postgres) {
     let client = connect(&server.url()).await;
     let write = "SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 1000000)), pg_switch_wal()";
     let error = loop {
@@ -73,7 +74,7 @@ async fn panic_by_writing_log(server: &OnLoan) {
 
 fn on(disk: &SmallDisk) -> Options {
     let settings = vec![("max_wal_size".to_owned(), "32MB".to_owned())];
-    Options { inside: Some(disk.path().to_owned()), settings, ..Options::default() }
+    Options { inside: Some(disk.path().to_owned()), settings, ..installed() }
 }
 
 /// A file system in memory, just large enough for a cluster; unmounted when dropped.

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use turnstile::database::on_loan::{OnLoan, Options};
+use stand_ins::postgres::{Options, Postgres};
 
 use super::{COMMAND, Siege};
 use crate::support::evidence::survived;
 use crate::support::postgres::connect;
+use crate::support::server::installed;
 use crate::support::site::{Site, text_of};
 use crate::support::wait_until;
 
@@ -24,7 +25,7 @@ async fn commits_that_a_server_does_not_keep_are_lost_and_the_checker_says_so() 
     let (lost, site, _server) = lost_after(weaken).await;
     survived("loss of commits that were acknowledged is found by the checker", lost, COMMAND);
 
-    let off = "ALTER DATABASE turnstile SET synchronous_commit = off";
+    let off = "ALTER DATABASE main SET synchronous_commit = off";
     site.client().await.batch_execute(off).await.unwrap();
     let refused = site.start(site.command(&["run"]), "refused");
     assert_eq!(refused.ended().await.code(), Some(1));
@@ -34,7 +35,7 @@ async fn commits_that_a_server_does_not_keep_are_lost_and_the_checker_says_so() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_would_not_wait_for_the_disk_loses_no_commit() {
-    let (lost, ..) = lost_after("ALTER DATABASE turnstile SET synchronous_commit = off").await;
+    let (lost, ..) = lost_after("ALTER DATABASE main SET synchronous_commit = off").await;
     assert_eq!(lost, 0);
     survived("synchronous_commit switched off behind the loaders, kill -9 of the server", ATTEMPTS as u64, COMMAND);
 }
@@ -42,7 +43,7 @@ async fn a_session_that_would_not_wait_for_the_disk_loses_no_commit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_of_a_server_that_has_ceased_to_keep_its_commits_is_not_believed() {
     for setting in ["fsync", "full_page_writes"] {
-        let server = OnLoan::start(Options::default()).await.unwrap();
+        let server = Postgres::start(installed()).await.unwrap();
         let mut siege = Siege::begin(&server.url(), 1, &[]).await;
         siege.in_full_swing().await;
         siege.is_relieved().await;
@@ -68,11 +69,11 @@ async fn a_commit_of_a_server_that_has_ceased_to_keep_its_commits_is_not_believe
 }
 
 /// Messages that are lost when the server is killed again and again after it was weakened.
-async fn lost_after(weaken: &str) -> (u64, Site, OnLoan) {
+async fn lost_after(weaken: &str) -> (u64, Site, Postgres) {
     // The log goes to disk ten seconds later, and not when there is much of it.
     let lazy = [("wal_writer_delay", "10s"), ("wal_writer_flush_after", "1GB")];
     let settings = lazy.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let mut server = OnLoan::start(Options { settings, ..Options::default() }).await.unwrap();
+    let mut server = Postgres::start(Options { settings, ..installed() }).await.unwrap();
     let siege = Siege::begin(&server.url(), 1, &[]).await;
     siege.in_full_swing().await;
     siege.is_relieved().await;

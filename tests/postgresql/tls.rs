@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::unistd::{Uid, User, chown};
+use stand_ins::postgres::{Options, Postgres};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use turnstile::database::address::DatabaseAddress;
-use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::database::{Database, DatabaseError, DatabaseSettings};
 use turnstile::retry::Class;
 
@@ -20,6 +20,7 @@ use super::COMMAND;
 use crate::support::evidence::survived;
 use crate::support::postgres::connect;
 use crate::support::proxy::server_of;
+use crate::support::server::installed;
 
 /// What a server that cannot serve answers to the request for TLS, and then.
 const TROUBLES: [(&str, &[u8]); 4] = [
@@ -72,7 +73,7 @@ async fn what_only_a_person_can_mend_stops_the_line_after_a_connection_too() {
     let gate = Gate::before(&server.url).await;
     let database = server.by_way_of(&gate);
     connecting(&database).await.unwrap();
-    let administrator = connect(&server.on_loan.url()).await;
+    let administrator = connect(&server.postgres.url()).await;
 
     administrator.batch_execute("ALTER ROLE loader PASSWORD 'changed'").await.unwrap();
     let password = connecting(&database).await.unwrap_err();
@@ -104,7 +105,7 @@ async fn a_database_that_is_gone_stops_the_line_after_a_connection_too() {
     let gate = Gate::before(&server.url).await;
     let database = server.by_way_of(&gate);
     connecting(&database).await.unwrap();
-    connect(&server.on_loan.url()).await.batch_execute("DROP DATABASE shop WITH (FORCE)").await.unwrap();
+    connect(&server.postgres.url()).await.batch_execute("DROP DATABASE shop WITH (FORCE)").await.unwrap();
     let gone = connecting(&database).await.unwrap_err();
     assert_eq!((gone.sqlstate(), gone.class()), (Some("3D000"), Class::OfTheSystem));
 }
@@ -115,9 +116,9 @@ async fn connecting(database: &Database) -> Result<(), DatabaseError> {
     database.begin().await.map(drop)
 }
 
-/// A server on loan that offers TLS, and the role `loader` with the database `shop` in it.
+/// A throw-away server that offers TLS, and the role `loader` with the database `shop` in it.
 struct TlsServer {
-    on_loan: OnLoan,
+    postgres: Postgres,
     url: String,
     /// With `server.crt`, which is its own authority.
     folder: TempDir,
@@ -133,13 +134,13 @@ impl TlsServer {
         let settings =
             [("ssl", "on".into()), ("ssl_cert_file", file("server.crt")), ("ssl_key_file", file("server.key"))];
         let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
-        let on_loan = OnLoan::start(Options { fast: true, settings, ..Options::default() }).await.unwrap();
-        let administrator = connect(&on_loan.url()).await;
+        let postgres = Postgres::start(Options { fast: true, settings, ..installed() }).await.unwrap();
+        let administrator = connect(&postgres.url()).await;
         for sql in ["CREATE ROLE loader LOGIN PASSWORD 'x'", "CREATE DATABASE shop"] {
             administrator.batch_execute(sql).await.unwrap();
         }
-        let (host, port) = server_of(&on_loan.url());
-        Self { on_loan, url: format!("postgres://loader:x@{host}:{port}/shop"), folder }
+        let (host, port) = server_of(&postgres.url());
+        Self { postgres, url: format!("postgres://loader:x@{host}:{port}/shop"), folder }
     }
 
     fn by_way_of(&self, gate: &Gate) -> Database {

@@ -1,7 +1,7 @@
 //! Calls that are refused, fail, or are done and not answered; and batches that are done in part.
 
 use futures_util::future::{join, join3};
-use turnstile::queue::local::{FaultCounts, Faults, LocalQueue};
+use stand_ins::sqs::{FaultCounts, Faults, LocalQueue};
 
 use super::survive;
 

@@ -1,7 +1,7 @@
 //! The loader's clock and the queue's are 20 minutes apart, in both directions, and jump.
 
+use stand_ins::sqs::QueueOptions;
 use time::{Duration, OffsetDateTime};
-use turnstile::queue::local::QueueOptions;
 
 use super::{Siege, times};
 use crate::support::pipeline::{Pipeline, QUEUE};
@@ -9,10 +9,10 @@ use crate::support::pipeline::{Pipeline, QUEUE};
 #[tokio::test]
 async fn a_clock_that_jumps_by_20_minutes_costs_refused_calls_and_no_message() {
     let siege = Siege::begin(QueueOptions::new(QUEUE), 8).await;
-    let refused = || siege.pipeline.box_.fault_counts().skewed_clock;
+    let refused = || siege.pipeline.sqs.fault_counts().skewed_clock;
     for minutes in [20, 0, -20, 0].into_iter().cycle() {
         siege.pipeline.insert_mixed(20, 5);
-        siege.pipeline.box_.set_clock_ahead(Duration::minutes(minutes));
+        siege.pipeline.sqs.set_clock_ahead(Duration::minutes(minutes));
         siege.drained().await;
         if refused() >= times() {
             break;
@@ -27,7 +27,7 @@ async fn a_login_keeps_the_time_that_the_queue_gave_it_whatever_the_loaders_cloc
     for minutes in [20, -20] {
         let pipeline = Pipeline::new().await;
         pipeline.insert_mixed(20, 5);
-        pipeline.box_.set_clock_ahead(Duration::minutes(minutes));
+        pipeline.sqs.set_clock_ahead(Duration::minutes(minutes));
         pipeline.drain().await;
         pipeline.assert_promise().await;
         let sql = "SELECT min(sent_at), max(sent_at) FROM processed_messages";
@@ -36,6 +36,6 @@ async fn a_login_keeps_the_time_that_the_queue_gave_it_whatever_the_loaders_cloc
             let ahead = sent_at - OffsetDateTime::now_utc();
             assert!((ahead - Duration::minutes(minutes)).abs() < Duration::minutes(2), "{ahead}");
         }
-        assert!(pipeline.box_.fault_counts().skewed_clock > 0);
+        assert!(pipeline.sqs.fault_counts().skewed_clock > 0);
     }
 }

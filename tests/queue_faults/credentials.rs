@@ -5,7 +5,7 @@ use std::path::Path;
 use aws_config::credential_process::CredentialProcessProvider;
 use aws_sdk_sqs::config::SharedCredentialsProvider;
 use serde_json::json;
-use turnstile::queue::local::QueueOptions;
+use stand_ins::sqs::QueueOptions;
 
 use super::{Siege, small_batches, times};
 use crate::support::pipeline::{Pipeline, QUEUE};
@@ -30,15 +30,15 @@ async fn when_credentials_expire_the_provider_is_asked_until_it_has_new_ones() {
     hand_out(&file, &key(0));
     let pipeline = Pipeline::new().await;
     let provider = CredentialProcessProvider::new(format!("cat {}", file.display()));
-    let aws = aws_at(&pipeline.box_.endpoint()).into_builder();
+    let aws = aws_at(&pipeline.sqs.endpoint()).into_builder();
     let aws = aws.credentials_provider(SharedCredentialsProvider::new(provider)).build();
     let loader = pipeline.start_as(&aws, 4, small_batches()).await;
     let siege = Siege { pipeline, loader };
 
-    let refused = || siege.pipeline.box_.fault_counts().expired_token;
+    let refused = || siege.pipeline.sqs.fault_counts().expired_token;
     for n in 0.. {
         let before = refused();
-        siege.pipeline.box_.set_expired(&key(n), true);
+        siege.pipeline.sqs.set_expired(&key(n), true);
         siege.pipeline.insert_mixed(20, 5);
         wait_until("calls are refused", async || refused() >= before + 10).await;
         hand_out(&file, &key(n + 1));
@@ -54,13 +54,13 @@ async fn when_credentials_expire_the_provider_is_asked_until_it_has_new_ones() {
 #[tokio::test]
 async fn when_expired_credentials_are_taken_again_the_loader_goes_on() {
     let siege = Siege::begin(QueueOptions::new(QUEUE), 4).await;
-    let refused = || siege.pipeline.box_.fault_counts().expired_token;
+    let refused = || siege.pipeline.sqs.fault_counts().expired_token;
     while refused() < times() {
         let before = refused();
         siege.pipeline.insert_mixed(20, 5);
-        siege.pipeline.box_.set_expired("AKIDEXAMPLE", true);
+        siege.pipeline.sqs.set_expired("AKIDEXAMPLE", true);
         wait_until("calls are refused", async || refused() >= before + 10).await;
-        siege.pipeline.box_.set_expired("AKIDEXAMPLE", false);
+        siege.pipeline.sqs.set_expired("AKIDEXAMPLE", false);
         siege.drained().await;
     }
     let times = refused();

@@ -1,6 +1,6 @@
 //! Messages that come again although they should not.
 
-use turnstile::queue::local::Faults;
+use stand_ins::sqs::Faults;
 
 use super::survive;
 

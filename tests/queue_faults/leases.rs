@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join;
+use stand_ins::sqs::{FaultCounts, Faults};
 use turnstile::lane::LaneSettings;
-use turnstile::queue::local::{FaultCounts, Faults};
 use turnstile::receive::ReceiveLimits;
 
 use super::{small_batches, survived, times};
@@ -19,11 +19,11 @@ async fn survive_in_renewals(fault: &str, faults: Faults, struck: impl Fn(FaultC
     pipeline.insert_mixed(100, 0);
     let limits = ReceiveLimits { batch_size: 50, visibility_timeout: Duration::from_secs(2), ..small_batches().limits };
     let loader = pipeline.start(2, LaneSettings { limits, ..small_batches() }).await;
-    wait_until("everything is in hand", async || pipeline.box_.served().delivered >= 100).await;
-    pipeline.box_.set_faults(faults);
-    wait_until("renewals have failed often", async || struck(pipeline.box_.fault_counts()) >= times()).await;
-    pipeline.box_.set_faults(Faults::default());
-    let struck = struck(pipeline.box_.fault_counts());
+    wait_until("everything is in hand", async || pipeline.sqs.served().delivered >= 100).await;
+    pipeline.sqs.set_faults(faults);
+    wait_until("renewals have failed often", async || struck(pipeline.sqs.fault_counts()) >= times()).await;
+    pipeline.sqs.set_faults(Faults::default());
+    let struck = struck(pipeline.sqs.fault_counts());
     lock.rollback().await.unwrap();
     wait_until("the queue is drained", async || pipeline.depth() == 0).await;
     loader.shutdown.stopping.cancel();

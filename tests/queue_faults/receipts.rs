@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join3;
+use stand_ins::sqs::{Faults, QueueOptions, StaleReceipts};
 use turnstile::lane::LaneSettings;
-use turnstile::queue::local::{Faults, QueueOptions, StaleReceipts};
 use turnstile::receive::ReceiveLimits;
 
 use super::{Siege, small_batches, survive, survived, times};
@@ -31,9 +31,9 @@ async fn a_stale_receipt_costs_a_redelivery_at_most_whether_it_deletes_does_noth
 async fn an_expired_receipt_that_a_fifo_queue_refuses_costs_a_redelivery() {
     let options = QueueOptions { content_based_deduplication: true, ..QueueOptions::new("logins.fifo") };
     let siege = Siege::begin(options, 4).await;
-    siege.pipeline.box_.set_faults(Faults { early_redelivery: 0.5, ..Faults::default() });
+    siege.pipeline.sqs.set_faults(Faults { early_redelivery: 0.5, ..Faults::default() });
     siege.until_enough(|queue| queue.served().late_deletes).await;
-    let refused = siege.pipeline.box_.served().late_deletes;
+    let refused = siege.pipeline.sqs.served().late_deletes;
     siege.survived("expired receipt, delete refused", refused).await;
 }
 
@@ -44,22 +44,22 @@ async fn what_is_deleted_after_its_visibility_timeout_was_recorded_before() {
     // Some may come a second time while the others are gathered.
     let in_hand = usize::try_from(times()).unwrap() * 3 / 2;
     pipeline.insert_mixed(in_hand, in_hand / 10);
-    pipeline.box_.set_faults(Faults { only: Some("ChangeMessageVisibilityBatch"), throttle: 1.0, ..Faults::default() });
+    pipeline.sqs.set_faults(Faults { only: Some("ChangeMessageVisibilityBatch"), throttle: 1.0, ..Faults::default() });
     let mut locker = pipeline.test.client().await;
     let lock = block_claims(&mut locker).await;
     let limits = ReceiveLimits { batch_size: 2 * in_hand, linger: Duration::from_secs(1), ..small_batches().limits };
     let loader = pipeline.start(1, LaneSettings { limits, ..small_batches() }).await;
     wait_until("the timeouts end before the rows are recorded", async || {
-        let visible = pipeline.box_.stats(QUEUE).unwrap().visible;
-        pipeline.box_.served().delivered >= visible as u64 && visible >= in_hand
+        let visible = pipeline.sqs.stats(QUEUE).unwrap().visible;
+        pipeline.sqs.served().delivered >= visible as u64 && visible >= in_hand
     })
     .await;
     lock.rollback().await.unwrap();
-    wait_until("the late deletes are made", async || pipeline.box_.served().late_deletes >= times()).await;
-    pipeline.box_.set_faults(Faults::default());
+    wait_until("the late deletes are made", async || pipeline.sqs.served().late_deletes >= times()).await;
+    pipeline.sqs.set_faults(Faults::default());
     wait_until("the queue is drained", async || pipeline.depth() == 0).await;
     loader.shutdown.stopping.cancel();
     loader.ended().await.unwrap();
     pipeline.assert_promise().await;
-    survived("expired receipt, delete with effect", pipeline.box_.served().late_deletes);
+    survived("expired receipt, delete with effect", pipeline.sqs.served().late_deletes);
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
-use turnstile::database::on_loan;
+
+use super::postgres::try_connect;
 
 /// Loaders that record nothing for longer than this, while the queue holds messages that they could have and the database
 /// answers, are stuck.
@@ -48,7 +49,7 @@ async fn answers(connection: &mut Option<Client>, database_url: &str) -> bool {
     let asking = async {
         let client = match connection.take() {
             Some(client) => client,
-            None => on_loan::connect(database_url).await.ok()?,
+            None => try_connect(database_url).await.ok()?,
         };
         client.simple_query("SELECT 1").await.ok().map(|_| client)
     };

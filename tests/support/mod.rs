@@ -14,6 +14,7 @@ pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod replicated;
 pub(crate) mod scripted_http;
+pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod verdicts;
 

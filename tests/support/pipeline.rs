@@ -1,10 +1,11 @@
-//! A loader between a queue in a box and a database of its own, in this process.
+//! A loader between a local SQS server and a database of its own, in this process.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -18,7 +19,6 @@ use turnstile::load::{Contradictions, Destination};
 use turnstile::mask::MaskKind;
 use turnstile::message::{Identity, MessageHasher, MessageId, QueueIdentity};
 use turnstile::queue::Queue;
-use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 use turnstile::queue::sqs::{Outgoing, Sender, SqsQueue, SqsSettings};
 use turnstile::receive::ReceiveLimits;
 use turnstile::run::{Loader, RunError};
@@ -36,7 +36,7 @@ pub(crate) const QUEUE: &str = "logins";
 
 /// The parts around a loader.
 pub(crate) struct Pipeline {
-    pub(crate) box_: LocalQueue,
+    pub(crate) sqs: LocalQueue,
     pub(crate) database: Database,
     pub(crate) client: Client,
     pub(crate) test: TestDatabase,
@@ -70,7 +70,7 @@ impl Pipeline {
 
     pub(crate) async fn with(options: QueueOptions, faults: Faults) -> Self {
         let queue_name = options.name.clone();
-        let box_ = LocalQueue::start(([127, 0, 0, 1], 0).into(), vec![options], faults).await.unwrap();
+        let sqs = LocalQueue::start(([127, 0, 0, 1], 0).into(), vec![options], faults).await.unwrap();
         let test = TestDatabase::empty().await;
         let address = DatabaseAddress::parse(test.url()).unwrap();
         let settings = DatabaseSettings::new(address, 4, Duration::from_secs(20));
@@ -79,25 +79,25 @@ impl Pipeline {
         let client = test.client().await;
         let keyring = keyring();
         let folder = tempfile::tempdir().unwrap();
-        Self { box_, database, client, test, keyring, identity: Identity::MessageId, queue_name, folder }
+        Self { sqs, database, client, test, keyring, identity: Identity::MessageId, queue_name, folder }
     }
 
     /// Sends bodies, and fails the test if one is refused.
     pub(crate) async fn send(&self, bodies: impl IntoIterator<Item = String>) {
-        send_to(&self.queue_name, &self.box_.endpoint(), bodies).await;
+        send_to(&self.queue_name, &self.sqs.endpoint(), bodies).await;
     }
 
     /// Sends so many logins with so many malformed messages among them, and notes them in the journal.
     pub(crate) async fn send_mixed(&self, logins: usize, malformed: usize) {
         let (bodies, kinds): (Vec<_>, Vec<_>) = mixed(logins, malformed).unzip();
-        let ids = send_to(&self.queue_name, &self.box_.endpoint(), bodies).await;
+        let ids = send_to(&self.queue_name, &self.sqs.endpoint(), bodies).await;
         let sent: Vec<_> = ids.iter().zip(kinds).map(|(id, kind)| journal::Sent::by_message_id(id, kind)).collect();
         Journal::open(&self.journal()).unwrap().note(&sent).unwrap();
     }
 
     /// Puts them into the queue past the protocol and its faults, and notes them in the journal.
     pub(crate) fn insert_mixed(&self, logins: usize, malformed: usize) {
-        let insert = |body: String| self.box_.insert_raw(&self.queue_name, body.into_bytes()).unwrap();
+        let insert = |body: String| self.sqs.insert_raw(&self.queue_name, body.into_bytes()).unwrap();
         let sent: Vec<_> = mixed(logins, malformed)
             .map(|(body, kind)| journal::Sent::by_message_id(&MessageId::new(insert(body)), kind))
             .collect();
@@ -106,7 +106,7 @@ impl Pipeline {
 
     /// How the tables differ from what the journal says was sent.
     pub(crate) async fn discrepancies(&self) -> Discrepancies {
-        let queue = QueueIdentity::new(self.box_.queue_arn(&self.queue_name));
+        let queue = QueueIdentity::new(self.sqs.queue_arn(&self.queue_name));
         compare(Expected::default(), &self.journal(), &MessageHasher::new(&queue), &self.database).await
     }
 
@@ -123,7 +123,7 @@ impl Pipeline {
 
     /// Starts a loader with this many lanes.
     pub(crate) async fn start(&self, lanes: usize, lane: LaneSettings) -> Running {
-        self.start_as(&aws_at(&self.box_.endpoint()), lanes, lane).await
+        self.start_as(&aws_at(&self.sqs.endpoint()), lanes, lane).await
     }
 
     /// Starts it with AWS settings of its own.
@@ -146,7 +146,7 @@ impl Pipeline {
     }
 
     pub(crate) fn depth(&self) -> usize {
-        let stats = self.box_.stats(&self.queue_name).unwrap();
+        let stats = self.sqs.stats(&self.queue_name).unwrap();
         stats.visible + stats.in_flight + stats.delayed
     }
 }

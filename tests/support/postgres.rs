@@ -5,10 +5,12 @@ use std::thread;
 
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
-use turnstile::database::on_loan::{self, Loan, Options};
+use turnstile::database::address::DatabaseAddress;
+
+use super::server::SharedServer;
 
 /// Never dropped, as no static is: the server's watchdog ends it with the process.
-static SERVER: OnceCell<Loan> = OnceCell::const_new();
+static SERVER: OnceCell<SharedServer> = OnceCell::const_new();
 
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
@@ -24,7 +26,7 @@ impl TestDatabase {
         // The process id keeps test runs apart that share the server of DATABASE_URL.
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
         let name = format!("turnstile_test_{}_{number}", std::process::id());
-        let url = server().await.create_database(&name, None).await.expect("a new database");
+        let url = SERVER.get_or_init(SharedServer::start).await.create_database(&name).await;
         Self { name, url }
     }
 
@@ -42,13 +44,14 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     /// On a server that somebody else runs, nothing of ours stays. Ours goes as a whole.
     fn drop(&mut self) {
-        let Some(server @ Loan::Named(_)) = SERVER.get() else { return };
+        let Some(SharedServer::Named(server)) = SERVER.get() else { return };
         let name = &self.name;
         // A thread of its own, because the test's runtime cannot be waited for from inside.
         thread::scope(|scope| {
             let dropped = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(server.drop_database(name)).map_err(std::io::Error::other)
+                runtime.block_on(server.drop_database(name));
+                Ok::<_, std::io::Error>(())
             });
             if !matches!(dropped.join(), Ok(Ok(()))) {
                 eprintln!("the database {name} could not be dropped");
@@ -59,17 +62,20 @@ impl Drop for TestDatabase {
 
 /// Connects as the URL says, with TLS or without.
 pub(crate) async fn connect(url: &str) -> Client {
-    let client = on_loan::connect(url).await.expect("a connection");
+    let client = try_connect(url).await.expect("a connection");
     // So that tests can name tables as people do.
     client.batch_execute("SET search_path = turnstile, public").await.expect("a search path");
     client
 }
 
-async fn server() -> &'static Loan {
-    let started =
-        // Durable, as in production: `turnstile run` refuses to load into a server that is not.
-        SERVER.get_or_try_init(|| Loan::from_env_or_start(Options::default())).await;
-    started.unwrap_or_else(|error| panic!("{error}"))
+/// As [`connect`], with the search path of the server's own choice; the connection closes when the client is dropped.
+pub(crate) async fn try_connect(url: &str) -> Result<Client, tokio_postgres::Error> {
+    let address = DatabaseAddress::parse(url).expect("the URL of a database");
+    let tls = address.tls().expect("the certificates that the URL asks for");
+    let (client, connection) = address.config().connect(tls).await?;
+    // The client's next call says that the connection has ended.
+    tokio::spawn(async { drop(connection.await) });
+    Ok(client)
 }
 
 /// Makes every loader wait with its claims until the transaction is rolled back.
@@ -77,4 +83,12 @@ pub(crate) async fn block_claims(client: &mut Client) -> tokio_postgres::Transac
     let lock = client.transaction().await.expect("a transaction");
     lock.batch_execute("LOCK TABLE processed_messages IN ACCESS EXCLUSIVE MODE").await.expect("the lock");
     lock
+}
+
+#[tokio::test]
+async fn test_databases_do_not_see_each_other() {
+    let (one, other) = (TestDatabase::empty().await, TestDatabase::empty().await);
+    assert_ne!(one.url(), other.url());
+    one.client().await.batch_execute("CREATE TABLE here (n int)").await.unwrap();
+    assert!(other.client().await.query("SELECT n FROM here", &[]).await.is_err());
 }

@@ -1,21 +1,22 @@
 //! A primary and a standby that confirms each of its commits.
 
-use turnstile::database::on_loan::{OnLoan, Options};
+use stand_ins::postgres::Postgres;
 
 use super::postgres::connect;
+use super::server::installed;
 use super::wait_until;
 
 /// Two servers, of which the second keeps what the first acknowledges.
 pub(crate) struct ReplicatedPair {
-    pub(crate) primary: OnLoan,
-    pub(crate) standby: OnLoan,
+    pub(crate) primary: Postgres,
+    pub(crate) standby: Postgres,
 }
 
 impl ReplicatedPair {
     /// Starts both, and waits until commits wait for the standby: some three seconds.
     pub(crate) async fn start() -> Self {
-        let primary = OnLoan::start(Options::default()).await.unwrap();
-        let standby = OnLoan::start_standby_of(&primary, "standby", Options::default()).await.unwrap();
+        let primary = Postgres::start(installed()).await.unwrap();
+        let standby = Postgres::start_standby_of(&primary, "standby", installed()).await.unwrap();
         let client = connect(&primary.url()).await;
         client.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'").await.unwrap();
         client.batch_execute("SELECT pg_reload_conf()").await.unwrap();

@@ -1,4 +1,4 @@
-//! A queue in a box, a keyring, and `turnstile` processes that load from it into a database.
+//! A local SQS server, a keyring, and `turnstile` processes that load from it into a database.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
 use tempfile::TempDir;
 use tokio_postgres::Client;
 use turnstile::audit::comparison::{Discrepancies, Expected, count_lines_holding};
@@ -13,7 +14,6 @@ use turnstile::audit::journal::{Journal, Kind, Sent};
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::{Database, DatabaseSettings};
 use turnstile::message::{MessageHasher, MessageId, QueueIdentity};
-use turnstile::queue::local::{Faults, LocalQueue, QueueOptions};
 
 use super::loading::migrate;
 use super::pipeline::{QUEUE, compare, mixed};
@@ -25,7 +25,7 @@ const LOADER_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Queue and keyring for real processes, and the tables that they fill.
 pub(crate) struct Site {
-    pub(crate) box_: LocalQueue,
+    pub(crate) sqs: LocalQueue,
     /// What the processes are told as `DATABASE_URL`.
     pub(crate) database_url: String,
     folder: TempDir,
@@ -42,10 +42,10 @@ impl Site {
     /// An empty queue, and whatever stands in the database of this URL.
     pub(crate) async fn without_tables(database_url: &str) -> Self {
         let options = vec![QueueOptions::new(QUEUE)];
-        let box_ = LocalQueue::start(([127, 0, 0, 1], 0).into(), options, Faults::default()).await.unwrap();
+        let sqs = LocalQueue::start(([127, 0, 0, 1], 0).into(), options, Faults::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         masters().write_new(&folder.path().join("keyring")).unwrap();
-        Self { box_, database_url: database_url.to_owned(), folder }
+        Self { sqs, database_url: database_url.to_owned(), folder }
     }
 
     /// A pool of one connection.
@@ -78,7 +78,7 @@ impl Site {
     pub(crate) fn fill_with(&self, bodies: impl Iterator<Item = (String, Kind)>) {
         let sent: Vec<Sent> = bodies
             .map(|(body, kind)| {
-                let id = self.box_.insert_raw(QUEUE, body.into_bytes()).unwrap();
+                let id = self.sqs.insert_raw(QUEUE, body.into_bytes()).unwrap();
                 Sent::by_message_id(&MessageId::new(id), kind)
             })
             .collect();
@@ -88,7 +88,7 @@ impl Site {
     /// The same with the keys that the producer gives them.
     #[cfg(feature = "failpoints")]
     pub(crate) fn fill_keyed(&self, bodies: impl IntoIterator<Item = (String, String, Kind)>) {
-        let insert = |body: String| self.box_.insert_raw(QUEUE, body.into_bytes()).unwrap();
+        let insert = |body: String| self.sqs.insert_raw(QUEUE, body.into_bytes()).unwrap();
         let sent = bodies.into_iter().map(|(key, body, kind)| Sent { key, message_id: insert(body), kind });
         self.note(&sent.collect::<Vec<_>>());
     }
@@ -104,7 +104,7 @@ impl Site {
 
     /// How many messages the queue holds, visible or not.
     pub(crate) fn depth(&self) -> usize {
-        let stats = self.box_.stats(QUEUE).unwrap();
+        let stats = self.sqs.stats(QUEUE).unwrap();
         stats.visible + stats.in_flight + stats.delayed
     }
 
@@ -122,7 +122,7 @@ impl Site {
             .env("DATABASE_URL", &self.database_url)
             .env("TURNSTILE_QUEUE", QUEUE)
             .env("TURNSTILE_KEYRING", self.keyring())
-            .env("AWS_ENDPOINT_URL", self.box_.endpoint())
+            .env("AWS_ENDPOINT_URL", self.sqs.endpoint())
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "x")
             .env("AWS_SECRET_ACCESS_KEY", "x")
@@ -159,7 +159,7 @@ impl Site {
 
     /// The same, from what is expected beside the journal.
     pub(crate) async fn discrepancies_from(&self, expected: Expected) -> Discrepancies {
-        let identity = QueueIdentity::new(self.box_.queue_arn(QUEUE));
+        let identity = QueueIdentity::new(self.sqs.queue_arn(QUEUE));
         let mut found = compare(expected, &self.journal(), &MessageHasher::new(&identity), &self.database()).await;
         for file in std::fs::read_dir(self.folder.path()).unwrap() {
             found.leaked += count_lines_holding(&file.unwrap().path(), &CANARIES.map(str::to_owned)).unwrap();

@@ -98,7 +98,7 @@ pub(crate) async fn run(args: &Args, seed: u64) -> Box<dyn Outcome> {
     let since = Instant::now();
     let world = World::new().await;
     world.introduce_queue().await;
-    world.site.box_.set_faults(queue_faults(seed));
+    world.site.sqs.set_faults(queue_faults(seed));
     let torture = Torture {
         world: &world,
         routes: Routes::to(&world.server.url(), seed).await,
@@ -127,8 +127,8 @@ pub(crate) async fn run(args: &Args, seed: u64) -> Box<dyn Outcome> {
         done.cancel();
     };
     let look = || Look {
-        has_more: world.site.box_.stats(QUEUE).unwrap().visible > 0,
-        deleted: world.site.box_.served().deleted,
+        has_more: world.site.sqs.stats(QUEUE).unwrap().visible > 0,
+        deleted: world.site.sqs.served().deleted,
     };
     let url = world.server.url();
     let watching = longest_idleness(look, &url, Duration::MAX, &done);
@@ -148,8 +148,8 @@ pub(crate) async fn run(args: &Args, seed: u64) -> Box<dyn Outcome> {
         cuts: routes.cuts(),
         has_pooler: routes.has_pooler(),
         mischiefs: mischiefs.done(),
-        queue_faults: world.site.box_.fault_counts(),
-        served: world.site.box_.served(),
+        queue_faults: world.site.sqs.fault_counts(),
+        served: world.site.sqs.served(),
         left_in_queue: world.site.depth(),
         longest_idleness,
         discrepancies,

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use stand_ins::postgres::Postgres;
+use stand_ins::sqs::Faults;
 use tokio_util::sync::CancellationToken;
 use turnstile::audit::comparison::Discrepancies;
-use turnstile::database::on_loan::OnLoan;
-use turnstile::queue::local::Faults;
 
 use crate::Outcome;
 use crate::support::held::Held;
@@ -98,7 +98,7 @@ struct Sample {
 
 pub(crate) async fn run(args: &Args, seed: u64) -> Box<dyn Outcome> {
     let World { site, server, .. } = World::new().await;
-    site.box_.set_faults(queue_faults(seed));
+    site.sqs.set_faults(queue_faults(seed));
     let mut soak = Soak::over(&site, server, seed).await;
     let since = Instant::now();
     let done = CancellationToken::new();
@@ -133,7 +133,7 @@ async fn send(site: &Site, until: &CancellationToken) -> u64 {
 
 struct Soak<'a> {
     site: &'a Site,
-    server: OnLoan,
+    server: Postgres,
     to_database: NetworkProxy,
     to_queue: NetworkProxy,
     witnesses: Vec<Loader>,
@@ -146,9 +146,9 @@ struct Soak<'a> {
 }
 
 impl<'a> Soak<'a> {
-    async fn over(site: &'a Site, server: OnLoan, seed: u64) -> Self {
+    async fn over(site: &'a Site, server: Postgres, seed: u64) -> Self {
         let to_database = NetworkProxy::before(server_of(&server.url())).await;
-        let endpoint = site.box_.endpoint();
+        let endpoint = site.sqs.endpoint();
         let queue = endpoint.trim_start_matches("http://").parse::<SocketAddr>().expect("an address");
         let to_queue = NetworkProxy::before((queue.ip().to_string(), queue.port())).await;
         let mut soak = Self {
@@ -269,7 +269,7 @@ impl<'a> Soak<'a> {
 
     /// Ends all loaders, and lets one drain the queue.
     async fn drain(&mut self) {
-        self.site.box_.set_faults(Faults::default());
+        self.site.sqs.set_faults(Faults::default());
         for loader in self.witnesses.drain(..).chain(self.victim.take()) {
             loader.terminate();
             assert!(loader.ended().await.success(), "a loader did not end in order");

@@ -1,23 +1,24 @@
-//! Where it happens: a queue in a box with faults, a PostgreSQL of its own, and a sender that keeps a journal.
+//! Where it happens: a local SQS server with faults, a PostgreSQL of its own, and a sender that keeps a journal.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use stand_ins::postgres::Postgres;
+use stand_ins::sqs::Faults;
 use tokio_util::sync::CancellationToken;
 use turnstile::audit::journal::{Kind, Sent};
 use turnstile::batch::Sorted;
-use turnstile::database::on_loan::{OnLoan, Options};
 use turnstile::decode::Rejection;
 use turnstile::keyring::Keyring;
 use turnstile::load::{Contradictions, Destination};
 use turnstile::mask::MaskKind;
 use turnstile::message::{Identity, QueueIdentity};
-use turnstile::queue::local::Faults;
 use turnstile::verdict::{Content, Judge};
 
 use crate::support::loading::{destination_of, load_into};
 use crate::support::pipeline::QUEUE;
+use crate::support::server::installed;
 use crate::support::site::Site;
 use crate::support::verdicts::{login, message};
 
@@ -37,14 +38,14 @@ const SENDER_PAUSE: Duration = Duration::from_millis(20);
 /// The servers and the sender.
 pub(crate) struct World {
     pub(crate) site: Site,
-    pub(crate) server: OnLoan,
+    pub(crate) server: Postgres,
     pub(crate) sent: AtomicU64,
     events: AtomicU64,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let server = OnLoan::start(Options::default()).await.expect("a PostgreSQL");
+        let server = Postgres::start(installed()).await.expect("a PostgreSQL");
         let site = Site::at(&server.url()).await;
         Self { site, server, sent: AtomicU64::new(0), events: AtomicU64::new(0) }
     }
@@ -85,7 +86,7 @@ impl World {
     }
 
     fn queue(&self) -> QueueIdentity {
-        QueueIdentity::new(self.site.box_.queue_arn(QUEUE))
+        QueueIdentity::new(self.site.sqs.queue_arn(QUEUE))
     }
 
     fn destination(&self) -> Destination {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use stand_ins::sqs::{FaultCounts, Faults, Served};
 use turnstile::audit::comparison::Discrepancies;
-use turnstile::queue::local::{FaultCounts, Faults, Served};
 
 use super::mischief::{Done, Mischief};
 use super::{Outcomes, Tally};

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::MAX_MESSAGE_BYTES;
 use super::clock::{Clock, Moment};
 use super::error::ApiError;
 use super::faults::{Fate, When};
@@ -26,7 +27,6 @@ use super::reply::{Reply, refusal};
 use super::request::{Receive, Request, parse};
 use super::service::{Received, Service};
 use super::state::Delivery;
-use crate::queue::MAX_MESSAGE_BYTES;
 
 /// The largest request: a full batch of which every byte is escaped as six, and 512 KiB for the rest.
 pub const MAX_REQUEST_BYTES: usize = 6 * MAX_MESSAGE_BYTES + 512 * 1024;
@@ -80,7 +80,7 @@ impl Server {
                     self.tasks.spawn(server.serve(stream));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the queue in a box could not accept a connection");
+                    tracing::warn!(%error, "the local SQS server could not accept a connection");
                     // Out of file descriptors, most likely: accepting again at once would spin.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }

@@ -1,4 +1,4 @@
-//! What ends a server on loan when the process that borrowed it cannot: it was killed, or never dropped its statics.
+//! What ends a server when the process that started it cannot: it was killed, or never dropped its statics.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::place::Account;
 /// The name of the cluster's folder inside the temporary one.
 pub(super) const DATA: &str = "data";
 
-/// Waits for the end of its input, which comes when the borrower ends in whatever way: the kernel closes the pipe.
+/// Waits for the end of its input, which comes when that process ends in whatever way: the kernel closes the pipe.
 ///
 /// The server's own file says which process to stop, so a restarted server needs no new watchdog. It is stopped as by
 /// an immediate shutdown (SIGQUIT; SIGCONT, if it was frozen), and killed if it has not gone after ten seconds.
@@ -37,7 +37,7 @@ impl Watchdog {
     /// Watches over the cluster in `folder`.
     pub(super) fn over(folder: &Path, account: &Account) -> io::Result<Self> {
         let mut sh = Command::new("/bin/sh");
-        sh.args(["-c", SCRIPT, "turnstile-watchdog"]).arg(folder.join(DATA)).arg(folder).current_dir("/");
+        sh.args(["-c", SCRIPT, "stand-in-watchdog"]).arg(folder.join(DATA)).arg(folder).current_dir("/");
         // Whoever reads our output must not wait for the watchdog's end.
         sh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         account.run(&mut sh);

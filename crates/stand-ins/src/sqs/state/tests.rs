@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::queue::local::faults::{FaultCounts, Faults};
+use crate::sqs::faults::{FaultCounts, Faults};
 
 /// A queue, its dice, and a clock that moves only when told.
 struct Bench {

@@ -14,8 +14,8 @@ use super::{
     Entry, Page, Prompt, Receive, Request, SystemAttribute, check_batch, check_batch_size, queue_arn, queue_of_url,
     required, seconds_within, within,
 };
-use crate::queue::local::error::{ApiError, ErrorCode};
-use crate::queue::local::message::{
+use crate::sqs::error::{ApiError, ErrorCode};
+use crate::sqs::message::{
     Attribute, AttributeFilter, AttributeValue, Attributes, NewMessage, check_attributes, check_characters,
 };
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::MAX_MESSAGE_BYTES;
 use super::error::{ApiError, ErrorCode, shortened};
-use crate::queue::MAX_MESSAGE_BYTES;
 
 /// The attributes of a queue that a client can set.
 #[derive(Clone)]

@@ -1,11 +1,12 @@
-//! A PostgreSQL on loan: a throw-away server of the installed programs, for `demo` and the tests.
+//! A throw-away PostgreSQL: a real server of the installed programs, in a temporary folder.
 //!
-//! [`OnLoan::start`] makes a cluster in a temporary folder and runs `postgres` itself as a child process. When the
-//! value is dropped, the server is stopped and the folder removed; when the process that holds it dies without
-//! dropping anything (SIGKILL, a static at the end of a test run), a watchdog does both. Nothing in `run` starts one.
+//! [`Postgres::start`] makes a cluster and runs `postgres` itself as a child process. When the value is dropped, the
+//! server is stopped and the folder removed. When the process that holds it dies without dropping anything (SIGKILL, a
+//! static at the end of a test run), a watchdog does both.
+//!
+//! The server can be stopped, killed, frozen and copied to a standby, to see what its clients make of it.
 
 mod faults;
-mod loan;
 mod place;
 mod standby;
 mod watchdog;
@@ -18,14 +19,11 @@ use std::{env, fmt, fs, io, thread};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Config, NoTls};
 
 use self::faults::send;
-pub use self::loan::{Loan, Named};
 use self::place::{Account, Programs};
 use self::watchdog::Watchdog;
-use super::address::{AddressError, DatabaseAddress, TlsError};
 
 /// How long `initdb`, a start and a fast stop may each take: generous, because a loaded machine is no error.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -39,8 +37,11 @@ const IMMEDIATE_STOP_DEADLINE: Duration = Duration::from_secs(7);
 /// How often another port is tried when the server does not start on the first.
 const PORTS_TRIED: u32 = 3;
 
-/// The superuser of a cluster on loan, and the name of its first database.
-const NAME: &str = "turnstile";
+/// The superuser.
+const USER: &str = "superuser";
+
+/// The first database.
+const DATABASE: &str = "main";
 
 /// How to run the server.
 #[derive(Clone, Debug, Default)]
@@ -50,16 +51,16 @@ pub struct Options {
     pub fast: bool,
     /// More server settings, by name: they win over all others.
     pub settings: Vec<(String, String)>,
-    /// The folder of `initdb` and `postgres`; none: the variable `TURNSTILE_PG_BIN`, else where systems install them.
+    /// The folder of `initdb` and `postgres`; `None`: the first on the `PATH`, else where systems install them.
     pub programs: Option<PathBuf>,
-    /// The folder inside which the cluster's own folder is made, such as a small disk; none: the system's temporary one.
+    /// The folder inside which the cluster's own folder is made, such as a small disk; `None`: the system's temporary one.
     pub inside: Option<PathBuf>,
 }
 
 /// A server that lives as long as this value, at most.
 ///
 /// It listens on 127.0.0.1 only, and wants a password that is made for it.
-pub struct OnLoan {
+pub struct Postgres {
     // Dropped in this order, after the server was stopped: the watchdog's own removal finds nothing left to do.
     folder: TempDir,
     _watchdog: Watchdog,
@@ -72,27 +73,27 @@ pub struct OnLoan {
     options: Options,
 }
 
-impl OnLoan {
-    /// Makes a cluster, starts its server, waits until it answers, and creates the database `turnstile`: about a second.
+impl Postgres {
+    /// Makes a cluster, starts its server, waits until it answers, and creates the database `main`: about a second.
     ///
     /// # Errors
     ///
-    /// [`OnLoanError`] says what is missing or what the server's log says. Nothing is left behind.
-    pub async fn start(options: Options) -> Result<Self, OnLoanError> {
+    /// [`PostgresError`] says what is missing or what the server's log says. Nothing is left behind.
+    pub async fn start(options: Options) -> Result<Self, PostgresError> {
         let password = format!("{:032x}", rand::random::<u128>());
-        let mut loan = Self::in_a_folder_of_its_own(options, password).await?;
-        loan.make_cluster().await?;
-        loan.launch_on_a_free_port().await?;
-        loan.create_database(NAME, None).await?;
-        Ok(loan)
+        let mut server = Self::in_a_folder_of_its_own(options, password).await?;
+        server.make_cluster().await?;
+        server.launch_on_a_free_port().await?;
+        server.create_database(DATABASE, None).await?;
+        Ok(server)
     }
 
-    async fn in_a_folder_of_its_own(options: Options, password: String) -> Result<Self, OnLoanError> {
+    async fn in_a_folder_of_its_own(options: Options, password: String) -> Result<Self, PostgresError> {
         let programs = Programs::find(options.programs.as_deref()).await?;
         let account = Account::of_server()?;
         let inside = options.inside.clone().unwrap_or_else(env::temp_dir);
         let folder = tempfile::Builder::new()
-            .prefix("turnstile-postgres-")
+            .prefix("stand-in-postgres-")
             .tempdir_in(inside)
             .map_err(cannot("make a temporary folder"))?;
         account.own(folder.path())?;
@@ -110,36 +111,53 @@ impl OnLoan {
         })
     }
 
-    /// The URL of the database `turnstile`, with its password.
+    /// The URL of the database `main`, with its password.
     pub fn url(&self) -> String {
-        self.url_of(NAME)
+        self.url_of(DATABASE)
     }
 
     /// The URL of the database of this name, whether it exists or not.
     pub fn url_of(&self, database: &str) -> String {
-        format!("postgres://{NAME}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+        format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
     /// Creates a database, empty or as a copy of `template` (to which nobody may be connected), and returns its URL.
     ///
     /// # Errors
     ///
-    /// [`OnLoanError::Statement`] if it exists already, or the server does not answer.
-    pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<String, OnLoanError> {
-        create_database(&self.maintenance(), name, template).await?;
+    /// [`PostgresError::Statement`] if it exists already, or the server does not answer.
+    pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<String, PostgresError> {
+        // template0 is as PostgreSQL ships it, whatever was put into template1.
+        let template = quoted(template.unwrap_or("template0"));
+        let statement = format!("CREATE DATABASE {} TEMPLATE {template}", quoted(name));
+        let created = execute(&self.config("postgres"), &statement).await;
+        created.map_err(|source| PostgresError::Statement { what: "create a database", source })?;
         Ok(self.url_of(name))
+    }
+
+    /// Connects to the database `main`; the connection closes when the client is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresError::Statement`] if the server does not answer.
+    pub async fn connect(&self) -> Result<Client, PostgresError> {
+        let refused = |error| PostgresError::Statement { what: "connect", source: StatementError::Refused(error) };
+        let (client, connection) = self.config(DATABASE).connect(NoTls).await.map_err(refused)?;
+        // The client's next call says that the connection has ended.
+        tokio::spawn(async { drop(connection.await) });
+        Ok(client)
     }
 
     /// Stops the server as an administrator would (open transactions are rolled back), and keeps its data.
     ///
     /// # Errors
     ///
-    /// [`OnLoanError::Io`] if it cannot be waited for. One that does not obey within a minute is killed: no error.
-    pub async fn stop(&mut self) -> Result<(), OnLoanError> {
+    /// [`PostgresError::Io`] if it cannot be waited for. One that does not obey within a minute is killed: no error.
+    pub async fn stop(&mut self) -> Result<(), PostgresError> {
         self.stop_by(Signal::SIGINT).await
     }
 
-    async fn stop_by(&mut self, signal: Signal) -> Result<(), OnLoanError> {
+    async fn stop_by(&mut self, signal: Signal) -> Result<(), PostgresError> {
         self.resume();
         let Some(server) = self.server.as_mut() else { return Ok(()) };
         send(server, signal);
@@ -161,13 +179,13 @@ impl OnLoan {
     /// # Errors
     ///
     /// As for [`Self::start`].
-    pub async fn restart(&mut self) -> Result<(), OnLoanError> {
+    pub async fn restart(&mut self) -> Result<(), PostgresError> {
         self.stop().await?;
         let since = Instant::now();
         loop {
             match self.launch().await {
                 // Processes of a killed server hold its shared memory until the kernel has cleared them away.
-                Err(OnLoanError::EndedEarly { .. }) if since.elapsed() < Duration::from_secs(10) => {
+                Err(PostgresError::EndedEarly { .. }) if since.elapsed() < Duration::from_secs(10) => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 launched => return launched,
@@ -185,14 +203,14 @@ impl OnLoan {
         self.folder.path()
     }
 
-    async fn make_cluster(&self) -> Result<(), OnLoanError> {
+    async fn make_cluster(&self) -> Result<(), PostgresError> {
         let password_file = self.folder().join("password");
         fs::write(&password_file, &self.password).map_err(cannot("write the password file"))?;
         self.account.own(&password_file)?;
         let mut initdb: tokio::process::Command = self.command(&self.programs.initdb).into();
         initdb.arg("--pgdata").arg(self.data()).arg("--pwfile").arg(&password_file).args([
             "--username",
-            NAME,
+            USER,
             "--auth",
             "scram-sha-256",
             "--encoding",
@@ -211,8 +229,8 @@ impl OnLoan {
         &self,
         mut program: tokio::process::Command,
         what: &'static str,
-    ) -> Result<(), OnLoanError> {
-        let failed = |output| OnLoanError::NoCluster { what, output };
+    ) -> Result<(), PostgresError> {
+        let failed = |output| PostgresError::NoCluster { what, output };
         let done = tokio::time::timeout(DEADLINE, program.kill_on_drop(true).output())
             .await
             .map_err(|_| failed(format!("no end within {DEADLINE:?}")))?
@@ -223,19 +241,19 @@ impl OnLoan {
         }
     }
 
-    async fn launch_on_a_free_port(&mut self) -> Result<(), OnLoanError> {
+    async fn launch_on_a_free_port(&mut self) -> Result<(), PostgresError> {
         let mut tried = 1;
         loop {
             self.port = place::free_port().map_err(cannot("find a free port on 127.0.0.1"))?;
             match self.launch().await {
                 // Another process can take the port between our look and the server's.
-                Err(OnLoanError::EndedEarly { .. }) if tried < PORTS_TRIED => tried += 1,
+                Err(PostgresError::EndedEarly { .. }) if tried < PORTS_TRIED => tried += 1,
                 launched => return launched,
             }
         }
     }
 
-    async fn launch(&mut self) -> Result<(), OnLoanError> {
+    async fn launch(&mut self) -> Result<(), PostgresError> {
         let log = self.open_log().map_err(cannot("open the server's log"))?;
         let mut postgres = self.command(&self.programs.postgres);
         postgres.arg("-D").arg(self.data());
@@ -247,17 +265,17 @@ impl OnLoan {
         self.wait_until_it_answers().await
     }
 
-    async fn wait_until_it_answers(&mut self) -> Result<(), OnLoanError> {
+    async fn wait_until_it_answers(&mut self) -> Result<(), PostgresError> {
         let since = Instant::now();
         let mut pause = Duration::from_millis(10);
         loop {
             if let Some(status) = self.ended().map_err(cannot("wait for postgres"))? {
-                return Err(OnLoanError::EndedEarly { status, log: self.log_tail() });
+                return Err(PostgresError::EndedEarly { status, log: self.log_tail() });
             }
-            match execute(&self.maintenance(), "").await {
+            match execute(&self.config("postgres"), "").await {
                 Ok(()) => return Ok(()),
                 Err(_) if since.elapsed() < DEADLINE => tokio::time::sleep(pause).await,
-                Err(_) => return Err(OnLoanError::NoAnswer { log: self.log_tail() }),
+                Err(_) => return Err(PostgresError::NoAnswer { log: self.log_tail() }),
             }
             pause = (pause * 2).min(Duration::from_millis(200));
         }
@@ -302,10 +320,10 @@ impl OnLoan {
         settings.chain(self.options.settings.iter().cloned()).collect()
     }
 
-    fn maintenance(&self) -> DatabaseAddress {
+    fn config(&self, database: &str) -> Config {
         let mut config = Config::new();
-        config.host("127.0.0.1").port(self.port).user(NAME).password(&self.password).dbname("postgres");
-        DatabaseAddress::in_clear(config)
+        config.host("127.0.0.1").port(self.port).user(USER).password(&self.password).dbname(database);
+        config
     }
 
     fn data(&self) -> PathBuf {
@@ -321,7 +339,7 @@ impl OnLoan {
     }
 }
 
-impl Drop for OnLoan {
+impl Drop for Postgres {
     /// Stops the server at once and removes its folder. Blocks the thread: some 50 ms, at most 7 s.
     fn drop(&mut self) {
         self.resume();
@@ -338,20 +356,19 @@ impl Drop for OnLoan {
     }
 }
 
-impl fmt::Debug for OnLoan {
+impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OnLoan(port {}, {})", self.port, self.folder().display())
+        write!(f, "Postgres(port {}, {})", self.port, self.folder().display())
     }
 }
 
-/// Why there is no PostgreSQL on loan.
+/// Why there is no throw-away PostgreSQL, or why it did not obey.
 #[derive(Debug, thiserror::Error)]
-pub enum OnLoanError {
+pub enum PostgresError {
     /// PostgreSQL is not installed, or not where it was looked for.
     #[error(
         "found no PostgreSQL server: no `initdb` and `postgres` in {searched}. Install it (Debian and Ubuntu: `apt-get \
-         install postgresql`; Fedora: `dnf install postgresql-server`; macOS: `brew install postgresql@17`), or name \
-         the folder of its programs in TURNSTILE_PG_BIN, or a running server in DATABASE_URL"
+         install postgresql`; Fedora: `dnf install postgresql-server`; macOS: `brew install postgresql@17`)"
     )]
     ProgramsMissing {
         /// The folders that were searched.
@@ -363,9 +380,6 @@ pub enum OnLoanError {
          make that one (`useradd --system postgres`)"
     )]
     NoAccount,
-    /// `DATABASE_URL` cannot be read. The value is not shown: it holds a password.
-    #[error("DATABASE_URL: {0}; write postgres://USER:PASSWORD@HOST:PORT/DATABASE, or unset it")]
-    NotAUrl(AddressError),
     /// A call to the system failed.
     #[error("cannot {what}")]
     Io {
@@ -412,9 +426,6 @@ pub enum OnLoanError {
 /// Why a statement to a server did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
-    /// The certificates that the way to it needs cannot be had.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// The server refused it, or cannot be reached.
     #[error("the server refused it, or cannot be reached")]
     Refused(#[from] tokio_postgres::Error),
@@ -423,37 +434,15 @@ pub enum StatementError {
     Deadline,
 }
 
-/// Connects to a database, secured as its URL says; the connection closes when the client is dropped.
-///
-/// # Errors
-///
-/// [`OnLoanError::NotAUrl`]; [`OnLoanError::Statement`] if the server refuses or cannot be reached.
-pub async fn connect(url: &str) -> Result<Client, OnLoanError> {
-    let address = DatabaseAddress::parse(url).map_err(OnLoanError::NotAUrl)?;
-    let connected = connect_at(&address).await;
-    connected.map(|(client, _)| client).map_err(|source| OnLoanError::Statement { what: "connect", source })
-}
-
-fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> OnLoanError {
-    move |source| OnLoanError::Io { what, source }
-}
-
-async fn create_database(address: &DatabaseAddress, name: &str, template: Option<&str>) -> Result<(), OnLoanError> {
-    // template0, because somebody else's server may have put things into template1.
-    let template = quoted(template.unwrap_or("template0"));
-    let statement = format!("CREATE DATABASE {} TEMPLATE {template}", quoted(name));
-    execute(address, &statement).await.map_err(|source| OnLoanError::Statement { what: "create a database", source })
-}
-
-async fn drop_database(address: &DatabaseAddress, name: &str) -> Result<(), OnLoanError> {
-    let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name));
-    execute(address, &statement).await.map_err(|source| OnLoanError::Statement { what: "drop a database", source })
+fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> PostgresError {
+    move |source| PostgresError::Io { what, source }
 }
 
 /// Runs a statement on a connection of its own, which is closed on return: nobody is left connected to a template.
-async fn execute(address: &DatabaseAddress, statement: &str) -> Result<(), StatementError> {
+async fn execute(config: &Config, statement: &str) -> Result<(), StatementError> {
     let on_own_connection = async {
-        let (client, connection) = connect_at(address).await?;
+        let (client, connection) = config.connect(NoTls).await?;
+        let connection = tokio::spawn(connection);
         let executed = client.batch_execute(statement).await;
         drop(client);
         // Why a connection ended says nothing that the statement's own result does not say.
@@ -461,12 +450,6 @@ async fn execute(address: &DatabaseAddress, statement: &str) -> Result<(), State
         Ok(executed?)
     };
     tokio::time::timeout(STATEMENT_DEADLINE, on_own_connection).await.map_err(|_| StatementError::Deadline)?
-}
-
-async fn connect_at(address: &DatabaseAddress) -> Result<(Client, JoinHandle<()>), StatementError> {
-    let (client, connection) = address.config.connect(address.tls()?).await?;
-    // The client's next call says that the connection has ended.
-    Ok((client, tokio::spawn(async { drop(connection.await) })))
 }
 
 fn quoted(identifier: &str) -> String {

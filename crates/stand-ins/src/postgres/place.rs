@@ -1,16 +1,17 @@
-//! Where a server on loan runs: its programs, its account, its port and its processes, as this system has them.
+//! Where a server runs: its programs, its account, its port and its processes, as this system has them.
 
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, iter};
 
-use nix::unistd::{self, Gid, Uid, User};
+use nix::unistd::{Gid, Uid, User};
 
-use super::{OnLoanError, cannot};
+use super::{PostgresError, cannot};
 
 /// The programs that make, run and copy a cluster.
 pub(super) struct Programs {
@@ -21,14 +22,13 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// The programs in `folder`, else in `TURNSTILE_PG_BIN`, else in the first of the usual places that has both.
-    pub(super) async fn find(folder: Option<&Path>) -> Result<Self, OnLoanError> {
-        let named = folder.map(Path::to_owned).or_else(|| env::var_os("TURNSTILE_PG_BIN").map(PathBuf::from));
-        let folders = match named {
-            Some(folder) => vec![folder],
+    /// The programs in `folder`, else in the first of the usual places that has both.
+    pub(super) async fn find(folder: Option<&Path>) -> Result<Self, PostgresError> {
+        let folders = match folder {
+            Some(folder) => vec![folder.to_owned()],
             None => usual_folders().await,
         };
-        folders.iter().find_map(|folder| Self::in_folder(folder)).ok_or_else(|| OnLoanError::ProgramsMissing {
+        folders.iter().find_map(|folder| Self::in_folder(folder)).ok_or_else(|| PostgresError::ProgramsMissing {
             searched: folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", "),
         })
     }
@@ -81,20 +81,18 @@ fn newest_first(parent: &str, prefix: &str) -> Vec<PathBuf> {
 pub(super) struct Account(Option<(Uid, Gid)>);
 
 impl Account {
-    pub(super) fn of_server() -> Result<Self, OnLoanError> {
+    pub(super) fn of_server() -> Result<Self, PostgresError> {
         if !Uid::effective().is_root() {
             return Ok(Self(None));
         }
-        let postgres = User::from_name("postgres").ok().flatten().ok_or(OnLoanError::NoAccount)?;
+        let postgres = User::from_name("postgres").ok().flatten().ok_or(PostgresError::NoAccount)?;
         Ok(Self(Some((postgres.uid, postgres.gid))))
     }
 
     /// Gives a file or folder to the account.
-    pub(super) fn own(&self, path: &Path) -> Result<(), OnLoanError> {
+    pub(super) fn own(&self, path: &Path) -> Result<(), PostgresError> {
         let Some((uid, gid)) = self.0 else { return Ok(()) };
-        unistd::chown(path, Some(uid), Some(gid))
-            .map_err(io::Error::from)
-            .map_err(cannot("give a file to the user `postgres`"))
+        chown(path, Some(uid.as_raw()), Some(gid.as_raw())).map_err(cannot("give a file to the user `postgres`"))
     }
 
     /// Makes the command run as the account, in a process group of its own: a Ctrl-C at the terminal is for us alone.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::{ApiError, ErrorCode, shortened};
 use super::message::{AttributeFilter, NewMessage};
 use super::settings::queue_of_arn;
-use crate::queue::{MAX_MESSAGE_BYTES, MESSAGES_PER_CALL};
+use super::{MAX_MESSAGE_BYTES, MESSAGES_PER_CALL};
 
 /// A call, its parameters checked as far as they can be without knowing the queues.
 pub enum Request {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Service, targets};
-use crate::queue::local::clock::Moment;
-use crate::queue::local::error::{ApiError, ErrorCode};
-use crate::queue::local::reply::Reply;
+use crate::sqs::clock::Moment;
+use crate::sqs::error::{ApiError, ErrorCode};
+use crate::sqs::reply::Reply;
 
 /// How many messages a task without a rate moves before it lets others have their turn.
 const MOVED_AT_ONCE: u64 = 100;
@@ -20,20 +20,20 @@ const REMEMBERED: usize = 10;
 
 /// A task that moves the messages of a dead-letter queue.
 #[derive(Clone)]
-pub(in crate::queue::local) struct MoveTask {
+pub(in crate::sqs) struct MoveTask {
     id: String,
-    pub(in crate::queue::local) source_arn: String,
-    pub(in crate::queue::local) destination_arn: Option<String>,
-    pub(in crate::queue::local) max_per_second: Option<u32>,
-    pub(in crate::queue::local) started: Moment,
-    pub(in crate::queue::local) moved: u64,
-    pub(in crate::queue::local) to_move: u64,
-    pub(in crate::queue::local) status: MoveStatus,
+    pub(in crate::sqs) source_arn: String,
+    pub(in crate::sqs) destination_arn: Option<String>,
+    pub(in crate::sqs) max_per_second: Option<u32>,
+    pub(in crate::sqs) started: Moment,
+    pub(in crate::sqs) moved: u64,
+    pub(in crate::sqs) to_move: u64,
+    pub(in crate::sqs) status: MoveStatus,
 }
 
 /// How far a move task has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::queue::local) enum MoveStatus {
+pub(in crate::sqs) enum MoveStatus {
     Running,
     Completed,
     Cancelled,
@@ -51,7 +51,7 @@ struct Handle {
 
 impl MoveTask {
     /// The handle by which a client names the task.
-    pub(in crate::queue::local) fn handle(&self) -> String {
+    pub(in crate::sqs) fn handle(&self) -> String {
         let handle = Handle { task_id: self.id.clone(), source_arn: self.source_arn.clone() };
         STANDARD.encode(serde_json::to_vec(&handle).unwrap_or_default())
     }
@@ -127,7 +127,7 @@ impl Service {
     }
 
     /// Carries the task of this handle on; answers after which time it wants to be carried on again.
-    pub(in crate::queue::local) fn carry_on(&mut self, handle: &str, now: Moment) -> Option<Duration> {
+    pub(in crate::sqs) fn carry_on(&mut self, handle: &str, now: Moment) -> Option<Duration> {
         let index = self.moves.iter().position(|task| task.handle() == handle)?;
         let mut task = self.moves.get(index)?.clone();
         if task.status != MoveStatus::Running {

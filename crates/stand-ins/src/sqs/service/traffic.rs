@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use super::Service;
-use crate::queue::local::clock::Moment;
-use crate::queue::local::error::{ApiError, ErrorCode};
-use crate::queue::local::message::{NewMessage, md5, system_attributes_md5};
-use crate::queue::local::reply::{BatchReply, Reply, SentReply};
-use crate::queue::local::request::{Entry, Receive};
-use crate::queue::local::settings::Settings;
-use crate::queue::local::state::{Age, Delivery, Terms};
+use crate::sqs::clock::Moment;
+use crate::sqs::error::{ApiError, ErrorCode};
+use crate::sqs::message::{NewMessage, md5, system_attributes_md5};
+use crate::sqs::reply::{BatchReply, Reply, SentReply};
+use crate::sqs::request::{Entry, Receive};
+use crate::sqs::settings::Settings;
+use crate::sqs::state::{Age, Delivery, Terms};
 
 /// What a receive found.
-pub(in crate::queue::local) enum Received {
+pub(in crate::sqs) enum Received {
     /// At least one message.
     Messages(Vec<Delivery>),
     /// None: look again when the queue wakes its receives, or when the next hidden message becomes visible.
@@ -75,7 +75,7 @@ impl Service {
     }
 
     /// Puts any bytes into a queue, also those that a send refuses.
-    pub(in crate::queue::local) fn insert_raw(&mut self, queue: &str, body: Bytes, now: Moment) -> Option<String> {
+    pub(in crate::sqs) fn insert_raw(&mut self, queue: &str, body: Bytes, now: Moment) -> Option<String> {
         let queue = self.queues.get_mut(queue)?;
         let mut message = NewMessage::of_body(body);
         if queue.state.settings.fifo {
@@ -88,7 +88,7 @@ impl Service {
     }
 
     /// Looks for messages, once. `waits` says that the caller would wait for one.
-    pub(in crate::queue::local) fn receive(
+    pub(in crate::sqs) fn receive(
         &mut self,
         name: &str,
         ask: &Receive,
@@ -127,12 +127,12 @@ impl Service {
     }
 
     /// How long a receive waits that does not say so itself.
-    pub(in crate::queue::local) fn wait_of(&mut self, queue: &str) -> Result<Duration, ApiError> {
+    pub(in crate::sqs) fn wait_of(&mut self, queue: &str) -> Result<Duration, ApiError> {
         Ok(self.queue(queue)?.state.settings.wait)
     }
 
     /// What a receive that waits listens to.
-    pub(in crate::queue::local) fn wake_of(&mut self, queue: &str) -> Result<Arc<Notify>, ApiError> {
+    pub(in crate::sqs) fn wake_of(&mut self, queue: &str) -> Result<Arc<Notify>, ApiError> {
         Ok(Arc::clone(&self.queue(queue)?.wake))
     }
 
@@ -246,5 +246,5 @@ fn check_deduplication(settings: &Settings, message: &NewMessage) -> Result<(), 
 
 /// The deduplication id that a FIFO queue makes of a body: its SHA-256.
 fn content_id(body: &[u8]) -> Arc<str> {
-    digest(&SHA256, body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }

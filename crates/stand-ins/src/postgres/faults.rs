@@ -1,20 +1,20 @@
-//! What a server on loan can be made to suffer, so that others can be seen to survive it.
+//! What a server can be made to suffer, so that others can be seen to survive it.
 
 use std::process::Child;
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use super::{OnLoan, OnLoanError, place};
+use super::{Postgres, PostgresError, place};
 
-impl OnLoan {
+impl Postgres {
     /// Stops the server as an immediate shutdown does: connections are cut and nothing is written any more, so that
     /// the next start recovers from the log as after a crash.
     ///
     /// # Errors
     ///
     /// As for [`Self::stop`].
-    pub async fn stop_immediately(&mut self) -> Result<(), OnLoanError> {
+    pub async fn stop_immediately(&mut self) -> Result<(), PostgresError> {
         self.stop_by(Signal::SIGQUIT).await
     }
 

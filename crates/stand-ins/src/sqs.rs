@@ -1,7 +1,7 @@
-//! The queue in a box: an SQS-compatible server over real HTTP, in memory, which can also fail on purpose.
+//! A local SQS server: SQS-compatible, over real HTTP, in memory, and it can fail on purpose.
 //!
-//! It speaks the AWS JSON 1.0 protocol, takes any credentials that it was not told have expired, and behaves as the SQS API reference and developer
-//! guide document. What AWS leaves open is decided here: a standard queue delivers the oldest visible message first, a
+//! It speaks the AWS JSON 1.0 protocol, takes any credentials that it was not told have expired, and behaves as the SQS
+//! API reference and developer guide document. What AWS leaves open is decided here: a standard queue delivers the oldest visible message first, a
 //! receive brings as many messages as it can, an old receipt handle deletes nothing, and what AWS does within a minute
 //! (attributes, purges, counts) happens at once.
 //!
@@ -43,10 +43,17 @@ use error::ApiError;
 use server::Server;
 use service::Service;
 
+/// The most entries of one batch, and the most messages of one receive (developer guide, "Amazon SQS message quotas").
+pub const MESSAGES_PER_CALL: usize = 10;
+
+/// The largest message, and the largest batch of messages in one send, in bytes (developer guide, "Amazon SQS message
+/// quotas": 1 MiB).
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
 /// The region of a server that was not given one.
 pub const DEFAULT_REGION: &str = "us-east-1";
 
-/// How long [`LocalQueue::shutdown`] lets calls come home.
+/// How long [`LocalQueue::shutdown`] waits for calls to end.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running server. It ends when this value is dropped, or better by [`LocalQueue::shutdown`].
@@ -245,12 +252,12 @@ impl LocalQueue {
         self.server.service().insert_raw(queue, body.into(), now)
     }
 
-    /// Stops: waiting receives are answered with what there is, calls come home within a few seconds, the rest ends.
+    /// Stops: waiting receives are answered with what there is, calls end within a few seconds, the rest is cut off.
     pub async fn shutdown(self) {
         self.server.closing.cancel();
         self.server.tasks.close();
         if tokio::time::timeout(SHUTDOWN_PATIENCE, self.server.tasks.wait()).await.is_err() {
-            tracing::warn!("some calls to the queue in a box did not end in time");
+            tracing::warn!("some calls to the local SQS server did not end in time");
         }
     }
 }

@@ -1,0 +1,102 @@
+//! The PostgreSQL that several tests share: the one that `DATABASE_URL` names, else a throw-away one.
+
+use std::env;
+use std::path::PathBuf;
+
+use stand_ins::postgres::{Options, Postgres};
+
+use super::postgres::connect;
+
+/// A server in which tests create databases of their own.
+pub(crate) enum SharedServer {
+    /// One that somebody else runs. Its user must be allowed to create databases.
+    Named(Named),
+    /// One that lives as long as this value.
+    ThrowAway(Box<Postgres>),
+}
+
+impl SharedServer {
+    /// Takes the server that `DATABASE_URL` names, or starts one: durable, as in production, because `turnstile run`
+    /// refuses to load into a server that is not.
+    pub(crate) async fn start() -> Self {
+        match env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
+            Some(url) => Self::Named(Named::new(url).expect("a PostgreSQL URL in DATABASE_URL")),
+            None => match Postgres::start(installed()).await {
+                Ok(server) => Self::ThrowAway(Box::new(server)),
+                Err(error) => panic!(
+                    "{error}. Or name the folder of its programs in TURNSTILE_PG_BIN, or a running server in DATABASE_URL"
+                ),
+            },
+        }
+    }
+
+    /// Creates an empty database, and returns its URL.
+    pub(crate) async fn create_database(&self, name: &str) -> String {
+        match self {
+            Self::ThrowAway(server) => server.create_database(name, None).await.expect("a new database"),
+            Self::Named(server) => {
+                // template0, because somebody else's server may have put things into template1.
+                let statement = format!("CREATE DATABASE {name} TEMPLATE template0");
+                connect(&server.url).await.batch_execute(&statement).await.expect("a new database");
+                server.url_of(name)
+            }
+        }
+    }
+}
+
+/// The options of a durable server, of the programs that `TURNSTILE_PG_BIN` names or the system has.
+pub(crate) fn installed() -> Options {
+    Options { programs: env::var_os("TURNSTILE_PG_BIN").map(PathBuf::from), ..Options::default() }
+}
+
+/// A server that `DATABASE_URL` names.
+pub(crate) struct Named {
+    url: String,
+    /// Everything of the URL before the database's name, and everything after it.
+    around_database: (String, String),
+}
+
+impl Named {
+    fn new(url: String) -> Option<Self> {
+        let around_database = around_database(&url)?;
+        Some(Self { url, around_database })
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        format!("{}{database}{}", self.around_database.0, self.around_database.1)
+    }
+
+    /// Drops a database and whoever is connected to it.
+    pub(crate) async fn drop_database(&self, name: &str) {
+        let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        connect(&self.url).await.batch_execute(&statement).await.expect("the database is dropped");
+    }
+}
+
+/// Splits a PostgreSQL URL into what stands before and after the name of its database.
+fn around_database(url: &str) -> Option<(String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (place, query) = match rest.split_once('?') {
+        Some((place, query)) => (place, format!("?{query}")),
+        None => (rest, String::new()),
+    };
+    let authority = place.split_once('/').map_or(place, |(authority, _)| authority);
+    Some((format!("{scheme}://{authority}/"), query))
+}
+
+#[test]
+fn only_the_database_of_a_url_is_exchanged() {
+    for (url, expected) in [
+        ("postgres://u:p@h:5432/db", "postgres://u:p@h:5432/new"),
+        ("postgresql://h", "postgresql://h/new"),
+        ("postgres://u@h/?sslmode=require", "postgres://u@h/new?sslmode=require"),
+        ("postgres://h?host=/run/postgresql", "postgres://h/new?host=/run/postgresql"),
+        (
+            "postgres://u@h/db?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+            "postgres://u@h/new?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+        ),
+    ] {
+        assert_eq!(Named::new(url.to_owned()).unwrap().url_of("new"), expected);
+    }
+    assert!(Named::new("host=h dbname=db".to_owned()).is_none());
+}
