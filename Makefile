@@ -11,7 +11,7 @@ TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --te
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture soak upgrade evidence conformance bench fuzz lint fmt
+.PHONY: help setup demo test model torture soak upgrade evidence conformance bench settings fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ conformance: setup ## Compare the local SQS server with other SQS servers, throu
 bench: setup ## Measure the loader next to its floors and peers: PARTS (all), ROUNDS (5); see docs/PERFORMANCE.md
 	$(CARGO) bench --locked --bench core
 	$(CARGO) bench --locked --bench pipeline -- $(PARTS) --rounds $(ROUNDS)
+
+settings: ## Write docs/SETTINGS.md anew from the program
+	TURNSTILE_TEST_WRITE_SETTINGS=1 $(CARGO) test --locked --test main -- help::the_page_of_the_settings
 
 fuzz: ## Fuzz every target for SECONDS (60) each, JOBS (1) side by side; needs a C++ compiler
 	@scripts/fuzz $(SECONDS)

@@ -14,10 +14,11 @@ pub mod send;
 pub mod unmask;
 
 use std::io::Write;
+use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::Mistakes;
+use crate::config::{Given, Mistakes, rows};
 use crate::database::Database;
 use crate::keyring::Keyring;
 use crate::keys as keys_of_tables;
@@ -30,8 +31,6 @@ pub enum Outcome {
     Done,
     /// It ran, and what it found or did is a failure, which it has already said: exit code 1.
     Failed,
-    /// The settings or arguments are wrong, which it has already said: exit code 2.
-    WrongUse,
 }
 
 /// Turnstile loads login events from Amazon SQS into PostgreSQL: masked, and each exactly once.
@@ -78,26 +77,79 @@ pub enum Command {
     Man(man::Args),
 }
 
-impl Command {
-    /// Starts the job.
+/// A command with everything that was given to it.
+pub struct Invocation {
+    command: Command,
+    given: Given,
+}
+
+impl Invocation {
+    /// What was typed, with the environment. Where it makes no sense, or asks for help, the program ends here.
+    pub fn typed() -> Self {
+        let typed = command().get_matches();
+        let cli = Cli::from_arg_matches(&typed).unwrap_or_else(|error| error.exit());
+        Self { command: cli.command, given: Given::new(innermost(&typed), std::env::vars_os()) }
+    }
+
+    /// Does it.
     ///
     /// # Errors
     ///
-    /// Whatever kept the job from its end; bad settings are an [`Outcome`], not an error.
+    /// Whatever kept the job from its end; bad settings are [`Mistakes`].
     pub async fn run(self) -> anyhow::Result<Outcome> {
-        match self {
-            Self::Demo(args) => args.run().await,
-            Self::Run(args) => args.run().await,
-            Self::Check(args) => args.run().await,
-            Self::Migrate(args) => args.run().await,
-            Self::Send(args) => args.run().await,
-            Self::LocalQueue(args) => args.run().await,
-            Self::Keys(args) => args.run().await,
-            Self::Unmask(args) => args.run().await,
-            Self::DeadLetters(args) => args.run().await,
-            Self::Audit(args) => args.run().await,
-            Self::Completions(args) => args.run().await,
-            Self::Man(args) => args.run().await,
+        let given = &self.given;
+        match self.command {
+            Command::Demo(args) => args.run(given).await,
+            Command::Run(args) => args.run(given).await,
+            Command::Check(args) => args.run(given).await,
+            Command::Migrate(args) => args.run(given).await,
+            Command::Send(args) => args.run(given).await,
+            Command::LocalQueue(args) => args.run(given).await,
+            Command::Keys(args) => args.run(given).await,
+            Command::Unmask(args) => args.run(given).await,
+            Command::DeadLetters(args) => args.run(given).await,
+            Command::Audit(args) => args.run(given).await,
+            Command::Completions(args) => args.run().await,
+            Command::Man(args) => args.run().await,
+        }
+    }
+}
+
+/// What was typed for the command itself.
+fn innermost(typed: &ArgMatches) -> &ArgMatches {
+    typed.subcommand().map_or(typed, |(_, inner)| innermost(inner))
+}
+
+/// The program's whole command line: what the commands take of their own, and the settings.
+pub fn command() -> clap::Command {
+    with_settings(Cli::command(), "")
+}
+
+fn with_settings(command: clap::Command, path: &str) -> clap::Command {
+    let taken = rows::ALL.iter().filter(|row| row.is_of(path));
+    command.args(taken.filter_map(|row| row.argument())).mut_subcommands(|inner| {
+        let path = format!("{path} {}", inner.get_name());
+        with_settings(inner, path.trim_start())
+    })
+}
+
+/// Tells what went wrong, and gives the exit code.
+pub fn tell(ended: anyhow::Result<Outcome>) -> ExitCode {
+    let error = match ended {
+        Ok(Outcome::Done) => return ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => return ExitCode::FAILURE,
+        Err(error) => error,
+    };
+    let mut stderr = std::io::stderr().lock();
+    // With standard error closed, the exit code alone speaks.
+    match error.downcast_ref::<Mistakes>() {
+        Some(mistakes) => {
+            writeln!(stderr, "{mistakes}").unwrap_or_default();
+            ExitCode::from(2)
+        }
+        None => {
+            writeln!(stderr, "turnstile: {error:#}").unwrap_or_default();
+            ExitCode::FAILURE
         }
     }
 }
@@ -107,13 +159,6 @@ async fn refuse_other_keys(database: &Database, keyring: &Keyring, mask: Option<
     let registered = keys_of_tables::registered(database).await?;
     keys_of_tables::compare(&registered, keyring, mask)
         .map_err(|mismatch| anyhow::anyhow!("{mismatch}: {}", mismatch.way_out()))
-}
-
-/// Says all that is wrong with the settings.
-fn refuse(mistakes: &Mistakes) -> anyhow::Result<Outcome> {
-    let stderr = std::io::stderr();
-    writeln!(stderr.lock(), "{mistakes}")?;
-    Ok(Outcome::WrongUse)
 }
 
 /// Writes a line of a command's answer to standard output.

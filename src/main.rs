@@ -1,27 +1,15 @@
 //! The program: parses, builds, dispatches, and turns the end into an exit code.
 
-use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use nix::sys::resource::{Resource, setrlimit};
-use turnstile::cli::{Cli, Command, Outcome};
+use turnstile::cli::{self, Invocation, Outcome};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let invocation = Invocation::typed();
     turnstile::telemetry::start();
     keep_memory_private();
-    let ended = run(cli.command);
-    match ended {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Failed) => ExitCode::FAILURE,
-        Ok(Outcome::WrongUse) => ExitCode::from(2),
-        Err(error) => {
-            // With standard error closed, the exit code alone speaks.
-            writeln!(std::io::stderr(), "turnstile: {error:#}").unwrap_or_default();
-            ExitCode::FAILURE
-        }
-    }
+    cli::tell(run(invocation))
 }
 
 /// Keys and passwords are in memory: no core dump holds them, and no other process of the same user reads them there.
@@ -38,9 +26,9 @@ fn keep_memory_private() {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<Outcome> {
+fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(command.run());
+    let ended = runtime.block_on(invocation.run());
     // Whoever asked for the end is not kept waiting by a name look-up on a thread that cannot be stopped.
     runtime.shutdown_background();
     ended

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use clap::{Arg, CommandFactory};
+use clap::Arg;
 use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
-use turnstile::cli::Cli;
+use turnstile::cli::command;
+use turnstile::config::rows::{self, ALL};
+use turnstile::config::{Default, page};
 
 use crate::support::logins::World;
 use crate::support::pipeline::QUEUE;
@@ -17,41 +19,80 @@ use crate::support::postgres::TestDatabase;
 const NO_SETTINGS: [&str; 3] = ["TURNSTILE_PG_BIN", "TURNSTILE_FAILPOINT", "TURNSTILE_MUTANT"];
 
 #[test]
-fn every_number_is_documented_with_its_default_its_limits_and_its_unit() {
-    for (command, argument) in arguments() {
-        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-        let name = format!("{command} {argument}: {help}");
-        assert!(!help.is_empty(), "{name}");
-        let units: &[&str] = match value_name(&argument).as_deref() {
-            Some("N") => &[""],
-            Some("DURATION") => &["ms", "s", "m", "h"],
-            Some("BYTES") => &["B"],
-            _ => continue,
+fn every_number_is_documented_with_its_default_and_its_limits() {
+    for row in ALL.iter().filter(|row| row.limits().is_some()) {
+        let (help, default) = (row.help(), row.default().text());
+        let (least, most) = row.limits().unwrap();
+        assert!(help.contains(&format!("[default: {}]", default.unwrap_or_else(|| panic!("{help}")))), "{help}");
+        assert!(help.contains(&format!("[{least} to {most}]")), "{help}");
+    }
+}
+
+#[test]
+fn every_default_and_every_limit_is_a_value_that_its_setting_takes() {
+    for row in ALL {
+        let defaults = match row.default() {
+            Default::Unset | Default::Found(_) => vec![],
+            Default::Is(text) => vec![(*text).to_owned()],
+            Default::Unless { usually, then, .. } => vec![(*usually).to_owned(), (*then).to_owned()],
         };
-        let notes: Vec<&str> = help.split('[').skip(1).filter_map(|note| note.split(']').next()).collect();
-        let default = notes.iter().find_map(|note| note.strip_prefix("default: ")).unwrap_or_else(|| panic!("{name}"));
-        let limits = notes.iter().find_map(|note| note.split_once(" to ")).unwrap_or_else(|| panic!("{name}"));
-        for value in [default, limits.0, limits.1] {
-            assert!(units.iter().any(|unit| value.ends_with(unit)), "{value} has no unit: {name}");
+        let limits = row.limits().into_iter().flat_map(|(least, most)| [least, most]);
+        // A word may be the beginning of a value only.
+        let words = row.words().iter().filter(|word| !word.ends_with(['/', ':'])).map(|word| (*word).to_owned());
+        for text in defaults.into_iter().chain(limits).chain(words) {
+            assert_eq!(row.unfit(text.as_ref()), None, "{} {text:?}", row.name());
         }
     }
 }
 
 #[test]
+fn every_setting_is_taken_by_commands_that_are_there_and_no_two_share_a_flag() {
+    for row in ALL {
+        for command in row.commands() {
+            let Some(flag) = row.flag() else { continue };
+            let argument = arguments().into_iter().find(|(of, argument)| of == command && argument.get_id() == flag);
+            assert!(argument.is_some(), "{command} --{flag}");
+            let same = ALL.iter().filter(|other| other.is_of(command) && other.flag() == Some(flag));
+            assert_eq!(same.count(), 1, "{command} --{flag}");
+        }
+    }
+    let with_values =
+        arguments().into_iter().filter(|(_, argument)| argument.get_long().is_some() && takes_value(argument));
+    for (command, argument) in with_values {
+        let is_row = ALL.iter().any(|row| row.is_of(&command) && row.flag() == argument.get_long());
+        assert!(is_row, "{command} {argument} has no row");
+    }
+}
+
+#[test]
+fn the_page_of_the_settings_says_what_the_program_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SETTINGS.md");
+    if std::env::var_os("TURNSTILE_TEST_WRITE_SETTINGS").is_some() {
+        std::fs::write(path, page::settings()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(
+        written == page::settings(),
+        "docs/SETTINGS.md is not what the program says: `make settings` writes it anew"
+    );
+}
+
+#[test]
 fn every_variable_is_named_after_its_flag() {
-    for (command, argument) in arguments() {
-        let (Some(flag), Some(variable)) = (argument.get_long(), argument.get_env()) else { continue };
+    for row in ALL {
+        let (Some(flag), Some(variable)) = (row.flag(), row.variable()) else { continue };
         // The local SQS server is a server of its own: what is set for a loader beside it must not reach it.
-        let prefix = if command == "local-queue" { "TURNSTILE_LOCAL_QUEUE" } else { "TURNSTILE" };
+        let prefix = if row.is_of("local-queue") { "TURNSTILE_LOCAL_QUEUE" } else { "TURNSTILE" };
         let expected = match flag {
             "database-url" => "DATABASE_URL".to_owned(),
             flag => format!("{prefix}_{}", flag.replace('-', "_").to_uppercase()),
         };
-        assert_eq!(variable, &*expected, "{command}");
+        assert_eq!(variable, &*expected);
     }
     let is_setting = |argument: &Arg| !["help", "version"].contains(&argument.get_id().as_str());
     for (command, argument) in arguments().into_iter().filter(|(command, _)| command == "run") {
-        assert_eq!(argument.get_env().is_some(), is_setting(&argument), "{command} {argument}");
+        let has_variable = rows::settings().any(|row| row.flag() == argument.get_long());
+        assert_eq!(has_variable, is_setting(&argument), "{command} {argument}");
     }
 }
 
@@ -116,6 +157,10 @@ fn the_manual_and_the_completions_name_every_command() {
         let first = name.split(' ').next().unwrap();
         assert!(page.contains(&format!("turnstile-{first}(1)")), "{name}");
     }
+    // Where the set of values is closed, shells complete it.
+    for word in ["base64", "dead-letter", "discarded", "older_than_memory", "lost_reply", "powershell"] {
+        assert!(turnstile(&["completions", "bash"]).contains(word), "{word}");
+    }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = turnstile(&["completions", shell]);
         for name in commands().iter().flat_map(|name| name.split(' ')).chain(["visibility-timeout"]) {
@@ -137,8 +182,12 @@ fn the_manual_has_a_page_for_every_command_with_every_flag_and_variable() {
     for (command, argument) in arguments() {
         let page = page_of(&command);
         assert!(argument.get_long().is_none_or(|flag| page.contains(&format!("--{flag}"))), "{command} {argument}");
-        let variable = argument.get_env().map(|variable| variable.to_str().unwrap());
-        assert!(variable.is_none_or(|variable| page.contains(variable)), "{command} {argument}");
+    }
+    for row in ALL {
+        for command in row.commands() {
+            let variable = row.variable().filter(|_| row.flag().is_some());
+            assert!(variable.is_none_or(|variable| page_of(command).contains(variable)), "{command} {}", row.name());
+        }
     }
 }
 
@@ -186,7 +235,7 @@ fn arguments() -> Vec<(String, Arg)> {
 }
 
 fn built() -> Vec<clap::Command> {
-    let mut program = Cli::command().disable_help_subcommand(true);
+    let mut program = command().disable_help_subcommand(true);
     program.build();
     let mut to_do: Vec<clap::Command> = program.get_subcommands().cloned().collect();
     let mut all = Vec::new();
@@ -201,8 +250,8 @@ fn name_of(command: &clap::Command) -> String {
     command.get_bin_name().unwrap().trim_start_matches("turnstile ").to_owned()
 }
 
-fn value_name(argument: &Arg) -> Option<String> {
-    argument.get_value_names()?.first().map(ToString::to_string)
+fn takes_value(argument: &Arg) -> bool {
+    argument.get_action().takes_values()
 }
 
 /// Collects every `TURNSTILE_…` in the source.

@@ -305,7 +305,10 @@ fn no_core_dump_holds_the_keys() {
 fn every_mistake_of_the_commands_about_keys_is_told_with_its_way_out() {
     for (arguments, told) in [
         (&["keys", "new", "--id", "BAD ID"][..], &["--keyring (TURNSTILE_KEYRING)", "--id: \"BAD ID\""][..]),
-        (&["unmask", "--mask", "rot13", "x"], &["--mask (TURNSTILE_MASK): \"rot13\"", "choose seal or base64"]),
+        (
+            &["unmask", "--mask", "rot13", "x"],
+            &["--mask (TURNSTILE_MASK): \"rot13\"", "choose one of seal, token, base64"],
+        ),
         (&["unmask", "--mask", "token", "x"], &["--mask (TURNSTILE_MASK)", "nobody can recover"]),
         (&["unmask", "x"], &["--keyring (TURNSTILE_KEYRING)", "TURNSTILE_KEYS"]),
     ] {

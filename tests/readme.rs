@@ -4,30 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, Command, CommandFactory};
-use turnstile::cli::Cli;
+use clap::Command;
 use turnstile::decode::Rejection;
-
-#[test]
-fn the_settings_table_has_every_flag_of_run_with_its_variable_default_and_limits() {
-    let page = page("README.md");
-    let rows = rows_under(&page, "## Settings");
-    let run = command("run");
-    let flags: Vec<&Arg> =
-        run.get_arguments().filter(|flag| !["help", "version"].contains(&flag.get_id().as_str())).collect();
-    assert!(flags.len() > 15);
-    for flag in &flags {
-        let name = format!("--{}", flag.get_long().unwrap());
-        let row = rows.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("no row for {name}"));
-        let said = [row[1].clone(), row[2].clone(), row[3].clone()];
-        let help = flag.get_help().unwrap().to_string();
-        let variable = flag.get_env().map(|name| name.to_str().unwrap().to_owned()).unwrap_or_default();
-        assert_eq!(said, [variable, note(&help, "default: "), limits(&help)], "{name}");
-    }
-    let known: BTreeSet<String> = flags.iter().map(|flag| format!("--{}", flag.get_long().unwrap())).collect();
-    let told: BTreeSet<String> = rows.into_iter().map(|row| row[0].clone()).filter(|name| name != "flag").collect();
-    assert_eq!(told, known);
-}
 
 #[test]
 fn the_list_of_commands_has_every_command_and_no_other() {
@@ -137,21 +115,6 @@ fn every_relative_link_leads_somewhere() {
     assert!(followed > 20);
 }
 
-/// The value of a note of a help text: `10s` of `[default: 10s]`, or nothing.
-fn note(help: &str, name: &str) -> String {
-    notes(help).find_map(|note| note.strip_prefix(name)).unwrap_or_default().to_owned()
-}
-
-/// The limits of a help text: `1 to 64` of `[1 to 64]`, or nothing.
-fn limits(help: &str) -> String {
-    let is_limits = |note: &&str| note.contains(" to ") && !note.starts_with("default");
-    notes(help).find(is_limits).unwrap_or_default().to_owned()
-}
-
-fn notes(help: &str) -> impl Iterator<Item = &str> {
-    help.split('[').skip(1).filter_map(|note| note.split(']').next())
-}
-
 /// The cells of the tables under a heading, up to the next one of its level, without their code marks.
 fn rows_under(page: &str, heading: &str) -> Vec<Vec<String>> {
     let rows = rows_with_marks_under(page, heading).into_iter();
@@ -187,12 +150,8 @@ fn name_of(typed: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn command(name: &str) -> Command {
-    built().find_subcommand(name).unwrap().clone()
-}
-
 fn built() -> Command {
-    let mut program = Cli::command().disable_help_subcommand(true);
+    let mut program = turnstile::cli::command().disable_help_subcommand(true);
     program.build();
     program
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Outcome, migrate, refuse, say};
+use super::{Outcome, migrate, say};
 use crate::audit::{Audit, audit};
-use crate::config::{DatabaseArgs, Mistakes, given};
+use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings};
 use crate::table::agreement::{Breaks, RULES, Rule};
 
@@ -14,21 +14,11 @@ use crate::table::agreement::{Breaks, RULES, Rule};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads one snapshot: loaders may go on meanwhile, and a standby will do.
 Exit codes: 0 the promise holds, 1 it is broken or could not be proven, 2 wrong use.")]
-pub struct Args {
-    #[command(flatten)]
-    database: DatabaseArgs,
-
-    /// How long each of its statements may take: they read whole tables [default: 1h] [1s to 24h]
-    #[arg(long, env = "TURNSTILE_AUDIT_TIMEOUT", value_name = "DURATION")]
-    audit_timeout: Option<String>,
-}
+pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let (settings, deadline) = match self.read() {
-            Ok(settings) => settings,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+        let (settings, deadline) = read(given)?;
         let database = Database::new(&settings)?;
         migrate::refuse_older(&database).await?;
         let bar = bar();
@@ -50,17 +40,13 @@ impl Args {
             }
         }
     }
+}
 
-    fn read(&self) -> Result<(DatabaseSettings, Duration), Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let database = self.database.read(1, &mut mistakes);
-        let deadline = mistakes.duration(
-            "--audit-timeout (TURNSTILE_AUDIT_TIMEOUT)",
-            given(&self.audit_timeout).unwrap_or("1h"),
-            Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60),
-        );
-        mistakes.or(database.zip(deadline))
-    }
+fn read(given: &Given) -> Result<(DatabaseSettings, Duration), Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let database = given.database(1, &mut mistakes);
+    let deadline = given.read(&rows::AUDIT_TIMEOUT, &mut mistakes);
+    mistakes.or(database.zip(deadline))
 }
 
 fn bar() -> ProgressBar {

@@ -2,27 +2,21 @@
 
 use std::io::IsTerminal;
 
-use super::{Outcome, refuse, say};
+use super::{Outcome, say};
 use crate::check::{Finding, Judgement, Level, check};
-use crate::config::{Mistakes, RunArgs};
+use crate::config::{Given, Mistakes, RunSettings};
 
 /// What `turnstile check` takes: the settings of the run that it looks ahead to.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Takes what `turnstile run` takes, and looks at what that run would meet; changes nothing.
 Exit codes: 0 a run would work (warnings or not), 1 an error was found, 2 wrong use.")]
-pub struct Args {
-    #[command(flatten)]
-    run: RunArgs,
-}
+pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
         let mut mistakes = Mistakes::default();
-        let settings = self.run.read(&mut mistakes);
-        let settings = match mistakes.or(settings) {
-            Ok(settings) => settings,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+        let settings = RunSettings::read(given, &mut mistakes);
+        let settings = mistakes.or(settings)?;
         let findings = check(&settings).await;
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         for line in lines(&findings, colours) {

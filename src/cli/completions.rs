@@ -2,10 +2,9 @@
 
 use std::io::Write;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, Outcome};
+use super::Outcome;
 
 /// What `turnstile completions` takes.
 #[derive(Debug, clap::Args)]
@@ -21,7 +20,7 @@ pub struct Args {
 impl Args {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "turnstile", &mut script);
+        clap_complete::generate(self.shell, &mut super::command(), "turnstile", &mut script);
         std::io::stdout().lock().write_all(&script)?;
         Ok(Outcome::Done)
     }

@@ -6,14 +6,10 @@ mod replay;
 mod show;
 mod text;
 
-use std::time::Duration;
-
 use clap::Subcommand;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{Outcome, migrate};
-use crate::config::{Mistakes, duration, given};
+use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::MessageHash;
 use crate::table::dead_letters;
@@ -38,68 +34,30 @@ enum Command {
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
         match self.command {
-            Command::List(args) => args.run().await,
-            Command::Show(args) => args.run().await,
-            Command::Replay(args) => args.run().await,
-            Command::Discard(args) => args.run().await,
+            Command::List(args) => args.run(given).await,
+            Command::Show(args) => args.run(given).await,
+            Command::Replay(args) => args.run(given).await,
+            Command::Discard(args) => args.run(given).await,
         }
     }
 }
 
-/// Which dead letters.
-#[derive(Debug, clap::Args)]
-struct FilterArgs {
-    /// Only those with this code of rejection, as `dead-letters list` shows it
-    #[arg(long, value_name = "CODE")]
-    code: Option<String>,
-
-    /// Only those that became dead letters since then: a time (RFC 3339), or how long ago (90m, 24h, 7d)
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+/// Which dead letters; mistakes are noted.
+fn filter(given: &Given, mistakes: &mut Mistakes) -> dead_letters::Filter {
+    let code = given.optional(&rows::CODE, mistakes).flatten();
+    let since = given.optional(&rows::SINCE, mistakes).flatten();
+    dead_letters::Filter { code, since, ..dead_letters::Filter::default() }
 }
 
-impl FilterArgs {
-    fn read(&self, mistakes: &mut Mistakes) -> dead_letters::Filter {
-        let since = given(&self.since).and_then(|text| {
-            let way_out = "give a time like 2026-01-31T08:00:00Z, or how long ago it was like 24h or 7d";
-            mistakes.take("--since", read_since(text, OffsetDateTime::now_utc()), way_out)
-        });
-        let code = given(&self.code).map(str::to_owned);
-        dead_letters::Filter { code, since, ..dead_letters::Filter::default() }
-    }
-}
-
-fn read_since(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
-    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Ok(time);
-    }
-    let ago = duration(text, Duration::ZERO..=LONGEST);
-    ago.map(|ago| now - ago).map_err(|_| format!("{text:?} is neither a time nor how long ago it was"))
-}
-
-/// Who resolves a dead letter.
-#[derive(Debug, clap::Args)]
-struct ByArgs {
-    /// Who does it: kept with each dead letter, after the database role [default: the variable USER]
-    #[arg(long, env = "TURNSTILE_BY", value_name = "NAME")]
-    by: Option<String>,
-}
-
-impl ByArgs {
-    /// The name; empty where there is none.
-    fn read(&self, mistakes: &mut Mistakes) -> Option<String> {
-        let user = || std::env::var("USER").unwrap_or_default();
-        let by = given(&self.by).map_or_else(user, str::to_owned);
-        match by.chars().count() <= 128 && !by.contains(char::is_control) {
-            true => Some(by),
-            false => mistakes.note(
-                "--by (TURNSTILE_BY)",
-                "is no name",
-                "give at most 128 characters, none of them a control character",
-            ),
+/// Who resolves a dead letter; empty where nobody is named.
+fn by(given: &Given, mistakes: &mut Mistakes) -> Option<String> {
+    match given.optional(&rows::BY, mistakes)? {
+        Some(by) => Some(by),
+        None => {
+            let user = given.variable("USER").map(|user| user.to_string_lossy().into_owned()).unwrap_or_default();
+            mistakes.take("USER", rows::read_by(&user), "give another name with --by")
         }
     }
 }
@@ -127,7 +85,7 @@ impl Prefix {
 
     fn read_all(texts: &[String], mistakes: &mut Mistakes) -> Vec<Self> {
         let read = |text: &String| {
-            let prefix = Self::parse(text).ok_or_else(|| format!("{text:?} is no message hash"));
+            let prefix = Self::parse(text).ok_or_else(|| format!("{text:?} is not a message hash"));
             mistakes.take("HASH", prefix, HASH_WAY_OUT)
         };
         texts.iter().filter_map(read).collect()
@@ -163,8 +121,6 @@ async fn open(settings: &DatabaseSettings) -> anyhow::Result<Database> {
 
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
-
     use super::*;
 
     #[test]
@@ -184,22 +140,5 @@ mod tests {
         let odd = Prefix::parse("0123abcd9").unwrap();
         assert_eq!(odd.first.to_string(), format!("0123abcd9{}", "0".repeat(55)));
         assert_eq!(odd.last.to_string(), format!("0123abcd9{}", "f".repeat(55)));
-    }
-
-    #[test]
-    fn since_is_a_time_or_how_long_ago() {
-        let now = datetime!(2026-03-08 12:00 UTC);
-        for (text, time) in [
-            ("7d", Some(datetime!(2026-03-01 12:00 UTC))),
-            ("24h", Some(datetime!(2026-03-07 12:00 UTC))),
-            ("90m", Some(datetime!(2026-03-08 10:30 UTC))),
-            ("2026-01-31T08:00:00+02:00", Some(datetime!(2026-01-31 06:00 UTC))),
-            ("2026-01-31", None),
-            ("yesterday", None),
-            ("7", None),
-            ("999999999d", None),
-        ] {
-            assert_eq!(read_since(text, now).ok(), time, "{text}");
-        }
     }
 }

@@ -4,11 +4,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::builder::FalseyValueParser;
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Outcome, refuse, say};
-use crate::config::{Mistakes, given};
+use super::{Outcome, say};
+use crate::config::{Given, Mistakes, rows};
 use crate::demo::{Progress, Report, Settings, World, run};
 use crate::shutdown::Signals;
 
@@ -23,33 +22,17 @@ load them while the queue misbehaves and one of them is killed, and compares wha
 Nothing of it stays; Ctrl-C ends it at any time.
 
 Exit codes: 0 the promise held, 1 it did not or the demo could not be played, 2 wrong use.")]
-pub struct Args {
-    /// How many messages to send [default: 10000] [1 to 1000000]
-    #[arg(long, env = "TURNSTILE_MESSAGES", value_name = "N")]
-    messages: Option<String>,
-
-    /// Decides which messages are made up, and where the dice of the queue's faults start [default: 1]
-    /// [0 to 4294967295]
-    #[arg(long, env = "TURNSTILE_SEED", value_name = "N")]
-    seed: Option<String>,
-
-    /// Leave both servers running after the report, say how to connect, and end with Ctrl-C
-    #[arg(long, env = "TURNSTILE_KEEP", value_parser = FalseyValueParser::new())]
-    keep: bool,
-}
+pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let settings = match self.read() {
-            Ok(settings) => settings,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+        let settings = read(given)?;
         let mut signals = Signals::listen().context("listening for signals")?;
         let (mut world, report) = tokio::select! {
             played = play(settings) => played?,
             signal = signals.next() => return interrupted(signal),
         };
-        if self.keep {
+        if given.is_on(&rows::KEEP) {
             say(&how_to_connect(&world, &report))?;
             signals.next().await;
         }
@@ -59,16 +42,13 @@ impl Args {
         say(&format!("The logs of the loaders stay in {}", world.keep_logs().display()))?;
         Ok(Outcome::Failed)
     }
+}
 
-    fn read(&self) -> Result<Settings, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let messages =
-            mistakes.whole("--messages (TURNSTILE_MESSAGES)", given(&self.messages).unwrap_or("10000"), 1..=1_000_000);
-        let seed = mistakes.whole("--seed (TURNSTILE_SEED)", given(&self.seed).unwrap_or("1"), 0..=u32::MAX as usize);
-        let settings =
-            messages.zip(seed).map(|(messages, seed)| Settings { messages: messages as u64, seed: seed as u64 });
-        mistakes.or(settings)
-    }
+fn read(given: &Given) -> Result<Settings, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let messages = given.read(&rows::MESSAGES, &mut mistakes);
+    let seed = given.read(&rows::DEMO_SEED, &mut mistakes);
+    mistakes.or(messages.zip(seed).map(|(messages, seed)| Settings { messages, seed }))
 }
 
 /// What was dropped before this is called is stopped and removed.

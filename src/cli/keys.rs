@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
-use crate::config::{DatabaseArgs, KeyringArgs, MaskArgs, Mistakes, given};
+use crate::config::{Given, Mistakes, rows};
 use crate::database::Database;
 use crate::keyring::{Keyring, KeyringError, Masters};
 use crate::keys::{self, Forgotten};
@@ -24,36 +24,21 @@ enum Command {
     /// An existing file is never overwritten. Keep a copy of the file in a safe place: without it, nothing that was
     /// masked with it can be recovered.
     New {
-        /// The keyring's file
-        #[arg(long, env = "TURNSTILE_KEYRING", hide_env_values = true, value_name = "PATH")]
-        keyring: Option<PathBuf>,
-        /// The new key's id: 1 to 16 small letters, digits and hyphens [default: random]
-        #[arg(long)]
-        id: Option<String>,
         /// Add a key that masks to an existing keyring: it is used from now on, the old ones stay to recover what they masked
         #[arg(long)]
         add: bool,
     },
     /// List the ids of a keyring's keys, oldest first; never the keys
-    List {
-        #[command(flatten)]
-        keyring: KeyringArgs,
-    },
+    List {},
     /// Register a keyring's active key with the tables, as their owner: loaders with another one do not start
     ///
     /// Where no key is registered, all of the keyring's are. After `keys new --add`, register the key before the first loader
     /// starts with it.
-    Register(Box<RegisterArgs>),
+    Register(RegisterArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct RegisterArgs {
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    keyring: KeyringArgs,
-    #[command(flatten)]
-    mask: MaskArgs,
     /// Replace the hash key too, which makes the tables forget the keys of producers: a login that is sent again is loaded
     /// again. Stop every loader first
     #[arg(long)]
@@ -61,38 +46,26 @@ struct RegisterArgs {
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
         let done = match &self.command {
-            Command::New { keyring, id, add } => match settings_of_new(keyring.as_deref(), id) {
-                Ok((path, id)) => new(path, id, *add),
-                Err(mistakes) => return super::refuse(&mistakes),
-            },
-            Command::List { keyring } => list(keyring.path()),
-            Command::Register(args) => return register(args).await,
+            Command::New { add } => {
+                let (path, id) = settings_of_new(given)?;
+                new(&path, id, *add)
+            }
+            Command::List {} => list(given)?,
+            Command::Register(args) => return register(args, given).await,
         };
-        match done {
-            Ok(text) => say(&text),
-            Err(error) => refuse(&error),
-        }
+        say(&done.map_err(|error| refusal(error, given))?)
     }
 }
 
-fn settings_of_new<'p>(path: Option<&'p Path>, id: &Option<String>) -> Result<(&'p Path, Option<KeyId>), Mistakes> {
+fn settings_of_new(given: &Given) -> Result<(PathBuf, Option<KeyId>), Mistakes> {
     let mut mistakes = Mistakes::default();
-    let path = match path.filter(|path| !path.as_os_str().is_empty()) {
-        None => mistakes.note(KeyringArgs::SETTING, "is not set", "name the file to make: --keyring turnstile.keyring"),
-        path => path,
-    };
-    let id = match given(id) {
-        None => Some(None),
-        Some(text) => mistakes
-            .take(
-                "--id",
-                text.parse::<KeyId>().map_err(|why| format!("{text:?} is none: {why}")),
-                "choose another, or none",
-            )
-            .map(Some),
-    };
+    let path = given.optional(&rows::NEW_KEYRING, &mut mistakes).and_then(|path| {
+        let remedy = "name the file to make: --keyring turnstile.keyring";
+        path.or_else(|| mistakes.note(given.name_of(&rows::NEW_KEYRING), "is not set", remedy))
+    });
+    let id = given.optional(&rows::NEW_KEY_ID, &mut mistakes);
     mistakes.or(path.zip(id))
 }
 
@@ -112,15 +85,12 @@ fn new(path: &Path, id: Option<KeyId>, add: bool) -> Result<String, KeyringError
     ))
 }
 
-async fn register(args: &RegisterArgs) -> anyhow::Result<Outcome> {
+async fn register(args: &RegisterArgs, given: &Given) -> anyhow::Result<Outcome> {
     let mut mistakes = Mistakes::default();
-    let database = args.database.read(1, &mut mistakes);
-    let keyring = args.keyring.read(&mut mistakes);
-    let mask = args.mask.read(&mut mistakes);
-    let ((database, keyring), mask) = match mistakes.or(database.zip(keyring).zip(mask)) {
-        Ok(settings) => settings,
-        Err(mistakes) => return super::refuse(&mistakes),
-    };
+    let database = given.database(1, &mut mistakes);
+    let keyring = given.keyring(&mut mistakes);
+    let mask = given.read(&rows::MASK, &mut mistakes);
+    let ((database, keyring), mask) = mistakes.or(database.zip(keyring).zip(mask))?;
     let database = Database::new(&database)?;
     super::migrate::refuse_older(&database).await?;
     let done = keys::register(&database, &keyring, mask, args.replace_hash).await?;
@@ -137,11 +107,19 @@ async fn register(args: &RegisterArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn list(path: Option<&Path>) -> Result<String, KeyringError> {
-    let keyring = Keyring::find(path)?;
-    warn_of_exposure(path)?;
+fn list(given: &Given) -> Result<Result<String, KeyringError>, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let path = given.keyring_path(&mut mistakes);
+    let path = mistakes.or(path)?;
+    Ok(Keyring::find(path.as_deref()).and_then(|keyring| {
+        warn_of_exposure(path.as_deref())?;
+        Ok(ids(&keyring))
+    }))
+}
+
+fn ids(keyring: &Keyring) -> String {
     let line = |id: &KeyId| if id == keyring.active() { format!("{id}\tactive\n") } else { format!("{id}\n") };
-    Ok(keyring.ids().map(line).collect())
+    keyring.ids().map(line).collect()
 }
 
 /// Says on standard error when others than its owner may read the keyring.
@@ -152,13 +130,13 @@ pub(super) fn warn_of_exposure(path: Option<&Path>) -> Result<(), KeyringError> 
     Ok(())
 }
 
-/// Says why there is no keyring: a wrong setting, or a failure.
-fn refuse(error: &KeyringError) -> anyhow::Result<Outcome> {
+/// Why there is no keyring: a wrong setting, or a failure.
+fn refusal(error: KeyringError, given: &Given) -> anyhow::Error {
     let mut mistakes = Mistakes::default();
-    mistakes.note::<()>(KeyringArgs::SETTING, error, error.way_out());
+    mistakes.note::<()>(given.name_of(&rows::KEYRING), &error, error.way_out());
     match error.is_wrong_setting() {
-        true => super::refuse(&mistakes),
-        false => Err(mistakes.into()),
+        true => mistakes.into(),
+        false => anyhow::anyhow!("{mistakes}"),
     }
 }
 

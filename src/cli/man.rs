@@ -4,10 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::CommandFactory;
 use clap_mangen::Man;
 
-use super::{Cli, Outcome, say};
+use super::{Outcome, say};
 
 /// What `turnstile man` takes.
 #[derive(Debug, clap::Args)]
@@ -15,7 +14,7 @@ use super::{Cli, Outcome, say};
 To install: turnstile man /usr/local/share/man/man1")]
 pub struct Args {
     /// The folder to write one page a command into; without it, the first page goes to standard output
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     folder: Option<PathBuf>,
 }
 
@@ -23,13 +22,13 @@ impl Args {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let Some(folder) = self.folder else {
             let mut page = Vec::new();
-            Man::new(Cli::command()).render(&mut page)?;
+            Man::new(super::command()).render(&mut page)?;
             std::io::stdout().lock().write_all(&page)?;
             return Ok(Outcome::Done);
         };
         let name = folder.display();
         std::fs::create_dir_all(&folder).with_context(|| format!("making the folder {name}"))?;
-        clap_mangen::generate_to(Cli::command(), &folder).with_context(|| format!("writing pages into {name}"))?;
+        clap_mangen::generate_to(super::command(), &folder).with_context(|| format!("writing pages into {name}"))?;
         say(&format!("the pages are in {name}"))?;
         Ok(Outcome::Done)
     }

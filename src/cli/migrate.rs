@@ -1,9 +1,9 @@
 //! `turnstile migrate`.
 
-use super::{Outcome, refuse, say};
-use crate::config::{DatabaseArgs, KeyringArgs, MaskArgs, Mistakes};
+use super::{Outcome, say};
+use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, migrate as migrations};
-use crate::keyring::{Keyring, KeyringError};
+use crate::keyring::Keyring;
 use crate::keys;
 use crate::mask::MaskKind;
 use crate::table::outbox;
@@ -13,29 +13,15 @@ use crate::table::outbox;
 #[command(after_help = "\
 Makes the schema of Turnstile's own tables where there is none, and the tables in it; user_logins is made in --logins-schema, \
 or adopted there. With a keyring, its keys are registered with new tables; without one, `turnstile keys register` does it.")]
-pub struct Args {
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    keyring: KeyringArgs,
-    #[command(flatten)]
-    mask: MaskArgs,
-}
+pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
         let mut mistakes = Mistakes::default();
-        let settings = self.database.read(1, &mut mistakes);
-        let keyring = match Keyring::find(self.keyring.path()) {
-            Err(KeyringError::Absent) => Some(None),
-            Ok(keyring) => Some(Some(keyring)),
-            Err(error) => mistakes.note(KeyringArgs::SETTING, &error, error.way_out()),
-        };
-        let mask = self.mask.read(&mut mistakes);
-        let (settings, keyring, mask) = match mistakes.or(settings.zip(keyring).zip(mask)) {
-            Ok(((settings, keyring), mask)) => (settings, keyring, mask),
-            Err(mistakes) => return refuse(&mistakes),
-        };
+        let settings = given.database(1, &mut mistakes);
+        let keyring = given.keyring_if_any(&mut mistakes);
+        let mask = given.read(&rows::MASK, &mut mistakes);
+        let ((settings, keyring), mask) = mistakes.or(settings.zip(keyring).zip(mask))?;
         let keys = keyring.as_ref().map(|keyring| (keyring, mask));
         migrate(&Database::new(&settings)?, keys).await.map(|()| Outcome::Done)
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::{Outcome, refuse};
+use super::Outcome;
 use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
-use crate::config::{Mistakes, RunArgs, RunSettings};
+use crate::config::{Given, Mistakes, RunSettings};
 use crate::database::{Database, persist};
 use crate::keyring::Keyring;
 use crate::load::Destination;
@@ -25,20 +25,14 @@ use crate::verdict::Judge;
     after_help = "Ends on SIGINT or SIGTERM: the first lets what is in hand come to its end, the second does not.
 Exit codes: 0 done, 1 failed (nothing is lost: what was not committed comes again), 2 wrong use."
 )]
-pub struct Args {
-    #[command(flatten)]
-    run: RunArgs,
-}
+pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
         let mut mistakes = Mistakes::default();
-        let settings = self.run.read(&mut mistakes);
-        let keyring = self.run.keyring.read(&mut mistakes);
-        let (settings, keyring) = match mistakes.or(settings.zip(keyring)) {
-            Ok(read) => read,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+        let settings = RunSettings::read(given, &mut mistakes);
+        let keyring = given.keyring(&mut mistakes);
+        let (settings, keyring) = mistakes.or(settings.zip(keyring))?;
         if settings.mask == MaskKind::Base64 {
             tracing::warn!("--mask base64 is an encoding and no mask: whoever reads the table reads the values");
         }

@@ -6,11 +6,12 @@ use std::io::{self, BufRead, BufReader, IsTerminal as _, Seek as _, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::ValueHint;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, refuse, say};
-use crate::config::{Mistakes, QueueArgs, given};
+use super::{Outcome, say};
+use crate::config::{Given, Mistakes, rows};
 use crate::queue::sqs::{QueueAddress, Sender};
 use crate::send::{Bodies, EndedEarly, Form, Look, NotSent, SendReport, look, send};
 use crate::shutdown::Signals;
@@ -37,14 +38,8 @@ Examples:
   zcat logins.ndjson.gz | turnstile send --queue https://sqs.eu-central-1.amazonaws.com/123456789012/logins -")]
 pub struct Args {
     /// The logins, one a line, each 1 byte to 1 MiB of UTF-8 (LF or CRLF; empty lines are skipped); - is standard input
-    #[arg(value_name = "FILE|-")]
+    #[arg(value_name = "FILE|-", value_hint = ValueHint::FilePath)]
     file: String,
-    #[command(flatten)]
-    queue: QueueArgs,
-    /// The message group of what is sent to a FIFO queue: 1 to 128 letters, digits and punctuation
-    /// [default: turnstile]
-    #[arg(long, env = "TURNSTILE_GROUP", value_name = "NAME")]
-    group: Option<String>,
     /// Send the lines whatever they hold: a body that is no login becomes a dead letter
     #[arg(long)]
     raw: bool,
@@ -54,7 +49,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
         let mut mistakes = Mistakes::default();
         let input = mistakes.take(
             "FILE",
@@ -62,18 +57,11 @@ impl Args {
             "give a file with one login a line, or - for standard input",
         );
         if self.dry_run {
-            return match mistakes.or(input) {
-                Ok(input) => self.rehearse(input).await,
-                Err(mistakes) => refuse(&mistakes),
-            };
+            return self.rehearse(mistakes.or(input)?).await;
         }
-        let queue = self.queue.read(&mut mistakes);
-        let group = self.group(&mut mistakes);
-        let all = queue.zip(group).zip(input);
-        let ((settings, group), input) = match mistakes.or(all) {
-            Ok(settings) => settings,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+        let queue = given.queue(&mut mistakes);
+        let group = given.read(&rows::GROUP, &mut mistakes);
+        let ((settings, group), input) = mistakes.or(queue.zip(group).zip(input))?;
         if input.bytes.is_some() && !self.raw {
             let looked = looked(&input, self.bodies()).await?;
             if looked.wrong_count() > 0 {
@@ -81,7 +69,7 @@ impl Args {
                 return Ok(Outcome::Failed);
             }
         }
-        let sender = Sender::connect(&settings, group).await?;
+        let sender = Sender::connect(&settings, &group).await?;
         let stop = CancellationToken::new();
         let mut progress = Progress::new(input.bytes);
         let sending = send(input.reader()?, self.bodies(), &sender, &stop, |report| progress.show(report));
@@ -117,15 +105,6 @@ impl Args {
         }
         say(&text)?;
         Ok(if wrong == 0 { Outcome::Done } else { Outcome::Failed })
-    }
-
-    fn group(&self, mistakes: &mut Mistakes) -> Option<&str> {
-        let group = given(&self.group).unwrap_or("turnstile");
-        if group.len() <= 128 && group.chars().all(|c| c.is_ascii_graphic()) {
-            return Some(group);
-        }
-        let problem = format!("{group:?} is no message group");
-        mistakes.note("--group (TURNSTILE_GROUP)", problem, "give 1 to 128 letters, digits and punctuation")
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, Write};
 
-use super::{Outcome, keys, refuse};
-use crate::config::{KeyringArgs, Mistakes, given};
+use super::{Outcome, keys};
+use crate::config::{Given, Mistakes, rows};
 use crate::mask::{MaskKind, UnmaskError, Unmasker, decode_base64};
 
 /// What `turnstile unmask` takes.
@@ -16,24 +16,15 @@ pub struct Args {
     /// clear value are printed as escapes.
     #[arg(value_name = "VALUE")]
     values: Vec<String>,
-    #[command(flatten)]
-    keyring: KeyringArgs,
-    /// How the values were masked: seal (with a key of the keyring), base64 (not at all: no keyring is needed). What
-    /// token made of a value nobody can recover [default: seal]
-    #[arg(long, env = "TURNSTILE_MASK", value_name = "KIND")]
-    mask: Option<String>,
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
         let mut mistakes = Mistakes::default();
-        let recovery = self.recovery(&mut mistakes);
-        let recovery = match mistakes.or(recovery) {
-            Ok(recovery) => recovery,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+        let recovery = recovery(given, &mut mistakes);
+        let recovery = mistakes.or(recovery)?;
         if let Recovery::Keys(_) = recovery {
-            keys::warn_of_exposure(self.keyring.path())?;
+            keys::warn_of_exposure(given.keyring_path(&mut Mistakes::default()).flatten().as_deref())?;
         }
         let (out, err) = (io::stdout().lock(), io::stderr().lock());
         let ended = if self.values.is_empty() {
@@ -47,18 +38,15 @@ impl Args {
             ended => Ok(ended?),
         }
     }
+}
 
-    fn recovery(&self, mistakes: &mut Mistakes) -> Option<Recovery> {
-        const MASK: &str = "--mask (TURNSTILE_MASK)";
-        let text = given(&self.mask).unwrap_or("seal");
-        let kind = text.parse::<MaskKind>().map_err(|why| format!("{text:?} {why}"));
-        match mistakes.take(MASK, kind, "choose seal or base64")? {
-            MaskKind::Seal => Some(Recovery::Keys(self.keyring.read(mistakes)?.unmasker())),
-            MaskKind::Base64 => Some(Recovery::Decoding),
-            MaskKind::Token => {
-                let problem = "a token is a digest: nobody can recover what it was made of";
-                mistakes.note(MASK, problem, "give sealed values, with --mask seal")
-            }
+fn recovery(given: &Given, mistakes: &mut Mistakes) -> Option<Recovery> {
+    match given.read(&rows::UNMASK_MASK, mistakes)? {
+        MaskKind::Seal => Some(Recovery::Keys(given.keyring(mistakes)?.unmasker())),
+        MaskKind::Base64 => Some(Recovery::Decoding),
+        MaskKind::Token => {
+            let problem = "a token is a digest: nobody can recover what it was made of";
+            mistakes.note(given.name_of(&rows::UNMASK_MASK), problem, "give sealed values, with --mask seal")
         }
     }
 }

@@ -1,15 +1,14 @@
 //! What is wrong with the settings, all of it at once.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::ops::RangeInclusive;
-use std::time::Duration;
 
-use super::values;
+use super::kinds::Unfit;
 
 /// One setting that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    setting: &'static str,
+    setting: String,
     problem: String,
     way_out: String,
 }
@@ -29,18 +28,22 @@ impl Mistakes {
     /// Notes a mistake.
     pub fn note<T>(
         &mut self,
-        setting: &'static str,
+        setting: impl Into<String>,
         problem: impl fmt::Display,
         way_out: impl fmt::Display,
     ) -> Option<T> {
-        self.0.push(Mistake { setting, problem: problem.to_string(), way_out: way_out.to_string() });
+        let mistake = Mistake { setting: setting.into(), problem: problem.to_string(), way_out: way_out.to_string() };
+        // Two readers may read the same setting.
+        if !self.0.contains(&mistake) {
+            self.0.push(mistake);
+        }
         None
     }
 
     /// Takes a value that was read, or notes why it could not be.
     pub fn take<T, E: fmt::Display>(
         &mut self,
-        setting: &'static str,
+        setting: impl Into<String>,
         read: Result<T, E>,
         way_out: impl fmt::Display,
     ) -> Option<T> {
@@ -50,29 +53,13 @@ impl Mistakes {
         }
     }
 
-    /// Reads a whole number within limits.
-    pub fn whole(&mut self, setting: &'static str, text: &str, limits: RangeInclusive<usize>) -> Option<usize> {
-        let way_out = format!("give a whole number from {} to {}", limits.start(), limits.end());
-        self.take(setting, values::whole(text, limits), way_out)
-    }
-
-    /// Reads a length of time within limits.
-    pub fn duration(
-        &mut self,
-        setting: &'static str,
-        text: &str,
-        limits: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        let (shortest, longest) = (values::duration_text(*limits.start()), values::duration_text(*limits.end()));
-        let way_out = format!("give a time with its unit (ms, s, m, h, d) from {shortest} to {longest}");
-        self.take(setting, values::duration(text, limits), way_out)
-    }
-
-    /// Reads a number of bytes within limits.
-    pub fn bytes(&mut self, setting: &'static str, text: &str, limits: RangeInclusive<usize>) -> Option<usize> {
-        let (least, most) = (values::bytes_text(*limits.start()), values::bytes_text(*limits.end()));
-        let way_out = format!("give a size with its unit (B, KiB, MiB, GiB) from {least} to {most}");
-        self.take(setting, values::bytes(text, limits), way_out)
+    /// Notes that a value does not fit.
+    pub(super) fn unfit<T>(&mut self, setting: String, text: &OsStr, unfit: &Unfit) -> Option<T> {
+        let problem = match unfit.is_shown {
+            true => format!("{text:?} {}", unfit.problem),
+            false => unfit.problem.clone(),
+        };
+        self.note(setting, problem, &unfit.remedy)
     }
 
     /// The value, if nothing at all was wrong.

@@ -3,53 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use clap::builder::FalseyValueParser;
-
-use super::{DatabaseArgs, IdentityArgs, KeyringArgs, LaneArgs, MaskArgs, Mistakes, QueueArgs, given};
+use super::{Given, Mistakes, rows};
+use crate::acknowledge;
 use crate::database::{DatabaseSettings, Patience};
 use crate::lane::LaneSettings;
 use crate::load::Contradictions;
 use crate::mask::MaskKind;
 use crate::message::Identity;
 use crate::queue::sqs::SqsSettings;
+use crate::receive::ReceiveLimits;
 
-/// The arguments of a run.
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    #[command(flatten)]
-    queue: QueueArgs,
-    #[command(flatten)]
-    database: DatabaseArgs,
-    /// Which keys: read apart from the settings, because they are a file's contents and no setting.
-    #[command(flatten)]
-    pub keyring: KeyringArgs,
-    #[command(flatten)]
-    mask: MaskArgs,
-    #[command(flatten)]
-    identity: IdentityArgs,
-    #[command(flatten)]
-    lanes: LaneArgs,
-
-    /// The most connections to the database at once [default: as many as lanes] [1 to 64]
-    #[arg(long, env = "TURNSTILE_DATABASE_CONNECTIONS", value_name = "N")]
-    database_connections: Option<String>,
-
-    /// How long a database that is away or busy is waited for at start; later, as long as it takes [default: 30s]
-    /// [0s to 1h]
-    #[arg(long, env = "TURNSTILE_WAIT_FOR_DATABASE", value_name = "DURATION")]
-    wait_for_database: Option<String>,
-
-    /// How long the end may take after the first signal [default: 30s] [1s to 1h]
-    #[arg(long, env = "TURNSTILE_SHUTDOWN_TIMEOUT", value_name = "DURATION")]
-    shutdown_timeout: Option<String>,
-
-    /// Bring the database's tables to this version first, as `turnstile migrate` does
-    #[arg(long, env = "TURNSTILE_MIGRATE", value_parser = FalseyValueParser::new())]
-    migrate: bool,
-}
-
-/// What they mean.
+/// What a run is told.
 #[derive(Clone, Debug)]
 pub struct RunSettings {
     /// Which queue.
@@ -77,65 +41,77 @@ pub struct RunSettings {
 }
 
 impl RunSettings {
-    /// How long the database is waited for at start.
-    pub fn patience(&self) -> Patience {
-        Patience::within(self.wait_for_database)
-    }
-}
-
-impl RunArgs {
-    /// The settings that the arguments mean; mistakes are noted.
-    pub fn read(&self, mistakes: &mut Mistakes) -> Option<RunSettings> {
-        let identity = self.identity.read(mistakes);
-        let contradictions = self.identity.contradictions(mistakes);
-        let queue = self.queue.read(mistakes);
-        let lanes = self.lanes.lanes(mistakes);
-        let connections = mistakes.whole(
-            "--database-connections (TURNSTILE_DATABASE_CONNECTIONS)",
-            given(&self.database_connections).unwrap_or(&lanes.unwrap_or(1).to_string()),
-            1..=64,
-        );
-        let database = self.database.read(connections.unwrap_or(1), mistakes);
-        let wait_for_database = mistakes.duration(
-            "--wait-for-database (TURNSTILE_WAIT_FOR_DATABASE)",
-            given(&self.wait_for_database).unwrap_or("30s"),
-            Duration::ZERO..=Duration::from_secs(3600),
-        );
-        let mask = self.mask.read(mistakes);
-        let lane = self.lanes.read(mistakes);
-        let shutdown_timeout = mistakes.duration(
-            "--shutdown-timeout (TURNSTILE_SHUTDOWN_TIMEOUT)",
-            given(&self.shutdown_timeout).unwrap_or("30s"),
-            Duration::from_secs(1)..=Duration::from_secs(3600),
-        );
+    /// The settings that were given; mistakes are noted.
+    pub fn read(given: &Given, mistakes: &mut Mistakes) -> Option<Self> {
+        let identity = given.read(&rows::IDENTITY, mistakes);
+        let contradictions = given.read(&rows::CONTRADICTIONS, mistakes);
+        let queue = given.queue(mistakes);
+        let lanes = given.read(&rows::LANES, mistakes);
+        let connections = given.optional(&rows::DATABASE_CONNECTIONS, mistakes).flatten().or(lanes);
+        let database = given.database(connections.unwrap_or(1), mistakes);
+        let wait_for_database = given.read(&rows::WAIT_FOR_DATABASE, mistakes);
+        let keyring = given.keyring_path(mistakes);
+        let mask = given.read(&rows::MASK, mistakes);
+        let lane = lane(given, mistakes);
+        let shutdown_timeout = given.read(&rows::SHUTDOWN_TIMEOUT, mistakes);
         if let (Some(lane), Some(shutdown_timeout)) = (&lane, shutdown_timeout) {
-            leave_time_to_come_home(lane.limits.wait, shutdown_timeout, mistakes);
+            leave_time_to_return(lane.limits.wait, shutdown_timeout, given, mistakes);
         }
         let identity = identity?;
         let mut queue = queue?;
         queue.identity_attribute = identity.attribute().map(str::to_owned);
-        Some(RunSettings {
+        Some(Self {
             queue,
             database: database?,
             wait_for_database: wait_for_database?,
-            keyring: self.keyring.path().map(PathBuf::from),
+            keyring: keyring?,
             mask: mask?,
             identity,
             contradictions: contradictions?,
             lanes: lanes?,
             lane: lane?,
             shutdown_timeout: shutdown_timeout?,
-            migrate: self.migrate,
+            migrate: given.is_on(&rows::MIGRATE),
         })
+    }
+
+    /// How long the database is waited for at start.
+    pub fn patience(&self) -> Patience {
+        Patience::within(self.wait_for_database)
     }
 }
 
+/// How each lane works; mistakes are noted.
+fn lane(given: &Given, mistakes: &mut Mistakes) -> Option<LaneSettings> {
+    let batch_size = given.read(&rows::BATCH_SIZE, mistakes);
+    let batch_bytes = given.read(&rows::BATCH_BYTES, mistakes);
+    let linger = given.read(&rows::LINGER, mistakes);
+    let wait = given.read(&rows::WAIT, mistakes);
+    let visibility_timeout = given.read(&rows::VISIBILITY_TIMEOUT, mistakes);
+    let max_attempts = given.read(&rows::MAX_ATTEMPTS, mistakes);
+    let retry_delay = given.read(&rows::RETRY_DELAY, mistakes);
+    let limits = ReceiveLimits {
+        batch_size: batch_size?,
+        batch_bytes: batch_bytes?,
+        linger: linger?,
+        wait: wait?,
+        visibility_timeout: visibility_timeout?,
+    };
+    Some(LaneSettings {
+        limits,
+        max_attempts: max_attempts?,
+        retry_delay: retry_delay?,
+        until_empty: given.is_on(&rows::UNTIL_EMPTY),
+        delete_patience: acknowledge::PATIENCE,
+    })
+}
+
 /// A receive that is cut off hides its messages, unread, until their visibility timeout.
-fn leave_time_to_come_home(wait: Duration, shutdown_timeout: Duration, mistakes: &mut Mistakes) {
+fn leave_time_to_return(wait: Duration, shutdown_timeout: Duration, given: &Given, mistakes: &mut Mistakes) {
     if shutdown_timeout < wait + Duration::from_secs(5) {
         mistakes.note::<()>(
-            "--shutdown-timeout (TURNSTILE_SHUTDOWN_TIMEOUT)",
-            "is too short for a receive in flight to come home",
+            given.name_of(&rows::SHUTDOWN_TIMEOUT),
+            "is too short for a receive in flight to return",
             "give at least 5 s more than --wait, or lower --wait (TURNSTILE_WAIT)",
         );
     }

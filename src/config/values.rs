@@ -1,17 +1,18 @@
 //! Numbers with units, as people write them.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// A text is not the value that it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoValue {
+pub(super) enum NoValue {
     /// Not of the form.
-    #[error("{0:?} is no {1}")]
-    Form(String, &'static str),
+    #[error("is not a {0}")]
+    Form(&'static str),
     /// Below or above its limits.
-    #[error("{0:?} is outside its limits")]
-    Limits(String),
+    #[error("is outside its limits")]
+    Limits,
 }
 
 /// Reads a whole number within limits.
@@ -19,9 +20,15 @@ pub enum NoValue {
 /// # Errors
 ///
 /// [`NoValue`]
-pub fn whole(text: &str, limits: RangeInclusive<usize>) -> Result<usize, NoValue> {
-    let number = text.trim().parse::<usize>().map_err(|_| NoValue::Form(text.to_owned(), "whole number"))?;
-    within(number, text, &limits)
+pub(super) fn whole<T: FromStr + PartialOrd>(text: &str, limits: &RangeInclusive<T>) -> Result<T, NoValue> {
+    let text = text.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) => within(number, limits),
+        // What has too many digits for the type is a number all the same.
+        Err(_) if is_number => Err(NoValue::Limits),
+        Err(_) => Err(NoValue::Form("whole number")),
+    }
 }
 
 /// Reads a length of time with its unit (`ms`, `s`, `m`, `h`, `d`) within limits.
@@ -29,8 +36,8 @@ pub fn whole(text: &str, limits: RangeInclusive<usize>) -> Result<usize, NoValue
 /// # Errors
 ///
 /// [`NoValue`]
-pub fn duration(text: &str, limits: RangeInclusive<Duration>) -> Result<Duration, NoValue> {
-    let form = || NoValue::Form(text.to_owned(), "time with a unit");
+pub(super) fn duration(text: &str, limits: &RangeInclusive<Duration>) -> Result<Duration, NoValue> {
+    let form = || NoValue::Form("time with a unit");
     let (number, unit) = with_unit(text).ok_or_else(form)?;
     let milliseconds = match unit {
         "ms" => 1,
@@ -41,7 +48,7 @@ pub fn duration(text: &str, limits: RangeInclusive<Duration>) -> Result<Duration
         _ => return Err(form()),
     };
     let length = number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(form)?;
-    within(length, text, &limits)
+    within(length, limits)
 }
 
 /// Reads a number of bytes with its unit (`B`, `KiB`, `MiB`, `GiB`) within limits.
@@ -49,8 +56,8 @@ pub fn duration(text: &str, limits: RangeInclusive<Duration>) -> Result<Duration
 /// # Errors
 ///
 /// [`NoValue`]
-pub fn bytes(text: &str, limits: RangeInclusive<usize>) -> Result<usize, NoValue> {
-    let form = || NoValue::Form(text.to_owned(), "size with a unit");
+pub(super) fn bytes(text: &str, limits: &RangeInclusive<usize>) -> Result<usize, NoValue> {
+    let form = || NoValue::Form("size with a unit");
     let (number, unit) = with_unit(text).ok_or_else(form)?;
     let factor: u64 = match unit {
         "B" => 1,
@@ -60,13 +67,13 @@ pub fn bytes(text: &str, limits: RangeInclusive<usize>) -> Result<usize, NoValue
         _ => return Err(form()),
     };
     let size = number.checked_mul(factor).and_then(|size| usize::try_from(size).ok()).ok_or_else(form)?;
-    within(size, text, &limits)
+    within(size, limits)
 }
 
 /// A length of time in the largest unit that divides it, as [`duration`] reads it.
 pub(super) fn duration_text(length: Duration) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    in_largest(length.as_millis(), &units, "ms")
+    if length.is_zero() { "0s".to_owned() } else { in_largest(length.as_millis(), &units, "ms") }
 }
 
 /// A number of bytes in the largest unit that divides it, as [`bytes`] reads it.
@@ -88,11 +95,17 @@ fn with_unit(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit.trim()))
 }
 
-fn within<T: PartialOrd>(value: T, text: &str, limits: &RangeInclusive<T>) -> Result<T, NoValue> {
-    match limits.contains(&value) {
-        true => Ok(value),
-        false => Err(NoValue::Limits(text.to_owned())),
-    }
+fn within<T: PartialOrd>(value: T, limits: &RangeInclusive<T>) -> Result<T, NoValue> {
+    if limits.contains(&value) { Ok(value) } else { Err(NoValue::Limits) }
+}
+
+/// The word that is most like a text, if one is.
+pub(super) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    // Less than this is another word, and no slip.
+    const ALIKE: f64 = 0.8;
+    let text = text.to_lowercase();
+    let alike = words.map(|word| (strsim::jaro_winkler(&text, &word.to_lowercase()), word));
+    alike.filter(|(likeness, _)| *likeness > ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, word)| word)
 }
 
 #[cfg(test)]
@@ -102,7 +115,7 @@ mod tests {
     #[test]
     fn a_time_needs_its_unit_and_keeps_its_limits() {
         let second = Duration::from_secs(1);
-        let read = |text| duration(text, Duration::ZERO..=second * 3600).ok();
+        let read = |text| duration(text, &(Duration::ZERO..=second * 3600)).ok();
         for (text, length) in [
             ("200ms", Some(second / 5)),
             ("1s", Some(second)),
@@ -128,7 +141,7 @@ mod tests {
         for (text, size) in
             [("4MiB", Some(4 << 20)), ("1KiB", Some(1024)), ("1B", None), ("4MB", None), ("4", None), ("2GiB", None)]
         {
-            assert_eq!(bytes(text, 1024..=1 << 30).ok(), size, "{text:?}");
+            assert_eq!(bytes(text, &(1024..=1 << 30)).ok(), size, "{text:?}");
         }
     }
 
@@ -137,7 +150,7 @@ mod tests {
         for (seconds, text) in [(1, "1s"), (90, "90s"), (600, "10m"), (43_200, "12h"), (172_800, "2d")] {
             assert_eq!(duration_text(Duration::from_secs(seconds)), text);
         }
-        assert_eq!(duration_text(Duration::ZERO), "0ms");
+        assert_eq!(duration_text(Duration::ZERO), "0s");
         assert_eq!(duration_text(Duration::from_millis(1500)), "1500ms");
         for (size, text) in [(0, "0B"), (1000, "1000B"), (1024, "1KiB"), (256 << 20, "256MiB"), (1 << 30, "1GiB")] {
             assert_eq!(bytes_text(size), text);

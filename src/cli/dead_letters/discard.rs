@@ -1,19 +1,14 @@
 //! `turnstile dead-letters discard`.
 
-use super::{ByArgs, Prefix, find, open};
-use crate::cli::{Outcome, refuse, say};
-use crate::config::{DatabaseArgs, Mistakes};
+use super::{Prefix, by, find, open};
+use crate::cli::{Outcome, say};
+use crate::config::{Given, Mistakes};
 use crate::database::DatabaseSettings;
 use crate::discard::discard;
 
 /// What `turnstile dead-letters discard` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    by: ByArgs,
-
     /// The hashes, or at least their first 8 digits
     #[arg(value_name = "HASH", required = true)]
     hashes: Vec<String>,
@@ -26,11 +21,8 @@ struct Settings {
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let Settings { database, prefixes, by } = match self.read() {
-            Ok(settings) => settings,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+        let Settings { database, prefixes, by } = self.read(given)?;
         let database = open(&database).await?;
         let hashes = find(&database, &prefixes).await?;
         let discarded = discard(&database, &hashes, &by).await?;
@@ -43,11 +35,11 @@ impl Args {
         Ok(if discarded.len() == hashes.len() { Outcome::Done } else { Outcome::Failed })
     }
 
-    fn read(&self) -> Result<Settings, Mistakes> {
+    fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let database = self.database.read(1, &mut mistakes);
+        let database = given.database(1, &mut mistakes);
         let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
-        let by = self.by.read(&mut mistakes);
+        let by = by(given, &mut mistakes);
         let all = || Some(Settings { database: database?, prefixes, by: by? });
         mistakes.or(all())
     }

@@ -3,31 +3,19 @@
 use serde_json::json;
 
 use super::text::{aligned, exact, letter_json, printable, seconds};
-use super::{FilterArgs, open};
-use crate::cli::{Outcome, refuse, say};
-use crate::config::{DatabaseArgs, Mistakes, given};
+use super::{filter, open};
+use crate::cli::{Outcome, say};
+use crate::config::rows::{self, Statuses};
+use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::table::dead_letters::{self, Count, DeadLetter, Filter, Status};
 
 /// What `turnstile dead-letters list` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    filter: FilterArgs,
-
     /// List single dead letters, the newest first, instead of counting them
     #[arg(long)]
     entries: bool,
-
-    /// Only those that are open, replayed, absorbed, discarded, or all [default: all for counts, open for --entries]
-    #[arg(long, value_name = "STATUS")]
-    status: Option<String>,
-
-    /// With --entries, the most to list [default: 50] [1 to 100000]
-    #[arg(long, value_name = "N")]
-    limit: Option<String>,
 
     /// One JSON object a line, for scripts; nothing where there is none
     #[arg(long)]
@@ -41,11 +29,8 @@ struct Settings {
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let Settings { database, filter, limit } = match self.read() {
-            Ok(settings) => settings,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+        let Settings { database, filter, limit } = self.read(given)?;
         let database = open(&database).await?;
         match self.entries {
             true => self.list(&database, &filter, limit).await?,
@@ -54,34 +39,21 @@ impl Args {
         Ok(Outcome::Done)
     }
 
-    fn read(&self) -> Result<Settings, Mistakes> {
+    fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let database = self.database.read(1, &mut mistakes);
-        let filter = self.filter.read(&mut mistakes);
-        let status = self.status(&mut mistakes);
-        let limit = mistakes.whole("--limit", given(&self.limit).unwrap_or("50"), 1..=100_000);
-        if self.limit.is_some() && !self.entries {
-            mistakes.note::<()>(
-                "--limit",
-                "limits entries, and none are listed",
-                "add --entries, or leave --limit away",
-            );
+        let database = given.database(1, &mut mistakes);
+        let filter = filter(given, &mut mistakes);
+        let unasked = Statuses(self.entries.then_some(Status::Open));
+        let status = given.optional(&rows::STATUS, &mut mistakes).map(|status| status.unwrap_or(unasked).0);
+        let limit = given.read(&rows::LIST_LIMIT, &mut mistakes);
+        if given.has(&rows::LIST_LIMIT) && !self.entries {
+            mistakes.note::<()>("--limit", "limits entries, and none are listed", "add --entries, or omit --limit");
         }
         let all = || {
             let filter = Filter { status: status?, ..filter };
-            Some(Settings { database: database?, filter, limit: limit? as u64 })
+            Some(Settings { database: database?, filter, limit: limit? })
         };
         mistakes.or(all())
-    }
-
-    fn status(&self, mistakes: &mut Mistakes) -> Option<Option<Status>> {
-        match given(&self.status) {
-            None => Some(self.entries.then_some(Status::Open)),
-            Some("all") => Some(None),
-            Some(word) => {
-                mistakes.take("--status", word.parse(), "choose open, replayed, absorbed, discarded or all").map(Some)
-            }
-        }
     }
 
     async fn count(&self, database: &Database, filter: &Filter) -> anyhow::Result<()> {

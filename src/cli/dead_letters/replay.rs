@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{ByArgs, FilterArgs, Prefix, find, open};
-use crate::cli::{Outcome, refuse, refuse_other_keys, say};
-use crate::config::{DatabaseArgs, KeyringArgs, MaskArgs, Mistakes, given};
+use super::{Prefix, by, filter, find, open};
+use crate::cli::{Outcome, refuse_other_keys, say};
+use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
 use crate::mask::MaskKind;
@@ -27,17 +27,6 @@ login, the letter is absorbed. Replaying twice changes nothing, and several may 
 Exit codes: 0 everything asked for is replayed or absorbed, 1 some stay open or something failed (what was replayed holds), \
 2 wrong use.")]
 pub(super) struct Args {
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    keyring: KeyringArgs,
-    #[command(flatten)]
-    mask: MaskArgs,
-    #[command(flatten)]
-    filter: FilterArgs,
-    #[command(flatten)]
-    by: ByArgs,
-
     /// These: hashes, or at least their first 8 digits
     #[arg(value_name = "HASH")]
     hashes: Vec<String>,
@@ -53,10 +42,6 @@ pub(super) struct Args {
     /// Load those too whose messages are older than what the tables remember: they may have been loaded before
     #[arg(long)]
     force: bool,
-
-    /// Stop when so many are replayed [default: no limit] [1 to 1000000000]
-    #[arg(long, value_name = "N")]
-    limit: Option<String>,
 
     /// One JSON object, for scripts
     #[arg(long)]
@@ -74,11 +59,8 @@ struct Settings {
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let Settings { database, keyring, mask, mut filter, prefixes, by, limit } = match self.read() {
-            Ok(settings) => settings,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+        let Settings { database, keyring, mask, mut filter, prefixes, by, limit } = self.read(given)?;
         if mask == MaskKind::Base64 {
             tracing::warn!("--mask base64 is an encoding and no mask: whoever reads the table reads the values");
         }
@@ -114,19 +96,16 @@ impl Args {
         }
     }
 
-    fn read(&self) -> Result<Settings, Mistakes> {
+    fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let database = self.database.read(1, &mut mistakes);
-        let keyring = self.keyring.read(&mut mistakes);
-        let mask = self.mask.read(&mut mistakes);
-        let filter = self.filter.read(&mut mistakes);
+        let database = given.database(1, &mut mistakes);
+        let keyring = given.keyring(&mut mistakes);
+        let mask = given.read(&rows::MASK, &mut mistakes);
+        let filter = filter(given, &mut mistakes);
         let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
-        let by = self.by.read(&mut mistakes);
-        let limit = match given(&self.limit) {
-            None => Some(u64::MAX),
-            Some(text) => mistakes.whole("--limit", text, 1..=1_000_000_000).map(|limit| limit as u64),
-        };
-        let asked = self.all || !self.hashes.is_empty() || given(&self.filter.code).is_some();
+        let by = by(given, &mut mistakes);
+        let limit = given.optional(&rows::REPLAY_LIMIT, &mut mistakes).map(|limit| limit.unwrap_or(u64::MAX));
+        let asked = self.all || !self.hashes.is_empty() || given.has(&rows::CODE);
         if !asked {
             let way_out = "give HASH…, --code CODE or --all";
             mistakes.note::<()>("HASH", "nothing says which dead letters are meant", way_out);

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::text::{aligned, body_json, exact, letter_json, printable, seconds};
 use super::{Prefix, find, open};
-use crate::cli::{Outcome, refuse, say};
-use crate::config::{DatabaseArgs, KeyringArgs, Mistakes};
+use crate::cli::{Outcome, say};
+use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::{MessageHash, RawBody};
 use crate::seal::{BodyOpener, OpenError, SealedBody};
@@ -15,11 +15,6 @@ use crate::table::processed_messages::{self, Processed};
 /// What `turnstile dead-letters show` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    keyring: KeyringArgs,
-
     /// The hashes, or at least their first 8 digits
     #[arg(value_name = "HASH", required = true)]
     hashes: Vec<String>,
@@ -49,11 +44,8 @@ struct Facts {
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
-        let Settings { database, prefixes, opener } = match self.read() {
-            Ok(settings) => settings,
-            Err(mistakes) => return refuse(&mistakes),
-        };
+    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+        let Settings { database, prefixes, opener } = self.read(given)?;
         let database = open(&database).await?;
         let mut outcome = Outcome::Done;
         for (n, letter) in letters(&database, find(&database, &prefixes).await?).await?.into_iter().enumerate() {
@@ -70,12 +62,12 @@ impl Args {
         Ok(outcome)
     }
 
-    fn read(&self) -> Result<Settings, Mistakes> {
+    fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let database = self.database.read(1, &mut mistakes);
+        let database = given.database(1, &mut mistakes);
         let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
         let opener = match self.reveal {
-            true => self.keyring.read(&mut mistakes).map(|keyring| keyring.body_opener()),
+            true => given.keyring(&mut mistakes).map(|keyring| keyring.body_opener()),
             false => None,
         };
         mistakes.or(database.map(|database| Settings { database, prefixes, opener }))

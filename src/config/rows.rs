@@ -1,0 +1,88 @@
+//! Every setting of the program, each in one row.
+
+mod calls;
+mod loading;
+mod stand_ins;
+
+use super::setting::Row;
+
+pub use self::calls::*;
+pub use self::loading::*;
+pub use self::stand_ins::*;
+
+/// What `turnstile run` takes, and with it whoever looks at what a run would meet.
+const RUN: &[&str] = &["run", "check"];
+
+const QUEUE_COMMANDS: &[&str] = &["run", "check", "send"];
+
+const DATABASE_COMMANDS: &[&str] = &[
+    "run",
+    "check",
+    "migrate",
+    "keys register",
+    "dead-letters list",
+    "dead-letters show",
+    "dead-letters replay",
+    "dead-letters discard",
+    "audit",
+];
+
+/// Every setting and option, in the order in which they are listed.
+pub const ALL: &[&dyn Row] = &[
+    &QUEUE,
+    &WAIT_FOR_QUEUE,
+    &DATABASE_URL,
+    &DATABASE_TIMEOUT,
+    &SCHEMA,
+    &LOGINS_SCHEMA,
+    &DATABASE_CONNECTIONS,
+    &WAIT_FOR_DATABASE,
+    &KEYRING,
+    &KEYS,
+    &MASK,
+    &IDENTITY,
+    &CONTRADICTIONS,
+    &LANES,
+    &BATCH_SIZE,
+    &BATCH_BYTES,
+    &LINGER,
+    &WAIT,
+    &VISIBILITY_TIMEOUT,
+    &MAX_ATTEMPTS,
+    &RETRY_DELAY,
+    &MIGRATE,
+    &UNTIL_EMPTY,
+    &SHUTDOWN_TIMEOUT,
+    &GROUP,
+    &AUDIT_TIMEOUT,
+    &BY,
+    &CODE,
+    &SINCE,
+    &STATUS,
+    &LIST_LIMIT,
+    &REPLAY_LIMIT,
+    &NEW_KEYRING,
+    &NEW_KEY_ID,
+    &UNMASK_MASK,
+    &MESSAGES,
+    &DEMO_SEED,
+    &KEEP,
+    &LISTEN,
+    &LOCAL_QUEUES,
+    &LOCAL_VISIBILITY_TIMEOUT,
+    &LOCAL_DELAY,
+    &REDRIVE,
+    &LOCAL_REGION,
+    &FAULT,
+    &MAX_FAULT_DELAY,
+    &LOCAL_SEED,
+];
+
+/// The rows that have a variable, each variable once.
+pub fn settings() -> impl Iterator<Item = &'static dyn Row> {
+    let is_first = |row: &&dyn Row, before: &[&dyn Row]| !before.iter().any(|other| other.variable() == row.variable());
+    ALL.iter().enumerate().filter_map(move |(at, row)| {
+        row.variable()?;
+        is_first(row, ALL.get(..at).unwrap_or_default()).then_some(*row)
+    })
+}

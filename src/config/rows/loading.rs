@@ -1,0 +1,349 @@
+//! What a run takes: queue, database, keys, identity and lanes. Other commands take some of it.
+
+use std::time::Duration;
+
+use super::{DATABASE_COMMANDS, QUEUE_COMMANDS, RUN};
+use crate::config::kinds::{KeyringFile, Length, Size, Switch, Text, Whole, Word, parsed};
+use crate::config::setting::{Default, Setting};
+use crate::database::address::DatabaseAddress;
+use crate::database::schemas::Schema;
+use crate::load::Contradictions;
+use crate::mask::MaskKind;
+use crate::message::Identity;
+use crate::queue::MAX_WAIT;
+use crate::queue::sqs::QueueAddress;
+
+const QUEUE_HEADING: &str = "Queue";
+const DATABASE_HEADING: &str = "Database";
+const KEYS_HEADING: &str = "Keys and masks";
+const IDENTITY_HEADING: &str = "Identity";
+const LANES_HEADING: &str = "Lanes";
+const START_AND_END: &str = "Start and end";
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const MIB: usize = 1024 * 1024;
+
+/// Which queue.
+pub static QUEUE: Setting<Text<QueueAddress>> = Setting {
+    flag: Some("queue"),
+    variable: Some("TURNSTILE_QUEUE"),
+    commands: QUEUE_COMMANDS,
+    heading: QUEUE_HEADING,
+    kind: Text::of(
+        "NAME|URL",
+        "give the queue's name, or its URL (https://sqs.REGION.amazonaws.com/ACCOUNT/NAME)",
+        parsed,
+    ),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "The queue: its name, or its URL. Region, credentials and endpoint come from the standard AWS settings \
+              (AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …)",
+};
+
+/// How long a queue is waited for.
+pub static WAIT_FOR_QUEUE: Setting<Length> = Setting {
+    flag: Some("wait-for-queue"),
+    variable: Some("TURNSTILE_WAIT_FOR_QUEUE"),
+    commands: QUEUE_COMMANDS,
+    heading: QUEUE_HEADING,
+    kind: Length(Duration::ZERO..=HOUR),
+    default: Default::Is("0s"),
+    is_secret: false,
+    meaning: "How long to wait for a queue that does not exist yet",
+};
+
+/// Which database.
+pub static DATABASE_URL: Setting<Text<DatabaseAddress>> = Setting {
+    flag: Some("database-url"),
+    variable: Some("DATABASE_URL"),
+    commands: DATABASE_COMMANDS,
+    heading: DATABASE_HEADING,
+    kind: Text::of(
+        "URL",
+        "write it as postgres://USER@HOST:PORT/DATABASE, reserved characters percent-encoded",
+        |text| DatabaseAddress::parse(text).map_err(|problem| problem.to_string()),
+    )
+    .hidden(),
+    default: Default::Unset,
+    is_secret: true,
+    meaning: "The database: postgres://USER@HOST:PORT/DATABASE. A password belongs into the variable DATABASE_URL or \
+              PGPASSWORD, or into a file that only its owner may read, never on the command line. TLS is required of every \
+              host but this machine, unless ?sslmode=disable says otherwise; ?sslrootcert=FILE names a certificate authority",
+};
+
+/// The deadline of a call to the database.
+pub static DATABASE_TIMEOUT: Setting<Length> = Setting {
+    flag: Some("database-timeout"),
+    variable: Some("TURNSTILE_DATABASE_TIMEOUT"),
+    commands: DATABASE_COMMANDS,
+    heading: DATABASE_HEADING,
+    kind: Length(Duration::from_millis(100)..=Duration::from_secs(600)),
+    default: Default::Is("10s"),
+    is_secret: false,
+    meaning: "The deadline of every call to the database: connect, statement, commit",
+};
+
+/// Where Turnstile's own tables stand.
+pub static SCHEMA: Setting<Text<Schema>> = Setting {
+    flag: Some("schema"),
+    variable: Some("TURNSTILE_SCHEMA"),
+    commands: DATABASE_COMMANDS,
+    heading: DATABASE_HEADING,
+    kind: Text::of("NAME", "give the name of a schema, for example turnstile", parsed),
+    default: Default::Is("turnstile"),
+    is_secret: false,
+    meaning: "The schema of Turnstile's own tables: small letters, digits and underscores",
+};
+
+/// Where `user_logins` stands.
+pub static LOGINS_SCHEMA: Setting<Text<Schema>> = Setting {
+    flag: Some("logins-schema"),
+    variable: Some("TURNSTILE_LOGINS_SCHEMA"),
+    commands: DATABASE_COMMANDS,
+    heading: DATABASE_HEADING,
+    kind: Text::of("NAME", "give the name of a schema, for example public", parsed),
+    default: Default::Is("public"),
+    is_secret: false,
+    meaning: "The schema of the table user_logins, which others query",
+};
+
+/// How many connections.
+pub static DATABASE_CONNECTIONS: Setting<Whole<usize>> = Setting {
+    flag: Some("database-connections"),
+    variable: Some("TURNSTILE_DATABASE_CONNECTIONS"),
+    commands: RUN,
+    heading: DATABASE_HEADING,
+    kind: Whole(1..=64),
+    default: Default::Found("as many as lanes"),
+    is_secret: false,
+    meaning: "The most connections to the database at once",
+};
+
+/// How long a database is waited for at start.
+pub static WAIT_FOR_DATABASE: Setting<Length> = Setting {
+    flag: Some("wait-for-database"),
+    variable: Some("TURNSTILE_WAIT_FOR_DATABASE"),
+    commands: RUN,
+    heading: DATABASE_HEADING,
+    kind: Length(Duration::ZERO..=HOUR),
+    default: Default::Is("30s"),
+    is_secret: false,
+    meaning: "How long a database that is away or busy is waited for at start; later, as long as it takes",
+};
+
+/// Whether a run migrates first.
+pub static MIGRATE: Setting<Switch> = Setting {
+    flag: Some("migrate"),
+    variable: Some("TURNSTILE_MIGRATE"),
+    commands: RUN,
+    heading: START_AND_END,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Bring the database's tables to this version first, as `turnstile migrate` does",
+};
+
+/// The keyring's file.
+pub static KEYRING: Setting<KeyringFile> = Setting {
+    flag: Some("keyring"),
+    variable: Some("TURNSTILE_KEYRING"),
+    commands: &[
+        "run",
+        "check",
+        "migrate",
+        "keys list",
+        "keys register",
+        "unmask",
+        "dead-letters show",
+        "dead-letters replay",
+    ],
+    heading: KEYS_HEADING,
+    kind: KeyringFile,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "The file of the keys that mask, seal and hash. Instead of a file, the variable TURNSTILE_KEYS may hold its text",
+};
+
+/// The keyring's text.
+pub static KEYS: Setting<Text<String>> = Setting {
+    flag: None,
+    variable: Some("TURNSTILE_KEYS"),
+    commands: KEYRING.commands,
+    heading: KEYS_HEADING,
+    kind: Text::of("TEXT", "give the text of a keyring", parsed).hidden(),
+    default: Default::Unset,
+    is_secret: true,
+    meaning: "The text of a keyring, where no file holds one. It has no flag: others could read it in the list of processes",
+};
+
+/// How personal fields are masked.
+pub static MASK: Setting<Word<MaskKind>> = Setting {
+    flag: Some("mask"),
+    variable: Some("TURNSTILE_MASK"),
+    commands: &["run", "check", "migrate", "keys register", "dead-letters replay"],
+    heading: KEYS_HEADING,
+    kind: Word::of("KIND", &["seal", "token", "base64"]),
+    default: Default::Is("seal"),
+    is_secret: false,
+    meaning: "How ip and device_id are masked: seal (encrypted, equal values stay equal, turnstile unmask recovers them), \
+              token (a keyed digest, not recoverable), base64 (an encoding and no mask, for older data only). It is \
+              registered with the key, and the same for all loaders",
+};
+
+/// By what a login is known.
+pub static IDENTITY: Setting<Text<Identity>> = Setting {
+    flag: Some("identity"),
+    variable: Some("TURNSTILE_IDENTITY"),
+    commands: RUN,
+    heading: IDENTITY_HEADING,
+    kind: Text::of(
+        "SCHEME",
+        "give message-id, content, field:/json/pointer (a pointer starts with /) or attribute:NAME",
+        parsed,
+    )
+    .beginning(&["message-id", "field:/", "attribute:", "content"]),
+    default: Default::Is("message-id"),
+    is_secret: false,
+    meaning: "The key by which a login is known when it is sent twice, and then loaded once: message-id (none: each \
+              message is a login of its own), field:/json/pointer (an id in the body), attribute:NAME (a message attribute, \
+              or MessageDeduplicationId), content (the whole body: equal ones are one login for ever)",
+};
+
+/// What becomes of another login under the same key.
+pub static CONTRADICTIONS: Setting<Word<Contradictions>> = Setting {
+    flag: Some("contradictions"),
+    variable: Some("TURNSTILE_CONTRADICTIONS"),
+    commands: RUN,
+    heading: IDENTITY_HEADING,
+    kind: Word::of("WHAT", &["dead-letter", "absorb"]),
+    default: Default::Is("dead-letter"),
+    is_secret: false,
+    meaning: "What becomes of a message that brings another login under a key that is taken: dead-letter (its body is \
+              kept), or absorb (it counts as the same login sent twice, and its body is lost)",
+};
+
+/// How many lanes.
+pub static LANES: Setting<Whole<usize>> = Setting {
+    flag: Some("lanes"),
+    variable: Some("TURNSTILE_LANES"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Whole(1..=64),
+    default: Default::Is("2"),
+    is_secret: false,
+    meaning: "The most lanes that receive, load and acknowledge side by side; one receives while the queue is idle, and \
+              the others rest",
+};
+
+/// How many messages a transaction takes.
+pub static BATCH_SIZE: Setting<Whole<usize>> = Setting {
+    flag: Some("batch-size"),
+    variable: Some("TURNSTILE_BATCH_SIZE"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Whole(1..=5000),
+    default: Default::Is("500"),
+    is_secret: false,
+    meaning: "The most messages in one transaction",
+};
+
+/// How many bytes a lane gathers.
+pub static BATCH_BYTES: Setting<Size> = Setting {
+    flag: Some("batch-bytes"),
+    variable: Some("TURNSTILE_BATCH_BYTES"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Size(1024..=256 * MIB),
+    default: Default::Is("4MiB"),
+    is_secret: false,
+    meaning: "How many bytes of bodies a lane gathers before it loads; it bounds the memory that a loader needs",
+};
+
+/// How long a lane gathers.
+pub static LINGER: Setting<Length> = Setting {
+    flag: Some("linger"),
+    variable: Some("TURNSTILE_LINGER"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Length(Duration::ZERO..=MINUTE),
+    default: Default::Is("200ms"),
+    is_secret: false,
+    meaning: "How long a lane gathers at most, once it holds a message and while the queue has more",
+};
+
+/// How long a receive waits.
+pub static WAIT: Setting<Length> = Setting {
+    flag: Some("wait"),
+    variable: Some("TURNSTILE_WAIT"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Length(SECOND..=MAX_WAIT),
+    default: Default::Unless { usually: "5s", switch: &UNTIL_EMPTY, then: "1s" },
+    is_secret: false,
+    meaning: "How long a receive waits for a message. An idle loader makes one call in that time (720 an hour with the \
+              default), and an orderly end may take as long",
+};
+
+/// How long a received message is hidden.
+pub static VISIBILITY_TIMEOUT: Setting<Length> = Setting {
+    flag: Some("visibility-timeout"),
+    variable: Some("TURNSTILE_VISIBILITY_TIMEOUT"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Length(SECOND..=Duration::from_secs(12 * 60 * 60)),
+    default: Default::Is("60s"),
+    is_secret: false,
+    meaning: "How long received messages are hidden from others; renewed at half of it while they are loaded",
+};
+
+/// How often a message is tried.
+pub static MAX_ATTEMPTS: Setting<Whole<u32>> = Setting {
+    flag: Some("max-attempts"),
+    variable: Some("TURNSTILE_MAX_ATTEMPTS"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Whole(1..=1000),
+    default: Default::Is("3"),
+    is_secret: false,
+    meaning: "How many deliveries a message gets that is not a login, or whose row the database refuses, before it becomes \
+              a dead letter; keep it below the queue's own maxReceiveCount",
+};
+
+/// How long a message stays hidden before it is tried again.
+pub static RETRY_DELAY: Setting<Length> = Setting {
+    flag: Some("retry-delay"),
+    variable: Some("TURNSTILE_RETRY_DELAY"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Length(Duration::ZERO..=Duration::from_secs(15 * 60)),
+    default: Default::Is("5s"),
+    is_secret: false,
+    meaning: "How long such a message stays hidden before its second delivery, doubled before each further one, at most \
+              15 minutes",
+};
+
+/// Whether a run ends with the queue.
+pub static UNTIL_EMPTY: Setting<Switch> = Setting {
+    flag: Some("until-empty"),
+    variable: Some("TURNSTILE_UNTIL_EMPTY"),
+    commands: RUN,
+    heading: START_AND_END,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "End when the queue is drained",
+};
+
+/// How long the end may take.
+pub static SHUTDOWN_TIMEOUT: Setting<Length> = Setting {
+    flag: Some("shutdown-timeout"),
+    variable: Some("TURNSTILE_SHUTDOWN_TIMEOUT"),
+    commands: RUN,
+    heading: START_AND_END,
+    kind: Length(SECOND..=HOUR),
+    default: Default::Is("30s"),
+    is_secret: false,
+    meaning: "How long the end may take after the first signal",
+};
