@@ -66,7 +66,8 @@ impl QueueArgs {
 pub struct DatabaseArgs {
     /// The database: postgres://USER@HOST:PORT/DATABASE. A password belongs into the variable DATABASE_URL or
     /// PGPASSWORD, never on the command line. TLS is required of every host but this machine, unless
-    /// ?sslmode=disable says otherwise; ?sslrootcert=FILE names a certificate authority
+    /// ?sslmode=disable says otherwise; ?sslrootcert=FILE names a certificate authority, ?sslcert=FILE&sslkey=FILE a
+    /// client's certificate; ?auth=aws-iam logs in with a token of AWS's IAM
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
 
@@ -121,9 +122,15 @@ impl DatabaseArgs {
         let Some(text) = given(&self.database_url) else {
             return mistakes.note(URL, "is not set", "set DATABASE_URL=postgres://USER:PASSWORD@HOST:PORT/DATABASE");
         };
-        let way_out = "write it as postgres://USER@HOST:PORT/DATABASE, reserved characters percent-encoded";
-        let mut address = mistakes.take(URL, DatabaseAddress::parse(text), way_out)?;
-        let from_environment = std::env::var("DATABASE_URL").is_ok_and(|variable| variable == text);
+        let mut address = match DatabaseAddress::parse(text) {
+            Ok(address) => address,
+            Err(error) => return mistakes.note(URL, &error, error.remedy()),
+        };
+        // The variable may hold the same text: what counts is what the list of processes shows.
+        let is_flag = |argument: std::ffi::OsString| {
+            argument.to_str().is_some_and(|text| text == "--database-url" || text.starts_with("--database-url="))
+        };
+        let from_environment = !std::env::args_os().any(is_flag);
         if address.has_password() && !from_environment {
             let problem = "holds a password, which every user of this machine can read in the list of processes";
             return mistakes.note(
