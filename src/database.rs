@@ -1,11 +1,13 @@
 //! The way to PostgreSQL: a pool, a deadline on every call, and a transaction whose commit is verified.
 
 pub mod address;
+mod certificate;
 mod connector;
 pub mod durability;
 mod error;
 pub mod migrate;
 mod patience;
+mod rds_token;
 pub mod rivals;
 pub mod schemas;
 pub mod server;
@@ -184,7 +186,7 @@ impl Database {
 
     async fn begin_as(&self, begin: &str) -> Result<Transaction, DatabaseError> {
         let client = match tokio::time::timeout(self.call_timeout, self.pool.get()).await {
-            Err(_) => return Err(DatabaseError::deadline(Phase::Connecting, self.call_timeout)),
+            Err(_) => return Err(self.connector.too_late(self.call_timeout)),
             Ok(Err(error)) => return Err(self.connector.error_of_pool(&error)),
             Ok(Ok(client)) => client,
         };
@@ -205,7 +207,7 @@ impl Database {
             Ok(client)
         };
         let connected = tokio::time::timeout(self.call_timeout, connecting).await;
-        connected.unwrap_or_else(|_| Err(DatabaseError::deadline(Phase::Connecting, self.call_timeout)))
+        connected.unwrap_or_else(|_| Err(self.connector.too_late(self.call_timeout)))
     }
 }
 

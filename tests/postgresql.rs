@@ -11,6 +11,7 @@ mod session;
 mod terminated;
 mod timeouts;
 mod tls;
+mod unreached;
 
 use std::time::Duration;
 

@@ -64,7 +64,7 @@ async fn a_loader_that_begins_while_postgresql_is_away_or_locked_waits_for_it() 
     let hasty = site.start(site.command(&["run", "--until-empty", "--wait-for-database", "0s"]), "hasty");
     let status = hasty.ended().await;
     let said = text_of(&site.log("hasty"));
-    assert!(status.code() == Some(1) && said.contains("connect: ") && !said.contains(WAITS), "{status}: {said}");
+    assert!(status.code() == Some(1) && said.contains("connect to ") && !said.contains(WAITS), "{status}: {said}");
 
     let patient = loader(&site, "patient");
     wait_until("the loader waits", async || patient.said().contains(WAITS)).await;

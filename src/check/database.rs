@@ -23,11 +23,8 @@ pub(super) fn transport(transport: Transport) -> Judgement {
 pub(super) fn reached(address: &DatabaseAddress, server: &Result<Server, Unreached>) -> Judgement {
     match server {
         Ok(server) => fitness(address, &server.facts),
-        Err(Unreached::Tls(error)) => Judgement::error(
-            format!("{address}: {error}"),
-            "let ?sslrootcert=FILE name the certificate authority of the server",
-        ),
-        Err(Unreached::Database(error)) => Judgement::error(format!("{address}: {error}"), way_to(error.sqlstate())),
+        Err(Unreached::Tls(error)) => Judgement::error(format!("{address}: {}", error.found()), error.remedy()),
+        Err(Unreached::Database(error)) => failed(error),
     }
 }
 
@@ -40,26 +37,15 @@ fn fitness(address: &DatabaseAddress, facts: &ServerFacts) -> Judgement {
     }
 }
 
-/// The way to a server that refused with this SQLSTATE, or did not answer.
-pub(super) fn way_to(sqlstate: Option<&str>) -> &'static str {
-    match sqlstate.and_then(|code| code.get(..2)) {
-        Some("28") => "check user and password (DATABASE_URL, PGPASSWORD) and the server's pg_hba.conf",
-        Some("3D") => "create the database, or correct its name in the database URL",
-        Some("42") => "let the role connect: GRANT CONNECT ON DATABASE",
-        Some("53") => "raise the server's max_connections, or end other connections",
-        Some("57") => "wait until the server has started",
-        Some(_) => "look into the server's log",
-        None => {
-            "check that the server runs, host and port in the database URL, the network, and for TLS \
-             ?sslrootcert=FILE; --database-timeout is how long it may take"
-        }
-    }
+/// What the database layer says of a failure, in the same words as everywhere.
+pub(super) fn failed(error: &DatabaseError) -> Judgement {
+    Judgement::error(error.found(), error.remedy().unwrap_or_else(|| "look into the server's log".to_owned()))
 }
 
 pub(super) fn durability(found: &Result<Durability, DatabaseError>, synchronous_standbys: bool) -> Judgement {
     let durability = match found {
         Ok(durability) => durability,
-        Err(error) => return Judgement::error(error.to_string(), way_to(error.sqlstate())),
+        Err(error) => return failed(error),
     };
     let problems = durability.problems();
     if !problems.is_empty() {
@@ -119,7 +105,7 @@ pub(super) fn tables(found: &Result<Option<i32>, DatabaseError>, needed: i32, mi
                 "GRANT USAGE ON SCHEMA and SELECT (version) ON refinery_schema_history in it to this role (deploy/grants.sql)",
             );
         }
-        Err(error) => return Judgement::error(error.to_string(), way_to(error.sqlstate())),
+        Err(error) => return failed(error),
     };
     match migrate {
         true => Judgement::warning(

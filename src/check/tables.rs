@@ -1,7 +1,7 @@
 //! What the catalogues say of the tables, judged: whether the promise can be kept in them.
 
 use super::Judgement;
-use super::database::way_to;
+use super::database::failed;
 use crate::database::DatabaseError;
 use crate::database::schemas::Schemas;
 use crate::table::facts::{
@@ -17,7 +17,7 @@ pub(super) type Read<T> = Result<T, DatabaseError>;
 pub(super) fn judge<T>(read: &Read<T>, judge: impl FnOnce(&T) -> Judgement) -> Judgement {
     match read {
         Ok(facts) => judge(facts),
-        Err(error) => Judgement::error(error.to_string(), way_to(error.sqlstate())),
+        Err(error) => failed(error),
     }
 }
 

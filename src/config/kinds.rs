@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::ValueHint;
 
 use super::values::{self, NoValue};
+use crate::database::address::DatabaseAddress;
 
 /// How a value is written, and what it means.
 pub trait Kind: Sync {
@@ -290,6 +291,23 @@ impl Kind for KeyringFile {
 
     fn hint(&self) -> ValueHint {
         ValueHint::FilePath
+    }
+}
+
+/// Where a database is. It may hold a password, and is never shown.
+pub struct DatabaseUrl;
+
+impl Kind for DatabaseUrl {
+    type Value = DatabaseAddress;
+
+    fn value_name(&self) -> Option<&'static str> {
+        Some("URL")
+    }
+
+    fn read(&self, text: &OsStr) -> Result<DatabaseAddress, Unfit> {
+        let unfit = |unfit: Unfit| Unfit { is_shown: false, ..unfit };
+        let text = utf8(text).map_err(unfit)?;
+        DatabaseAddress::parse(text).map_err(|error| Unfit::hidden(&error, error.remedy()))
     }
 }
 

@@ -5,38 +5,124 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::Place;
+use super::rds_token::RdsTokens;
 
 /// A database URL or `key=value` string, read; it prints host, port and database, never the password.
 #[derive(Clone)]
 pub struct DatabaseAddress {
     pub(super) config: Config,
     root_certificates: Option<PathBuf>,
+    client_certificate: Option<ClientCertificate>,
+    /// Whether the password is a token of AWS's IAM, made for each connection.
+    iam: bool,
+}
+
+/// By what this client shows who it is.
+#[derive(Clone)]
+struct ClientCertificate {
+    certificates: PathBuf,
+    key: PathBuf,
 }
 
 /// A database URL cannot be used. Names the parameter, never the URL: it may hold a password.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// The driver cannot read it.
-    #[error("it is no PostgreSQL URL (postgres://USER@HOST:PORT/DATABASE) or key=value string")]
+    #[error("it is not a PostgreSQL URL (postgres://USER@HOST:PORT/DATABASE) or key=value string")]
     Unreadable,
     /// No host.
     #[error("it names no host")]
     NoHost,
+    /// A port that is not a number.
+    #[error("its port is not a number from 1 to 65535")]
+    Port,
+    /// A parameter of another tool.
+    #[error("it has a parameter that is not known here: {0}")]
+    Unknown(String),
+    /// A parameter that is known, and its value is not.
+    #[error("its parameter {0} has a value that is not known")]
+    Value(String),
     /// An sslmode that PostgreSQL's own tools do not know either.
-    #[error("sslmode must be disable, prefer, require, verify-ca or verify-full")]
+    #[error("sslmode must be disable, allow, prefer, require, verify-ca or verify-full")]
     SslMode,
+    /// A client certificate without its key, or the key without it.
+    #[error("sslcert and sslkey belong together, and it has one of them only")]
+    HalfACertificate,
+    /// A way to log in that is not known.
+    #[error("auth must be aws-iam, or be left out")]
+    Auth,
+    /// What a token of AWS's IAM does not go with.
+    #[error("with auth=aws-iam {0}")]
+    Iam(&'static str),
 }
 
-/// The certificates to check the server's with cannot be had.
-#[derive(Debug, thiserror::Error)]
+impl AddressError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unreadable => {
+                "write it as postgres://USER@HOST:PORT/DATABASE, with reserved characters percent-encoded"
+            }
+            Self::NoHost => "write it as postgres://USER@HOST:PORT/DATABASE",
+            Self::Port => "write it as postgres://USER@HOST:5432/DATABASE",
+            Self::Unknown(_) => {
+                "remove it; known are sslmode, sslrootcert, sslcert, sslkey, auth, application_name, options, \
+                 connect_timeout, keepalives, target_session_attrs, load_balance_hosts, channel_binding, hostaddr"
+            }
+            Self::Value(_) => "correct its value (PostgreSQL's manual: Connection Strings), or remove it",
+            Self::SslMode => {
+                "choose verify-full: TLS, with the server's certificate verified; require and verify-ca mean the same \
+                 here. With allow and prefer, the connection is in clear where the server says so; with disable always"
+            }
+            Self::HalfACertificate => "name both: sslcert=FILE&sslkey=FILE",
+            Self::Auth => {
+                "write auth=aws-iam to log in with a token of AWS's IAM, or remove it to log in with a password"
+            }
+            Self::Iam(_) => {
+                "write it as postgres://USER@HOST:PORT/DATABASE?auth=aws-iam&sslmode=verify-full, with one host and \
+                 without a password"
+            }
+        }
+    }
+
+    /// What the driver says, without any value. `known_names` says whether the names of parameters may be shown: behind a
+    /// password they may be pieces of it.
+    fn of(error: &tokio_postgres::Error, known_names: bool) -> Self {
+        let said = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        let named = |before: &str| {
+            let name = said.strip_prefix(before)?.strip_prefix('`')?.strip_suffix('`')?;
+            let is_name = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            (is_name && !name.is_empty()).then(|| name.to_owned())
+        };
+        match (named("invalid value for option "), named("unknown option ")) {
+            (Some(name), _) if name == "port" => Self::Port,
+            (Some(name), _) => Self::Value(name),
+            (_, Some(name)) if known_names => Self::Unknown(name),
+            (None, _) => Self::Unreadable,
+        }
+    }
+}
+
+/// The certificates that TLS needs are not available. Its text says what to do.
+#[derive(Debug)]
 pub enum TlsError {
+    /// The files of `sslcert` and `sslkey`.
+    ClientCertificate {
+        /// Which of them.
+        parameter: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The file of `sslrootcert`.
-    #[error("sslrootcert {}: {problem}", path.display())]
     RootCertificates {
         /// The file.
         path: PathBuf,
@@ -44,11 +130,52 @@ pub enum TlsError {
         problem: String,
     },
     /// The system's certificates.
-    #[error("no root certificate on this system (install ca-certificates, or name a file with sslrootcert=…): {0}")]
     NoSystemCertificates(String),
     /// The TLS library refuses.
-    #[error("TLS: {0}")]
-    Library(#[from] rustls::Error),
+    Library(rustls::Error),
+}
+
+impl std::error::Error for TlsError {}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.found(), self.remedy())
+    }
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+impl TlsError {
+    /// What is wrong, without what to do about it.
+    pub fn found(&self) -> String {
+        match self {
+            Self::ClientCertificate { parameter, path, problem } => {
+                format!("{parameter} {}: {problem}", path.display())
+            }
+            Self::RootCertificates { path, problem } => format!("sslrootcert {}: {problem}", path.display()),
+            Self::NoSystemCertificates(problem) => format!("no root certificate is on this system ({problem})"),
+            Self::Library(error) => format!("TLS: {error}"),
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::ClientCertificate { .. } => {
+                "let sslcert=FILE name the client's certificate (PEM, with those that lead to its authority behind it), and \
+                 sslkey=FILE its key (PEM, without a passphrase), which this user may read"
+            }
+            Self::RootCertificates { .. } => {
+                "let sslrootcert=FILE name the certificate of the authority that signed the server's (PEM)"
+            }
+            Self::NoSystemCertificates(_) => "install ca-certificates, or name a file with sslrootcert=FILE",
+            Self::Library(_) => "look at the files that sslrootcert, sslcert and sslkey name",
+        }
+    }
 }
 
 impl DatabaseAddress {
@@ -56,7 +183,8 @@ impl DatabaseAddress {
     ///
     /// Beyond what the driver knows: `sslmode=verify-ca` and `verify-full` mean what `require` means here, a verified
     /// chain and host name; `sslrootcert` names a file of PEM certificates; where no `sslmode` is given, a database on
-    /// this machine is reached in clear and every other one must offer TLS. Of several hosts one that takes rows is
+    /// this machine is reached in clear and every other one must offer TLS. `sslcert` and `sslkey` name the files of a client's
+    /// certificate and key; `auth=aws-iam` makes a token of AWS's IAM the password of each connection. Of several hosts one that takes rows is
     /// looked for, in any order, where `target_session_attrs` and `load_balance_hosts` say nothing else.
     ///
     /// # Errors
@@ -66,8 +194,21 @@ impl DatabaseAddress {
         let mut parameters = Parameters::split(text).ok_or(AddressError::Unreadable)?;
         let ssl_mode = parameters.take("sslmode");
         let root_certificates = parameters.take("sslrootcert").filter(|path| path != "system").map(PathBuf::from);
+        let client_certificate = match (parameters.take("sslcert"), parameters.take("sslkey")) {
+            (None, None) => None,
+            (Some(certificates), Some(key)) => {
+                Some(ClientCertificate { certificates: certificates.into(), key: key.into() })
+            }
+            (Some(_), None) | (None, Some(_)) => return Err(AddressError::HalfACertificate),
+        };
+        let iam = match parameters.take("auth").as_deref() {
+            None => false,
+            Some("aws-iam") => true,
+            Some(_) => return Err(AddressError::Auth),
+        };
         let [balanced, session] = ["load_balance_hosts", "target_session_attrs"].map(|name| parameters.holds(name));
-        let mut config: Config = parameters.join().parse().map_err(|_| AddressError::Unreadable)?;
+        let known_names = !parameters.holds("password");
+        let mut config: Config = parameters.join().parse().map_err(|error| AddressError::of(&error, known_names))?;
         if config.get_hosts().is_empty() {
             return Err(AddressError::NoHost);
         }
@@ -79,13 +220,30 @@ impl DatabaseAddress {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         config.ssl_mode(match ssl_mode.as_deref() {
-            None if is_local(&config) => SslMode::Disable,
+            // A certificate is shown in TLS only.
+            None if is_local(&config) && client_certificate.is_none() => SslMode::Disable,
             None | Some("require" | "verify-ca" | "verify-full") => SslMode::Require,
             Some("disable") => SslMode::Disable,
             Some("prefer" | "allow") => SslMode::Prefer,
             Some(_) => return Err(AddressError::SslMode),
         });
-        Ok(Self { config, root_certificates })
+        let address = Self { config, root_certificates, client_certificate, iam };
+        if iam { address.fit_for_iam() } else { Ok(address) }
+    }
+
+    /// A token is a password for a quarter of an hour, made for one host, port and role.
+    fn fit_for_iam(self) -> Result<Self, AddressError> {
+        let [host] = self.config.get_hosts() else { return Err(AddressError::Iam("one host must be named")) };
+        match host {
+            _ if self.config.get_ssl_mode() != SslMode::Require => {
+                Err(AddressError::Iam("TLS is required (sslmode=verify-full): a token is a password for 15 minutes"))
+            }
+            _ if self.has_password() => Err(AddressError::Iam("no password is needed: the token is the password")),
+            _ if self.config.get_user().is_none() => Err(AddressError::Iam("the role must be named")),
+            #[cfg(unix)]
+            Host::Unix(_) => Err(AddressError::Iam("a host on the network must be named")),
+            Host::Tcp(_) => Ok(self),
+        }
     }
 
     /// What the driver connects with, together with [`Self::tls`].
@@ -93,9 +251,9 @@ impl DatabaseAddress {
         &self.config
     }
 
-    /// Sets the password where the address holds none (`PGPASSWORD`).
+    /// Sets the password where the address holds none (`PGPASSWORD`), and needs one.
     pub fn set_password_if_none(&mut self, password: &str) {
-        if self.config.get_password().is_none() {
+        if self.config.get_password().is_none() && !self.iam {
             self.config.password(password);
         }
     }
@@ -103,6 +261,24 @@ impl DatabaseAddress {
     /// Whether the address itself holds a password.
     pub fn has_password(&self) -> bool {
         self.config.get_password().is_some()
+    }
+
+    /// Where it leads, for people.
+    pub(super) fn place(&self) -> Place {
+        let config = &self.config;
+        let port = |at: usize| config.get_ports().get(at).or(config.get_ports().first()).copied().unwrap_or(5432);
+        let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| match host {
+            Host::Tcp(name) => format!("{name}:{}", port(at)),
+            #[cfg(unix)]
+            Host::Unix(folder) => format!("{}:{}", folder.display(), port(at)),
+        });
+        let mut text = hosts.collect::<Vec<_>>().join(" or ");
+        for (what, name) in [("database", config.get_dbname()), ("role", config.get_user())] {
+            if let Some(name) = name {
+                text += &format!(", {what} {name}");
+            }
+        }
+        Place { text, by_token: self.iam }
     }
 
     /// How the way there is secured.
@@ -123,9 +299,26 @@ impl DatabaseAddress {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(self.roots()?)
-            .with_no_client_auth();
+            .with_root_certificates(self.roots()?);
+        let tls = match &self.client_certificate {
+            None => tls.with_no_client_auth(),
+            Some(certificate) => {
+                let (certificates, key) = certificate.read()?;
+                let problem = |error: rustls::Error| certificate.unusable("sslkey", error.to_string());
+                tls.with_client_auth_cert(certificates, key).map_err(problem)?
+            }
+        };
         Ok(MakeRustlsConnect::new(tls))
+    }
+
+    /// The tokens to log in with, where that is how.
+    pub(super) fn tokens(&self) -> Option<RdsTokens> {
+        let (Some(Host::Tcp(host)), Some(user), true) =
+            (self.config.get_hosts().first(), self.config.get_user(), self.iam)
+        else {
+            return None;
+        };
+        Some(RdsTokens::of(host, *self.config.get_ports().first().unwrap_or(&5432), user))
     }
 
     fn roots(&self) -> Result<RootCertStore, TlsError> {
@@ -153,6 +346,30 @@ impl DatabaseAddress {
             return Err(unusable("holds no PEM certificate".to_owned()));
         }
         Ok(roots)
+    }
+}
+
+impl ClientCertificate {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        let of_certificates = |error: pem::Error| self.unusable("sslcert", error.to_string());
+        let found = CertificateDer::pem_file_iter(&self.certificates).map_err(of_certificates)?;
+        let certificates = found.collect::<Result<Vec<_>, _>>().map_err(of_certificates)?;
+        if certificates.is_empty() {
+            return Err(self.unusable("sslcert", "holds no PEM certificate".to_owned()));
+        }
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| {
+            let problem = match error {
+                pem::Error::NoItemsFound => "holds no PEM key, or one with a passphrase".to_owned(),
+                other => other.to_string(),
+            };
+            self.unusable("sslkey", problem)
+        })?;
+        Ok((certificates, key))
+    }
+
+    fn unusable(&self, parameter: &'static str, problem: String) -> TlsError {
+        let path = if parameter == "sslcert" { &self.certificates } else { &self.key };
+        TlsError::ClientCertificate { parameter, path: path.clone(), problem }
     }
 }
 
@@ -262,6 +479,9 @@ mod tests {
             ("postgres://me@db.example/db?sslmode=prefer", Transport::MayBeClear),
             ("postgres://me@db.example/db?sslmode=disable&connect_timeout=3", Transport::MayBeClear),
             ("postgres://me@localhost/db?sslmode=verify-full", Transport::Verified),
+            ("postgres://me@localhost/db?sslcert=a&sslkey=b", Transport::Verified),
+            ("postgres://me@db.example/db?sslmode=allow", Transport::MayBeClear),
+            ("postgres://me@db.example/db?auth=aws-iam", Transport::Verified),
         ] {
             assert_eq!(DatabaseAddress::parse(text).unwrap().transport(), transport, "{text}");
         }
@@ -297,19 +517,29 @@ mod tests {
     fn an_unusable_address_says_why_without_its_values() {
         for (text, needle) in [
             ("", "no host"),
-            ("sesame", "no PostgreSQL URL"),
+            ("sesame", "not a PostgreSQL URL"),
             ("mysql://sesame", "or key=value string"),
-            ("postgres://me:sesame@h/db?sesame=sesame", "no PostgreSQL URL"),
-            ("postgres://me:sesame@h:sesame/db", "no PostgreSQL URL"),
+            ("postgres://me:sesame@h/db?gssencmode=sesame", "not known here: gssencmode"),
+            ("postgres://me@h/db?password=open&sesame=1", "not a PostgreSQL URL"),
+            ("host=h password=open sesame=1", "not a PostgreSQL URL"),
+            ("postgres://me:sesame@h/db?connect_timeout=sesame", "connect_timeout has a value"),
+            ("postgres://me:sesame@h/db?sslcert=sesame", "sslcert and sslkey belong together"),
+            ("postgres://me:sesame@h/db?auth=sesame", "auth must be aws-iam"),
+            ("postgres://me:sesame@h/db?auth=aws-iam", "no password is needed"),
+            ("postgres://me@h/db?auth=aws-iam&sslmode=prefer", "TLS is required"),
+            ("postgres://me@localhost/db?auth=aws-iam", "TLS is required"),
+            ("postgres://h/db?auth=aws-iam", "role must be named"),
+            ("postgres://me@a,b/db?auth=aws-iam", "one host"),
+            ("postgres://me:sesame@h:sesame/db", "port is not a number"),
             ("postgres://me@h/db?sslmode=sesame", "sslmode must be"),
             ("user=me password=sesame", "no host"),
-            ("postgres://me:open@sesame@h/db", "no PostgreSQL URL"),
-            ("postgres://me:open/sesame@h/db", "no PostgreSQL URL"),
-            ("postgres://h/db?user=me&password=sesame@open", "no PostgreSQL URL"),
-            (" postgres://me:open@sesame@h/db", "no PostgreSQL URL"),
-            ("postgres://me@h/db password=sesame", "no PostgreSQL URL"),
-            ("host= password=sesame", "no PostgreSQL URL"),
-            ("host=h\\ password=sesame", "no PostgreSQL URL"),
+            ("postgres://me:open@sesame@h/db", "not a PostgreSQL URL"),
+            ("postgres://me:open/sesame@h/db", "not a PostgreSQL URL"),
+            ("postgres://h/db?user=me&password=sesame@open", "not a PostgreSQL URL"),
+            (" postgres://me:open@sesame@h/db", "not a PostgreSQL URL"),
+            ("postgres://me@h/db password=sesame", "not a PostgreSQL URL"),
+            ("host= password=sesame", "not a PostgreSQL URL"),
+            ("host=h\\ password=sesame", "not a PostgreSQL URL"),
         ] {
             let said = DatabaseAddress::parse(text).unwrap_err().to_string();
             assert!(said.contains(needle) && !said.contains("sesame"), "{text}: {said}");

@@ -1,19 +1,23 @@
 //! Why a call to the database failed, and what that means.
 
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use tokio_postgres::error::DbError;
 
+use super::certificate::{Explained, explained};
 use super::schemas::Schema;
 use crate::retry::{Class, class_of_sqlstate};
 
-/// A call to the database failed. Holds SQLSTATE and names of tables and constraints, never the server's message: it
-/// quotes values.
+/// A call to the database failed. Holds SQLSTATE and names of tables and constraints, and the server's message only where
+/// no connection was made: later it quotes values. Its text says what to do, where that is known.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{phase}: {failure}")]
+#[error("{}{}", self.found(), self.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default())]
 pub struct DatabaseError {
     phase: Phase,
+    /// Where no connection could be made to.
+    place: Option<Arc<Place>>,
     failure: Failure,
     ambiguous: bool,
     /// Whether what is known of this database says that the failure passes, whatever it would mean elsewhere.
@@ -46,8 +50,22 @@ impl fmt::Display for Phase {
     }
 }
 
+/// Where a connection leads: host, port, database and role, never the password.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) text: String,
+    /// Whether the password is a token of AWS's IAM.
+    pub(super) by_token: bool,
+}
+
 /// What the driver says when the server declines TLS: it has no kind of error for it.
 const NO_TLS: &str = "server does not support TLS";
+
+/// What it says where the server asks for a password and there is none.
+const NO_PASSWORD: &str = "password missing";
+
+/// How the standard library's error of a name look-up begins: it has no kind of its own.
+const NO_SUCH_NAME: &str = "failed to lookup address information";
 
 /// What it says of a standby where one was looked for that takes rows.
 const TAKES_NO_ROWS: &str = "database does not allow writes";
@@ -60,13 +78,21 @@ enum Failure {
     #[error("no answer within {} ms", .0.as_millis())]
     Deadline(Duration),
     #[error("the connection was lost or could not be made{}", .0.map(|kind| format!(" ({kind})")).unwrap_or_default())]
-    Connection(Option<std::io::ErrorKind>),
+    Connection(Option<io::ErrorKind>),
+    /// The name of the host is not known, or whoever knows it is away.
+    #[error("the host's name is not found ({0})")]
+    NoSuchName(String),
     #[error("the host that answers takes no rows: it is a standby, or read-only by default")]
     TakesNoRows,
-    #[error("TLS: {said}")]
-    Tls { said: String, of_certificate: bool },
+    #[error("TLS: {}", .explained.cause)]
+    Tls { explained: Explained, of_certificate: bool },
     #[error("{}", no_tls(*.offered_before))]
     NoTls { offered_before: bool },
+    #[error("the server asks for a password, and none is given")]
+    NoPassword,
+    /// The password could not be made.
+    #[error("{0}")]
+    NoToken(String),
     #[error("{0}")]
     Refused(Refusal),
     #[error("{0}")]
@@ -85,10 +111,7 @@ fn no_tls(offered_before: bool) -> &'static str {
         true => {
             "the server did not offer TLS, which it did before: it is out of processes, or another one answers in its place"
         }
-        false => {
-            "the server did not offer TLS: set ssl = on there, or, where the way to it needs no protection, name \
-             sslmode=disable in the database URL"
-        }
+        false => "the server did not offer TLS",
     }
 }
 
@@ -96,6 +119,8 @@ fn no_tls(offered_before: bool) -> &'static str {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refusal {
     sqlstate: Box<str>,
+    /// The server's words, where no statement was under way.
+    said: Option<Box<str>>,
     schema: Option<Box<str>>,
     table: Option<Box<str>>,
     constraint: Option<Box<str>>,
@@ -103,9 +128,12 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn of(error: &DbError) -> Self {
+    fn of(phase: Phase, error: &DbError) -> Self {
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        let said = || error.message().chars().map(printable).collect::<String>().into();
         Self {
             sqlstate: error.code().code().into(),
+            said: (phase == Phase::Connecting).then(said),
             schema: error.schema().and_then(plain_name),
             table: error.table().and_then(plain_name),
             constraint: error.constraint().and_then(plain_name),
@@ -131,17 +159,22 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SQLSTATE {}", self.sqlstate)?;
-        if let Some(constraint) = &self.constraint {
-            write!(f, ", constraint {constraint}")?;
+        if let Some(said) = &self.said {
+            return write!(f, "{said} (SQLSTATE {})", self.sqlstate);
         }
-        way_out(&self.sqlstate).map_or(Ok(()), |way_out| write!(f, ": {way_out}"))
+        write!(f, "SQLSTATE {}", self.sqlstate)?;
+        self.constraint.as_ref().map_or(Ok(()), |constraint| write!(f, ", constraint {constraint}"))
     }
 }
 
-fn way_out(sqlstate: &str) -> Option<&'static str> {
+/// What to do about a statement that the server refuses.
+fn remedy_of_statement(sqlstate: &str) -> Option<&'static str> {
     match sqlstate {
-        "42501" => Some("the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all"),
+        "42501" => Some(
+            "this role may not do that; `migrate` needs the owner of the tables, `dead-letters` a role in \
+             turnstile_operator, `audit` one in turnstile_auditor, and of `run` `turnstile check` names what is missing: \
+             deploy/grants.sql grants all of it",
+        ),
         "42P01" => Some(
             "a table is missing; run `turnstile migrate`, unless it is one of a trigger, whose function must set its own search_path",
         ),
@@ -150,24 +183,68 @@ fn way_out(sqlstate: &str) -> Option<&'static str> {
     }
 }
 
+/// What to do about a connection that the server refuses.
+fn remedy_of_connection(sqlstate: &str, by_token: bool) -> &'static str {
+    match sqlstate {
+        "28P01" | "28000" if by_token => {
+            "let the role be a member of rds_iam, the instance allow IAM authentication, and the credentials call \
+             rds-db:connect for this role"
+        }
+        "28P01" => {
+            "put the role's password into the variable DATABASE_URL or PGPASSWORD, and look whether the role exists"
+        }
+        _ if sqlstate.starts_with("28") => {
+            "look whether the role exists and may log in, and whether the server's pg_hba.conf lets it in from here, in this \
+             database, with or without TLS; where that asks for a client certificate, name one by sslcert=FILE and sslkey=FILE"
+        }
+        "3D000" => "create the database, or correct its name in the database URL",
+        "42501" => "let the role connect: GRANT CONNECT ON DATABASE",
+        _ if sqlstate.starts_with("53") => "raise the server's max_connections, or end other connections",
+        "57P03" => "wait until the server has started",
+        _ => "look into the server's log",
+    }
+}
+
 /// Prepared statements do not stay with their connection.
 pub(super) const PASSED_ROUND: &str = "a pooler gives each transaction another connection, with the prepared statements \
      of others; use its session mode, or PgBouncer 1.21 or newer with max_prepared_statements above 0";
 
 impl DatabaseError {
+    /// What happened, without what to do about it: for a connection, where it should have led.
+    pub fn found(&self) -> String {
+        match &self.place {
+            Some(place) => format!("connect to {}: {}", place.text, self.failure),
+            None => format!("{}: {}", self.phase, self.failure),
+        }
+    }
+
+    /// What to do about it, where that is known.
+    pub fn remedy(&self) -> Option<String> {
+        if self.phase == Phase::Connecting {
+            let by_token = self.place.as_ref().is_some_and(|place| place.by_token);
+            return Some(self.failure.remedy_of_connection(by_token)).filter(|remedy| !remedy.is_empty());
+        }
+        self.sqlstate().and_then(remedy_of_statement).map(str::to_owned)
+    }
+
     /// What the failure means for the messages in hand.
     pub fn class(&self) -> Class {
         match &self.failure {
             _ if self.ambiguous => Class::Ambiguous,
             _ if self.passes => Class::Transient,
             Failure::Deadline(_) if self.is_of_statement() => Class::Contended,
-            Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows | Failure::Unsettled(_) => {
-                Class::Transient
-            }
+            Failure::Deadline(_)
+            | Failure::Connection(_)
+            | Failure::NoSuchName(_)
+            | Failure::TakesNoRows
+            | Failure::Unsettled(_) => Class::Transient,
             Failure::Dropped(_) if self.of_rows => Class::OfTheRows,
-            Failure::Tls { .. } | Failure::NoTls { .. } | Failure::Unexpected(_) | Failure::Dropped(_) => {
-                Class::OfTheSystem
-            }
+            Failure::Tls { .. }
+            | Failure::NoTls { .. }
+            | Failure::NoPassword
+            | Failure::NoToken(_)
+            | Failure::Unexpected(_)
+            | Failure::Dropped(_) => Class::OfTheSystem,
             Failure::Refused(refusal) => match class_of_sqlstate(&refusal.sqlstate) {
                 // A server whose disk is full may fail to start a session with an internal error; nothing of ours is wrong.
                 Class::OfTheSystem if self.phase == Phase::Connecting && &*refusal.sqlstate == INTERNAL_ERROR => {
@@ -211,8 +288,10 @@ impl DatabaseError {
 
     pub(super) fn is_of_connection(&self) -> bool {
         match &self.failure {
-            Failure::Deadline(_) | Failure::Connection(_) | Failure::TakesNoRows => true,
+            Failure::Deadline(_) | Failure::Connection(_) | Failure::NoSuchName(_) | Failure::TakesNoRows => true,
             Failure::Refused(_)
+            | Failure::NoPassword
+            | Failure::NoToken(_)
             | Failure::Tls { .. }
             | Failure::NoTls { .. }
             | Failure::Unexpected(_)
@@ -247,9 +326,12 @@ impl DatabaseError {
             Failure::Refused(refusal) => Some(refusal),
             Failure::Deadline(_)
             | Failure::Connection(_)
+            | Failure::NoSuchName(_)
             | Failure::TakesNoRows
             | Failure::Tls { .. }
             | Failure::NoTls { .. }
+            | Failure::NoPassword
+            | Failure::NoToken(_)
             | Failure::Unexpected(_)
             | Failure::Unsettled(_)
             | Failure::Dropped(_) => None,
@@ -275,9 +357,12 @@ impl DatabaseError {
                 !(sqlstate.starts_with("28") || matches!(&**sqlstate, "3D000" | "42501"))
             }
             Failure::Tls { of_certificate, .. } => !of_certificate,
+            Failure::NoPassword => false,
             Failure::NoTls { .. }
             | Failure::Deadline(_)
             | Failure::Connection(_)
+            | Failure::NoSuchName(_)
+            | Failure::NoToken(_)
             | Failure::TakesNoRows
             | Failure::Unexpected(_)
             | Failure::Unsettled(_)
@@ -303,6 +388,16 @@ impl DatabaseError {
         Self::new(phase, Failure::Deadline(after))
     }
 
+    /// No password could be made to connect with.
+    pub(super) fn without_token(why: String) -> Self {
+        Self::new(Phase::Connecting, Failure::NoToken(why))
+    }
+
+    /// The same, with the place to which no connection could be made.
+    pub(super) fn at(self, place: &Arc<Place>) -> Self {
+        Self { place: Some(place.clone()), ..self }
+    }
+
     pub(super) fn made_ambiguous(self) -> Self {
         Self { ambiguous: true, ..self }
     }
@@ -312,42 +407,88 @@ impl DatabaseError {
     }
 
     fn new(phase: Phase, failure: Failure) -> Self {
-        Self { phase, failure, ambiguous: false, passes: false, of_rows: false }
+        Self { phase, place: None, failure, ambiguous: false, passes: false, of_rows: false }
     }
 }
 
 impl Failure {
     fn of(phase: Phase, error: &tokio_postgres::Error) -> Self {
         if let Some(refusal) = error.as_db_error() {
-            return Self::Refused(Refusal::of(refusal));
+            return Self::Refused(Refusal::of(phase, refusal));
         }
         if error.is_closed() {
             return Self::Connection(None);
         }
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-                return match io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    Some(tls) => Self::Tls {
-                        said: tls.to_string(),
-                        of_certificate: matches!(tls, rustls::Error::InvalidCertificate(_)),
-                    },
-                    None if io.to_string() == TAKES_NO_ROWS => Self::TakesNoRows,
-                    None => Self::Connection(Some(io.kind())),
-                };
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        for cause in causes {
+            if let Some(io) = cause.downcast_ref::<io::Error>() {
+                return Self::of_io(io);
             }
-            if cause.to_string() == NO_TLS {
-                return Self::NoTls { offered_before: false };
+            match cause.to_string().as_str() {
+                NO_TLS => return Self::NoTls { offered_before: false },
+                NO_PASSWORD => return Self::NoPassword,
+                _ => {}
             }
-            source = cause.source();
         }
-        // While connecting, the driver speaks of settings; later it may speak of values.
         match phase {
-            Phase::Connecting => Self::Unexpected(error.to_string()),
+            // While connecting, the driver speaks of settings; later it may speak of values.
+            Phase::Connecting => {
+                let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                Self::Unexpected(format!("{error}{cause}"))
+            }
             Phase::Beginning | Phase::Working(_) | Phase::Committing => {
                 Self::Unexpected("the driver cannot make or read a value".to_owned())
             }
         }
+    }
+
+    fn of_io(io: &io::Error) -> Self {
+        if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            let of_certificate = matches!(tls, rustls::Error::InvalidCertificate(_));
+            return Self::Tls { explained: explained(tls), of_certificate };
+        }
+        let said = io.to_string();
+        match said.as_str() {
+            TAKES_NO_ROWS => Self::TakesNoRows,
+            _ if said.starts_with(NO_SUCH_NAME) => Self::NoSuchName(said),
+            _ => Self::Connection(Some(io.kind())),
+        }
+    }
+
+    /// What to do about a connection that could not be made; empty where there is nothing to do.
+    fn remedy_of_connection(&self, by_token: bool) -> String {
+        let remedy = match self {
+            Self::Refused(refusal) => remedy_of_connection(&refusal.sqlstate, by_token),
+            Self::Tls { explained: Explained { remedy: Some(remedy), .. }, .. } => return remedy.clone(),
+            Self::Tls { .. } => {
+                "look into the server's log, and at sslrootcert, sslcert and sslkey in the database URL"
+            }
+            Self::NoTls { offered_before: true } => "",
+            Self::NoTls { offered_before: false } => {
+                "set ssl = on there, or, where the way to it needs no protection, name sslmode=disable in the database URL"
+            }
+            Self::NoPassword => "put it into the variable PGPASSWORD, or into the URL in the variable DATABASE_URL",
+            Self::NoToken(_) => {
+                "give AWS settings by which a token of IAM can be made (AWS_REGION, AWS_PROFILE, a role of this machine), or \
+                 remove auth=aws-iam from the database URL"
+            }
+            Self::NoSuchName(_) => "correct the host in the database URL, or look at this machine's DNS",
+            Self::Connection(Some(io::ErrorKind::ConnectionRefused)) => {
+                "look whether the server runs and listens there (listen_addresses, port), and at host and port in the \
+                 database URL"
+            }
+            Self::Connection(Some(io::ErrorKind::NotFound)) => {
+                "look whether the server runs, and at the folder of its socket in the database URL"
+            }
+            Self::Deadline(_) | Self::Connection(_) => {
+                "look whether the server runs, at host and port in the database URL, and whether a firewall lets this machine \
+                 through; --database-timeout is how long an answer may take"
+            }
+            Self::TakesNoRows => "name the primary in the database URL, or all of its hosts",
+            Self::Unexpected(_) => "look at the database URL and into the server's log",
+            Self::Unsettled(_) | Self::Dropped(_) => "",
+        };
+        remedy.to_owned()
     }
 }
 
@@ -368,6 +509,7 @@ mod tests {
         let internal = |phase| {
             let refusal = Refusal {
                 sqlstate: INTERNAL_ERROR.into(),
+                said: None,
                 schema: None,
                 table: None,
                 constraint: None,

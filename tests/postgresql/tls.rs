@@ -111,21 +111,26 @@ async fn a_database_that_is_gone_stops_the_line_after_a_connection_too() {
 }
 
 /// A connection of its own for a transaction, and how that went.
-async fn connecting(database: &Database) -> Result<(), DatabaseError> {
+pub(super) async fn connecting(database: &Database) -> Result<(), DatabaseError> {
     // Dropped in the middle, it takes its connection with it.
     database.begin().await.map(drop)
 }
 
 /// A throw-away server that offers TLS, and the role `loader` with the database `shop` in it.
-struct TlsServer {
-    postgres: Postgres,
-    url: String,
-    /// With `server.crt`, which is its own authority.
-    folder: TempDir,
+pub(super) struct TlsServer {
+    pub(super) postgres: Postgres,
+    pub(super) url: String,
+    /// With `server.crt`, which is its own authority, as `root.crt`.
+    pub(super) folder: TempDir,
 }
 
 impl TlsServer {
     async fn start() -> Self {
+        Self::start_with(|_| Vec::new()).await
+    }
+
+    /// The same with more settings, which may name files in the server's folder.
+    pub(super) async fn start_with(more: impl FnOnce(&Path) -> Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         make_certificate(folder.path());
@@ -133,7 +138,8 @@ impl TlsServer {
         let file = |name: &str| folder.path().join(name).display().to_string();
         let settings =
             [("ssl", "on".into()), ("ssl_cert_file", file("server.crt")), ("ssl_key_file", file("server.key"))];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
+        let settings = settings.map(|(name, value)| (name.to_owned(), value)).into_iter();
+        let settings = settings.chain(more(folder.path())).collect();
         let postgres = Postgres::start(Options { fast: true, settings, ..installed() }).await.unwrap();
         let administrator = connect(&postgres.url()).await;
         for sql in ["CREATE ROLE loader LOGIN PASSWORD 'x'", "CREATE DATABASE shop"] {
@@ -158,17 +164,28 @@ impl TlsServer {
 
 /// Makes a new key and certificate for `localhost`, and gives them to whoever runs the server.
 fn make_certificate(folder: &Path) {
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(folder.join("server.key"))
-        .arg("-out")
-        .arg(folder.join("server.crt"))
-        .output()
-        .expect("openssl");
+    let extensions = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"];
+    make_self_signed(folder, "server", "localhost", &extensions);
+    give_to_server(folder);
+}
+
+/// Makes a key and a certificate that is its own authority, NAME.key and NAME.crt.
+pub(super) fn make_self_signed(folder: &Path, name: &str, subject: &str, extensions: &[&str]) {
+    let (subject, key, certificate) = (format!("/CN={subject}"), format!("{name}.key"), format!("{name}.crt"));
+    let mut arguments = vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    arguments.extend(["-days", "1", "-subj", &subject, "-keyout", &key, "-out", &certificate]);
+    arguments.extend(extensions);
+    openssl(folder, &arguments);
+}
+
+/// Runs openssl in a folder.
+pub(super) fn openssl(folder: &Path, arguments: &[&str]) {
+    let made = Command::new("openssl").args(arguments).current_dir(folder).output().expect("openssl");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// Lets whoever runs the server read its key, and nobody else.
+pub(super) fn give_to_server(folder: &Path) {
     std::fs::set_permissions(folder.join("server.key"), PermissionsExt::from_mode(0o600)).unwrap();
     if Uid::effective().is_root() {
         let postgres = User::from_name("postgres").unwrap().expect("the user postgres");

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::{DATABASE_COMMANDS, QUEUE_COMMANDS, RUN};
-use crate::config::kinds::{KeyringFile, Length, Size, Switch, Text, Whole, Word, parsed};
+use crate::config::kinds::{DatabaseUrl, KeyringFile, Length, Size, Switch, Text, Whole, Word, parsed};
 use crate::config::setting::{Default, Setting};
-use crate::database::address::DatabaseAddress;
 use crate::database::schemas::Schema;
 use crate::load::Contradictions;
 use crate::mask::MaskKind;
@@ -55,22 +54,18 @@ pub static WAIT_FOR_QUEUE: Setting<Length> = Setting {
 };
 
 /// Which database.
-pub static DATABASE_URL: Setting<Text<DatabaseAddress>> = Setting {
+pub static DATABASE_URL: Setting<DatabaseUrl> = Setting {
     flag: Some("database-url"),
     variable: Some("DATABASE_URL"),
     commands: DATABASE_COMMANDS,
     heading: DATABASE_HEADING,
-    kind: Text::of(
-        "URL",
-        "write it as postgres://USER@HOST:PORT/DATABASE, reserved characters percent-encoded",
-        |text| DatabaseAddress::parse(text).map_err(|problem| problem.to_string()),
-    )
-    .hidden(),
+    kind: DatabaseUrl,
     default: Default::Unset,
     is_secret: true,
     meaning: "The database: postgres://USER@HOST:PORT/DATABASE. A password belongs into the variable DATABASE_URL or \
               PGPASSWORD, or into a file that only its owner may read, never on the command line. TLS is required of every \
-              host but this machine, unless ?sslmode=disable says otherwise; ?sslrootcert=FILE names a certificate authority",
+              host but this machine, unless ?sslmode=disable says otherwise; ?sslrootcert=FILE names a certificate authority, \
+              ?sslcert=FILE&sslkey=FILE a client's certificate; ?auth=aws-iam logs in with a token of AWS's IAM",
 };
 
 /// The deadline of a call to the database.
