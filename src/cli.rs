@@ -4,8 +4,10 @@ pub mod audit;
 pub mod check;
 pub mod completions;
 pub mod dead_letters;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod keys;
+#[cfg(feature = "demo")]
 pub mod local_queue;
 pub mod man;
 pub mod migrate;
@@ -53,6 +55,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// See it work: a queue, a PostgreSQL, faults, a crash, and a report
+    #[cfg(feature = "demo")]
     Demo(demo::Args),
     /// Load messages from the queue until told to stop
     Run(run::Args),
@@ -63,6 +66,7 @@ pub enum Command {
     /// Send a file of message bodies, one a line, to the queue
     Send(send::Args),
     /// Serve an SQS-compatible queue from memory
+    #[cfg(feature = "demo")]
     LocalQueue(local_queue::Args),
     /// Make a keyring, list its key ids, or register them with the tables
     Keys(keys::Args),
@@ -86,11 +90,13 @@ impl Command {
     /// Whatever kept the job from its end; bad settings are an [`Outcome`], not an error.
     pub async fn run(self) -> anyhow::Result<Outcome> {
         match self {
+            #[cfg(feature = "demo")]
             Self::Demo(args) => args.run().await,
             Self::Run(args) => args.run().await,
             Self::Check(args) => args.run().await,
             Self::Migrate(args) => args.run().await,
             Self::Send(args) => args.run().await,
+            #[cfg(feature = "demo")]
             Self::LocalQueue(args) => args.run().await,
             Self::Keys(args) => args.run().await,
             Self::Unmask(args) => args.run().await,

@@ -43,6 +43,7 @@ pub mod replay;
 pub mod audit;
 pub mod keys;
 pub mod check;
+#[cfg(feature = "demo")]
 pub mod demo;
 
 // What they all stand on.
