@@ -60,6 +60,7 @@ lint: ## Check format, lints, documentation, and (with cargo-deny) licences and 
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path tests/model/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --package turnstile --no-default-features -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features failpoints -- -D warnings
 	$(CARGO) clippy --locked --all-targets $(MODEL) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps

@@ -1,7 +1,9 @@
 //! Proves the promise from the tables: that they agree with each other, and, where a sender kept a journal, with what
 //! was sent.
 
+#[cfg(feature = "demo")]
 pub mod comparison;
+#[cfg(feature = "demo")]
 pub mod journal;
 
 use std::time::Duration;

@@ -4,8 +4,10 @@ pub mod audit;
 pub mod check;
 pub mod completions;
 pub mod dead_letters;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod keys;
+#[cfg(feature = "demo")]
 pub mod local_queue;
 pub mod man;
 pub mod migrate;
@@ -52,6 +54,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// See it work: a queue, a PostgreSQL, faults, a crash, and a report
+    #[cfg(feature = "demo")]
     Demo(demo::Args),
     /// Load messages from the queue until told to stop
     Run(run::Args),
@@ -62,6 +65,7 @@ pub enum Command {
     /// Send a file of message bodies, one a line, to the queue
     Send(send::Args),
     /// Serve an SQS-compatible queue from memory
+    #[cfg(feature = "demo")]
     LocalQueue(local_queue::Args),
     /// Make a keyring, list its key ids, or register them with the tables
     Keys(keys::Args),
@@ -99,11 +103,13 @@ impl Invocation {
     pub async fn run(self) -> anyhow::Result<Outcome> {
         let given = &self.given;
         match self.command {
+            #[cfg(feature = "demo")]
             Command::Demo(args) => args.run(given).await,
             Command::Run(args) => args.run(given).await,
             Command::Check(args) => args.run(given).await,
             Command::Migrate(args) => args.run(given).await,
             Command::Send(args) => args.run(given).await,
+            #[cfg(feature = "demo")]
             Command::LocalQueue(args) => args.run(given).await,
             Command::Keys(args) => args.run(given).await,
             Command::Unmask(args) => args.run(given).await,

@@ -44,6 +44,7 @@ pub mod discard;
 pub mod audit;
 pub mod keys;
 pub mod check;
+#[cfg(feature = "demo")]
 pub mod demo;
 
 // What they all stand on.

@@ -68,7 +68,10 @@ const ROOMS: &[Rule] = &[
 ];
 
 /// Where the program may use the stand-ins: a loader starts no servers.
-const USE_STAND_INS: &[&str] = &["src/demo.rs", "src/demo/", "src/cli/local_queue.rs"];
+const USE_STAND_INS: &[&str] = &["src/demo.rs", "src/demo/", "src/cli/local_queue.rs", "src/config/rows/demo.rs"];
+
+/// Where the feature `demo` may be asked for: it takes whole modules away, and changes none.
+const ASK_FOR_DEMO: &[&str] = &["src/lib.rs", "src/main.rs", "src/audit.rs", "src/cli.rs", "src/config/rows.rs"];
 
 /// What would give the pure core a clock, an environment, a network or a log.
 const NOT_IN_CORE: &[&str] =
@@ -151,6 +154,11 @@ fn only_the_demo_and_the_local_queue_use_the_stand_ins() {
 fn the_stand_ins_know_nothing_of_turnstile() {
     let manifest = read("crates/stand-ins/Cargo.toml");
     assert!(manifest.contains("name = \"stand-ins\"") && !manifest.contains("turnstile"), "{manifest}");
+}
+
+#[test]
+fn only_the_maps_ask_for_the_feature_demo() {
+    hold("feature demo", &sources(), demo_asked_for);
 }
 
 fn hold(rule: &str, sources: &[Source], broken: impl Fn(&Source) -> Vec<String>) {
@@ -240,6 +248,13 @@ fn stand_ins_in_the_loader(source: &Source) -> Vec<String> {
     let allowed = USE_STAND_INS.iter().any(|place| path == place || (place.ends_with('/') && path.starts_with(place)));
     let found = !allowed && source.has_word("stand_ins");
     found.then(|| format!("{path} uses the stand-ins: only {USE_STAND_INS:?} may")).into_iter().collect()
+}
+
+fn demo_asked_for(source: &Source) -> Vec<String> {
+    let path = &source.path;
+    let asks = source.code.contains("feature = \"\"") && source.literals.iter().any(|(_, text)| text == "demo");
+    let found = asks && !ASK_FOR_DEMO.contains(&path.as_str());
+    found.then(|| format!("{path} asks for the feature `demo`: only {ASK_FOR_DEMO:?} may")).into_iter().collect()
 }
 
 fn unwieldy(path: &str, text: &str) -> Vec<String> {
@@ -358,6 +373,9 @@ fn a_file_that_is_long_or_nameless_or_uses_what_it_may_not_breaks_its_rule() {
     assert_eq!(private_places("a.md", &["", "home", "me", "x"].join("/")).len(), 1);
     assert_eq!(stand_ins_in_the_loader(&Source::new("src/run.rs", "use stand_ins::sqs::Faults;")).len(), 1);
     assert_eq!(stand_ins_in_the_loader(&Source::new("src/demo/world.rs", "use stand_ins::sqs::Faults;")).len(), 0);
+    let asking = "#[cfg(feature = \"demo\")] mod a;";
+    assert_eq!(demo_asked_for(&Source::new("src/lane.rs", asking)).len(), 1);
+    assert_eq!(demo_asked_for(&Source::new("src/lib.rs", asking)).len(), 0);
     assert_eq!(untyped_errors(&Source::new("src/load.rs", "use anyhow::Result;")).len(), 1);
     assert_eq!(untyped_errors(&Source::new("src/cli/run.rs", "use anyhow::Result;")).len(), 0);
 }

@@ -239,34 +239,6 @@ impl<T> Kind for Text<T> {
     }
 }
 
-/// Several texts; the reader looks at each.
-pub struct Texts {
-    /// What stands for one in a help text.
-    pub name: &'static str,
-    /// Words that one can begin with.
-    pub words: &'static [&'static str],
-}
-
-impl Kind for Texts {
-    type Value = Vec<String>;
-
-    fn value_name(&self) -> Option<&'static str> {
-        Some(self.name)
-    }
-
-    fn read(&self, text: &OsStr) -> Result<Vec<String>, Unfit> {
-        Ok(utf8(text)?.split(',').map(str::to_owned).collect())
-    }
-
-    fn words(&self) -> &'static [&'static str] {
-        self.words
-    }
-
-    fn repeats(&self) -> bool {
-        true
-    }
-}
-
 /// The file of a keyring. The keyring's text in the path's place is refused, and never shown.
 pub struct KeyringFile;
 
@@ -311,6 +283,6 @@ impl Kind for DatabaseUrl {
     }
 }
 
-fn utf8(text: &OsStr) -> Result<&str, Unfit> {
+pub(in crate::config) fn utf8(text: &OsStr) -> Result<&str, Unfit> {
     text.to_str().ok_or_else(|| Unfit::new("is not UTF-8", "give a text in UTF-8"))
 }

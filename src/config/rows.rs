@@ -1,14 +1,16 @@
 //! Every setting of the program, each in one row.
 
 mod calls;
+#[cfg(feature = "demo")]
+mod demo;
 mod loading;
-mod stand_ins;
 
 use super::setting::Row;
 
 pub use self::calls::*;
+#[cfg(feature = "demo")]
+pub use self::demo::*;
 pub use self::loading::*;
-pub use self::stand_ins::*;
 
 /// What `turnstile run` takes, and with it whoever looks at what a run would meet.
 const RUN: &[&str] = &["run", "check"];
@@ -64,17 +66,29 @@ pub const ALL: &[&dyn Row] = &[
     &NEW_KEYRING,
     &NEW_KEY_ID,
     &UNMASK_MASK,
+    #[cfg(feature = "demo")]
     &MESSAGES,
+    #[cfg(feature = "demo")]
     &DEMO_SEED,
+    #[cfg(feature = "demo")]
     &KEEP,
+    #[cfg(feature = "demo")]
     &LISTEN,
+    #[cfg(feature = "demo")]
     &LOCAL_QUEUES,
+    #[cfg(feature = "demo")]
     &LOCAL_VISIBILITY_TIMEOUT,
+    #[cfg(feature = "demo")]
     &LOCAL_DELAY,
+    #[cfg(feature = "demo")]
     &REDRIVE,
+    #[cfg(feature = "demo")]
     &LOCAL_REGION,
+    #[cfg(feature = "demo")]
     &FAULT,
+    #[cfg(feature = "demo")]
     &MAX_FAULT_DELAY,
+    #[cfg(feature = "demo")]
     &LOCAL_SEED,
 ];
 

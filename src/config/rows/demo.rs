@@ -1,11 +1,12 @@
 //! What the demo and the local queue take.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use stand_ins::sqs::{Faults, QueueOptions, Redrive};
 
-use crate::config::kinds::{Length, Switch, Text, Texts, Whole};
+use crate::config::kinds::{Kind, Length, Switch, Text, Unfit, Whole, utf8};
 use crate::config::setting::{Default, Setting};
 
 const DEMO: &[&str] = &["demo"];
@@ -175,3 +176,31 @@ pub static LOCAL_SEED: Setting<Whole<u64>> = Setting {
     is_secret: false,
     meaning: "Where the dice of the faults start: one seed and one order of calls make the same faults",
 };
+
+/// Several texts; the reader looks at each.
+pub struct Texts {
+    /// What stands for one in a help text.
+    pub name: &'static str,
+    /// Words that one can begin with.
+    pub words: &'static [&'static str],
+}
+
+impl Kind for Texts {
+    type Value = Vec<String>;
+
+    fn value_name(&self) -> Option<&'static str> {
+        Some(self.name)
+    }
+
+    fn read(&self, text: &OsStr) -> Result<Vec<String>, Unfit> {
+        Ok(utf8(text)?.split(',').map(str::to_owned).collect())
+    }
+
+    fn words(&self) -> &'static [&'static str] {
+        self.words
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+}
