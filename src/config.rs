@@ -36,6 +36,14 @@ pub struct QueueArgs {
     #[arg(long, env = "TURNSTILE_QUEUE", hide_env_values = true, value_name = "NAME|URL")]
     pub queue: Option<String>,
 
+    /// Let AWS_ENDPOINT_URL lead the calls elsewhere than the host of the queue's URL
+    #[arg(long, env = "TURNSTILE_ALLOW_ENDPOINT_OVERRIDE", value_parser = FalseyValueParser::new())]
+    pub allow_endpoint_override: bool,
+
+    /// Reach a queue server on another machine by http://: whoever is on the way can read the logins
+    #[arg(long, env = "TURNSTILE_ALLOW_CLEAR_QUEUE", value_parser = FalseyValueParser::new())]
+    pub allow_clear_queue: bool,
+
     /// How long to wait for a queue that does not exist yet [default: 0s] [0s to 1h]
     #[arg(long, env = "TURNSTILE_WAIT_FOR_QUEUE", value_name = "DURATION")]
     pub wait_for_queue: Option<String>,
@@ -57,6 +65,8 @@ impl QueueArgs {
         );
         let mut settings = SqsSettings::new(queue?);
         settings.wait_for_queue = wait?;
+        settings.allow_endpoint_override = self.allow_endpoint_override;
+        settings.allow_clear_queue = self.allow_clear_queue;
         Some(settings)
     }
 }
