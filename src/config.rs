@@ -35,6 +35,8 @@ impl Given {
         let wait = self.read(&rows::WAIT_FOR_QUEUE, mistakes);
         let mut settings = SqsSettings::new(queue?);
         settings.wait_for_queue = wait?;
+        settings.allow_endpoint_override = self.is_on(&rows::ALLOW_ENDPOINT_OVERRIDE);
+        settings.allow_clear_queue = self.is_on(&rows::ALLOW_CLEAR_QUEUE);
         Some(settings)
     }
 

@@ -29,6 +29,9 @@ const BATCHES_IN_FLIGHT: usize = 8;
 /// How often a batch or an entry of it is tried before it is given up: half a minute of pauses in all.
 const TRIES: u32 = 10;
 
+/// The same where no server has ever answered: most likely there is none.
+const TRIES_OF_THE_UNREACHED: u32 = 3;
+
 /// How many of the lines that were not sent the report names; all are counted.
 const LINES_NAMED: usize = 20;
 
@@ -206,7 +209,9 @@ impl Delivered {
                     if error.may_have_taken_effect() {
                         lines.iter_mut().for_each(|line| line.perhaps_sent = true);
                     }
-                    if consequence(&error) != Consequence::Again || tries == TRIES {
+                    let is_unreached = error.fault == Fault::Unreachable && !sender.was_reached();
+                    let most = if is_unreached { TRIES_OF_THE_UNREACHED } else { TRIES };
+                    if consequence(&error) != Consequence::Again || tries >= most {
                         return Err(error);
                     }
                     tracing::debug!(%error, lines = lines.len(), "sending again");

@@ -18,10 +18,13 @@ use crate::load::Tally;
 
 /// Libraries whose lower levels print bound parameters, bodies or credentials; they stay at these levels or above,
 /// whatever `RUST_LOG` says. Everything that is not ours and not named here stays at `info` or above.
-const CAPPED: [(&str, LevelFilter); 4] = [
+const CAPPED: [(&str, LevelFilter); 6] = [
     ("tokio_postgres", LevelFilter::INFO),
     ("postgres", LevelFilter::INFO),
-    ("aws_config", LevelFilter::WARN),
+    // Their warnings dump requests and long chains of causes; what matters of them stands in errors of ours.
+    ("aws_config", LevelFilter::ERROR),
+    ("aws_runtime", LevelFilter::ERROR),
+    ("aws_smithy_runtime", LevelFilter::ERROR),
     ("refinery_core", LevelFilter::WARN),
 ];
 

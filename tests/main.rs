@@ -19,6 +19,7 @@ mod claims;
 mod comparison;
 mod decode;
 mod demo;
+mod endpoint;
 mod failpoints;
 mod identity;
 mod keyring;

@@ -222,7 +222,10 @@ async fn the_command_sends_standard_input_and_ends_with_a_line_of_counts() {
     let server = ScriptedHttp::start(|asked, _| taken(asked)).await;
     let (code, out, complaints) = turnstile(&server, &["--queue", "logins", "--raw", "-"], b"a\n\nb\n").await;
     assert_eq!((code, complaints.as_str()), (0, ""));
-    assert!(out.starts_with("2 messages sent to logins in ") && out.ends_with("1 empty line skipped\n"), "{out}");
+    assert!(
+        out.starts_with("2 messages sent to logins at http://127.0.0.1:") && out.ends_with("1 empty line skipped\n"),
+        "{out}"
+    );
 }
 
 #[tokio::test]
@@ -290,7 +293,7 @@ async fn standard_input_is_sent_up_to_the_first_line_that_is_no_login_and_the_an
     assert_eq!(code, 1);
     assert!(complaints.contains("line 27 is no login: missing_field"), "{complaints}");
     assert!(complaints.contains("no line from 27 on was sent"), "{complaints}");
-    assert!(out.starts_with("25 messages sent to logins"), "{out}");
+    assert!(out.starts_with("25 messages sent to logins at "), "{out}");
     assert!(!complaints.contains("secret") && !out.contains("secret"));
     assert_eq!(counts(&server), good.lines().map(|line| (line.to_owned(), 1)).collect());
 }
@@ -310,7 +313,7 @@ async fn a_file_of_logins_is_sent_and_a_rehearsal_sends_nothing_and_needs_no_que
 
     let (code, out, complaints) = turnstile(&server, &["--queue", "logins", name], b"").await;
     assert_eq!((code, complaints.as_str()), (0, ""));
-    assert!(out.starts_with("2 messages sent to logins in "), "{out}");
+    assert!(out.starts_with("2 messages sent to logins at http://127.0.0.1:"), "{out}");
     let (code, out, _) = turnstile(&server, &["--dry-run", "--raw", "-"], b"a\n\xff\n").await;
     assert_eq!((code, out.as_str()), (1, "1 message to be sent\n"));
 }

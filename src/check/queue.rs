@@ -19,7 +19,7 @@ pub(super) fn reached(queue: &Result<SqsQueue, ConnectError>) -> Judgement {
     match queue {
         Ok(queue) => {
             let kind = if queue.facts().fifo { "FIFO" } else { "standard" };
-            Judgement::ok(format!("{}, a {kind} queue", queue.facts().url))
+            Judgement::ok(format!("{}, a {kind} queue, called at {}", queue.facts().url, queue.endpoint()))
         }
         Err(error) => Judgement::error("cannot be used", error.to_string()),
     }

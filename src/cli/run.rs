@@ -76,6 +76,7 @@ async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) 
     };
     tracing::info!(
         queue = queue.facts().url,
+        endpoint = queue.endpoint(),
         database = %settings.database.address,
         lanes = settings.lanes,
         identity = %settings.identity,

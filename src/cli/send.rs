@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, say};
 use crate::config::{Given, Mistakes, rows};
+use crate::queue::Fault;
 use crate::queue::sqs::{QueueAddress, Sender};
 use crate::send::{Bodies, EndedEarly, Form, Look, NotSent, SendReport, look, send};
 use crate::shutdown::Signals;
@@ -84,7 +85,14 @@ impl Args {
             report = sending => report,
             signal = cut_off => anyhow::bail!("cut off by a second signal ({signal}): some lines may be sent"),
         };
-        tell(&report, input.bytes, &settings.queue, progress.end(&report))?;
+        tell(&report, input.bytes, &place_of(&settings.queue, sender.endpoint()), progress.end(&report))?;
+        if matches!(&report.stopped, Some(EndedEarly::Queue(error)) if error.fault == Fault::Unreachable) {
+            let endpoint = sender.endpoint();
+            writeln!(
+                io::stderr(),
+                "the queue server at {endpoint} cannot be reached: check the network, AWS_ENDPOINT_URL and the host in --queue"
+            )?;
+        }
         Ok(if report.is_complete() { Outcome::Done } else { Outcome::Failed })
     }
 
@@ -230,7 +238,7 @@ fn style(template: &str, otherwise: fn() -> ProgressStyle) -> ProgressStyle {
 }
 
 /// What was not sent on standard error, what was on standard output. `length` is the file's, where it is one.
-fn tell(report: &SendReport, length: Option<u64>, queue: &QueueAddress, took: Duration) -> io::Result<()> {
+fn tell(report: &SendReport, length: Option<u64>, queue: &str, took: Duration) -> io::Result<()> {
     let mut complaints = io::stderr().lock();
     tell_lines(&mut complaints, "not sent", &report.not_sent, &report.not_sent_by_code)?;
     let last = report.last_line;
@@ -249,7 +257,16 @@ fn tell(report: &SendReport, length: Option<u64>, queue: &QueueAddress, took: Du
     writeln!(io::stdout(), "{}", summary(report, queue, took))
 }
 
-fn summary(report: &SendReport, queue: &QueueAddress, took: Duration) -> String {
+/// The queue, and where it was called if its own URL does not say so.
+fn place_of(queue: &QueueAddress, endpoint: &str) -> String {
+    let queue = queue.to_string();
+    match queue.starts_with(endpoint) {
+        true => queue,
+        false => format!("{queue} at {endpoint}"),
+    }
+}
+
+fn summary(report: &SendReport, queue: &str, took: Duration) -> String {
     let rate = report.sent as f64 / took.as_secs_f64().max(0.001);
     let mut text = format!(
         "{} sent to {queue} in {} ({}/s), {} not sent",
@@ -286,12 +303,16 @@ mod tests {
     #[test]
     fn the_last_line_says_what_was_sent_how_fast_and_what_was_not() {
         let mut report = SendReport { sent: 12_000, ..SendReport::default() };
-        let queue: QueueAddress = "logins".parse().unwrap();
+        let queue = place_of(&"logins".parse().unwrap(), "http://localhost:9324");
         let text = summary(&report, &queue, Duration::from_secs(4));
-        assert_eq!(text, "12,000 messages sent to logins in 4.0 s (3,000/s), 0 not sent");
+        assert_eq!(text, "12,000 messages sent to logins at http://localhost:9324 in 4.0 s (3,000/s), 0 not sent");
+        let queue = place_of(&"http://localhost:9324/1/logins".parse().unwrap(), "http://localhost:9324");
         (report.sent, report.empty) = (1, 1);
         let text = summary(&report, &queue, Duration::from_secs(4));
-        assert_eq!(text, "1 message sent to logins in 4.0 s (0/s), 0 not sent, 1 empty line skipped");
+        assert_eq!(
+            text,
+            "1 message sent to http://localhost:9324/1/logins in 4.0 s (0/s), 0 not sent, 1 empty line skipped"
+        );
         report.not_sent_by_code.insert("too-long".to_owned(), 3);
         (report.empty, report.perhaps_twice, report.perhaps_sent) = (2, 10, 2);
         let text = summary(&report, &queue, Duration::from_secs(4));

@@ -32,6 +32,8 @@ const DATABASE_COMMANDS: &[&str] = &[
 /// Every setting and option, in the order in which they are listed.
 pub const ALL: &[&dyn Row] = &[
     &QUEUE,
+    &ALLOW_ENDPOINT_OVERRIDE,
+    &ALLOW_CLEAR_QUEUE,
     &WAIT_FOR_QUEUE,
     &DATABASE_URL,
     &DATABASE_TIMEOUT,

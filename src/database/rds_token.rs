@@ -51,7 +51,7 @@ impl RdsTokens {
             [.., region, "rds", "amazonaws", "com"] | [.., region, "rds", "amazonaws", "com", "cn"] => {
                 Some((*region).to_owned())
             }
-            _ => aws.region().map(ToString::to_string),
+            _ => aws.region().map(ToString::to_string).filter(|region| !region.is_empty()),
         }
     }
 

@@ -9,6 +9,7 @@ mod caller;
 mod clock;
 mod connect;
 mod delivery;
+mod endpoint;
 mod failure;
 mod odd_reply;
 mod send;
@@ -47,14 +48,25 @@ pub struct SqsSettings {
     pub identity_attribute: Option<String>,
     /// How long to wait for a queue that does not exist yet, or whose server does not answer yet. Zero: not at all.
     pub wait_for_queue: Duration,
+    /// Whether the endpoint of the AWS settings may lead the calls elsewhere than the host of the queue's URL.
+    pub allow_endpoint_override: bool,
+    /// Whether a server elsewhere than on this machine may be reached in clear.
+    pub allow_clear_queue: bool,
     /// How long a call may take in all; a receive may take as long as it waits, and this.
     pub call_deadline: Duration,
 }
 
 impl SqsSettings {
-    /// No attribute, no waiting, 5 s a call.
+    /// No attribute, no waiting, the queue's own host, nothing in clear over a network, 5 s a call.
     pub fn new(queue: QueueAddress) -> Self {
-        Self { queue, identity_attribute: None, wait_for_queue: Duration::ZERO, call_deadline: Duration::from_secs(5) }
+        Self {
+            queue,
+            identity_attribute: None,
+            wait_for_queue: Duration::ZERO,
+            allow_endpoint_override: false,
+            allow_clear_queue: false,
+            call_deadline: Duration::from_secs(5),
+        }
     }
 }
 
@@ -66,6 +78,7 @@ pub struct SqsQueue(Arc<Connected>);
 struct Connected {
     receiver: Caller,
     controller: Caller,
+    endpoint: String,
     facts: QueueFacts,
     call_deadline: Duration,
     system_attributes: Vec<MessageSystemAttributeName>,
@@ -80,16 +93,16 @@ impl SqsQueue {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], which says the way out.
+    /// [`ConnectError`], which says what to do.
     pub async fn connect(settings: &SqsSettings) -> Result<Self, ConnectError> {
-        Self::connect_with(settings, &connect::aws_settings().await).await
+        Self::connect_with(settings, &endpoint::aws_settings().await).await
     }
 
     /// The same with AWS settings from elsewhere than the environment.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], which says the way out.
+    /// [`ConnectError`], which says what to do.
     pub async fn connect_with(settings: &SqsSettings, aws: &SdkConfig) -> Result<Self, ConnectError> {
         let place = Place::new(settings, aws).await?;
         let controller = place.controller();
@@ -100,6 +113,7 @@ impl SqsQueue {
         Ok(Self(Arc::new(Connected {
             receiver: place.receiver(MAX_WAIT + settings.call_deadline),
             controller,
+            endpoint: place.endpoint(),
             facts,
             call_deadline: settings.call_deadline,
             system_attributes,
@@ -107,6 +121,11 @@ impl SqsQueue {
             damaged: AtomicU64::new(0),
             silence_told: AtomicBool::new(false),
         })))
+    }
+
+    /// Where the calls go.
+    pub fn endpoint(&self) -> &str {
+        &self.0.endpoint
     }
 
     /// What the queue said of itself when it was connected to.

@@ -134,8 +134,10 @@ fn turnstile(folder: &Path, url: &str) -> Command {
     command.env_clear().env("DATABASE_URL", url).env("TURNSTILE_WAIT_FOR_DATABASE", "0s").current_dir(folder);
     let keys = folder.join("keyring");
     if !keys.exists() {
-        let made =
-            std::process::Command::new(env!("CARGO_BIN_EXE_turnstile")).args(["keys", "new"]).arg(&keys).output();
+        let made = std::process::Command::new(env!("CARGO_BIN_EXE_turnstile"))
+            .args(["keys", "new", "--keyring"])
+            .arg(&keys)
+            .output();
         assert!(made.unwrap().status.success(), "a keyring");
     }
     command.env("TURNSTILE_KEYRING", keys);

@@ -41,6 +41,30 @@ pub static QUEUE: Setting<Text<QueueAddress>> = Setting {
               (AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …)",
 };
 
+/// Whether the calls may go elsewhere than the queue's URL says.
+pub static ALLOW_ENDPOINT_OVERRIDE: Setting<Switch> = Setting {
+    flag: Some("allow-endpoint-override"),
+    variable: Some("TURNSTILE_ALLOW_ENDPOINT_OVERRIDE"),
+    commands: QUEUE_COMMANDS,
+    heading: QUEUE_HEADING,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Let AWS_ENDPOINT_URL lead the calls elsewhere than the host of the queue's URL",
+};
+
+/// Whether logins may be read on the way from the queue.
+pub static ALLOW_CLEAR_QUEUE: Setting<Switch> = Setting {
+    flag: Some("allow-clear-queue"),
+    variable: Some("TURNSTILE_ALLOW_CLEAR_QUEUE"),
+    commands: QUEUE_COMMANDS,
+    heading: QUEUE_HEADING,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Reach a queue server on another machine by http://: whoever is on the way can read the logins",
+};
+
 /// How long a queue is waited for.
 pub static WAIT_FOR_QUEUE: Setting<Length> = Setting {
     flag: Some("wait-for-queue"),

@@ -89,6 +89,11 @@ impl QueueUrl {
         }
     }
 
+    /// The host, in small letters.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The region that an Amazon host names.
     pub(super) fn region(&self) -> Option<&str> {
         self.amazon_host().map(|host| host.region)
@@ -134,7 +139,7 @@ struct AmazonHost<'u> {
 }
 
 /// The host of `host`, `host:port`, `[address]` and `[address]:port`.
-fn host_of(authority: &str) -> &str {
+pub(super) fn host_of(authority: &str) -> &str {
     match authority.strip_prefix('[') {
         Some(address) => address.split(']').next().unwrap_or(address),
         None => authority.split(':').next().unwrap_or(authority),

@@ -15,6 +15,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use super::SqsSettings;
 use super::address::{QueueAddress, QueueUrl};
 use super::caller::Caller;
+use super::endpoint::{endpoint, region, told};
 use super::failure::{chain, explanation, failure};
 use crate::message::QueueIdentity;
 use crate::queue::{Fault, QueueError};
@@ -59,17 +60,46 @@ pub enum ConnectError {
     /// No region in the environment, the profile or the instance.
     #[error(
         "no AWS region is set: set AWS_REGION (for example AWS_REGION=eu-central-1) or `region` in the AWS profile; \
-         a queue server of your own takes any"
+         a local SQS server accepts any value"
     )]
     NoRegion,
     /// No credentials in the environment, the profile, the container or the instance.
     #[error(
-        "no AWS credentials could be had ({cause}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE \
-         to a profile that has them, or run where a role provides them; a queue server of your own takes any"
+        "no AWS credentials are available ({cause}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE \
+         to a profile that has them, or run where a role provides them; a local SQS server accepts any value"
     )]
     NoCredentials {
         /// What the search ended with.
         cause: String,
+    },
+    /// The endpoint that the AWS settings give is not one.
+    #[error(
+        "the endpoint {endpoint} of the AWS settings (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS) is not a URL: write http:// or \
+         https:// and a host"
+    )]
+    NotAnEndpoint {
+        /// As it is given, without a user and a password.
+        endpoint: String,
+    },
+    /// The AWS settings would lead the calls elsewhere than the queue's URL.
+    #[error(
+        "the AWS settings give the endpoint {endpoint} (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS), and --queue names a queue at \
+         {host}: unset the variable, or add --allow-endpoint-override if the calls shall go to that endpoint"
+    )]
+    EndpointOverride {
+        /// Where the calls would go.
+        endpoint: String,
+        /// The host of the queue's URL.
+        host: String,
+    },
+    /// The bodies would leave this machine in clear.
+    #[error(
+        "the queue server at {endpoint} is reached in clear, and everybody on the way can read the logins: use https://, or \
+         add --allow-clear-queue where the way needs no protection"
+    )]
+    InClear {
+        /// Where the calls would go.
+        endpoint: String,
     },
     /// The server is there and has no such queue.
     #[error("there is no queue {queue} at {place}: create it, or correct --queue, AWS_REGION or AWS_ENDPOINT_URL")]
@@ -102,11 +132,6 @@ pub enum ConnectError {
     },
 }
 
-/// Reads the standard AWS settings: environment, profile, container, instance.
-pub(super) async fn aws_settings() -> SdkConfig {
-    aws_config::load_from_env().await
-}
-
 /// A way to the queue's server, and to the queue once it is found.
 pub(super) struct Place {
     queue: QueueAddress,
@@ -119,19 +144,21 @@ pub(super) struct Place {
 impl Place {
     /// Settles region and endpoint, and looks whether credentials can be had at all.
     pub(super) async fn new(settings: &SqsSettings, aws: &SdkConfig) -> Result<Self, ConnectError> {
-        let (endpoint, region) = match &settings.queue {
-            QueueAddress::Name(_) => (None, None),
-            QueueAddress::Url(url) => (url.endpoint(), url.region()),
-        };
-        let region = region.or(aws.region().map(Region::as_ref)).ok_or(ConnectError::NoRegion)?.to_owned();
+        let region = region(&settings.queue, aws)?;
+        let endpoint = endpoint(settings, aws)?;
         look_for_credentials(aws).await?;
         Ok(Self {
             queue: settings.queue.clone(),
             region,
-            endpoint: endpoint.map(str::to_owned),
+            endpoint,
             call_deadline: settings.call_deadline,
             aws: aws.clone(),
         })
+    }
+
+    /// Where the calls go, for people.
+    pub(super) fn endpoint(&self) -> String {
+        told(self.endpoint.as_deref(), &self.region, &self.aws)
     }
 
     /// The client for receives, which are at most `longest` long.
@@ -171,9 +198,8 @@ impl Place {
             .retry_config(retries)
             .timeout_config(deadlines)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
+        // Also where there is none: the SDK would look for one by itself.
+        config.set_endpoint_url(self.endpoint.clone());
         Caller::new(config)
     }
 
@@ -246,10 +272,7 @@ impl Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.endpoint.as_deref().or(self.aws.endpoint_url()) {
-            Some(endpoint) => write!(f, "{endpoint} (region {})", self.region),
-            None => write!(f, "the SQS endpoint of region {}", self.region),
-        }
+        write!(f, "{} (region {})", self.endpoint(), self.region)
     }
 }
 
@@ -259,7 +282,11 @@ impl ConnectError {
         match self {
             Self::NoQueue { .. } | Self::Unreachable { .. } => true,
             Self::Refused { error, .. } => !error.is_for_good(),
-            Self::NoRegion | Self::NoCredentials { .. } => false,
+            Self::NoRegion
+            | Self::NoCredentials { .. }
+            | Self::NotAnEndpoint { .. }
+            | Self::EndpointOverride { .. }
+            | Self::InClear { .. } => false,
         }
     }
 }

@@ -60,11 +60,13 @@ where
     }
 }
 
-/// An error and its causes, outermost first, without repeating what a cause already says.
+/// An error and its causes, outermost first, without repeating what a cause already says, and without the dumps of
+/// requests that some hold.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     causes(error).fold(String::new(), |text, cause| {
         let cause = cause.to_string();
         match text {
+            text if holds_dump(&cause) => text,
             text if text.is_empty() => cause,
             text if text.ends_with(&cause) => text,
             text => format!("{text}: {cause}"),
@@ -72,6 +74,30 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     })
 }
 
+fn holds_dump(text: &str) -> bool {
+    text.contains("SdkBody") || text.contains("Request {")
+}
+
 fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_dumps_a_request_is_left_out() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{said}")]
+        struct Cause {
+            said: &'static str,
+            #[source]
+            source: Option<Box<Cause>>,
+        }
+        let cause = |said, source: Option<Cause>| Cause { said, source: source.map(Box::new) };
+        let dump =
+            cause("failed: Request { body: SdkBody { inner: Once(Some(b\"sesame\")) } }", Some(cause("no host", None)));
+        assert_eq!(chain(&cause("dispatch failure", Some(dump))), "dispatch failure: no host");
+    }
 }

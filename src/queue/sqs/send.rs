@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -9,9 +10,10 @@ use aws_sdk_sqs::types::{SendMessageBatchRequestEntry, SendMessageBatchResultEnt
 
 use super::answers::in_order;
 use super::caller::Caller;
-use super::connect::{self, ConnectError, Place};
+use super::connect::{ConnectError, Place};
 use super::delivery::md5_is;
-use super::{SqsSettings, unbuilt};
+use super::endpoint::aws_settings;
+use super::{QueueAddress, SqsSettings, unbuilt};
 use crate::message::MessageId;
 use crate::queue::{Answer, Fault, QueueError, Refusal};
 
@@ -34,7 +36,10 @@ pub struct Outgoing {
 pub struct Sender {
     caller: Arc<Caller>,
     url: String,
+    endpoint: String,
     group: Option<String>,
+    /// Whether the server ever answered.
+    reached: Arc<AtomicBool>,
 }
 
 impl Sender {
@@ -42,16 +47,16 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], which says the way out.
+    /// [`ConnectError`], which says what to do.
     pub async fn connect(settings: &SqsSettings, group: &str) -> Result<Self, ConnectError> {
-        Self::connect_with(settings, group, &connect::aws_settings().await).await
+        Self::connect_with(settings, group, &aws_settings().await).await
     }
 
     /// The same with AWS settings from elsewhere than the environment.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], which says the way out.
+    /// [`ConnectError`], which says what to do.
     pub async fn connect_with(settings: &SqsSettings, group: &str, aws: &SdkConfig) -> Result<Self, ConnectError> {
         let place = Place::new(settings, aws).await?;
         let controller = place.controller();
@@ -64,7 +69,24 @@ impl Sender {
             }
         };
         let group = url.ends_with(".fifo").then(|| group.to_owned());
-        Ok(Self { caller: Arc::new(place.sender(SEND_DEADLINE)), url, group })
+        let was_asked = matches!(settings.queue, QueueAddress::Name(_)) || !settings.wait_for_queue.is_zero();
+        Ok(Self {
+            caller: Arc::new(place.sender(SEND_DEADLINE)),
+            url,
+            endpoint: place.endpoint(),
+            group,
+            reached: Arc::new(AtomicBool::new(was_asked)),
+        })
+    }
+
+    /// Where the calls go.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Whether the queue's server has answered before: then it is away, and else perhaps not there at all.
+    pub fn was_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
     }
 
     /// Whether the queue keeps the order of what is sent.
@@ -95,7 +117,11 @@ impl Sender {
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
         let attempt = self.caller.attempt();
         let call = attempt.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
-        let reply = call.send().await.map_err(|error| self.caller.failure(CALL, &attempt, &error))?;
+        let reply = call.send().await.map_err(|error| self.caller.failure(CALL, &attempt, &error));
+        if reply.as_ref().map_or_else(|error| error.status.is_some(), |_| true) {
+            self.reached.store(true, Ordering::Relaxed);
+        }
+        let reply = reply?;
         let successful = reply.successful.into_iter().map(|done| (done.id.clone(), done));
         let answers = in_order(messages.len(), successful, reply.failed).into_iter();
         Ok(messages.iter().zip(answers).map(|(message, answer)| id_of(message.borrow(), answer?)).collect())
