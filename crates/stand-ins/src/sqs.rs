@@ -15,8 +15,10 @@ pub mod clock;
 pub mod error;
 pub mod faults;
 mod gate;
+mod limits;
 mod line;
 pub mod message;
+mod move_task;
 mod receipt;
 mod reply;
 pub mod request;
@@ -34,21 +36,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 
 pub use faults::{FailedCall, FaultCounts, Faults, StaleReceipts, When};
-pub use server::MAX_REQUEST_BYTES;
-pub use service::{ACCOUNT, Served};
+pub use limits::{MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, MESSAGES_PER_CALL};
+pub use service::Served;
+pub use settings::ACCOUNT;
 pub use state::{DEDUPLICATION_INTERVAL, MAX_IN_FLIGHT, MAX_VISIBILITY, QueueStats};
 
 use clock::{Clock, Moment};
 use error::ApiError;
 use server::Server;
 use service::Service;
-
-/// The most entries of one batch, and the most messages of one receive (developer guide, "Amazon SQS message quotas").
-pub const MESSAGES_PER_CALL: usize = 10;
-
-/// The largest message, and the largest batch of messages in one send, in bytes (developer guide, "Amazon SQS message
-/// quotas": 1 MiB).
-pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// The region of a server that was not given one.
 pub const DEFAULT_REGION: &str = "us-east-1";

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// A delivery of a message. Opaque to clients: base64 of three numbers.
+/// Which delivery of a message. Opaque to clients: base64 of three numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Receipt {
     /// The queue's random number, so that another queue's handle is told apart.
@@ -11,13 +11,13 @@ pub(super) struct Receipt {
     /// The message's place in the order of sends.
     pub(super) key: u64,
     /// Counts the deliveries of the queue.
-    pub(super) delivery: u64,
+    pub(super) delivery_number: u64,
 }
 
 impl Receipt {
     pub(super) fn write(self) -> String {
         let mut bytes = Vec::with_capacity(24);
-        for number in [self.queue, self.key, self.delivery] {
+        for number in [self.queue, self.key, self.delivery_number] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         URL_SAFE_NO_PAD.encode(bytes)
@@ -28,7 +28,7 @@ impl Receipt {
         let (queue, rest) = bytes.split_first_chunk::<8>()?;
         let (key, delivery) = rest.split_first_chunk::<8>()?;
         let number = |bytes: &[u8; 8]| u64::from_be_bytes(*bytes);
-        Some(Self { queue: number(queue), key: number(key), delivery: number(delivery.first_chunk::<8>()?) })
+        Some(Self { queue: number(queue), key: number(key), delivery_number: number(delivery.first_chunk::<8>()?) })
     }
 }
 
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_handle_reads_back_and_any_other_text_does_not() {
-        let receipt = Receipt { queue: u64::MAX, key: 7, delivery: 8 };
+        let receipt = Receipt { queue: u64::MAX, key: 7, delivery_number: 8 };
         let handle = receipt.write();
         assert!(Receipt::read(&handle) == Some(receipt));
         let cut: String = handle.chars().skip(1).collect();

@@ -9,9 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
 use super::message::{Attribute, AttributeValue, attributes_md5};
+use super::move_task::{MoveStatus, MoveTask};
 use super::request::{Receive, SystemAttribute};
-use super::service::{ACCOUNT, MoveStatus, MoveTask};
-use super::state::{Delivery, Sent};
+use super::settings::ACCOUNT;
+use super::state::{Accepted, DeliveredMessage};
 
 /// Whom every message names as its sender.
 const SENDER_ID: &str = "AIDALOCALQUEUEPRODUCER";
@@ -30,7 +31,7 @@ pub(super) enum Reply {
     Tags(BTreeMap<String, String>),
     Sent(SentReply),
     Batch(BatchReply),
-    Received(Vec<Delivery>, Receive),
+    Received(Vec<DeliveredMessage>, Receive),
     MoveStarted(String),
     Moves(Vec<MoveTask>),
     MoveCancelled(u64),
@@ -38,7 +39,7 @@ pub(super) enum Reply {
 
 /// The answer to a send.
 pub(super) struct SentReply {
-    pub(super) sent: Sent,
+    pub(super) accepted: Accepted,
     pub(super) body_md5: [u8; 16],
     pub(super) attributes_md5: Option<[u8; 16]>,
     pub(super) system_attributes_md5: Option<[u8; 16]>,
@@ -97,7 +98,7 @@ pub(super) fn refusal(error: &ApiError) -> Vec<u8> {
 
 fn sent_json(reply: &SentReply) -> Map<String, Value> {
     let mut value = Map::new();
-    value.insert("MessageId".to_owned(), reply.sent.id.to_string().into());
+    value.insert("MessageId".to_owned(), reply.accepted.id.to_string().into());
     value.insert("MD5OfMessageBody".to_owned(), hex(&reply.body_md5).into());
     if let Some(md5) = &reply.attributes_md5 {
         value.insert("MD5OfMessageAttributes".to_owned(), hex(md5).into());
@@ -105,7 +106,7 @@ fn sent_json(reply: &SentReply) -> Map<String, Value> {
     if let Some(md5) = &reply.system_attributes_md5 {
         value.insert("MD5OfMessageSystemAttributes".to_owned(), hex(md5).into());
     }
-    if let Some(number) = &reply.sent.sequence_number {
+    if let Some(number) = &reply.accepted.sequence_number {
         value.insert("SequenceNumber".to_owned(), number.clone().into());
     }
     value
@@ -159,7 +160,7 @@ fn move_json(task: &MoveTask) -> Value {
 }
 
 /// The messages of a receive. Written by hand: a body may hold bytes that are no UTF-8, and goes out as it is.
-fn received(deliveries: &[Delivery], ask: &Receive) -> Vec<u8> {
+fn received(deliveries: &[DeliveredMessage], ask: &Receive) -> Vec<u8> {
     if deliveries.is_empty() {
         return b"{}".to_vec();
     }
@@ -176,7 +177,7 @@ fn received(deliveries: &[Delivery], ask: &Receive) -> Vec<u8> {
     out
 }
 
-fn write_delivery(out: &mut Vec<u8>, delivery: &Delivery, ask: &Receive) {
+fn write_delivery(out: &mut Vec<u8>, delivery: &DeliveredMessage, ask: &Receive) {
     out.push(b'{');
     write_field(out, "MessageId", delivery.id.to_string().as_bytes());
     out.push(b',');
@@ -190,7 +191,7 @@ fn write_delivery(out: &mut Vec<u8>, delivery: &Delivery, ask: &Receive) {
     out.push(b'}');
 }
 
-fn write_system_attributes(out: &mut Vec<u8>, delivery: &Delivery, ask: &Receive) {
+fn write_system_attributes(out: &mut Vec<u8>, delivery: &DeliveredMessage, ask: &Receive) {
     let mut is_first = true;
     for (attribute, name) in SystemAttribute::ALL {
         if !ask.system_attributes.contains(&attribute) {
@@ -206,7 +207,7 @@ fn write_system_attributes(out: &mut Vec<u8>, delivery: &Delivery, ask: &Receive
     }
 }
 
-fn system_attribute(delivery: &Delivery, attribute: SystemAttribute) -> Option<String> {
+fn system_attribute(delivery: &DeliveredMessage, attribute: SystemAttribute) -> Option<String> {
     match attribute {
         SystemAttribute::ApproximateFirstReceiveTimestamp => Some(delivery.first_received.as_millis().to_string()),
         SystemAttribute::ApproximateReceiveCount => Some(delivery.receive_count.to_string()),
@@ -220,7 +221,7 @@ fn system_attribute(delivery: &Delivery, attribute: SystemAttribute) -> Option<S
     }
 }
 
-fn write_message_attributes(out: &mut Vec<u8>, delivery: &Delivery, ask: &Receive) {
+fn write_message_attributes(out: &mut Vec<u8>, delivery: &DeliveredMessage, ask: &Receive) {
     let Some(attributes) = &delivery.attributes else { return };
     let wanted: Vec<(&str, &Attribute)> = attributes
         .0

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::error::{ApiError, ErrorCode, shortened};
+use super::limits::{MAX_MESSAGE_BYTES, MESSAGES_PER_CALL};
 use super::message::{AttributeFilter, NewMessage};
 use super::settings::queue_of_arn;
-use super::{MAX_MESSAGE_BYTES, MESSAGES_PER_CALL};
 
 /// A call, its parameters checked as far as they can be without knowing the queues.
 pub enum Request {

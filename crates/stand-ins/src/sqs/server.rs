@@ -19,17 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::MAX_MESSAGE_BYTES;
 use super::clock::{Clock, Moment};
 use super::error::ApiError;
 use super::faults::{Fate, When};
+use super::limits::MAX_REQUEST_BYTES;
 use super::reply::{Reply, refusal};
 use super::request::{Receive, Request, parse};
 use super::service::{Received, Service};
-use super::state::Delivery;
-
-/// The largest request: a full batch of which every byte is escaped as six, and 512 KiB for the rest.
-pub const MAX_REQUEST_BYTES: usize = 6 * MAX_MESSAGE_BYTES + 512 * 1024;
+use super::state::DeliveredMessage;
 
 type HttpRequest = hyper::Request<Incoming>;
 type HttpResponse = hyper::Response<Full<Bytes>>;
@@ -195,7 +192,7 @@ impl Server {
     /// Receives, waiting for a message as long as the call or the queue says.
     ///
     /// Dropped while it waits, it has taken nothing.
-    async fn receive(&self, queue: &str, ask: &Receive) -> Result<Vec<Delivery>, ApiError> {
+    async fn receive(&self, queue: &str, ask: &Receive) -> Result<Vec<DeliveredMessage>, ApiError> {
         let wait = match ask.wait {
             Some(wait) => wait,
             None => self.service().wait_of(queue)?,

@@ -15,16 +15,13 @@ use super::clock::Moment;
 use super::error::{ApiError, ErrorCode};
 use super::faults::{Dice, Faults};
 use super::gate::Gate;
+use super::move_task::MoveTask;
 use super::reply::Reply;
 use super::request::{Page, Prompt};
-use super::settings::{Settings, queue_of_arn, refused_policy};
+use super::settings::{ACCOUNT, QueueSettings, queue_of_arn, refused_policy};
 use super::state::{QueueStats, State};
 
-pub(super) use moves::{MoveStatus, MoveTask};
 pub(super) use traffic::Received;
-
-/// The account that every queue belongs to.
-pub const ACCOUNT: &str = "000000000000";
 
 /// How long a deleted queue's name stays taken, and how long a queue may not be purged again.
 const QUIET: Duration = Duration::from_secs(60);
@@ -161,7 +158,7 @@ impl Service {
         tags: BTreeMap<String, String>,
         now: Moment,
     ) -> Result<Reply, ApiError> {
-        let settings = Settings::create(&name, attributes)?;
+        let settings = QueueSettings::create(&name, attributes)?;
         if let Some(existing) = self.queues.get(&name) {
             same_attributes(&existing.state.settings, &settings, attributes)?;
             return Ok(Reply::QueueUrl(name));
@@ -186,7 +183,7 @@ impl Service {
     }
 
     /// A dead-letter queue must exist, be of the same kind, and allow it.
-    fn check_redrive(&self, name: &str, settings: &Settings) -> Result<(), ApiError> {
+    fn check_redrive(&self, name: &str, settings: &QueueSettings) -> Result<(), ApiError> {
         let Some(redrive) = &settings.redrive else { return Ok(()) };
         let refuse = |reason: &str| Err(refused_policy("RedrivePolicy", &redrive.dead_letter_target_arn, reason));
         let Some(target) = self.named_by(&redrive.dead_letter_target_arn).and_then(|name| self.queues.get(name)) else {
@@ -272,8 +269,8 @@ impl Service {
 
 /// A queue that exists is given again to those who ask for it as it is.
 fn same_attributes(
-    existing: &Settings,
-    wanted: &Settings,
+    existing: &QueueSettings,
+    wanted: &QueueSettings,
     attributes: &BTreeMap<String, String>,
 ) -> Result<(), ApiError> {
     let (existing, wanted) = (existing.list(), wanted.list());

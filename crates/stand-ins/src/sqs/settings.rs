@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::MAX_MESSAGE_BYTES;
 use super::error::{ApiError, ErrorCode, shortened};
+use super::limits::MAX_MESSAGE_BYTES;
+
+/// The account that every queue belongs to.
+pub const ACCOUNT: &str = "000000000000";
 
 /// The attributes of a queue that a client can set.
 #[derive(Clone)]
-pub(super) struct Settings {
+pub(super) struct QueueSettings {
     pub(super) fifo: bool,
     pub(super) visibility_timeout: Duration,
     pub(super) delay: Duration,
@@ -63,7 +66,7 @@ const FIFO_ONLY: [&str; 4] = ["ContentBasedDeduplication", "DeduplicationScope",
 /// The attributes that are kept and given back only.
 const KEPT: [&str; 4] = ["KmsDataKeyReusePeriodSeconds", "KmsMasterKeyId", "Policy", "SqsManagedSseEnabled"];
 
-impl Settings {
+impl QueueSettings {
     /// A queue's attributes where nothing else was asked for: the defaults of SQS.
     pub(super) fn new(fifo: bool) -> Self {
         Self {
@@ -320,7 +323,7 @@ mod tests {
     }
 
     fn refusal<const N: usize>(name: &str, pairs: [(&str, &str); N]) -> ErrorCode {
-        Settings::create(name, &map(pairs)).map(|_| ()).unwrap_err().code
+        QueueSettings::create(name, &map(pairs)).map(|_| ()).unwrap_err().code
     }
 
     #[test]
@@ -356,8 +359,8 @@ mod tests {
 
     #[test]
     fn a_queue_is_fifo_exactly_when_name_and_attribute_agree() {
-        assert!(Settings::create("q.fifo", &map([("FifoQueue", "true")])).is_ok_and(|settings| settings.fifo));
-        assert!(Settings::create("q", &map([])).is_ok_and(|settings| !settings.fifo));
+        assert!(QueueSettings::create("q.fifo", &map([("FifoQueue", "true")])).is_ok_and(|settings| settings.fifo));
+        assert!(QueueSettings::create("q", &map([])).is_ok_and(|settings| !settings.fifo));
         assert_eq!(refusal("q.fifo", []), ErrorCode::InvalidParameterValue);
         assert_eq!(refusal("q", [("FifoQueue", "true")]), ErrorCode::InvalidParameterValue);
         assert_eq!(refusal(".fifo", [("FifoQueue", "true")]), ErrorCode::InvalidParameterValue);

@@ -16,7 +16,7 @@ use super::faults::{Dice, REDELIVERY_AFTER, StaleReceipts};
 use super::line::{Key, Line};
 use super::message::{Attributes, NewMessage, md5};
 use super::receipt::Receipt;
-use super::settings::Settings;
+use super::settings::QueueSettings;
 
 /// The most messages in flight at once (developer guide, "Amazon SQS standard queue quotas" and "FIFO queue quotas").
 pub const MAX_IN_FLIGHT: usize = 120_000;
@@ -32,7 +32,7 @@ const FIRST_SEQUENCE_NUMBER: u128 = 18_800_000_000_000_000_000;
 
 /// A queue's messages.
 pub(super) struct State {
-    pub(super) settings: Settings,
+    pub(super) settings: QueueSettings,
     /// Tells this queue's receipt handles from another's.
     instance: u64,
     next_key: Key,
@@ -65,7 +65,7 @@ pub(super) struct Message {
     /// The queue from which a redrive brought it here.
     pub(super) dead_letter_source_arn: Option<Arc<str>>,
     /// The number of its last delivery: the receipt that counts.
-    delivery: u64,
+    delivery_number: u64,
     place: Place,
 }
 
@@ -78,7 +78,7 @@ enum Place {
 }
 
 /// One message in the answer to a receive.
-pub(super) struct Delivery {
+pub(super) struct DeliveredMessage {
     pub(super) receipt: Receipt,
     pub(super) id: Uuid,
     pub(super) body: Bytes,
@@ -96,7 +96,7 @@ pub(super) struct Delivery {
 
 /// What a send is answered with.
 #[derive(Clone)]
-pub(super) struct Sent {
+pub(super) struct Accepted {
     pub(super) id: Uuid,
     pub(super) sequence_number: Option<String>,
 }
@@ -132,7 +132,7 @@ pub struct QueueStats {
 }
 
 impl State {
-    pub(super) fn new(settings: Settings, instance: u64) -> Self {
+    pub(super) fn new(settings: QueueSettings, instance: u64) -> Self {
         Self {
             line: Line::new(settings.fifo),
             settings,
@@ -150,7 +150,7 @@ impl State {
     }
 
     /// Stores a message, unless a FIFO queue has seen its deduplication id within the interval.
-    pub(super) fn send(&mut self, new: NewMessage, now: Moment) -> Sent {
+    pub(super) fn send(&mut self, new: NewMessage, now: Moment) -> Accepted {
         self.advance(now);
         let scope = new.group.clone().filter(|_| self.settings.deduplication_by_group);
         let seen_as = new.deduplication_id.clone().map(|id| (scope, id));
@@ -159,7 +159,7 @@ impl State {
         }
         let delay = new.delay.unwrap_or(self.settings.delay);
         let place = if delay.is_zero() { Place::Visible } else { Place::Delayed { until: now.after(delay) } };
-        let sent = Sent { id: Uuid::new_v4(), sequence_number: self.sequence_number(self.next_key) };
+        let sent = Accepted { id: Uuid::new_v4(), sequence_number: self.sequence_number(self.next_key) };
         self.store(Message {
             id: sent.id,
             body_md5: md5(&new.body),
@@ -172,7 +172,7 @@ impl State {
             first_received: None,
             receive_count: 0,
             dead_letter_source_arn: None,
-            delivery: 0,
+            delivery_number: 0,
             place,
         });
         if let Some(seen_as) = seen_as {
@@ -182,7 +182,12 @@ impl State {
     }
 
     /// Delivers up to `terms.max` messages, and gives up those that were received too often: the caller buries them.
-    pub(super) fn receive(&mut self, terms: &Terms, now: Moment, dice: &mut Dice) -> (Vec<Delivery>, Vec<Message>) {
+    pub(super) fn receive(
+        &mut self,
+        terms: &Terms,
+        now: Moment,
+        dice: &mut Dice,
+    ) -> (Vec<DeliveredMessage>, Vec<Message>) {
         self.advance(now);
         let (mut deliveries, mut dead) = (Vec::new(), Vec::new());
         let doubles = terms.max > 1 && dice.receive_doubles();
@@ -209,14 +214,14 @@ impl State {
     }
 
     /// Counts a delivery and makes the answer for it.
-    fn deliver(&mut self, key: Key, now: Moment) -> Option<Delivery> {
+    fn deliver(&mut self, key: Key, now: Moment) -> Option<DeliveredMessage> {
         let sequence_number = self.sequence_number(key);
         let message = self.messages.get_mut(&key)?;
         self.deliveries += 1;
-        message.delivery = self.deliveries;
+        message.delivery_number = self.deliveries;
         message.receive_count += 1;
-        Some(Delivery {
-            receipt: Receipt { queue: self.instance, key, delivery: self.deliveries },
+        Some(DeliveredMessage {
+            receipt: Receipt { queue: self.instance, key, delivery_number: self.deliveries },
             id: message.id,
             body: message.body.clone(),
             body_md5: message.body_md5,
@@ -236,7 +241,8 @@ impl State {
     pub(super) fn age_of(&mut self, handle: &str, now: Moment) -> Result<Age, ApiError> {
         self.advance(now);
         let receipt = self.read(handle)?;
-        let message = self.messages.get(&receipt.key).filter(|message| message.delivery == receipt.delivery);
+        let message =
+            self.messages.get(&receipt.key).filter(|message| message.delivery_number == receipt.delivery_number);
         Ok(match message.map(|message| message.place) {
             Some(Place::InFlight { .. }) => Age::Current,
             Some(Place::Visible | Place::Delayed { .. }) => Age::Late,
@@ -272,7 +278,8 @@ impl State {
     pub(super) fn change_visibility(&mut self, handle: &str, timeout: Duration, now: Moment) -> Result<(), ApiError> {
         self.advance(now);
         let receipt = self.read(handle)?;
-        let message = self.messages.get(&receipt.key).filter(|message| message.delivery == receipt.delivery);
+        let message =
+            self.messages.get(&receipt.key).filter(|message| message.delivery_number == receipt.delivery_number);
         let Some(message) = message else {
             let reason = "Message does not exist or is not available for visibility timeout change.";
             return Err(refused_receipt(reason));
@@ -293,7 +300,7 @@ impl State {
     fn read(&self, handle: &str) -> Result<Receipt, ApiError> {
         Receipt::read(handle)
             .filter(|receipt| receipt.queue == self.instance)
-            .filter(|receipt| receipt.key < self.next_key && (1..=self.deliveries).contains(&receipt.delivery))
+            .filter(|receipt| receipt.key < self.next_key && (1..=self.deliveries).contains(&receipt.delivery_number))
             .ok_or_else(ApiError::invalid_receipt)
     }
 
@@ -303,7 +310,7 @@ impl State {
         self.store(Message {
             sent: if self.settings.fifo { now } else { message.sent },
             dead_letter_source_arn: Some(Arc::clone(source_arn)),
-            delivery: 0,
+            delivery_number: 0,
             place: Place::Visible,
             ..message
         });
@@ -318,7 +325,7 @@ impl State {
 
     /// Takes back what [`State::withdraw`] gave away.
     pub(super) fn put_back(&mut self, message: Message) {
-        self.store(Message { delivery: 0, place: Place::Visible, ..message });
+        self.store(Message { delivery_number: 0, place: Place::Visible, ..message });
     }
 
     /// Takes a message that a move task brings from a dead-letter queue: to SQS it is a new message, with an id, a time
@@ -330,7 +337,7 @@ impl State {
             first_received: None,
             receive_count: 0,
             dead_letter_source_arn: None,
-            delivery: 0,
+            delivery_number: 0,
             place: Place::Visible,
             ..message
         });
@@ -459,12 +466,12 @@ type SeenAs = (Option<Arc<str>>, Arc<str>);
 /// The sends that a FIFO queue remembers.
 #[derive(Default)]
 struct Deduplication {
-    sent: HashMap<SeenAs, Sent>,
+    sent: HashMap<SeenAs, Accepted>,
     by_age: VecDeque<(Moment, SeenAs)>,
 }
 
 impl Deduplication {
-    fn remember(&mut self, seen_as: SeenAs, sent: Sent, now: Moment) {
+    fn remember(&mut self, seen_as: SeenAs, sent: Accepted, now: Moment) {
         self.by_age.push_back((now, seen_as.clone()));
         self.sent.insert(seen_as, sent);
     }

@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
 use super::{Service, targets};
 use crate::sqs::clock::Moment;
 use crate::sqs::error::{ApiError, ErrorCode};
+use crate::sqs::move_task::{MoveStatus, MoveTask, TaskHandle};
 use crate::sqs::reply::Reply;
 
 /// How many messages a task without a rate moves before it lets others have their turn.
@@ -17,45 +13,6 @@ const MOVED_AT_ONCE: u64 = 100;
 
 /// The tasks that are remembered of each source queue: the most that SQS lists.
 const REMEMBERED: usize = 10;
-
-/// A task that moves the messages of a dead-letter queue.
-#[derive(Clone)]
-pub(in crate::sqs) struct MoveTask {
-    id: String,
-    pub(in crate::sqs) source_arn: String,
-    pub(in crate::sqs) destination_arn: Option<String>,
-    pub(in crate::sqs) max_per_second: Option<u32>,
-    pub(in crate::sqs) started: Moment,
-    pub(in crate::sqs) moved: u64,
-    pub(in crate::sqs) to_move: u64,
-    pub(in crate::sqs) status: MoveStatus,
-}
-
-/// How far a move task has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::sqs) enum MoveStatus {
-    Running,
-    Completed,
-    Cancelled,
-    /// With SQS's word for the reason.
-    Failed(&'static str),
-}
-
-/// What a task handle says, in base64 as SQS's own do.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Handle {
-    task_id: String,
-    source_arn: String,
-}
-
-impl MoveTask {
-    /// The handle by which a client names the task.
-    pub(in crate::sqs) fn handle(&self) -> String {
-        let handle = Handle { task_id: self.id.clone(), source_arn: self.source_arn.clone() };
-        STANDARD.encode(serde_json::to_vec(&handle).unwrap_or_default())
-    }
-}
 
 impl Service {
     pub(super) fn start_move(
@@ -79,16 +36,7 @@ impl Service {
             return Err(ApiError::invalid(message));
         }
         let to_move = self.stats(&source, now).map_or(0, |stats| stats.visible as u64);
-        let task = MoveTask {
-            id: Uuid::new_v4().to_string(),
-            source_arn,
-            destination_arn,
-            max_per_second,
-            started: now,
-            moved: 0,
-            to_move,
-            status: MoveStatus::Running,
-        };
+        let task = MoveTask::start(source_arn, destination_arn, max_per_second, to_move, now);
         let handle = task.handle();
         self.remember(task);
         Ok(Reply::MoveStarted(handle))
@@ -111,8 +59,7 @@ impl Service {
 
     pub(super) fn cancel_move(&mut self, handle: &str) -> Result<Reply, ApiError> {
         let invalid = || ApiError::invalid("Value for parameter TaskHandle is invalid.");
-        let read = STANDARD.decode(handle).map_err(|_| invalid())?;
-        let handle: Handle = serde_json::from_slice(&read).map_err(|_| invalid())?;
+        let handle = TaskHandle::read(handle).ok_or_else(invalid)?;
         self.named_by(&handle.source_arn).ok_or_else(|| no_such_resource("SourceArn"))?;
         let task = self
             .moves

@@ -13,13 +13,13 @@ use crate::sqs::error::{ApiError, ErrorCode};
 use crate::sqs::message::{NewMessage, md5, system_attributes_md5};
 use crate::sqs::reply::{BatchReply, Reply, SentReply};
 use crate::sqs::request::{Entry, Receive};
-use crate::sqs::settings::Settings;
-use crate::sqs::state::{Age, Delivery, Terms};
+use crate::sqs::settings::QueueSettings;
+use crate::sqs::state::{Age, DeliveredMessage, Terms};
 
 /// What a receive found.
 pub(in crate::sqs) enum Received {
     /// At least one message.
-    Messages(Vec<Delivery>),
+    Messages(Vec<DeliveredMessage>),
     /// None: look again when the queue wakes its receives, or when the next hidden message becomes visible.
     Nothing { next_visible: Option<Moment> },
 }
@@ -68,10 +68,10 @@ impl Service {
         }
         let (body_md5, attributes_md5) = (md5(&message.body), message.attributes.as_ref().map(|all| all.md5()));
         let system_attributes_md5 = message.trace_header.as_deref().map(system_attributes_md5);
-        let sent = queue.state.send(message, now);
+        let accepted = queue.state.send(message, now);
         queue.announce();
         self.served.sent += 1;
-        Ok(SentReply { sent, body_md5, attributes_md5, system_attributes_md5 })
+        Ok(SentReply { accepted, body_md5, attributes_md5, system_attributes_md5 })
     }
 
     /// Puts any bytes into a queue, also those that a send refuses.
@@ -208,7 +208,7 @@ fn failed_on_purpose() -> ApiError {
 }
 
 /// What only one kind of queue takes.
-fn check_kind(settings: &Settings, message: &NewMessage) -> Result<(), ApiError> {
+fn check_kind(settings: &QueueSettings, message: &NewMessage) -> Result<(), ApiError> {
     let wrong = |value: &str, parameter: &str| {
         let reason = "The request include parameter that is not valid for this queue type.";
         Err(ApiError::invalid(format!("Value {value} for parameter {parameter} is invalid. Reason: {reason}")))
@@ -225,7 +225,7 @@ fn check_kind(settings: &Settings, message: &NewMessage) -> Result<(), ApiError>
 }
 
 /// SQS refuses a whole batch in which an entry lacks what a FIFO queue needs.
-fn check_fifo_batch(settings: &Settings, message: &NewMessage) -> Result<(), ApiError> {
+fn check_fifo_batch(settings: &QueueSettings, message: &NewMessage) -> Result<(), ApiError> {
     if !settings.fifo {
         return Ok(());
     }
@@ -235,7 +235,7 @@ fn check_fifo_batch(settings: &Settings, message: &NewMessage) -> Result<(), Api
     check_deduplication(settings, message)
 }
 
-fn check_deduplication(settings: &Settings, message: &NewMessage) -> Result<(), ApiError> {
+fn check_deduplication(settings: &QueueSettings, message: &NewMessage) -> Result<(), ApiError> {
     if message.deduplication_id.is_none() && !settings.content_based_deduplication {
         let message = "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId \
                        provided explicitly";

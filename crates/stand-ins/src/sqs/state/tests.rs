@@ -17,7 +17,7 @@ impl Bench {
         if name.ends_with(".fifo") {
             all.insert("FifoQueue".to_owned(), "true".to_owned());
         }
-        let state = State::new(Settings::create(name, &all).unwrap(), 7);
+        let state = State::new(QueueSettings::create(name, &all).unwrap(), 7);
         Self { state, dice: Dice::new(Faults::default()), now: Moment::from_millis(1_000_000) }
     }
 
@@ -37,26 +37,26 @@ impl Bench {
         self.now = self.now.after(Duration::from_secs(seconds));
     }
 
-    fn send(&mut self, body: &str) -> Sent {
+    fn send(&mut self, body: &str) -> Accepted {
         self.state.send(NewMessage::of_body(Bytes::copy_from_slice(body.as_bytes())), self.now)
     }
 
-    fn send_to(&mut self, group: &str, body: &str) -> Sent {
+    fn send_to(&mut self, group: &str, body: &str) -> Accepted {
         self.send_as(group, body, body)
     }
 
-    fn send_as(&mut self, group: &str, body: &str, deduplication_id: &str) -> Sent {
+    fn send_as(&mut self, group: &str, body: &str, deduplication_id: &str) -> Accepted {
         let mut message = NewMessage::of_body(Bytes::copy_from_slice(body.as_bytes()));
         message.group = Some(group.into());
         message.deduplication_id = Some(deduplication_id.into());
         self.state.send(message, self.now)
     }
 
-    fn receive(&mut self, max: usize) -> Vec<Delivery> {
+    fn receive(&mut self, max: usize) -> Vec<DeliveredMessage> {
         self.receive_for(max, Duration::from_secs(30))
     }
 
-    fn receive_for(&mut self, max: usize, visibility_timeout: Duration) -> Vec<Delivery> {
+    fn receive_for(&mut self, max: usize, visibility_timeout: Duration) -> Vec<DeliveredMessage> {
         let terms = Terms { max, visibility_timeout, max_receive_count: None };
         self.state.receive(&terms, self.now, &mut self.dice).0
     }
@@ -65,11 +65,11 @@ impl Bench {
         self.receive(max).iter().map(|delivery| String::from_utf8(delivery.body.to_vec()).unwrap()).collect()
     }
 
-    fn delete(&mut self, delivery: &Delivery) -> Result<(), ApiError> {
+    fn delete(&mut self, delivery: &DeliveredMessage) -> Result<(), ApiError> {
         self.state.delete(&delivery.receipt.write(), self.now, &mut self.dice)
     }
 
-    fn hide(&mut self, delivery: &Delivery, seconds: u64) -> Result<(), ApiError> {
+    fn hide(&mut self, delivery: &DeliveredMessage, seconds: u64) -> Result<(), ApiError> {
         self.state.change_visibility(&delivery.receipt.write(), Duration::from_secs(seconds), self.now)
     }
 
@@ -144,8 +144,8 @@ fn a_handle_of_another_queue_or_of_no_delivery_is_invalid() {
     let others = [
         Receipt { queue: 8, ..receipt },
         Receipt { key: 1, ..receipt },
-        Receipt { delivery: 2, ..receipt },
-        Receipt { delivery: 0, ..receipt },
+        Receipt { delivery_number: 2, ..receipt },
+        Receipt { delivery_number: 0, ..receipt },
     ];
     for handle in others.map(Receipt::write).into_iter().chain(["nonsense".to_owned()]) {
         let deleted = q.state.delete(&handle, q.now, &mut q.dice);
