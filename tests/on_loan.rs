@@ -131,8 +131,8 @@ async fn missing_programs_are_an_error_that_says_what_to_install() {
     let error = OnLoan::start(Options { programs, ..Options::default() }).await.unwrap_err();
     assert!(matches!(error, OnLoanError::ProgramsMissing { .. }));
     let text = error.to_string();
-    for way_out in ["/nowhere", "apt-get install postgresql", "brew install postgresql@17", "DATABASE_URL"] {
-        assert!(text.contains(way_out), "{text}");
+    for remedy in ["/nowhere", "apt-get install postgresql", "brew install postgresql@17", "DATABASE_URL"] {
+        assert!(text.contains(remedy), "{text}");
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Deletes {
 /// Every delete is refused, for good and for too long. What was loaded stays; its messages come again.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the queue has refused every delete for {} s ({code}, {messages} messages): {way_out}",
+    "the queue has refused every delete for {} s ({code}, {messages} messages): {remedy}",
     .lasted.as_secs()
 )]
 pub struct DeletesRefused {
@@ -40,7 +40,7 @@ pub struct DeletesRefused {
     pub messages: u64,
     /// Since when none was.
     pub lasted: Duration,
-    way_out: &'static str,
+    remedy: &'static str,
 }
 
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Spell {
     }
 
     fn conclude(&self, now: Instant, refused: Refused<'_>) -> DeletesRefused {
-        let way_out = match refused.whole_call {
+        let remedy = match refused.whole_call {
             true if name_of_queue_error(refused.code).starts_with("AccessDenied") => {
                 "allow the loader's role to call sqs:DeleteMessage on the queue"
             }
@@ -185,7 +185,7 @@ impl Spell {
             }
         };
         let (messages, lasted) = (self.messages, now - self.since);
-        DeletesRefused { code: refused.code.to_owned(), messages, lasted, way_out }
+        DeletesRefused { code: refused.code.to_owned(), messages, lasted, remedy }
     }
 }
 

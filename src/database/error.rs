@@ -111,11 +111,11 @@ impl fmt::Display for Refusal {
         if let Some(constraint) = &self.constraint {
             write!(f, ", constraint {constraint}")?;
         }
-        way_out(&self.sqlstate).map_or(Ok(()), |way_out| write!(f, ": {way_out}"))
+        remedy(&self.sqlstate).map_or(Ok(()), |remedy| write!(f, ": {remedy}"))
     }
 }
 
-fn way_out(sqlstate: &str) -> Option<&'static str> {
+fn remedy(sqlstate: &str) -> Option<&'static str> {
     match sqlstate {
         "42501" => Some("the role lacks a grant; `turnstile check` names it, and deploy/grants.sql holds them all"),
         "42P01" => Some(

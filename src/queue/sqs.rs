@@ -80,7 +80,7 @@ impl SqsQueue {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], which says the way out.
+    /// [`ConnectError`], which says the remedy.
     pub async fn connect(settings: &SqsSettings) -> Result<Self, ConnectError> {
         Self::connect_with(settings, &connect::aws_settings().await).await
     }
@@ -89,7 +89,7 @@ impl SqsQueue {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], which says the way out.
+    /// [`ConnectError`], which says the remedy.
     pub async fn connect_with(settings: &SqsSettings, aws: &SdkConfig) -> Result<Self, ConnectError> {
         let place = Place::new(settings, aws).await?;
         let controller = place.controller();

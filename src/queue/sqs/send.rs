@@ -51,7 +51,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], which says the way out.
+    /// [`ConnectError`], which says the remedy.
     pub async fn connect(settings: &SqsSettings, group: &str) -> Result<Self, ConnectError> {
         Self::connect_with(settings, group, &connect::aws_settings().await).await
     }
@@ -60,7 +60,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`], which says the way out.
+    /// [`ConnectError`], which says the remedy.
     pub async fn connect_with(settings: &SqsSettings, group: &str, aws: &SdkConfig) -> Result<Self, ConnectError> {
         let place = Place::new(settings, aws).await?;
         let controller = place.controller();
