@@ -58,24 +58,24 @@ pub struct Judgement {
     /// What there is, or what is in the way of looking.
     pub found: String,
     /// How to mend it: every warning and error has one.
-    pub way_out: Option<String>,
+    pub remedy: Option<String>,
 }
 
 impl Judgement {
     fn ok(found: impl Into<String>) -> Self {
-        Self { level: Level::Ok, found: found.into(), way_out: None }
+        Self { level: Level::Ok, found: found.into(), remedy: None }
     }
 
-    fn warning(found: impl Into<String>, way_out: impl Into<String>) -> Self {
-        Self { level: Level::Warning, found: found.into(), way_out: Some(way_out.into()) }
+    fn warning(found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Warning, found: found.into(), remedy: Some(remedy.into()) }
     }
 
-    fn error(found: impl Into<String>, way_out: impl Into<String>) -> Self {
-        Self { level: Level::Error, found: found.into(), way_out: Some(way_out.into()) }
+    fn error(found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Error, found: found.into(), remedy: Some(remedy.into()) }
     }
 
     fn skipped(because: &str) -> Self {
-        Self { level: Level::Skipped, found: because.to_owned(), way_out: None }
+        Self { level: Level::Skipped, found: because.to_owned(), remedy: None }
     }
 }
 

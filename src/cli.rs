@@ -6,6 +6,7 @@ pub mod completions;
 pub mod dead_letters;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod failure;
 pub mod keys;
 #[cfg(feature = "demo")]
 pub mod local_queue;
@@ -16,15 +17,17 @@ pub mod send;
 pub mod unmask;
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Given, Mistakes, rows};
+use self::failure::Failure;
+pub use self::failure::tell;
+use crate::config::{Given, rows};
 use crate::database::Database;
 use crate::keyring::Keyring;
 use crate::keys as keys_of_tables;
 use crate::mask::MaskKind;
+use crate::shutdown::Signal;
 
 /// How a command ended; an error that it returns ends with 1 as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Outcome {
     Done,
     /// It ran, and what it found or did is a failure, which it has already said: exit code 1.
     Failed,
+    /// A signal ended it before it was done, which it has already said.
+    EndedBy(Signal),
 }
 
 /// Turnstile loads login events from Amazon SQS into PostgreSQL: masked, and each exactly once.
@@ -99,7 +104,7 @@ impl Invocation {
     ///
     /// # Errors
     ///
-    /// Whatever kept the job from its end; bad settings are [`Mistakes`].
+    /// Whatever kept the job from its end; bad settings are [`Mistakes`](crate::config::Mistakes).
     pub async fn run(self) -> anyhow::Result<Outcome> {
         let given = &self.given;
         match self.command {
@@ -139,32 +144,11 @@ fn with_settings(command: clap::Command, path: &str) -> clap::Command {
     })
 }
 
-/// Tells what went wrong, and gives the exit code.
-pub fn tell(ended: anyhow::Result<Outcome>) -> ExitCode {
-    let error = match ended {
-        Ok(Outcome::Done) => return ExitCode::SUCCESS,
-        Ok(Outcome::Failed) => return ExitCode::FAILURE,
-        Err(error) => error,
-    };
-    let mut stderr = std::io::stderr().lock();
-    // With standard error closed, the exit code alone speaks.
-    match error.downcast_ref::<Mistakes>() {
-        Some(mistakes) => {
-            writeln!(stderr, "{mistakes}").unwrap_or_default();
-            ExitCode::from(2)
-        }
-        None => {
-            writeln!(stderr, "turnstile: {error:#}").unwrap_or_default();
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// Refuses a keyring, and a way of masking, that differ from what the tables are written with.
 async fn refuse_other_keys(database: &Database, keyring: &Keyring, mask: Option<MaskKind>) -> anyhow::Result<()> {
     let registered = keys_of_tables::registered(database).await?;
-    keys_of_tables::compare(&registered, keyring, mask)
-        .map_err(|mismatch| anyhow::anyhow!("{mismatch}: {}", mismatch.way_out()))
+    let compared = keys_of_tables::compare(&registered, keyring, mask);
+    Ok(compared.map_err(|mismatch| Failure::new(&mismatch, mismatch.remedy()))?)
 }
 
 /// Writes a line of a command's answer to standard output.

@@ -76,7 +76,7 @@ impl Given {
     pub fn keyring(&self, mistakes: &mut Mistakes) -> Option<Keyring> {
         let path = self.keyring_path(mistakes)?;
         let found = Keyring::find(path.as_deref());
-        found.map_or_else(|error| mistakes.note(self.name_of(&rows::KEYRING), &error, error.way_out()), Some)
+        found.map_or_else(|error| mistakes.note(self.name_of(&rows::KEYRING), &error, error.remedy()), Some)
     }
 
     /// The keyring itself, or none where none is named; a mistake is noted.
@@ -85,7 +85,7 @@ impl Given {
         match Keyring::find(path.as_deref()) {
             Err(KeyringError::Absent) => Some(None),
             Ok(keyring) => Some(Some(keyring)),
-            Err(error) => mistakes.note(self.name_of(&rows::KEYRING), &error, error.way_out()),
+            Err(error) => mistakes.note(self.name_of(&rows::KEYRING), &error, error.remedy()),
         }
     }
 }

@@ -222,7 +222,7 @@ pub enum KeyringError {
 
 impl KeyringError {
     /// What to do about it.
-    pub fn way_out(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::Absent | Self::Unreadable { .. } => {
                 "make one with `turnstile keys new --keyring PATH`, and set --keyring or TURNSTILE_KEYRING to its path \

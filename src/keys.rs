@@ -47,7 +47,7 @@ pub enum KeyMismatch {
 
 impl KeyMismatch {
     /// What to do about it.
-    pub fn way_out(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::NoneRegistered | Self::Unregistered(_) => "run `turnstile keys register` as the owner of the tables",
             Self::Lacking(_) | Self::OtherHashKey { .. } | Self::OtherKey(_) => {
@@ -129,13 +129,12 @@ pub enum RegisterError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// Something else is registered, and it was not asked to be replaced.
-    #[error("{0}: {way_out}", way_out = .0.way_out())]
+    #[error(transparent)]
     Differs(KeyMismatch),
     /// Replacing the hash key makes the tables forget.
     #[error(
         "the tables are written with the hash key {registered}, and the keyring's is another one. To replace it makes the \
-         tables forget {} keys of producers: a login that is sent again under one of them is loaded again. If that is \
-         meant, stop every loader and add --replace-hash",
+         tables forget {} keys of producers: a login that is sent again under one of them is loaded again",
         .forgotten.identities
     )]
     ForgetsIdentities {
@@ -144,6 +143,17 @@ pub enum RegisterError {
         /// What would be forgotten.
         forgotten: Forgotten,
     },
+}
+
+impl RegisterError {
+    /// What to do about it, where the error does not say so itself.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Database(_) => None,
+            Self::Differs(mismatch) => Some(mismatch.remedy()),
+            Self::ForgetsIdentities { .. } => Some("if that is meant, stop every loader and add --replace-hash"),
+        }
+    }
 }
 
 /// Registers the keyring's keys: all of them where none is registered, else the active one. A key that is registered under the

@@ -1,4 +1,4 @@
-//! `turnstile check` tells before a run what the run would meet, one line each, and with it the way out.
+//! `turnstile check` tells before a run what the run would meet, one line each, and with it the remedy.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ async fn every_check_runs_though_everything_is_missing() {
         assert_eq!(checked.level(what), level, "{what}: {}", checked.stdout);
     }
     for line in checked.stdout.lines().filter(|line| line.starts_with("warning") || line.starts_with("error")) {
-        assert!(line.contains(" → "), "says no way out: {line}");
+        assert!(line.contains(" → "), "says no remedy: {line}");
     }
     checked.holds_none_of(&["sesame"]);
 }

@@ -143,7 +143,7 @@ async fn a_demo_that_is_interrupted_in_the_middle_leaves_nothing_behind() {
     let mut demo = Demo::start(&["--messages", "100000"]);
     wait_until("a loader runs", async || a_loader_writes(demo.place.path())).await;
     demo.send(Signal::SIGINT);
-    assert_eq!(demo.end().code(), Some(1), "{}", demo.said);
+    assert_eq!(demo.end().code(), Some(130), "{}", demo.said);
     demo.leaves_nothing_behind().await;
 }
 
@@ -157,7 +157,7 @@ async fn a_demo_that_is_killed_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_demo_of_no_messages_is_refused_with_the_way_out() {
+fn a_demo_of_no_messages_is_refused_with_the_remedy() {
     let refused = Command::new(env!("CARGO_BIN_EXE_turnstile"))
         .args(["demo", "--messages", "0", "--seed", "x"])
         .output()

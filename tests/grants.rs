@@ -50,8 +50,8 @@ async fn the_loader_needs_each_of_its_privileges_and_a_missing_one_is_named_with
         let line = checked.line(line_of(right.object));
         let lacks = format!("lacks {privilege} on {object}");
         assert!(line.starts_with("error") && line.contains(&lacks), "{lacks}: {line}");
-        let (_, way_out) = line.split_once(" → ").unwrap();
-        let (grant, _) = way_out.split_once(" (deploy/grants.sql").unwrap();
+        let (_, remedy) = line.split_once(" → ").unwrap();
+        let (grant, _) = remedy.split_once(" (deploy/grants.sql").unwrap();
         owner.batch_execute(grant).await.unwrap();
     }
     do_all_that_a_loader_does(&roles, "after").await.unwrap();

@@ -167,7 +167,7 @@ fn keys_added_at_the_same_time_all_get_in() {
 }
 
 #[test]
-fn a_file_that_others_can_open_is_an_exposure_with_its_way_out() {
+fn a_file_that_others_can_open_is_an_exposure_with_its_remedy() {
     let (_folder, path) = folder_and_path();
     Masters::generate().unwrap().write_new(&path).unwrap();
     for mode in [0o640, 0o604, 0o620] {
@@ -215,7 +215,7 @@ fn keys_new_and_list_show_ids_only() {
 }
 
 #[test]
-fn keys_new_on_an_existing_file_is_wrong_use_that_says_the_way_out() {
+fn keys_new_on_an_existing_file_is_wrong_use_that_says_the_remedy() {
     let (_folder, path) = folder_and_path();
     fs::write(&path, "precious").unwrap();
     let (code, out, err) = output_of(turnstile(&["keys", "new", "--keyring", path.to_str().unwrap()]));
@@ -302,7 +302,7 @@ fn no_core_dump_holds_the_keys() {
 }
 
 #[test]
-fn every_mistake_of_the_commands_about_keys_is_told_with_its_way_out() {
+fn every_mistake_of_the_commands_about_keys_is_told_with_its_remedy() {
     for (arguments, told) in [
         (&["keys", "new", "--id", "BAD ID"][..], &["--keyring (TURNSTILE_KEYRING)", "--id: \"BAD ID\""][..]),
         (

@@ -53,7 +53,7 @@ async fn a_url_is_called_at_its_own_host_and_no_lookup_is_needed() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_not_there_is_an_error_that_names_it_and_the_way_out() {
+async fn a_queue_that_is_not_there_is_an_error_that_names_it_and_the_remedy() {
     let absent = ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"];
     for code in absent {
         let server = ScriptedHttp::start(move |_, _| Reply::error(400, code)).await;

@@ -30,7 +30,7 @@ impl Broken {
     }
 
     /// Breaks something, and fails unless a check calls it an error in this line, which names this, and a run refuses it.
-    /// Gives back the way out.
+    /// Gives back the remedy.
     async fn is_refused(&self, by: &str, line: &str, named: &str) -> String {
         self.execute(by).await;
         let checked = self.installation.check(&[]).await;
@@ -58,7 +58,7 @@ impl Broken {
 }
 
 #[tokio::test]
-async fn a_unique_key_that_is_not_there_or_not_valid_is_refused_and_the_way_out_leads_out() {
+async fn a_unique_key_that_is_not_there_or_not_valid_is_refused_and_the_remedy_leads_out() {
     let broken = Broken::sound().await;
     for (table, columns) in UNIQUE_KEYS {
         let drop = match table {
@@ -66,8 +66,8 @@ async fn a_unique_key_that_is_not_there_or_not_valid_is_refused_and_the_way_out_
             table => format!("ALTER TABLE turnstile.{table} DROP CONSTRAINT {table}_pkey"),
         };
         let named = format!("{table} ({})", columns.join(", "));
-        let way_out = broken.is_refused(&drop, "unique keys", &named).await;
-        broken.execute(way_out.split(';').next().unwrap()).await;
+        let remedy = broken.is_refused(&drop, "unique keys", &named).await;
+        broken.execute(remedy.split(';').next().unwrap()).await;
         broken.is_sound().await;
     }
     // Columns in another order are the same key; one more is another.
@@ -84,8 +84,8 @@ async fn a_unique_key_that_is_not_there_or_not_valid_is_refused_and_the_way_out_
     let index =
         "(SELECT indexrelid FROM pg_index WHERE indrelid = 'turnstile.processed_messages'::regclass AND indisunique)";
     let invalid = format!("UPDATE pg_index SET indisvalid = false WHERE indexrelid = {index}");
-    let way_out = broken.is_refused(&invalid, "unique keys", "is not valid").await;
-    broken.execute(way_out.split(';').next().unwrap()).await;
+    let remedy = broken.is_refused(&invalid, "unique keys", "is not valid").await;
+    broken.execute(remedy.split(';').next().unwrap()).await;
     broken.is_sound().await;
 
     let deferrable = "ALTER TABLE turnstile.dead_letters ADD CONSTRAINT late UNIQUE (sent_at, message_hash) DEFERRABLE;
@@ -98,10 +98,9 @@ async fn a_unique_key_that_is_not_there_or_not_valid_is_refused_and_the_way_out_
 async fn tables_that_a_crash_would_empty_are_refused() {
     let broken = Broken::sound().await;
     for table in ["public.user_logins", "turnstile.outbox_0", "turnstile.processed_messages"] {
-        let way_out =
-            broken.is_refused(&format!("ALTER TABLE {table} SET UNLOGGED"), "tables' durability", table).await;
-        assert_eq!(way_out, format!("ALTER TABLE {table} SET LOGGED"));
-        broken.execute(&way_out).await;
+        let remedy = broken.is_refused(&format!("ALTER TABLE {table} SET UNLOGGED"), "tables' durability", table).await;
+        assert_eq!(remedy, format!("ALTER TABLE {table} SET LOGGED"));
+        broken.execute(&remedy).await;
         broken.is_sound().await;
     }
 }
@@ -111,15 +110,15 @@ async fn positions_that_stand_already_or_have_no_place_are_refused() {
     let broken = Broken::sound().await;
     let behind = "INSERT INTO turnstile.outbox (position, event_id, message_sent_at)
                   VALUES (4711, decode(repeat('00', 32), 'hex'), now())";
-    let way_out = broken.is_refused(behind, "positions of events", "an event has 4711").await;
-    assert!(way_out.starts_with("SELECT setval("), "{way_out}");
-    broken.execute(&way_out).await;
+    let remedy = broken.is_refused(behind, "positions of events", "an event has 4711").await;
+    assert!(remedy.starts_with("SELECT setval("), "{remedy}");
+    broken.execute(&remedy).await;
     broken.is_sound().await;
 
     for counted in ["CACHE 10", "INCREMENT 2", "CYCLE"] {
         let change = format!("ALTER SEQUENCE turnstile.outbox_position_seq {counted}");
-        let way_out = broken.is_refused(&change, "positions of events", "one by one").await;
-        broken.execute(&way_out).await;
+        let remedy = broken.is_refused(&change, "positions of events", "one by one").await;
+        broken.execute(&remedy).await;
         broken.is_sound().await;
     }
 
@@ -154,13 +153,13 @@ async fn what_may_keep_rows_out_is_refused_where_turnstile_records_and_warned_of
         "turnstile.outbox_1",
     ] {
         let trigger = format!("CREATE TRIGGER t BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION public.keep()");
-        let way_out = broken.is_refused(&trigger, "triggers and rules", &format!("trigger t on {table}")).await;
-        assert!(way_out.starts_with("DROP TRIGGER t ON turnstile."), "{way_out}");
+        let remedy = broken.is_refused(&trigger, "triggers and rules", &format!("trigger t on {table}")).await;
+        assert!(remedy.starts_with("DROP TRIGGER t ON turnstile."), "{remedy}");
         broken.execute(&format!("DROP TRIGGER t ON {table}")).await;
     }
     let rule = "CREATE RULE r AS ON INSERT TO turnstile.identities DO INSTEAD NOTHING";
-    let way_out = broken.is_refused(rule, "triggers and rules", "rule r on turnstile.identities").await;
-    broken.execute(way_out.split(';').next().unwrap()).await;
+    let remedy = broken.is_refused(rule, "triggers and rules", "rule r on turnstile.identities").await;
+    broken.execute(remedy.split(';').next().unwrap()).await;
     let trigger = "CREATE TRIGGER t BEFORE INSERT ON public.user_logins FOR EACH ROW EXECUTE FUNCTION public.keep()";
     broken.is_warned_of(trigger, "triggers and rules", "trigger t on public.user_logins").await;
     let after = "DROP TRIGGER t ON public.user_logins;
@@ -191,8 +190,8 @@ async fn strangers_in_turnstile_s_schema_are_refused_and_elsewhere_warned_of() {
     broken.is_refused(&theirs, "owners", &format!("turnstile.queues belongs to {stranger}")).await;
     broken.execute("ALTER TABLE turnstile.queues OWNER TO CURRENT_USER").await;
     let create = format!("GRANT CREATE ON SCHEMA turnstile TO {stranger}");
-    let way_out = broken.is_refused(&create, "owners", &stranger).await;
-    broken.execute(&way_out).await;
+    let remedy = broken.is_refused(&create, "owners", &stranger).await;
+    broken.execute(&remedy).await;
     broken.is_sound().await;
 
     let logins = format!("ALTER TABLE public.user_logins OWNER TO {stranger}");

@@ -56,7 +56,7 @@ async fn the_last_release_and_this_one_load_each_message_once_while_the_one_repl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tables_that_a_release_finds_too_old_are_refused_with_the_way_out() {
+async fn tables_that_a_release_finds_too_old_are_refused_with_the_remedy() {
     let server = Postgres::start(installed()).await.unwrap();
     let site = Site::at(&server.url()).await;
     let older =

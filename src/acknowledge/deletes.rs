@@ -31,7 +31,7 @@ pub struct Deletes {
 /// Every delete is refused, for good and for too long. What was loaded stays; its messages come again.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the queue has refused every delete for {} s ({fault}, {messages} messages): {way_out}",
+    "the queue has refused every delete for {} s ({fault}, {messages} messages): {remedy}",
     .lasted.as_secs()
 )]
 pub struct DeletesRefused {
@@ -41,7 +41,7 @@ pub struct DeletesRefused {
     pub messages: u64,
     /// Since when none was.
     pub lasted: Duration,
-    way_out: &'static str,
+    remedy: &'static str,
 }
 
 #[derive(Debug)]
@@ -172,7 +172,7 @@ impl Spell {
     }
 
     fn conclude(&self, now: Instant, refused: Refused<'_>) -> DeletesRefused {
-        let way_out = match refused.whole_call {
+        let remedy = match refused.whole_call {
             true if refused.fault.name().is_some_and(|name| name.starts_with("AccessDenied")) => {
                 "allow the loader's role to call sqs:DeleteMessage on the queue"
             }
@@ -186,7 +186,7 @@ impl Spell {
             }
         };
         let (messages, lasted) = (self.messages, now - self.since);
-        DeletesRefused { fault: refused.fault.clone(), messages, lasted, way_out }
+        DeletesRefused { fault: refused.fault.clone(), messages, lasted, remedy }
     }
 }
 

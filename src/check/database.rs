@@ -155,16 +155,16 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_server_on_which_no_row_or_not_every_text_can_be_stored_is_an_error_that_says_the_way_out() {
+    fn a_server_on_which_no_row_or_not_every_text_can_be_stored_is_an_error_that_says_the_remedy() {
         let address = DatabaseAddress::parse("postgres://me@localhost/logins").unwrap();
-        for (read_only, encoding, way_out) in [
+        for (read_only, encoding, remedy) in [
             (true, "UTF8", "default_transaction_read_only"),
             (false, "LATIN1", "ENCODING 'UTF8'"),
             (false, "SQL_ASCII", "ENCODING 'UTF8'"),
         ] {
             let judged = fitness(&address, &ServerFacts { read_only, encoding: encoding.to_owned(), ..facts() });
             assert_eq!(judged.level, Level::Error);
-            assert!(judged.way_out.as_ref().unwrap().contains(way_out), "{judged:?}");
+            assert!(judged.remedy.as_ref().unwrap().contains(remedy), "{judged:?}");
         }
     }
 

@@ -71,22 +71,22 @@ fn privileges(rights: &[&Right]) -> String {
 
 fn together(judged: Vec<Judgement>) -> Judgement {
     let (found, ways_out): (Vec<String>, Vec<Option<String>>) =
-        judged.into_iter().map(|one| (one.found, one.way_out)).unzip();
+        judged.into_iter().map(|one| (one.found, one.remedy)).unzip();
     Judgement::error(found.join("; "), ways_out.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 /// Whether the role may do what no loader does: then so may whoever gets hold of its password.
 pub(super) fn beyond_need(rights: &Rights, server: &ServerFacts) -> Judgement {
-    const WAY_OUT: &str = "run as a role with the grants of deploy/grants.sql, which owns nothing";
+    const REMEDY: &str = "run as a role with the grants of deploy/grants.sql, which owns nothing";
     let role = &server.role;
     if server.superuser {
-        return Judgement::warning(format!("{role} is a superuser: it may do and read everything"), WAY_OUT);
+        return Judgement::warning(format!("{role} is a superuser: it may do and read everything"), REMEDY);
     }
     match rights.beyond.as_slice() {
         [] => Judgement::ok(format!(
             "{role} cannot read the personal columns that it writes, nor change what is recorded"
         )),
-        beyond => Judgement::warning(format!("{role} may do more than load: {}", beyond.join(", ")), WAY_OUT),
+        beyond => Judgement::warning(format!("{role} may do more than load: {}", beyond.join(", ")), REMEDY),
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
         ] {
             let judged = judge(Some(insert), Some(select));
             assert_eq!(judged.level, Level::Error);
-            assert!(judged.way_out.as_ref().unwrap().starts_with(grant), "{judged:?}");
+            assert!(judged.remedy.as_ref().unwrap().starts_with(grant), "{judged:?}");
         }
         let absent = judge(Some(true), None);
         assert_eq!(absent.level, Level::Error);

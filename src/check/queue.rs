@@ -118,13 +118,13 @@ pub(super) fn clock(difference: Option<time::Duration>) -> Judgement {
         return Judgement::ok("the queue's server does not tell its time");
     };
     let found = format!("the queue's clock is {}", apart(difference));
-    let way_out = "let this machine's clock be set by NTP";
+    let remedy = "let this machine's clock be set by NTP";
     match difference.abs() {
         far if far > SIGNATURES_HOLD_FOR => {
-            Judgement::error(format!("{found}: Amazon SQS refuses signatures more than 15 minutes old"), way_out)
+            Judgement::error(format!("{found}: Amazon SQS refuses signatures more than 15 minutes old"), remedy)
         }
         near if near > CLOCKS_AGREE_WITHIN => {
-            Judgement::warning(format!("{found}: latencies are wrong by as much"), way_out)
+            Judgement::warning(format!("{found}: latencies are wrong by as much"), remedy)
         }
         _ => Judgement::ok(found),
     }

@@ -19,7 +19,7 @@ pub(super) fn keyring(path: Option<&Path>, found: &Result<&Keyring, &KeyringErro
             let (keys, active) = (keyring.ids().count(), keyring.active().as_str());
             Judgement::ok(format!("{place} holds {keys} {}, active {active}", if keys == 1 { "key" } else { "keys" }))
         }
-        Err(error) => Judgement::error(error.to_string(), error.way_out()),
+        Err(error) => Judgement::error(error.to_string(), error.remedy()),
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn registered(keys: &[Registered], keyring: &Result<&Keyring, &Keyrin
     let Ok(keyring) = keyring else { return Judgement::skipped("there is no keyring") };
     match keys::compare(keys, keyring, Some(kind)) {
         Ok(()) => Judgement::ok(format!("all {} are in the keyring", keys.len())),
-        Err(mismatch) => Judgement::error(mismatch.to_string(), mismatch.way_out()),
+        Err(mismatch) => Judgement::error(mismatch.to_string(), mismatch.remedy()),
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_lease_must_outlast_what_may_take_longest() {
-        for (times, way_out) in [
+        for (times, remedy) in [
             (times(60_000, 200, 10_000), None),
             (times(20_000, 9_999, 10_000), None),
             (times(20_000, 10_000, 10_000), Some("21s")),
@@ -143,12 +143,12 @@ mod tests {
             (times(10_000, 200, 1_000), None),
         ] {
             let judged = lease(&times);
-            let needed = judged.way_out.as_deref().and_then(|text| text.split(' ').find(|word| word.ends_with('s')));
-            assert_eq!(needed, way_out, "{judged:?}");
-            let mended = way_out.map(|text| text.trim_end_matches('s').parse().unwrap());
+            let needed = judged.remedy.as_deref().and_then(|text| text.split(' ').find(|word| word.ends_with('s')));
+            assert_eq!(needed, remedy, "{judged:?}");
+            let mended = remedy.map(|text| text.trim_end_matches('s').parse().unwrap());
             let mended =
                 Times { visibility_timeout: mended.map_or(times.visibility_timeout, Duration::from_secs), ..times };
-            assert!(lease(&mended).level == Level::Ok, "the way out leads out: {judged:?}");
+            assert!(lease(&mended).level == Level::Ok, "the remedy helps: {judged:?}");
         }
     }
 
@@ -170,6 +170,6 @@ mod tests {
     fn a_missing_keyring_is_an_error_that_says_how_to_make_one() {
         let judged = keyring(None, &Err(&KeyringError::Absent));
         assert_eq!(judged.level, Level::Error);
-        assert!(judged.way_out.unwrap().contains("turnstile keys new"));
+        assert!(judged.remedy.unwrap().contains("turnstile keys new"));
     }
 }

@@ -187,10 +187,10 @@ pub(super) fn sequence(facts: &TableFacts, positions: &Positions, schemas: &Sche
 }
 
 pub(super) fn partitions(facts: &TableFacts, positions: &Positions) -> Judgement {
-    const WAY_OUT: &str = "run `turnstile migrate`, which makes them";
+    const REMEDY: &str = "run `turnstile migrate`, which makes them";
     let next = positions.next;
     let Some(here) = facts.partitions.iter().find(|partition| partition.holds(next)) else {
-        return Judgement::error(format!("none takes the next position, {next}: no event can be written"), WAY_OUT);
+        return Judgement::error(format!("none takes the next position, {next}: no event can be written"), REMEDY);
     };
     let (mut ahead, mut end) = (0, here.to);
     while let Some(following) = facts.partitions.iter().find(|partition| end < i64::MAX && partition.holds(end)) {

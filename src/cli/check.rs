@@ -32,11 +32,11 @@ fn lines(findings: &[Finding], colours: bool) -> Vec<String> {
     const LONGEST_LEVEL: usize = "warning".len();
     let longest = findings.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
     let line = |Finding { what, judgement }: &Finding| {
-        let Judgement { level, found, way_out } = judgement;
+        let Judgement { level, found, remedy } = judgement;
         let word = format!("{:<LONGEST_LEVEL$}", level.as_str());
         let word = if colours { format!("\x1b[{}m{word}\x1b[0m", colour(*level)) } else { word };
-        let way_out = way_out.as_ref().map(|way_out| format!(" → {way_out}")).unwrap_or_default();
-        format!("{word}  {what:<longest$}  {found}{way_out}")
+        let remedy = remedy.as_ref().map(|remedy| format!(" → {remedy}")).unwrap_or_default();
+        format!("{word}  {what:<longest$}  {found}{remedy}")
     };
     findings.iter().map(line).collect()
 }
@@ -57,9 +57,9 @@ mod tests {
 
     #[test]
     fn a_finding_is_one_aligned_line_and_coloured_only_where_asked() {
-        let finding = |what, level, found: &str, way_out: Option<&str>| Finding {
+        let finding = |what, level, found: &str, remedy: Option<&str>| Finding {
             what,
-            judgement: Judgement { level, found: found.to_owned(), way_out: way_out.map(str::to_owned) },
+            judgement: Judgement { level, found: found.to_owned(), remedy: remedy.map(str::to_owned) },
         };
         let findings = [
             finding("queue", Level::Ok, "it is on", None),

@@ -62,7 +62,7 @@ fn by(given: &Given, mistakes: &mut Mistakes) -> Option<String> {
     }
 }
 
-const HASH_WAY_OUT: &str = "give at least the first 8 of a hash's 64 hexadecimal digits; \
+const HASH_REMEDY: &str = "give at least the first 8 of a hash's 64 hexadecimal digits; \
                             `turnstile dead-letters list --entries` shows them";
 
 /// The first digits of a message hash.
@@ -86,7 +86,7 @@ impl Prefix {
     fn read_all(texts: &[String], mistakes: &mut Mistakes) -> Vec<Self> {
         let read = |text: &String| {
             let prefix = Self::parse(text).ok_or_else(|| format!("{text:?} is not a message hash"));
-            mistakes.take("HASH", prefix, HASH_WAY_OUT)
+            mistakes.take("HASH", prefix, HASH_REMEDY)
         };
         texts.iter().filter_map(read).collect()
     }

@@ -9,7 +9,7 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use super::{Outcome, say};
 use crate::config::{Given, Mistakes, rows};
 use crate::demo::{Progress, Report, Settings, World, run};
-use crate::shutdown::Signals;
+use crate::shutdown::{Signal, Signals};
 
 /// How often a line tells of the progress where no terminal shows a bar.
 const PLAIN_PROGRESS: Duration = Duration::from_secs(3);
@@ -52,9 +52,9 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
 }
 
 /// What was dropped before this is called is stopped and removed.
-fn interrupted(signal: &str) -> anyhow::Result<Outcome> {
+fn interrupted(signal: Signal) -> anyhow::Result<Outcome> {
     say(&format!("Ended by {signal}: both servers and the loaders are stopped, and nothing is left behind."))?;
-    Ok(Outcome::Failed)
+    Ok(Outcome::EndedBy(signal))
 }
 
 /// Plays the demo and tells its report. The world goes on for as long as it is held.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
+use super::failure::Failure;
 use crate::config::{Given, Mistakes, rows};
 use crate::database::Database;
 use crate::keyring::{Keyring, KeyringError, Masters};
@@ -132,12 +133,13 @@ pub(super) fn warn_of_exposure(path: Option<&Path>) -> Result<(), KeyringError> 
 
 /// Why there is no keyring: a wrong setting, or a failure.
 fn refusal(error: KeyringError, given: &Given) -> anyhow::Error {
-    let mut mistakes = Mistakes::default();
-    mistakes.note::<()>(given.name_of(&rows::KEYRING), &error, error.way_out());
-    match error.is_wrong_setting() {
-        true => mistakes.into(),
-        false => anyhow::anyhow!("{mistakes}"),
+    let name = given.name_of(&rows::KEYRING);
+    if !error.is_wrong_setting() {
+        return Failure::new(format!("{name}: {error}"), error.remedy()).into();
     }
+    let mut mistakes = Mistakes::default();
+    mistakes.note::<()>(name, &error, error.remedy());
+    mistakes.into()
 }
 
 fn say(text: &str) -> anyhow::Result<Outcome> {

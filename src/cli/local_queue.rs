@@ -190,8 +190,8 @@ mod tests {
         .to_string();
         let options: Vec<&str> = mistakes
             .lines()
-            .filter(|line| line.starts_with("--"))
-            .map(|line| line.split(' ').next().unwrap())
+            .filter(|line| line.starts_with("error: --"))
+            .map(|line| line.split(' ').nth(1).unwrap())
             .collect();
         let all = [
             "--listen",

@@ -1,5 +1,6 @@
 //! `turnstile migrate`.
 
+use super::failure::Failure;
 use super::{Outcome, say};
 use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, migrate as migrations};
@@ -54,13 +55,14 @@ pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKin
 
 /// Refuses tables that are older than this program; on newer ones that lack what it relies on, it stops when it loads.
 pub(super) async fn refuse_older(database: &Database) -> anyhow::Result<()> {
-    const WAY_OUT: &str = "run `turnstile migrate` (or `turnstile run --migrate`)";
+    const REMEDY: &str = "run `turnstile migrate` (or `turnstile run --migrate`)";
     let needed = migrations::newest_version();
     match database.schema_version().await? {
         Some(version) if version >= needed => Ok(()),
         Some(version) => {
-            anyhow::bail!("the tables are at version {version} and this program needs {needed}: {WAY_OUT}")
+            let what = format!("the tables are at version {version} and this program needs {needed}");
+            Err(Failure::new(what, REMEDY).into())
         }
-        None => anyhow::bail!("the database has no tables of Turnstile: {WAY_OUT}"),
+        None => Err(Failure::new("the database has no tables of Turnstile", REMEDY).into()),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::Outcome;
+use super::failure::on_one_line;
 use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
 use crate::config::{Given, Mistakes, RunSettings};
 use crate::database::{Database, persist};
@@ -45,20 +46,23 @@ impl Args {
         let running = load_with(settings, keyring, shutdown.clone());
         let asked_to_end = async {
             let signal = signals.next().await;
-            tracing::info!(signal, "ending: no new messages are received");
+            tracing::info!(%signal, "ending: no new messages are received");
             let giving_up = shutdown.begin(shutdown_timeout);
             let second = signals.next();
             tokio::select! {
                 signal = second => signal,
-                () = async { giving_up.await; std::future::pending().await } => "",
+                () = async { giving_up.await; std::future::pending().await } => signal,
             }
         };
         let ended = tokio::select! {
             ended = running => ended,
-            signal = asked_to_end => Err(anyhow::anyhow!("cut off by a second signal ({signal}); what was in hand comes again")),
+            signal = asked_to_end => {
+                tracing::error!("cut off by a second signal ({signal}); what was in hand comes again");
+                Ok(Outcome::EndedBy(signal))
+            }
         };
         Ok(ended.unwrap_or_else(|error| {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", on_one_line(&error));
             Outcome::Failed
         }))
     }
@@ -141,8 +145,8 @@ async fn refuse_unfit(database: &Database, settings: &RunSettings, keyring: &Key
         }
     }
     let said = refusals.iter().map(|Finding { what, judgement }| {
-        let way_out = judgement.way_out.as_deref().unwrap_or_default();
-        format!("{what}: {} → {way_out}", judgement.found)
+        let remedy = judgement.remedy.as_deref().unwrap_or_default();
+        format!("{what}: {} → {remedy}", judgement.found)
     });
     anyhow::ensure!(refusals.is_empty(), "{}", said.collect::<Vec<_>>().join("; "));
     Ok(())

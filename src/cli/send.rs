@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _, Seek as _, Write};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -74,16 +75,20 @@ impl Args {
         let stop = CancellationToken::new();
         let mut progress = Progress::new(input.bytes);
         let sending = send(input.reader()?, self.bodies(), &sender, &stop, |report| progress.show(report));
-        // The first signal lets the batches under way come home, the second does not.
+        // The first signal lets the batches under way return, the second does not.
         let mut signals = Signals::listen()?;
+        let asked_to_end = OnceLock::new();
         let cut_off = async {
-            signals.next().await;
+            let _first = asked_to_end.set(signals.next().await);
             stop.cancel();
             signals.next().await
         };
         let report = tokio::select! {
             report = sending => report,
-            signal = cut_off => anyhow::bail!("cut off by a second signal ({signal}): some lines may be sent"),
+            signal = cut_off => {
+                writeln!(io::stderr(), "cut off by a second signal ({signal}): some lines may be sent")?;
+                return Ok(Outcome::EndedBy(signal));
+            }
         };
         tell(&report, input.bytes, &place_of(&settings.queue, sender.endpoint()), progress.end(&report))?;
         if matches!(&report.stopped, Some(EndedEarly::Queue(error)) if error.fault == Fault::Unreachable) {
@@ -93,7 +98,11 @@ impl Args {
                 "the queue server at {endpoint} cannot be reached: check the network, AWS_ENDPOINT_URL and the host in --queue"
             )?;
         }
-        Ok(if report.is_complete() { Outcome::Done } else { Outcome::Failed })
+        Ok(match asked_to_end.get() {
+            _ if report.is_complete() => Outcome::Done,
+            Some(signal) => Outcome::EndedBy(*signal),
+            None => Outcome::Failed,
+        })
     }
 
     fn bodies(&self) -> Bodies {
@@ -157,11 +166,11 @@ async fn looked(input: &Input, bodies: Bodies) -> anyhow::Result<Look> {
     look.context("the file cannot be read")
 }
 
-/// What cannot be sent, and the way out.
+/// What cannot be sent, and the remedy.
 fn tell_wrong(looked: &Look, bodies: Bodies) -> io::Result<()> {
     let mut complaints = io::stderr().lock();
     if let (Some(form), Some(line)) = (looked.form, looked.wrong.first()) {
-        writeln!(complaints, "line {} {form}: {}", line.line, form.way_out())?;
+        writeln!(complaints, "line {} {form}: {}", line.line, form.remedy())?;
         return writeln!(complaints, "nothing was sent; --raw sends each line as it is");
     }
     tell_lines(&mut complaints, "cannot be sent", &looked.wrong, &looked.wrong_by_code)?;
@@ -244,8 +253,8 @@ fn tell(report: &SendReport, length: Option<u64>, queue: &str, took: Duration) -
     let last = report.last_line;
     match &report.stopped {
         Some(EndedEarly::Misfit(misfit)) => {
-            let way_out = misfit.form.map_or("mend or remove it, or send with --raw", Form::way_out);
-            writeln!(complaints, "{misfit}: {way_out}")?;
+            let remedy = misfit.form.map_or("mend or remove it, or send with --raw", Form::remedy);
+            writeln!(complaints, "{misfit}: {remedy}")?;
             writeln!(complaints, "no line from {} on was sent", misfit.line)?;
         }
         Some(stopped) if length == Some(report.bytes_read) => {

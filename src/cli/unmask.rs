@@ -28,9 +28,9 @@ impl Args {
         }
         let (out, err) = (io::stdout().lock(), io::stderr().lock());
         let ended = if self.values.is_empty() {
-            recover(&recovery, io::stdin().lock().split(b'\n'), out, err)
+            recover(&recovery, "line", io::stdin().lock().split(b'\n'), out, err)
         } else {
-            recover(&recovery, self.values.into_iter().map(|value| Ok(value.into_bytes())), out, err)
+            recover(&recovery, "value", self.values.into_iter().map(|value| Ok(value.into_bytes())), out, err)
         };
         match ended {
             // Whoever reads may stop to read.
@@ -54,6 +54,7 @@ fn recovery(given: &Given, mistakes: &mut Mistakes) -> Option<Recovery> {
 /// Writes the clear value of each line, and returns [`Outcome::Failed`] when one could not be recovered.
 fn recover(
     recovery: &Recovery,
+    what: &str,
     lines: impl Iterator<Item = io::Result<Vec<u8>>>,
     mut out: impl Write,
     mut err: impl Write,
@@ -64,7 +65,7 @@ fn recover(
             Ok(value) => writeln!(out, "{}", printable(&value))?,
             Err(error) => {
                 writeln!(out)?;
-                writeln!(err, "error: line {number}: {error}")?;
+                writeln!(err, "error: {what} {number}: {error}")?;
                 outcome = Outcome::Failed;
             }
         }

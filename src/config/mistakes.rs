@@ -10,12 +10,12 @@ use super::kinds::Unfit;
 pub struct Mistake {
     setting: String,
     problem: String,
-    way_out: String,
+    remedy: String,
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n    {}", self.setting, self.problem, self.way_out)
+        write!(f, "error: {}: {}\n    {}", self.setting, self.problem, self.remedy)
     }
 }
 
@@ -30,9 +30,9 @@ impl Mistakes {
         &mut self,
         setting: impl Into<String>,
         problem: impl fmt::Display,
-        way_out: impl fmt::Display,
+        remedy: impl fmt::Display,
     ) -> Option<T> {
-        let mistake = Mistake { setting: setting.into(), problem: problem.to_string(), way_out: way_out.to_string() };
+        let mistake = Mistake { setting: setting.into(), problem: problem.to_string(), remedy: remedy.to_string() };
         // Two readers may read the same setting.
         if !self.0.contains(&mistake) {
             self.0.push(mistake);
@@ -45,11 +45,11 @@ impl Mistakes {
         &mut self,
         setting: impl Into<String>,
         read: Result<T, E>,
-        way_out: impl fmt::Display,
+        remedy: impl fmt::Display,
     ) -> Option<T> {
         match read {
             Ok(value) => Some(value),
-            Err(problem) => self.note(setting, problem, way_out),
+            Err(problem) => self.note(setting, problem, remedy),
         }
     }
 

@@ -14,7 +14,7 @@ pub struct Durability {
 }
 
 impl Durability {
-    /// What is wrong with the settings, each with the way out; empty when acknowledged commits are kept.
+    /// What is wrong with the settings, each with the remedy; empty when acknowledged commits are kept.
     pub fn problems(&self) -> Vec<String> {
         let off = [
             ("fsync", &self.fsync),
@@ -25,7 +25,7 @@ impl Durability {
     }
 }
 
-/// What follows when a setting is off, and the way out.
+/// What follows when a setting is off, and the remedy.
 pub(super) fn problem_with(name: &str) -> String {
     format!(
         "{name} is off: PostgreSQL may lose commits that it acknowledged, after their messages were deleted; set \

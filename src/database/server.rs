@@ -38,7 +38,7 @@ pub struct ServerFacts {
 }
 
 impl ServerFacts {
-    /// Why nothing can be loaded into this server, with the way out; `None` where it can.
+    /// Why nothing can be loaded into this server, with the remedy; `None` where it can.
     pub fn refusal(&self) -> Option<String> {
         if self.version_number < OLDEST_SERVER {
             let (version, oldest) = (&self.version, OLDEST_SERVER / 10_000);

@@ -1,4 +1,4 @@
-//! What a line must hold, and what is wrong with one that does not: said by line, code and way out, never by content.
+//! What a line must hold, and what is wrong with one that does not: said by line, code and remedy, never by content.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ impl fmt::Display for Form {
 
 impl Form {
     /// What makes one login a line of it.
-    pub fn way_out(self) -> &'static str {
+    pub fn remedy(self) -> &'static str {
         match self {
             Self::Gzip => "zcat FILE | turnstile send … -",
             Self::Utf16 => "iconv -f UTF-16 -t UTF-8 FILE | turnstile send … -",

@@ -107,8 +107,8 @@ impl Args {
         let limit = given.optional(&rows::REPLAY_LIMIT, &mut mistakes).map(|limit| limit.unwrap_or(u64::MAX));
         let asked = self.all || !self.hashes.is_empty() || given.has(&rows::CODE);
         if !asked {
-            let way_out = "give HASH…, --code CODE or --all";
-            mistakes.note::<()>("HASH", "nothing says which dead letters are meant", way_out);
+            let remedy = "give HASH…, --code CODE or --all";
+            mistakes.note::<()>("HASH", "nothing says which dead letters are meant", remedy);
         }
         let all = || {
             let (database, keyring, mask) = (database?, keyring?, mask?);

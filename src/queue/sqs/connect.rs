@@ -54,7 +54,7 @@ pub struct QueueFacts {
     pub encrypted: bool,
 }
 
-/// Why a queue could not be connected to. The text says the way out.
+/// Why a queue could not be connected to. The text says the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No region in the environment, the profile or the instance.
