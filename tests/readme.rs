@@ -48,8 +48,8 @@ fn every_flag_that_a_page_shows_is_one_of_its_command() {
 
 #[test]
 fn the_policy_allows_the_five_actions_that_the_loader_calls_and_nothing_else() {
-    let readme = page("README.md");
-    let policy = readme.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let setup = page("docs/SETUP.md");
+    let policy = setup.split("```json").nth(1).unwrap().split("```").next().unwrap();
     let policy: serde_json::Value = serde_json::from_str(policy).unwrap();
     let [statement] = policy["Statement"].as_array().unwrap().as_slice() else { panic!("one statement") };
     let allowed: BTreeSet<&str> =
@@ -175,13 +175,13 @@ fn anchors(text: &str) -> BTreeSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     let anchor = |line: &str| {
         let title = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
-        title.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect()
+        title.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
     };
     headings.map(anchor).collect()
 }
 
 fn pages() -> Vec<PathBuf> {
-    let at_root = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root().join(name));
+    let at_root = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name));
     let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     at_root.into_iter().chain(docs.filter(|path| path.extension().is_some_and(|end| end == "md"))).collect()
 }
