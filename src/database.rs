@@ -26,7 +26,7 @@ use self::address::{DatabaseAddress, TlsError};
 use self::connector::Connector;
 pub use self::error::DatabaseError;
 use self::error::Phase;
-pub use self::patience::{Patience, persist};
+pub use self::patience::{Patience, persist, tell_end};
 use self::schemas::Schemas;
 use self::session::Beginnings;
 pub use self::transaction::Transaction;

@@ -123,7 +123,12 @@ impl<Q: Queue> Lane<Q> {
             }
             match failure {
                 Some(error) => self.pause_after(error, begun, &mut pauses).await?,
-                None => pauses.reset(),
+                None => {
+                    pauses.reset();
+                    if let Some(lasted) = self.turns.outage.ended() {
+                        tracing::info!(after = %lasted, attempts = lasted.attempts, "the queue is back");
+                    }
+                }
             }
         }
         Ok(())
@@ -253,7 +258,9 @@ impl<Q: Queue> Lane<Q> {
             return Err(LaneError::Queue(error));
         }
         let pause = pauses.next_pause_after(begun.elapsed());
-        tracing::warn!(%error, pause_ms = pause.as_millis(), "receiving failed and is tried again");
+        let lasting = self.turns.outage.failed(begun.into_std());
+        let (pause_ms, attempt) = (pause.as_millis(), lasting.attempts);
+        tracing::warn!(%error, pause_ms, attempt, %lasting, "receiving failed and is tried again");
         self.rest(pause).await;
         Ok(())
     }

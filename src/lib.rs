@@ -53,4 +53,5 @@ pub mod config;
 pub mod shutdown;
 pub mod telemetry;
 pub mod failpoint;
+pub mod outage;
 pub mod cli;

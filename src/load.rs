@@ -23,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 use self::transaction::{Attempt, Recorded};
 use self::work::{Part, Suspicion, Way, Work};
 use crate::batch::{Batch, Entry};
-use crate::database::{Database, DatabaseError, Transaction};
+use crate::database::{Database, DatabaseError, Transaction, tell_end};
 use crate::decode::Rejection;
 use crate::message::{Delivery, MessageKey, QueueIdentity, TimeBasis};
+use crate::outage::{Lasted, Outage};
 use crate::retry::Class;
 use crate::seal::CheckValue;
 use crate::table::{outbox, processed_messages, user_logins};
@@ -186,6 +187,8 @@ pub struct Destination {
     at_fault: Mutex<HashSet<MessageKey>>,
     /// What the queue's messages are claimed under, once it is known.
     time_basis: OnceCell<TimeBasis>,
+    /// Since when the database is away, through whatever lane it is asked.
+    outage: Outage,
 }
 
 /// A message that was dead-lettered although no other row proved that it alone is at fault.
@@ -217,6 +220,7 @@ impl Destination {
             landed: AtomicU64::new(0),
             at_fault: Mutex::default(),
             time_basis: OnceCell::new(),
+            outage: Outage::default(),
         }
     }
 
@@ -254,6 +258,7 @@ impl Destination {
             match attempt {
                 Ok(Attempt::Recorded(done)) => {
                     work.succeeded();
+                    tell_end(&self.outage);
                     self.landed.fetch_add(done.tally.loaded, Ordering::SeqCst);
                     hand_over(recorded, part.batch, done);
                 }
@@ -262,7 +267,7 @@ impl Destination {
                     work.first(Part { batch: part.batch.judged_by(horizon), ..part });
                 }
                 Err(error) => {
-                    if self.react(error, part, &mut work).await? {
+                    if self.react(error, part, begun, &mut work).await? {
                         rest(&mut work, begun, give_up).await?;
                     }
                 }
@@ -280,19 +285,30 @@ impl Destination {
     }
 
     /// Decides what becomes of a part whose transaction failed; says whether to pause before the next one.
-    async fn react(&self, error: DatabaseError, part: Part, work: &mut Work) -> Result<bool, LoadError> {
+    async fn react(
+        &self,
+        error: DatabaseError,
+        part: Part,
+        begun: Instant,
+        work: &mut Work,
+    ) -> Result<bool, LoadError> {
         let Some(part) = mutants::failed(&error, part, work)? else { return Ok(false) };
         match error.class() {
             Class::Transient | Class::Ambiguous => {
                 if !work.passes(&error) {
                     return Err(LoadError::Stopped(error));
                 }
-                repeat(&error, &part, work);
+                let lasting = match error.class() {
+                    Class::Transient => self.outage.failed(begun.into_std()),
+                    _ => Lasted { away: begun.elapsed(), attempts: 1 },
+                };
+                repeat(&error, &part, lasting, work);
                 work.last(part);
                 Ok(true)
             }
             Class::Contended => {
-                repeat(&error, &part, work);
+                let waited = Lasted { away: begun.elapsed(), attempts: u64::from(part.contended) + 1 };
+                repeat(&error, &part, waited, work);
                 self.contend(&error, part, work).await;
                 Ok(work.has_only_failed())
             }
@@ -461,8 +477,9 @@ fn hand_over(recorded: &UnboundedSender<Loaded>, batch: Batch, done: Recorded) {
     }
 }
 
-fn repeat(error: &DatabaseError, part: &Part, work: &mut Work) {
-    tracing::warn!(%error, class = ?error.class(), messages = part.batch.len(), "the transaction runs again");
+fn repeat(error: &DatabaseError, part: &Part, lasting: Lasted, work: &mut Work) {
+    let (class, messages, attempt) = (error.class(), part.batch.len(), lasting.attempts);
+    tracing::warn!(%error, ?class, messages, attempt, %lasting, "the transaction runs again");
     work.left.attempts_repeated += 1;
 }
 

@@ -18,9 +18,11 @@ use crate::load::Tally;
 
 /// Libraries whose lower levels print bound parameters, bodies or credentials; they stay at these levels or above,
 /// whatever `RUST_LOG` says. Everything that is not ours and not named here stays at `info` or above.
-const CAPPED: [(&str, LevelFilter); 6] = [
+const CAPPED: [(&str, LevelFilter); 7] = [
     ("tokio_postgres", LevelFilter::INFO),
     ("postgres", LevelFilter::INFO),
+    // That a connection is lost is said where it matters, by us.
+    ("deadpool.postgres", LevelFilter::ERROR),
     // Their warnings dump requests and long chains of causes; what matters of them stands in errors of ours.
     ("aws_config", LevelFilter::ERROR),
     ("aws_runtime", LevelFilter::ERROR),
@@ -267,7 +269,9 @@ mod tests {
             ("aws_smithy_runtime::client::orchestrator", Level::TRACE, false),
             ("aws_smithy_runtime::client::orchestrator", Level::DEBUG, false),
             ("aws_config::profile", Level::INFO, false),
-            ("aws_config::profile", Level::WARN, true),
+            ("aws_config::profile", Level::WARN, false),
+            ("aws_config::profile", Level::ERROR, true),
+            ("deadpool.postgres", Level::WARN, false),
             ("hyper_util::client", Level::TRACE, false),
             ("turnstile_of_someone_else", Level::DEBUG, false),
         ] {

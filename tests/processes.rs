@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use stand_ins::postgres::Postgres;
+use stand_ins::sqs::Faults;
 
 use crate::support::pipeline::QUEUE;
 use crate::support::server::installed;
@@ -53,6 +54,27 @@ async fn while_postgresql_is_down_nothing_is_dead_lettered_and_everything_lands_
     for loader in loaders {
         assert!(loader.ended().await.success());
     }
+    for name in ["first", "second", "third"] {
+        let log = text_of(&site.log(name));
+        let said = ["the transaction runs again", r#""attempt":2"#, "the database is back", r#""after":""#];
+        assert!(said.iter().all(|text| log.contains(text)), "{name}: {log}");
+    }
+    site.assert_promise().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_queue_is_away_each_attempt_is_said_and_then_that_it_is_back() {
+    let (_server, site) = server_and_site().await;
+    site.sqs.set_faults(Faults { only: Some("ReceiveMessage"), throttle: 1.0, ..Faults::default() });
+    let waiting = loader(&site, "waiting");
+    let second = r#""attempt":2"#;
+    wait_until("receives fail", async || waiting.said().contains(second)).await;
+    assert!(!waiting.said().contains("the queue is back"), "{}", waiting.said());
+    site.sqs.set_faults(Faults::default());
+    assert!(waiting.ended().await.success());
+    let log = text_of(&site.log("waiting"));
+    assert!(log.contains("receiving failed and is tried again") && log.contains(r#""lasting":""#), "{log}");
+    assert_eq!(log.matches("the queue is back").count(), 1, "{log}");
     site.assert_promise().await;
 }
 

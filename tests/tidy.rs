@@ -27,17 +27,21 @@ const ROOMS: &[Rule] = &[
     (&["queue"], &[CORE], "the queue never sees a table, a database or a step"),
     (&["receive"], &[CORE, &["queue"]], "what is in hand is no matter of the database"),
     (&["lease"], &[CORE, &["queue", "failpoint"]], "what is in hand is no matter of the database"),
-    (&["database"], &[CORE, &["failpoint"]], "the database's calls and deadlines are the same for every table"),
+    (
+        &["database"],
+        &[CORE, &["failpoint", "outage"]],
+        "the database's calls and deadlines are the same for every table",
+    ),
     (&["table"], &[CORE, &["database"]], "a table knows its own rows, and no other table"),
     (
         &["load"],
-        &[CORE, &["database", "table", "failpoint"]],
+        &[CORE, &["database", "table", "failpoint", "outage"]],
         "the transaction has no queue: it only says what is committed",
     ),
     (&["acknowledge"], &[CORE, &["queue", "load"]], "a delete needs the proof of a commit, and no database"),
     (
         JOBS,
-        &[CORE, STEPS, &["keyring", "shutdown", "telemetry", "failpoint"]],
+        &[CORE, STEPS, &["keyring", "shutdown", "telemetry", "failpoint", "outage"]],
         "a job calls steps and tables, never another job",
     ),
     (&["send"], &[CORE, &["queue"], GROUND], "sending needs a queue and nothing behind it"),
@@ -57,6 +61,7 @@ const ROOMS: &[Rule] = &[
     (&["config"], &[CORE, STEPS, JOBS, &["keyring"]], "settings know the parts that they set, and start none"),
     (&["shutdown"], &[], "a signal knows nobody: it is asked"),
     (&["failpoint"], &[], "an edge knows nobody: the steps name it"),
+    (&["outage"], &[], "it counts what it is told of, whoever tells it"),
     (&["telemetry"], &[CORE, &["receive", "load", "acknowledge"]], "it counts what steps return, and calls nobody"),
     (
         &["cli"],

@@ -3,16 +3,16 @@
 
 use rustls::{CertificateError, Error};
 
-/// What happened, and what to do about it where that is known.
+/// What happened, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Explained {
     pub(super) cause: String,
-    pub(super) remedy: Option<String>,
+    pub(super) remedy: String,
 }
 
 impl Explained {
     fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { cause: cause.into(), remedy: Some(remedy.into()) }
+        Self { cause: cause.into(), remedy: remedy.into() }
     }
 }
 
@@ -20,6 +20,9 @@ impl Explained {
 const MAKE_ANEW: &str = "make it anew, for example by openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=HOST \
      -addext subjectAltName=DNS:HOST -addext basicConstraints=critical,CA:FALSE -keyout server.key -out server.crt, and let \
      sslrootcert name that server.crt";
+
+/// What to do about all else.
+const ELSE: &str = "look into the server's log, and at sslrootcert, sslcert and sslkey in the database URL";
 
 /// Why a handshake failed.
 pub(super) fn explained(error: &Error) -> Explained {
@@ -34,7 +37,7 @@ pub(super) fn explained(error: &Error) -> Explained {
             format!("the server and this client share no way of TLS: {problem:?}"),
             "let the server offer TLS 1.2 or newer (ssl_min_protocol_version, ssl_ciphers)",
         ),
-        other => Explained { cause: other.to_string(), remedy: None },
+        other => Explained::new(other.to_string(), ELSE),
     }
 }
 
@@ -65,7 +68,7 @@ fn of_certificate(problem: &CertificateError) -> Explained {
             "make it anew with extendedKeyUsage=serverAuth, or without that extension",
         ),
         CertificateError::Other(other) => of_the_library(&other.0.to_string()),
-        other => Explained { cause: format!("the server's certificate is refused: {other:?}"), remedy: None },
+        other => Explained::new(format!("the server's certificate is refused: {other:?}"), ELSE),
     }
 }
 
@@ -83,10 +86,7 @@ fn of_the_library(name: &str) -> Explained {
             "sign it anew with -copy_extensions copy, or -extfile with a file that says subjectAltName=DNS:HOST",
         ),
         name if name.starts_with("UnsupportedSignatureAlgorithm") => an_old_signature(),
-        name => Explained {
-            cause: format!("the server's certificate is refused: {name}"),
-            remedy: Some(MAKE_ANEW.to_owned()),
-        },
+        name => Explained::new(format!("the server's certificate is refused: {name}"), MAKE_ANEW),
     }
 }
 
@@ -147,10 +147,9 @@ mod tests {
             (other("SomethingNew"), "SomethingNew", "make it anew"),
         ] {
             let explained = explained(&Error::InvalidCertificate(problem));
-            let has_remedy = explained.remedy.as_ref().is_some_and(|text| text.contains(remedy));
-            assert!(explained.cause.contains(cause) && has_remedy, "{explained:?}");
+            assert!(explained.cause.contains(cause) && explained.remedy.contains(remedy), "{explained:?}");
         }
         let alert = explained(&Error::AlertReceived(AlertDescription::CertificateRequired));
-        assert!(alert.remedy.unwrap().contains("sslcert=FILE"));
+        assert!(alert.remedy.contains("sslcert=FILE"));
     }
 }

@@ -85,7 +85,7 @@ enum Failure {
     #[error("the host that answers takes no rows: it is a standby, or read-only by default")]
     TakesNoRows,
     #[error("TLS: {}", .explained.cause)]
-    Tls { explained: Explained, of_certificate: bool },
+    Tls { explained: Box<Explained>, of_certificate: bool },
     #[error("{}", no_tls(*.offered_before))]
     NoTls { offered_before: bool },
     #[error("the server asks for a password, and none is given")]
@@ -94,7 +94,7 @@ enum Failure {
     #[error("{0}")]
     NoToken(String),
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     #[error("{0}")]
     Unexpected(String),
     /// An answer that another run of the transaction is expected to change.
@@ -353,8 +353,8 @@ impl DatabaseError {
             other => other,
         };
         let passes = match &failure {
-            Failure::Refused(Refusal { sqlstate, .. }) => {
-                !(sqlstate.starts_with("28") || matches!(&**sqlstate, "3D000" | "42501"))
+            Failure::Refused(refusal) => {
+                !(refusal.sqlstate.starts_with("28") || matches!(&*refusal.sqlstate, "3D000" | "42501"))
             }
             Failure::Tls { of_certificate, .. } => !of_certificate,
             Failure::NoPassword => false,
@@ -414,7 +414,7 @@ impl DatabaseError {
 impl Failure {
     fn of(phase: Phase, error: &tokio_postgres::Error) -> Self {
         if let Some(refusal) = error.as_db_error() {
-            return Self::Refused(Refusal::of(phase, refusal));
+            return Self::Refused(Box::new(Refusal::of(phase, refusal)));
         }
         if error.is_closed() {
             return Self::Connection(None);
@@ -445,7 +445,7 @@ impl Failure {
     fn of_io(io: &io::Error) -> Self {
         if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             let of_certificate = matches!(tls, rustls::Error::InvalidCertificate(_));
-            return Self::Tls { explained: explained(tls), of_certificate };
+            return Self::Tls { explained: Box::new(explained(tls)), of_certificate };
         }
         let said = io.to_string();
         match said.as_str() {
@@ -459,10 +459,7 @@ impl Failure {
     fn remedy_of_connection(&self, by_token: bool) -> String {
         let remedy = match self {
             Self::Refused(refusal) => remedy_of_connection(&refusal.sqlstate, by_token),
-            Self::Tls { explained: Explained { remedy: Some(remedy), .. }, .. } => return remedy.clone(),
-            Self::Tls { .. } => {
-                "look into the server's log, and at sslrootcert, sslcert and sslkey in the database URL"
-            }
+            Self::Tls { explained, .. } => &explained.remedy,
             Self::NoTls { offered_before: true } => "",
             Self::NoTls { offered_before: false } => {
                 "set ssl = on there, or, where the way to it needs no protection, name sslmode=disable in the database URL"
@@ -515,7 +512,7 @@ mod tests {
                 constraint: None,
                 names_constraint: false,
             };
-            DatabaseError::new(phase, Failure::Refused(refusal)).class()
+            DatabaseError::new(phase, Failure::Refused(Box::new(refusal))).class()
         };
         assert_eq!(internal(Phase::Connecting), Class::Transient);
         assert_eq!(internal(Phase::Working("connect")), Class::OfTheSystem);

@@ -241,6 +241,10 @@ async fn lock(client: &Client) -> Result<(), MigrateError> {
     Ok(())
 }
 
+/// What to do where a role may not migrate.
+const MAY_NOT_MIGRATE: &str = "migrate as the owner of the tables, which may create tables in --schema and --logins-schema \
+     (GRANT CREATE ON SCHEMA), and not as a loader or an operator";
+
 /// What PostgreSQL says of a refused migration is about tables and columns, so it may be shown whole.
 fn refused(error: refinery::Error) -> MigrateError {
     let mut said = error.to_string();
@@ -250,6 +254,9 @@ fn refused(error: refinery::Error) -> MigrateError {
             said = format!("{said}: {} (SQLSTATE {})", refusal.message(), refusal.code().code());
             if let Some(hint) = refusal.hint() {
                 said = format!("{said}. {hint}");
+            }
+            if refusal.code() == &tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE {
+                said = format!("{said}: {MAY_NOT_MIGRATE}");
             }
         }
         source = cause.source();

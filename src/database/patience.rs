@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::DatabaseError;
+use crate::outage::{Lasted, Outage};
 use crate::retry::{Class, Pauses};
 
 /// How long somebody waits for a database that is away or busy.
@@ -49,10 +50,14 @@ pub async fn persist<T, F: Future<Output = Result<T, DatabaseError>>>(
     let since = Instant::now();
     let mut pauses = Pauses::through_an_outage();
     let (mut attempts, mut contended) = (0, 0);
+    let outage = Outage::default();
     loop {
         let begun = Instant::now();
         let error = match attempt().await {
-            Ok(value) => return Ok(value),
+            Ok(value) => {
+                tell_end(&outage);
+                return Ok(value);
+            }
             Err(error) => error,
         };
         attempts += 1;
@@ -64,7 +69,19 @@ pub async fn persist<T, F: Future<Output = Result<T, DatabaseError>>>(
         if is_over || !error.class().passes() {
             return Err(error);
         }
-        tracing::warn!(%error, class = ?error.class(), "the transaction runs again");
+        if error.class() == Class::Transient {
+            outage.failed(begun.into_std());
+        }
+        let lasting = Lasted { away: since.elapsed(), attempts: u64::from(attempts) };
+        let (class, attempt) = (error.class(), lasting.attempts);
+        tracing::warn!(%error, ?class, attempt, %lasting, "the transaction runs again");
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Says that what was away, or in the way, is so no more.
+pub fn tell_end(outage: &Outage) {
+    if let Some(lasted) = outage.ended() {
+        tracing::info!(after = %lasted, attempts = lasted.attempts, "the database is back");
     }
 }

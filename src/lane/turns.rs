@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::outage::Outage;
 use crate::retry::Pauses;
 
 /// How often in a row the queue must say that it holds nothing, and a receive bring nothing, before it is taken to be
@@ -26,6 +27,8 @@ pub struct Turns {
     free: Semaphore,
     receiving: Mutex<Receiving>,
     over_nothing: Mutex<Pauses>,
+    /// Since when the queue does not answer, whichever lane asks it.
+    pub(super) outage: Outage,
 }
 
 /// What a lane learnt in its turn.
@@ -49,6 +52,7 @@ impl Turns {
             free: Semaphore::new(receiving.at_once),
             receiving: Mutex::new(receiving),
             over_nothing: Mutex::new(over_nothing),
+            outage: Outage::default(),
         }
     }
 

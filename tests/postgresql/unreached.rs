@@ -114,6 +114,16 @@ async fn a_role_that_may_not_is_told_which_role_may() {
     database(&server.url()).migrate().await.unwrap();
     administrator.batch_execute("CREATE ROLE stranger LOGIN PASSWORD 'x'").await.unwrap();
     let (_, port) = server_of(&server.url());
+    let make = "CREATE ROLE maker LOGIN PASSWORD 'x'; CREATE DATABASE fresh";
+    for sql in make.split("; ").chain(["GRANT CREATE ON DATABASE fresh TO maker"]) {
+        administrator.batch_execute(sql).await.unwrap();
+    }
+    let fresh = format!("postgres://maker:x@127.0.0.1:{port}/fresh");
+    let owner = connect(&format!("{}/fresh", server.url().rsplit_once('/').unwrap().0)).await;
+    owner.batch_execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await.unwrap();
+    let halfway = database(&fresh).migrate().await.unwrap_err().to_string();
+    assert!(halfway.contains("42501") && halfway.contains("migrate as the owner of the tables"), "{halfway}");
+
     let url = format!("postgres://stranger:x@127.0.0.1:{port}/turnstile");
     let folder = tempfile::tempdir().unwrap();
     for (arguments, needed) in [
