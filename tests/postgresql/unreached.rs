@@ -266,3 +266,27 @@ async fn a_client_shows_its_certificate_where_the_server_asks_for_one() {
         assert!(error.to_string().contains(problem) && error.to_string().contains("sslkey=FILE"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_token_of_iam_is_made_for_a_connection_and_what_is_missing_for_it_is_said() {
+    let server = TlsServer::start_with(|_| Vec::new()).await;
+    let (_, port) = server_of(&server.on_loan.url());
+    let root = server.folder.path().join("root.crt").display().to_string();
+    let url = format!("postgres://loader@localhost:{port}/shop?auth=aws-iam&sslmode=verify-full&sslrootcert={root}");
+    let folder = tempfile::tempdir().unwrap();
+    // This server does not know the token, which shows that one was made and given.
+    let output = turnstile(folder.path(), &url).env("PGPASSWORD", "x").arg("audit").output().await.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("password authentication failed") && text.contains("rds_iam"), "{text}");
+
+    for (missing, said) in [("AWS_REGION", "no AWS region"), ("AWS_ACCESS_KEY_ID", "no AWS credentials")] {
+        let mut command = turnstile(folder.path(), &url);
+        // No machine of Amazon answers for them.
+        command.env(missing, "").env("AWS_EC2_METADATA_DISABLED", "true").arg("audit");
+        let text = String::from_utf8(command.output().await.unwrap().stderr).unwrap();
+        assert!(
+            text.contains(said) && text.contains("auth=aws-iam") && text.contains("role loader"),
+            "{missing}: {text}"
+        );
+    }
+}
