@@ -6,7 +6,7 @@ use turnstile::cli::{self, Invocation, Outcome};
 
 fn main() -> ExitCode {
     let invocation = Invocation::typed();
-    turnstile::telemetry::start();
+    invocation.start_log();
     cli::tell(run(invocation))
 }
 

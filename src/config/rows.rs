@@ -1,23 +1,26 @@
 //! Every setting of the program, each in one row.
 
 mod calls;
+mod general;
 mod loading;
 mod stand_ins;
 
 use super::setting::Row;
 
 pub use self::calls::*;
+pub use self::general::*;
 pub use self::loading::*;
 pub use self::stand_ins::*;
 
 /// What `turnstile run` takes, and with it whoever looks at what a run would meet.
-const RUN: &[&str] = &["run", "check"];
+const RUN: &[&str] = &["run", "check", "config show"];
 
-const QUEUE_COMMANDS: &[&str] = &["run", "check", "send"];
+const QUEUE_COMMANDS: &[&str] = &["run", "check", "config show", "send"];
 
 const DATABASE_COMMANDS: &[&str] = &[
     "run",
     "check",
+    "config show",
     "migrate",
     "keys register",
     "dead-letters list",
@@ -29,6 +32,11 @@ const DATABASE_COMMANDS: &[&str] = &[
 
 /// Every setting and option, in the order in which they are listed.
 pub const ALL: &[&dyn Row] = &[
+    &CONFIG,
+    &LOG_LEVEL,
+    &LOG_FORMAT,
+    &COLOR,
+    &FORMAT,
     &QUEUE,
     &WAIT_FOR_QUEUE,
     &DATABASE_URL,

@@ -74,7 +74,8 @@ pub struct Exposure {
 pub(super) fn exposure(path: &Path) -> Result<Option<Exposure>, KeyringError> {
     let metadata = fs::metadata(path).map_err(|source| KeyringError::Unreadable { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
-    Ok((mode & 0o077 != 0).then(|| Exposure { path: path.to_owned(), mode }))
+    // A folder is not a keyring, whoever may read it.
+    Ok((metadata.is_file() && mode & 0o077 != 0).then(|| Exposure { path: path.to_owned(), mode }))
 }
 
 impl fmt::Display for Exposure {
