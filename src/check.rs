@@ -91,7 +91,7 @@ pub struct Finding {
 /// Runs every check, whatever the ones before it came to.
 pub async fn check(settings: &RunSettings) -> Vec<Finding> {
     let (queue, server) = futures_util::future::join(SqsQueue::connect(&settings.queue), Server::reach(settings)).await;
-    let keyring = Keyring::find(settings.keyring.as_deref());
+    let keyring = Keyring::find(&settings.keyring);
     let base = Base { settings, keyring: keyring.as_ref(), server };
     let seen = Seen { queue, base };
     let others = OTHERS.iter().map(|(what, judge)| Finding { what, judgement: judge(&seen) });
@@ -130,8 +130,8 @@ pub const PARTITIONS_OF_OUTBOX: &str = "partitions of outbox";
 
 /// Settings and queue, in the order in which their findings are told.
 const OTHERS: [Check; 13] = [
-    ("keyring", |seen| settings::keyring(seen.base.settings.keyring.as_deref(), &seen.base.keyring)),
-    ("keyring file", |seen| settings::keyring_file(seen.base.settings.keyring.as_deref())),
+    ("keyring", |seen| settings::keyring(&seen.base.settings.keyring, &seen.base.keyring)),
+    ("keyring file", |seen| settings::keyring_file(&seen.base.settings.keyring)),
     ("mask", |seen| settings::mask(seen.base.settings.mask)),
     ("identity", |seen| settings::identity(&seen.base.settings.identity)),
     ("lease", |seen| settings::lease(&settings::Times::of(seen.base.settings))),

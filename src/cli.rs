@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod check;
 pub mod completions;
+pub mod config;
 pub mod dead_letters;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -14,20 +15,24 @@ pub mod man;
 pub mod migrate;
 pub mod run;
 pub mod send;
+mod terminal;
 pub mod unmask;
 
-use std::io::Write;
+use std::io::IsTerminal as _;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
 use self::failure::Failure;
 pub use self::failure::tell;
-use crate::config::{Given, rows};
+use crate::config::rows::{self, LogFormat};
+use crate::config::{Given, Mistakes};
 use crate::database::Database;
 use crate::keyring::Keyring;
 use crate::keys as keys_of_tables;
 use crate::mask::MaskKind;
 use crate::shutdown::Signal;
+use crate::telemetry::{self, Log};
 
 /// How a command ended; an error that it returns ends with 1 as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +85,8 @@ pub enum Command {
     DeadLetters(dead_letters::Args),
     /// Prove the promise from the tables
     Audit(audit::Args),
+    /// Show the settings, and where each comes from
+    Config(config::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Print the manual page, or write one page a command
@@ -100,11 +107,39 @@ impl Invocation {
         Self { command: cli.command, given: Given::new(innermost(&typed), std::env::vars_os()) }
     }
 
+    /// Starts the log, as it was asked for.
+    pub fn start_log(&self) {
+        let mut unheeded = Mistakes::default();
+        let (level, format) = (
+            self.given.read(&rows::LOG_LEVEL, &mut unheeded),
+            self.given.read(&rows::LOG_FORMAT, &mut unheeded).unwrap_or_default(),
+        );
+        terminal::choose(self.given.read(&rows::COLOR, &mut unheeded).unwrap_or_default());
+        let is_terminal = std::io::stderr().is_terminal();
+        telemetry::start(&Log {
+            level: level.unwrap_or(LevelFilter::INFO),
+            is_json: match format {
+                LogFormat::Text => false,
+                LogFormat::Json => true,
+                LogFormat::Auto => !is_terminal,
+            },
+            has_colours: terminal::in_colour(is_terminal),
+            directives: self
+                .given
+                .variable("RUST_LOG")
+                .map(|text| text.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+        });
+        for oddity in self.given.oddities() {
+            tracing::warn!("{oddity}");
+        }
+    }
+
     /// Does it.
     ///
     /// # Errors
     ///
-    /// Whatever kept the job from its end; bad settings are [`Mistakes`](crate::config::Mistakes).
+    /// Whatever kept the job from its end; bad settings are [`Mistakes`].
     pub async fn run(self) -> anyhow::Result<Outcome> {
         let given = &self.given;
         match self.command {
@@ -120,6 +155,7 @@ impl Invocation {
             Command::Unmask(args) => args.run(given).await,
             Command::DeadLetters(args) => args.run(given).await,
             Command::Audit(args) => args.run(given).await,
+            Command::Config(args) => args.run(given).await,
             Command::Completions(args) => args.run().await,
             Command::Man(args) => args.run().await,
         }
@@ -149,10 +185,4 @@ async fn refuse_other_keys(database: &Database, keyring: &Keyring, mask: Option<
     let registered = keys_of_tables::registered(database).await?;
     let compared = keys_of_tables::compare(&registered, keyring, mask);
     Ok(compared.map_err(|mismatch| Failure::new(&mismatch, mismatch.remedy()))?)
-}
-
-/// Writes a line of a command's answer to standard output.
-fn say(line: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout().lock(), "{line}")?;
-    Ok(())
 }

@@ -1,7 +1,8 @@
-//! Settings: what can be given as a flag or an environment variable, and what it means once it is read.
+//! Settings: what can be given as a flag, an environment variable or a line of a file, and what it means once it is read.
 //!
 //! [`rows`] has a row for each. Every value arrives as text and is read here, so that all mistakes are reported together.
 
+mod file;
 mod given;
 mod kinds;
 mod mistakes;
@@ -11,7 +12,7 @@ mod run;
 mod setting;
 mod values;
 
-use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 pub use self::given::{Given, Origin};
 pub use self::kinds::{Kind, Unfit};
@@ -21,7 +22,7 @@ pub use self::setting::{Default, Row, Setting};
 use crate::database::DatabaseSettings;
 use crate::database::address::DatabaseAddress;
 use crate::database::schemas::Schemas;
-use crate::keyring::{Keyring, KeyringError};
+use crate::keyring::{Keyring, KeyringError, KeyringPlace};
 use crate::queue::sqs::SqsSettings;
 
 impl Given {
@@ -61,31 +62,47 @@ impl Given {
             let remedy = "put the URL into the variable DATABASE_URL, or the password into PGPASSWORD";
             return mistakes.note(self.name_of(url), problem, remedy);
         }
+        if address.has_password() {
+            self.keep_secret(url, mistakes)?;
+        }
         if let Some(password) = self.variable("PGPASSWORD").and_then(|password| password.to_str()) {
             address.set_password_if_none(password);
         }
         Some(address)
     }
 
-    /// The keyring's file, if one is named; a mistake is noted.
-    pub fn keyring_path(&self, mistakes: &mut Mistakes) -> Option<Option<PathBuf>> {
-        self.optional(&rows::KEYRING, mistakes)
+    /// Where the keyring is: a file wins over a text. A mistake is noted.
+    pub fn keyring_place(&self, mistakes: &mut Mistakes) -> Option<KeyringPlace> {
+        if let Some(path) = self.optional(&rows::KEYRING, mistakes)? {
+            return Some(KeyringPlace::File(path));
+        }
+        let Some(text) = self.optional(&rows::KEYS, mistakes)? else { return Some(KeyringPlace::Nowhere) };
+        self.keep_secret(&rows::KEYS, mistakes)?;
+        Some(KeyringPlace::Text { text: Zeroizing::new(text), given_as: self.name_of(&rows::KEYS) })
     }
 
     /// The keyring itself; a mistake is noted.
     pub fn keyring(&self, mistakes: &mut Mistakes) -> Option<Keyring> {
-        let path = self.keyring_path(mistakes)?;
-        let found = Keyring::find(path.as_deref());
-        found.map_or_else(|error| mistakes.note(self.name_of(&rows::KEYRING), &error, error.remedy()), Some)
+        let place = self.keyring_place(mistakes)?;
+        let found = Keyring::find(&place);
+        found.map_or_else(|error| self.no_keyring(&place, &error, mistakes), Some)
     }
 
     /// The keyring itself, or none where none is named; a mistake is noted.
     pub fn keyring_if_any(&self, mistakes: &mut Mistakes) -> Option<Option<Keyring>> {
-        let path = self.keyring_path(mistakes)?;
-        match Keyring::find(path.as_deref()) {
+        let place = self.keyring_place(mistakes)?;
+        match Keyring::find(&place) {
             Err(KeyringError::Absent) => Some(None),
             Ok(keyring) => Some(Some(keyring)),
-            Err(error) => mistakes.note(self.name_of(&rows::KEYRING), &error, error.remedy()),
+            Err(error) => self.no_keyring(&place, &error, mistakes),
         }
+    }
+
+    fn no_keyring<T>(&self, place: &KeyringPlace, error: &KeyringError, mistakes: &mut Mistakes) -> Option<T> {
+        let name = match place {
+            KeyringPlace::Text { .. } => self.name_of(&rows::KEYS),
+            KeyringPlace::File(_) | KeyringPlace::Nowhere => self.name_of(&rows::KEYRING),
+        };
+        mistakes.note(name, place.blamed_for(error), place.remedy(error))
     }
 }

@@ -34,6 +34,65 @@ use crate::seal::{BodyOpener, BodySealer, HashKey, Key, KeyId, NoCipher, NoKeyId
 /// The environment variable that may hold a keyring's text instead of a file.
 pub const KEYS_VARIABLE: &str = "TURNSTILE_KEYS";
 
+/// Where a keyring is. Prints the place, never what is in it.
+#[derive(Clone)]
+pub enum KeyringPlace {
+    /// No place is given.
+    Nowhere,
+    /// A file.
+    File(PathBuf),
+    /// A text.
+    Text {
+        /// The keyring itself.
+        text: Zeroizing<String>,
+        /// What holds it: [`KEYS_VARIABLE`], or a file of settings.
+        given_as: String,
+    },
+}
+
+impl KeyringPlace {
+    /// The file, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Text { .. } | Self::Nowhere => None,
+        }
+    }
+
+    /// An error of the keyring in this place, with the place where the error does not name it.
+    pub fn blamed_for(&self, error: &KeyringError) -> String {
+        match (self, error) {
+            (Self::File(_), KeyringError::Unreadable { .. }) => error.to_string(),
+            (Self::File(path), error) => format!("{}: {error}", path.display()),
+            (Self::Text { .. } | Self::Nowhere, error) => error.to_string(),
+        }
+    }
+
+    /// What to do about an error of the keyring in this place.
+    pub fn remedy(&self, error: &KeyringError) -> &'static str {
+        match self {
+            Self::Text { .. } => "give the whole text of a file that `turnstile keys new` made, with its line ends",
+            Self::File(_) | Self::Nowhere => error.remedy(),
+        }
+    }
+}
+
+impl fmt::Debug for KeyringPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for KeyringPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => f.write_str("nowhere"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Text { given_as, .. } => f.write_str(given_as),
+        }
+    }
+}
+
 /// An ordered set of keys, one of them active. It has at least one key, prints ids only, and has forgotten what its keys were
 /// derived from.
 pub struct Keyring {
@@ -43,19 +102,16 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// The keyring in a file, else the one in the environment variable [`KEYS_VARIABLE`].
+    /// The keyring in its place.
     ///
     /// # Errors
     ///
-    /// [`KeyringError::Absent`], which says how to make one, when there is neither; else as [`Keyring::load`].
-    pub fn find(path: Option<&Path>) -> Result<Self, KeyringError> {
-        if let Some(path) = path {
-            return Self::load(path);
-        }
-        match std::env::var(KEYS_VARIABLE) {
-            Ok(text) => Self::parse(&Zeroizing::new(text)),
-            Err(std::env::VarError::NotPresent) => Err(KeyringError::Absent),
-            Err(std::env::VarError::NotUnicode(_)) => Err(KeyringError::NotText),
+    /// [`KeyringError::Absent`], which says how to make one, when it has none; else as [`Keyring::load`].
+    pub fn find(place: &KeyringPlace) -> Result<Self, KeyringError> {
+        match place {
+            KeyringPlace::File(path) => Self::load(path),
+            KeyringPlace::Text { text, .. } => Self::parse(text),
+            KeyringPlace::Nowhere => Err(KeyringError::Absent),
         }
     }
 
@@ -161,9 +217,6 @@ pub enum KeyringError {
     /// Neither a file nor the environment variable was given.
     #[error("there is none: neither a file is named, nor does {KEYS_VARIABLE} hold one")]
     Absent,
-    /// The environment variable is not UTF-8.
-    #[error("{KEYS_VARIABLE} is not UTF-8")]
-    NotText,
     /// A file cannot be read.
     #[error("cannot read the keyring {}: {source}", path.display())]
     Unreadable {
@@ -230,12 +283,9 @@ impl KeyringError {
             }
             Self::Exists { .. } => "add a key to it with --add, or name another file",
             Self::IdTaken(_) | Self::NoKeyId(_) => "choose another id",
-            Self::NotText
-            | Self::WrongHeader
-            | Self::WrongLine { .. }
-            | Self::NoActive
-            | Self::NoHashKey
-            | Self::UnknownActive(_) => "name a file that `turnstile keys new` made, or your copy of it",
+            Self::WrongHeader | Self::WrongLine { .. } | Self::NoActive | Self::NoHashKey | Self::UnknownActive(_) => {
+                "name a file that `turnstile keys new` made, or your copy of it"
+            }
             Self::Unwritable { .. } => "make its folder writable, or name another file",
             Self::NoRandomness | Self::NoCipher(_) => "try again on a system that provides it",
         }
@@ -245,7 +295,6 @@ impl KeyringError {
     pub fn is_wrong_setting(&self) -> bool {
         match self {
             Self::Absent
-            | Self::NotText
             | Self::Unreadable { .. }
             | Self::Exists { .. }
             | Self::WrongHeader

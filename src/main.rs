@@ -7,7 +7,7 @@ use turnstile::cli::{self, Invocation, Outcome};
 
 fn main() -> ExitCode {
     let invocation = Invocation::typed();
-    turnstile::telemetry::start();
+    invocation.start_log();
     keep_memory_private();
     cli::tell(run(invocation))
 }

@@ -1,7 +1,7 @@
 //! What can be seen from outside: the log, and the counts and latencies behind its lines.
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use time::OffsetDateTime;
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -33,22 +34,51 @@ const CAPPED: [(&str, LevelFilter); 7] = [
 /// The level above which a library's own lines are never shown.
 const LIBRARIES: LevelFilter = LevelFilter::INFO;
 
-/// Starts the log on standard error: for people on a terminal, JSON elsewhere.
-///
-/// `RUST_LOG` chooses what is shown (default `info`); it cannot lower the libraries that print values.
-pub fn start() {
-    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let for_people = io::stderr().is_terminal();
-    let colours = for_people && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+/// How the log is to be.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// What is shown where no directive says otherwise.
+    pub level: LevelFilter,
+    /// JSON, and not lines for people.
+    pub is_json: bool,
+    /// Whether lines for people are coloured.
+    pub has_colours: bool,
+    /// What `RUST_LOG` holds: levels by module, which refine the level. They cannot lower the libraries that print values.
+    pub directives: String,
+}
+
+/// Starts the log on standard error. A directive that is none is told and left out: it must not silence the program.
+pub fn start(log: &Log) {
+    let (directives, wrong) = directives(&log.directives);
+    let wanted = EnvFilter::builder().parse_lossy(format!("{},{}", log.level, directives.join(",")));
     let format = tracing_subscriber::fmt::layer().with_writer(io::stderr);
-    let lines = match for_people {
-        true => format.with_ansi(colours).with_target(false).boxed(),
-        false => format.json().flatten_event(true).boxed(),
+    let lines = match log.is_json {
+        false => format.with_ansi(log.has_colours).with_target(false).boxed(),
+        true => format.json().flatten_event(true).boxed(),
     };
     // A second start (tests) keeps the first log.
     if tracing_subscriber::registry().with(NeverValues).with(wanted).with(lines).try_init().is_err() {
         tracing::debug!("the log was started before");
     }
+    for directive in wrong {
+        tracing::warn!(
+            "RUST_LOG: {directive:?} is neither a level (error, warn, info, debug, trace, off) nor MODULE=LEVEL, and is not followed"
+        );
+    }
+}
+
+/// The directives of a text that can be followed, and those that cannot.
+///
+/// A word alone that is no level names a module, says the library, and then nothing else is logged. It is a misspelt level
+/// unless it names one of ours.
+fn directives(text: &str) -> (Vec<&str>, Vec<&str>) {
+    let all = text.split(',').map(str::trim).filter(|directive| !directive.is_empty());
+    all.partition(|directive| {
+        let names_ours = directive.split("::").next() == Some("turnstile");
+        let is_level = directive.parse::<LevelFilter>().is_ok();
+        let has_level = directive.contains('=') && directive.parse::<Directive>().is_ok();
+        is_level || names_ours && directive.parse::<Directive>().is_ok() || has_level
+    })
 }
 
 /// A filter over the whole log: what it refuses, no setting brings back.
@@ -276,6 +306,21 @@ mod tests {
             ("turnstile_of_someone_else", Level::DEBUG, false),
         ] {
             assert_eq!(may_be_logged(target, level), may, "{target} {level}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_directive_is_not_followed_and_the_rest_is() {
+        for (text, followed, wrong) in [
+            ("", &[][..], &[][..]),
+            ("debug", &["debug"], &[]),
+            ("debugg", &[], &["debugg"]),
+            ("turnstile::load=debug, warn", &["turnstile::load=debug", "warn"], &[]),
+            ("turnstile", &["turnstile"], &[]),
+            ("turnstile=loud,hyper=trace", &["hyper=trace"], &["turnstile=loud"]),
+            ("off", &["off"], &[]),
+        ] {
+            assert_eq!(directives(text), (followed.to_vec(), wrong.to_vec()), "{text:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use clap::Arg;
 use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
 use turnstile::cli::command;
 use turnstile::config::rows::{self, ALL};
-use turnstile::config::{Default, page};
+use turnstile::config::{Default, Row, page};
 
 use crate::support::logins::World;
 use crate::support::pipeline::QUEUE;
@@ -59,7 +59,8 @@ fn every_setting_is_taken_by_commands_that_are_there_and_no_two_share_a_flag() {
     let with_values =
         arguments().into_iter().filter(|(_, argument)| argument.get_long().is_some() && takes_value(argument));
     for (command, argument) in with_values {
-        let is_row = ALL.iter().any(|row| row.is_of(&command) && row.flag() == argument.get_long());
+        let is_of = |row: &dyn Row| row.is_of(&command) || row.commands().is_empty();
+        let is_row = ALL.iter().any(|row| is_of(*row) && row.flag() == argument.get_long());
         assert!(is_row, "{command} {argument} has no row");
     }
 }
@@ -260,6 +261,10 @@ fn variables_of(folder: &Path, variables: &mut BTreeSet<String>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             variables_of(&path, variables);
+            continue;
+        }
+        // It names those that set nothing, too.
+        if path.ends_with("config/given.rs") {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();

@@ -17,6 +17,7 @@ mod audit;
 mod batch;
 mod claims;
 mod comparison;
+mod config;
 mod decode;
 mod demo;
 mod endpoint;

@@ -1,30 +1,28 @@
 //! What can be judged from the settings and this machine alone.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::Judgement;
 use crate::config::RunSettings;
-use crate::keyring::{KEYS_VARIABLE, Keyring, KeyringError};
+use crate::keyring::{KEYS_VARIABLE, Keyring, KeyringError, KeyringPlace};
 use crate::keys;
 use crate::mask::MaskKind;
 use crate::message::Identity;
 use crate::table::turnstile_keys::Registered;
 
 /// Ids and counts, never a key.
-pub(super) fn keyring(path: Option<&Path>, found: &Result<&Keyring, &KeyringError>) -> Judgement {
+pub(super) fn keyring(place: &KeyringPlace, found: &Result<&Keyring, &KeyringError>) -> Judgement {
     match found {
         Ok(keyring) => {
-            let place = path.map_or(KEYS_VARIABLE.to_owned(), |path| path.display().to_string());
             let (keys, active) = (keyring.ids().count(), keyring.active().as_str());
             Judgement::ok(format!("{place} holds {keys} {}, active {active}", if keys == 1 { "key" } else { "keys" }))
         }
-        Err(error) => Judgement::error(error.to_string(), error.remedy()),
+        Err(error) => Judgement::error(place.blamed_for(error), place.remedy(error)),
     }
 }
 
-pub(super) fn keyring_file(path: Option<&Path>) -> Judgement {
-    match path.map(Keyring::exposure) {
+pub(super) fn keyring_file(place: &KeyringPlace) -> Judgement {
+    match place.path().map(Keyring::exposure) {
         None => Judgement::ok(format!("none: the keys are looked for in {KEYS_VARIABLE}")),
         Some(Ok(None)) => Judgement::ok("only its owner may read or replace it"),
         Some(Ok(Some(exposure))) => Judgement::warning("others can get at it", exposure.to_string()),
@@ -168,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_missing_keyring_is_an_error_that_says_how_to_make_one() {
-        let judged = keyring(None, &Err(&KeyringError::Absent));
+        let judged = keyring(&KeyringPlace::Nowhere, &Err(&KeyringError::Absent));
         assert_eq!(judged.level, Level::Error);
         assert!(judged.remedy.unwrap().contains("turnstile keys new"));
     }

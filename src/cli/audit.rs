@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::{Outcome, migrate, say};
+use super::terminal::{Progress, say};
+use super::{Outcome, migrate};
 use crate::audit::{Audit, audit};
 use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings};
@@ -21,9 +20,10 @@ impl Args {
         let (settings, deadline) = read(given)?;
         let database = Database::new(&settings)?;
         migrate::refuse_older(&database).await?;
-        let bar = bar();
-        let audited = audit(&database, deadline, |rules_done| bar.set_position(rules_done as u64)).await;
-        bar.finish_and_clear();
+        let mut progress = Progress::of(RULES.len() as u64, "rules");
+        let show = |rules: usize| progress.show(rules as u64, || format!("{rules} of {} rules", RULES.len()));
+        let audited = audit(&database, deadline, show).await;
+        progress.end();
         let audit = audited?;
         say_counts(&audit)?;
         for (rule, breaks) in &audit.broken {
@@ -43,17 +43,10 @@ impl Args {
 }
 
 fn read(given: &Given) -> Result<(DatabaseSettings, Duration), Mistakes> {
-    let mut mistakes = Mistakes::default();
+    let mut mistakes = given.mistakes();
     let database = given.database(1, &mut mistakes);
     let deadline = given.read(&rows::AUDIT_TIMEOUT, &mut mistakes);
     mistakes.or(database.zip(deadline))
-}
-
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rules, {elapsed}");
-    let bar = ProgressBar::new(RULES.len() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 fn say_counts(audit: &Audit) -> anyhow::Result<()> {

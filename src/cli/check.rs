@@ -1,10 +1,9 @@
 //! `turnstile check`.
 
-use std::io::IsTerminal;
-
-use super::{Outcome, say};
+use super::terminal::{counted, say, wrapped};
+use super::{Outcome, terminal};
 use crate::check::{Finding, Judgement, Level, check};
-use crate::config::{Given, Mistakes, RunSettings};
+use crate::config::{Given, RunSettings};
 
 /// What `turnstile check` takes: the settings of the run that it looks ahead to.
 #[derive(Debug, clap::Args)]
@@ -14,29 +13,35 @@ pub struct Args {}
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let settings = RunSettings::read(given, &mut mistakes);
         let settings = mistakes.or(settings)?;
         let findings = check(&settings).await;
-        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        for line in lines(&findings, colours) {
+        for line in lines(&findings, terminal::has_colours(), terminal::width()) {
             say(&line)?;
         }
-        let has_error = findings.iter().any(|finding| finding.judgement.level == Level::Error);
-        Ok(if has_error { Outcome::Failed } else { Outcome::Done })
+        let of = |level| findings.iter().filter(|finding| finding.judgement.level == level).count();
+        let (errors, warnings) = (of(Level::Error), of(Level::Warning));
+        say(&format!("{}, {}", counted(errors as u64, "error"), counted(warnings as u64, "warning")))?;
+        Ok(if errors > 0 { Outcome::Failed } else { Outcome::Done })
     }
 }
 
-/// One line a finding, their columns aligned.
-fn lines(findings: &[Finding], colours: bool) -> Vec<String> {
+/// One line a finding, their columns aligned; broken between words where a terminal is narrower.
+fn lines(findings: &[Finding], colours: bool, width: Option<usize>) -> Vec<String> {
     const LONGEST_LEVEL: usize = "warning".len();
     let longest = findings.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
     let line = |Finding { what, judgement }: &Finding| {
         let Judgement { level, found, remedy } = judgement;
         let word = format!("{:<LONGEST_LEVEL$}", level.as_str());
-        let word = if colours { format!("\x1b[{}m{word}\x1b[0m", colour(*level)) } else { word };
         let remedy = remedy.as_ref().map(|remedy| format!(" → {remedy}")).unwrap_or_default();
-        format!("{word}  {what:<longest$}  {found}{remedy}")
+        let line = format!("{word}  {what:<longest$}  {found}{remedy}");
+        let line = width.map_or(line.clone(), |width| wrapped(&line, width, LONGEST_LEVEL + longest + 4));
+        // The colour comes last: it has no width.
+        match line.strip_prefix(&word) {
+            Some(rest) if colours => format!("\x1b[{}m{word}\x1b[0m{rest}", colour(*level)),
+            Some(_) | None => line,
+        }
     };
     findings.iter().map(line).collect()
 }
@@ -71,8 +76,8 @@ mod tests {
             "error    database clock  it is off → set it on",
             "skipped  tables          no database",
         ];
-        assert_eq!(lines(&findings, false), expected);
-        let coloured = lines(&findings, true);
+        assert_eq!(lines(&findings, false, None), expected);
+        let coloured = lines(&findings, true, None);
         assert_eq!(coloured[1], "\x1b[31merror  \x1b[0m  database clock  it is off → set it on");
     }
 }

@@ -1,10 +1,9 @@
 //! `turnstile completions`.
 
-use std::io::Write;
-
 use clap_complete::Shell;
 
 use super::Outcome;
+use super::terminal::write_out;
 
 /// What `turnstile completions` takes.
 #[derive(Debug, clap::Args)]
@@ -21,7 +20,7 @@ impl Args {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::command(), "turnstile", &mut script);
-        std::io::stdout().lock().write_all(&script)?;
+        write_out(&script)?;
         Ok(Outcome::Done)
     }
 }

@@ -1,18 +1,13 @@
 //! `turnstile demo`.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::time::{Duration, Instant};
-
 use anyhow::Context;
-use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::HumanCount;
 
-use super::{Outcome, say};
+use super::terminal::say;
+use super::{Outcome, terminal};
 use crate::config::{Given, Mistakes, rows};
 use crate::demo::{Progress, Report, Settings, World, run};
 use crate::shutdown::{Signal, Signals};
-
-/// How often a line tells of the progress where no terminal shows a bar.
-const PLAIN_PROGRESS: Duration = Duration::from_secs(3);
 
 /// What `turnstile demo` takes.
 #[derive(Debug, clap::Args)]
@@ -45,7 +40,7 @@ impl Args {
 }
 
 fn read(given: &Given) -> Result<Settings, Mistakes> {
-    let mut mistakes = Mistakes::default();
+    let mut mistakes = given.mistakes();
     let messages = given.read(&rows::MESSAGES, &mut mistakes);
     let seed = given.read(&rows::DEMO_SEED, &mut mistakes);
     mistakes.or(messages.zip(seed).map(|(messages, seed)| Settings { messages, seed }))
@@ -63,19 +58,28 @@ async fn play(settings: Settings) -> anyhow::Result<(World, Report)> {
     let mut world = World::start().await?;
     let messages = HumanCount(settings.messages);
     say(&format!("Sending {messages} made-up messages (seed {}), while two loaders load them …", settings.seed))?;
-    let mut view = View::new(settings.messages);
-    match run(&world, settings, |progress| view.show(progress)).await {
+    let (of, mut view) = (settings.messages, terminal::Progress::of(settings.messages, "in the tables"));
+    let show = |Progress { sent, recorded }| view.show(recorded, || how_far(sent, recorded, of));
+    let played = run(&world, settings, show).await;
+    view.end();
+    match played {
         Ok(report) => {
-            view.end();
             say(&format!("\n{report}"))?;
             Ok((world, report))
         }
         Err(error) => {
-            view.end();
             let logs = world.keep_logs();
             Err(error)
                 .with_context(|| format!("the demo broke off (the logs of its loaders stay in {})", logs.display()))
         }
+    }
+}
+
+fn how_far(sent: u64, recorded: u64, of: u64) -> String {
+    let n = HumanCount;
+    match recorded < of {
+        true => format!("{} of {} sent, {} in the tables", n(sent), n(of), n(recorded)),
+        false => "All are in the tables; the loaders make sure that nothing is left in the queue".to_owned(),
     }
 }
 
@@ -99,52 +103,4 @@ Both servers run on until Ctrl-C, without faults. To use them from another termi
 ",
         exports = exports.join("\n")
     )
-}
-
-/// Two bars on a terminal, a line now and then elsewhere; both on standard error.
-struct View {
-    bars: Option<[ProgressBar; 2]>,
-    of: u64,
-    said: Instant,
-}
-
-impl View {
-    fn new(of: u64) -> Self {
-        let bars = io::stderr().is_terminal().then(|| {
-            let both = MultiProgress::new();
-            ["sent", "in the tables"].map(|name| {
-                let style = ProgressStyle::with_template("{prefix:>13} {wide_bar} {human_pos}/{human_len}");
-                let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-                both.add(ProgressBar::new(of).with_style(style).with_prefix(name))
-            })
-        });
-        Self { bars, of, said: Instant::now() }
-    }
-
-    fn show(&mut self, progress: Progress) {
-        let Progress { sent, recorded } = progress;
-        let n = HumanCount;
-        match &self.bars {
-            Some([sent_bar, recorded_bar]) => {
-                sent_bar.set_position(sent);
-                recorded_bar.set_position(recorded);
-            }
-            None if self.said.elapsed() >= PLAIN_PROGRESS => {
-                self.said = Instant::now();
-                let line = match recorded < self.of {
-                    true => format!("{} of {} sent, {} in the tables", n(sent), n(self.of), n(recorded)),
-                    false => {
-                        "All are in the tables; the loaders make sure that nothing is left in the queue".to_owned()
-                    }
-                };
-                // Who does not read the progress still wants the report.
-                writeln!(io::stderr(), "{line}").unwrap_or_default();
-            }
-            None => {}
-        }
-    }
-
-    fn end(self) {
-        self.bars.into_iter().flatten().for_each(|bar| bar.finish_and_clear());
-    }
 }

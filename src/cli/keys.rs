@@ -1,13 +1,13 @@
 //! `turnstile keys`: makes keyrings, lists what is in them, ids only, and registers their keys with the tables.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::failure::Failure;
+use super::terminal::{note, say};
 use crate::config::{Given, Mistakes, rows};
 use crate::database::Database;
-use crate::keyring::{Keyring, KeyringError, Masters};
+use crate::keyring::{Keyring, KeyringError, KeyringPlace, Masters};
 use crate::keys::{self, Forgotten};
 use crate::seal::KeyId;
 
@@ -48,20 +48,20 @@ struct RegisterArgs {
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let done = match &self.command {
+        match &self.command {
             Command::New { add } => {
                 let (path, id) = settings_of_new(given)?;
-                new(&path, id, *add)
+                say(&new(&path, id, *add).map_err(|error| refusal(error, given))?)?;
             }
-            Command::List {} => list(given)?,
-            Command::Register(args) => return register(args, given).await,
-        };
-        say(&done.map_err(|error| refusal(error, given))?)
+            Command::List {} => say(list(given)?.trim_end())?,
+            Command::Register(args) => register(args, given).await?,
+        }
+        Ok(Outcome::Done)
     }
 }
 
 fn settings_of_new(given: &Given) -> Result<(PathBuf, Option<KeyId>), Mistakes> {
-    let mut mistakes = Mistakes::default();
+    let mut mistakes = given.mistakes();
     let path = given.optional(&rows::NEW_KEYRING, &mut mistakes).and_then(|path| {
         let remedy = "name the file to make: --keyring turnstile.keyring";
         path.or_else(|| mistakes.note(given.name_of(&rows::NEW_KEYRING), "is not set", remedy))
@@ -80,14 +80,14 @@ fn new(path: &Path, id: Option<KeyId>, add: bool) -> Result<String, KeyringError
     };
     Ok(format!(
         "{made} the keyring {path}: its active key is {active}\n\
-         Keep a copy in a safe place: without it, nothing that it masked can be recovered.\n",
+         Keep a copy in a safe place: without it, nothing that it masked can be recovered.",
         path = path.display(),
         active = masters.active()
     ))
 }
 
-async fn register(args: &RegisterArgs, given: &Given) -> anyhow::Result<Outcome> {
-    let mut mistakes = Mistakes::default();
+async fn register(args: &RegisterArgs, given: &Given) -> anyhow::Result<()> {
+    let mut mistakes = given.mistakes();
     let database = given.database(1, &mut mistakes);
     let keyring = given.keyring(&mut mistakes);
     let mask = given.read(&rows::MASK, &mut mistakes);
@@ -96,26 +96,24 @@ async fn register(args: &RegisterArgs, given: &Given) -> anyhow::Result<Outcome>
     super::migrate::refuse_older(&database).await?;
     let done = keys::register(&database, &keyring, mask, args.replace_hash).await?;
     if let Some(Forgotten { identities, messages }) = done.forgotten {
-        super::say(&format!(
+        say(&format!(
             "the hash key is replaced: {identities} keys of producers are forgotten, and the bodies of {messages} messages \
              can no longer be compared"
         ))?;
     }
     match done.registered.as_slice() {
-        [] => super::say("the keys are registered already: nothing to do")?,
-        ids => ids.iter().try_for_each(|id| super::say(&format!("registered the key {id}")))?,
+        [] => say("the keys are registered already: nothing to do")?,
+        ids => ids.iter().try_for_each(|id| say(&format!("registered the key {id}")))?,
     }
-    Ok(Outcome::Done)
+    Ok(())
 }
 
-fn list(given: &Given) -> Result<Result<String, KeyringError>, Mistakes> {
-    let mut mistakes = Mistakes::default();
-    let path = given.keyring_path(&mut mistakes);
-    let path = mistakes.or(path)?;
-    Ok(Keyring::find(path.as_deref()).and_then(|keyring| {
-        warn_of_exposure(path.as_deref())?;
-        Ok(ids(&keyring))
-    }))
+fn list(given: &Given) -> Result<String, Mistakes> {
+    let mut mistakes = given.mistakes();
+    let keyring = given.keyring(&mut mistakes);
+    let keyring = mistakes.or(keyring)?;
+    warn_of_exposure(given);
+    Ok(ids(&keyring))
 }
 
 fn ids(keyring: &Keyring) -> String {
@@ -123,12 +121,13 @@ fn ids(keyring: &Keyring) -> String {
     keyring.ids().map(line).collect()
 }
 
-/// Says on standard error when others than its owner may read the keyring.
-pub(super) fn warn_of_exposure(path: Option<&Path>) -> Result<(), KeyringError> {
-    if let Some(exposure) = path.map(Keyring::exposure).transpose()?.flatten() {
-        writeln!(io::stderr(), "warning: {exposure}").unwrap_or_default();
+/// Says when others than its owner may read the keyring.
+pub(super) fn warn_of_exposure(given: &Given) {
+    let place = given.keyring_place(&mut Mistakes::default());
+    let path = place.as_ref().and_then(KeyringPlace::path);
+    if let Some(exposure) = path.and_then(|path| Keyring::exposure(path).ok().flatten()) {
+        note(&format!("warning: {exposure}"));
     }
-    Ok(())
 }
 
 /// Why there is no keyring: a wrong setting, or a failure.
@@ -137,15 +136,7 @@ fn refusal(error: KeyringError, given: &Given) -> anyhow::Error {
     if !error.is_wrong_setting() {
         return Failure::new(format!("{name}: {error}"), error.remedy()).into();
     }
-    let mut mistakes = Mistakes::default();
+    let mut mistakes = given.mistakes();
     mistakes.note::<()>(name, &error, error.remedy());
     mistakes.into()
-}
-
-fn say(text: &str) -> anyhow::Result<Outcome> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads may stop to read.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
-        written => Ok(written.map(|()| Outcome::Done)?),
-    }
 }

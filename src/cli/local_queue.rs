@@ -1,6 +1,5 @@
 //! `turnstile local-queue`: the local SQS server as a program of its own.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use stand_ins::sqs::{Faults, LocalQueue, QueueOptions, Redrive};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Outcome;
+use super::terminal::say;
 use crate::config::{Given, Kind, Mistakes, Setting, rows};
 
 /// What `turnstile local-queue` takes.
@@ -29,7 +29,7 @@ struct Settings {
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let settings = Settings::read(given, &mut mistakes);
         serve(mistakes.or(settings)?).await.map(|()| Outcome::Done)
     }
@@ -125,12 +125,6 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     say(&last)
 }
 
-fn say(line: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")?;
-    Ok(out.flush()?)
-}
-
 fn greeting(queue: &LocalQueue, names: &[String], region: &str) -> String {
     let urls: Vec<String> = names.iter().map(|name| queue.queue_url(name)).collect();
     let endpoint = queue.endpoint();
@@ -165,7 +159,7 @@ mod tests {
     fn settings(arguments: &[&str]) -> Result<Settings, Mistakes> {
         let typed = crate::cli::command().get_matches_from([&["turnstile", "local-queue"], arguments].concat());
         let given = Given::new(typed.subcommand().unwrap().1, []);
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let settings = Settings::read(&given, &mut mistakes);
         mistakes.or(settings)
     }

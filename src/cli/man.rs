@@ -1,12 +1,12 @@
 //! `turnstile man`.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap_mangen::Man;
 
-use super::{Outcome, say};
+use super::Outcome;
+use super::terminal::{say, write_out};
 
 /// What `turnstile man` takes.
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ impl Args {
         let Some(folder) = self.folder else {
             let mut page = Vec::new();
             Man::new(super::command()).render(&mut page)?;
-            std::io::stdout().lock().write_all(&page)?;
+            write_out(&page)?;
             return Ok(Outcome::Done);
         };
         let name = folder.display();

@@ -1,8 +1,9 @@
 //! `turnstile migrate`.
 
+use super::Outcome;
 use super::failure::Failure;
-use super::{Outcome, say};
-use crate::config::{Given, Mistakes, rows};
+use super::terminal::say;
+use crate::config::{Given, rows};
 use crate::database::{Database, migrate as migrations};
 use crate::keyring::Keyring;
 use crate::keys;
@@ -18,7 +19,7 @@ pub struct Args {}
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let settings = given.database(1, &mut mistakes);
         let keyring = given.keyring_if_any(&mut mistakes);
         let mask = given.read(&rows::MASK, &mut mistakes);

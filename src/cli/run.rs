@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::Outcome;
 use super::failure::on_one_line;
 use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
-use crate::config::{Given, Mistakes, RunSettings};
+use crate::config::{Given, RunSettings};
 use crate::database::{Database, persist};
 use crate::keyring::Keyring;
 use crate::load::Destination;
@@ -30,14 +30,14 @@ pub struct Args {}
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let settings = RunSettings::read(given, &mut mistakes);
         let keyring = given.keyring(&mut mistakes);
         let (settings, keyring) = mistakes.or(settings.zip(keyring))?;
         if settings.mask == MaskKind::Base64 {
             tracing::warn!("--mask base64 is an encoding and no mask: whoever reads the table reads the values");
         }
-        if let Some(exposure) = settings.keyring.as_deref().and_then(|path| Keyring::exposure(path).ok().flatten()) {
+        if let Some(exposure) = settings.keyring.path().and_then(|path| Keyring::exposure(path).ok().flatten()) {
             tracing::warn!("{exposure}");
         }
         let mut signals = Signals::listen().context("listening for signals")?;

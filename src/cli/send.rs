@@ -2,24 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal as _, Seek as _, Write};
+use std::io::{self, BufRead, BufReader, Seek as _, Write};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::ValueHint;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration};
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, say};
-use crate::config::{Given, Mistakes, rows};
+use super::Outcome;
+use super::terminal::{Progress, counted, note, say};
+use crate::config::{Given, rows};
 use crate::queue::Fault;
 use crate::queue::sqs::{QueueAddress, Sender};
 use crate::send::{Bodies, EndedEarly, Form, Look, NotSent, SendReport, look, send};
 use crate::shutdown::Signals;
-
-/// How often a line tells of the progress where no terminal shows a bar.
-const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
 
 /// What `turnstile send` takes.
 #[derive(Debug, clap::Args)]
@@ -52,7 +50,7 @@ pub struct Args {
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let input = mistakes.take(
             "FILE",
             Input::open(&self.file),
@@ -73,8 +71,12 @@ impl Args {
         }
         let sender = Sender::connect(&settings, &group).await?;
         let stop = CancellationToken::new();
-        let mut progress = Progress::new(input.bytes);
-        let sending = send(input.reader()?, self.bodies(), &sender, &stop, |report| progress.show(report));
+        let (began, mut progress) = (Instant::now(), Progress::of_bytes(input.bytes));
+        let show = |report: &SendReport| {
+            let not_sent = HumanCount(report.not_sent_count());
+            progress.show(report.bytes_read, || format!("{} sent, {not_sent} not sent", HumanCount(report.sent)));
+        };
+        let sending = send(input.reader()?, self.bodies(), &sender, &stop, show);
         // The first signal lets the batches under way return, the second does not.
         let mut signals = Signals::listen()?;
         let asked_to_end = OnceLock::new();
@@ -86,11 +88,12 @@ impl Args {
         let report = tokio::select! {
             report = sending => report,
             signal = cut_off => {
-                writeln!(io::stderr(), "cut off by a second signal ({signal}): some lines may be sent")?;
+                note(&format!("cut off by a second signal ({signal}): some lines may be sent"));
                 return Ok(Outcome::EndedBy(signal));
             }
         };
-        tell(&report, input.bytes, &place_of(&settings.queue, sender.endpoint()), progress.end(&report))?;
+        progress.end();
+        tell(&report, input.bytes, &place_of(&settings.queue, sender.endpoint()), began.elapsed())?;
         if matches!(&report.stopped, Some(EndedEarly::Queue(error)) if error.fault == Fault::Unreachable) {
             let endpoint = sender.endpoint();
             writeln!(
@@ -198,56 +201,8 @@ fn tell_lines(
     Ok(())
 }
 
-/// A bar on a terminal, a line now and then elsewhere; both on standard error.
-struct Progress {
-    began: Instant,
-    said: Instant,
-    bar: Option<ProgressBar>,
-}
-
-impl Progress {
-    fn new(bytes: Option<u64>) -> Self {
-        let bar = io::stderr().is_terminal().then(|| match bytes {
-            Some(bytes) => ProgressBar::new(bytes)
-                .with_style(style("{wide_bar} {bytes}/{total_bytes}  {msg}  {eta} left", ProgressStyle::default_bar)),
-            None => ProgressBar::new_spinner()
-                .with_style(style("{spinner} {bytes}  {msg}  {elapsed}", ProgressStyle::default_spinner)),
-        });
-        Self { began: Instant::now(), said: Instant::now(), bar }
-    }
-
-    fn show(&mut self, report: &SendReport) {
-        let message = || format!("{} sent, {} not", HumanCount(report.sent), HumanCount(report.not_sent_count()));
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(message());
-                bar.set_position(report.bytes_read);
-            }
-            None if self.said.elapsed() >= PLAIN_PROGRESS => {
-                self.said = Instant::now();
-                // Who does not read the progress still wants the messages sent.
-                writeln!(io::stderr(), "{}", message()).ok();
-            }
-            None => {}
-        }
-    }
-
-    /// How long it took.
-    fn end(self, report: &SendReport) -> Duration {
-        if let Some(bar) = self.bar {
-            bar.set_position(report.bytes_read);
-            bar.finish_and_clear();
-        }
-        self.began.elapsed()
-    }
-}
-
-fn style(template: &str, otherwise: fn() -> ProgressStyle) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| otherwise())
-}
-
 /// What was not sent on standard error, what was on standard output. `length` is the file's, where it is one.
-fn tell(report: &SendReport, length: Option<u64>, queue: &str, took: Duration) -> io::Result<()> {
+fn tell(report: &SendReport, length: Option<u64>, queue: &str, took: Duration) -> anyhow::Result<()> {
     let mut complaints = io::stderr().lock();
     tell_lines(&mut complaints, "not sent", &report.not_sent, &report.not_sent_by_code)?;
     let last = report.last_line;
@@ -263,7 +218,7 @@ fn tell(report: &SendReport, length: Option<u64>, queue: &str, took: Duration) -
         Some(stopped) => writeln!(complaints, "{stopped}: no line after {last} was sent")?,
         None => {}
     }
-    writeln!(io::stdout(), "{}", summary(report, queue, took))
+    say(&summary(report, queue, took))
 }
 
 /// The queue, and where it was called if its own URL does not say so.
@@ -298,11 +253,6 @@ fn summary(report: &SendReport, queue: &str, took: Duration) -> String {
         text += &format!(", at most {} in the queue twice", HumanCount(report.perhaps_twice));
     }
     text
-}
-
-/// `1 message`, `2 messages`.
-fn counted(count: u64, what: &str) -> String {
-    format!("{} {what}{}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 
+use super::terminal::printable;
 use super::{Outcome, keys};
 use crate::config::{Given, Mistakes, rows};
 use crate::mask::{MaskKind, UnmaskError, Unmasker, decode_base64};
@@ -20,11 +21,11 @@ pub struct Args {
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let recovery = recovery(given, &mut mistakes);
         let recovery = mistakes.or(recovery)?;
         if let Recovery::Keys(_) = recovery {
-            keys::warn_of_exposure(given.keyring_path(&mut Mistakes::default()).flatten().as_deref())?;
+            keys::warn_of_exposure(given);
         }
         let (out, err) = (io::stdout().lock(), io::stderr().lock());
         let ended = if self.values.is_empty() {
@@ -62,7 +63,7 @@ fn recover(
     let mut outcome = Outcome::Done;
     for (line, number) in lines.zip(1..) {
         match recovery.recover(&line?) {
-            Ok(value) => writeln!(out, "{}", printable(&value))?,
+            Ok(value) => writeln!(out, "{}", printable(value.as_bytes()))?,
             Err(error) => {
                 writeln!(out)?;
                 writeln!(err, "error: {what} {number}: {error}")?;
@@ -87,17 +88,4 @@ impl Recovery {
             Self::Decoding => decode_base64(text),
         }
     }
-}
-
-/// A value came from whoever sent the message: it must neither end its line nor steer a terminal.
-fn printable(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for character in value.chars() {
-        if character.is_control() {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-    }
-    text
 }

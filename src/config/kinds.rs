@@ -239,6 +239,25 @@ impl<T> Kind for Text<T> {
     }
 }
 
+/// A file.
+pub struct FilePath;
+
+impl Kind for FilePath {
+    type Value = PathBuf;
+
+    fn value_name(&self) -> Option<&'static str> {
+        Some("FILE")
+    }
+
+    fn read(&self, text: &OsStr) -> Result<PathBuf, Unfit> {
+        Ok(PathBuf::from(text))
+    }
+
+    fn hint(&self) -> ValueHint {
+        ValueHint::FilePath
+    }
+}
+
 /// The file of a keyring. The keyring's text in the path's place is refused, and never shown.
 pub struct KeyringFile;
 

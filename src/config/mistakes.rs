@@ -54,7 +54,7 @@ impl Mistakes {
     }
 
     /// Notes that a value does not fit.
-    pub(super) fn unfit<T>(&mut self, setting: String, text: &OsStr, unfit: &Unfit) -> Option<T> {
+    pub(crate) fn unfit<T>(&mut self, setting: String, text: &OsStr, unfit: &Unfit) -> Option<T> {
         let problem = match unfit.is_shown {
             true => format!("{text:?} {}", unfit.problem),
             false => unfit.problem.clone(),

@@ -3,23 +3,36 @@
 use super::rows;
 use super::setting::Row;
 
-const HEAD: &str = "\
-# Settings
+const HEAD: &str = r#"# Settings
 
 <!-- Generated from src/config/rows: `make settings` writes it, and tests/help.rs compares it with the program. -->
 
-A flag wins over its variable, and what is empty counts as not set. Times carry a unit (`ms`, `s`, `m`, `h`, `d`), sizes
-too (`B`, `KiB`, `MiB`, `GiB`). The variable of a switch turns it on unless it holds `0`, `false`, `no`, `off` or nothing.
-All mistakes are reported together, with exit code 2.
+A flag wins over its variable, a variable over the file that `--config` names, and what is empty counts as not set. Times
+carry a unit (`ms`, `s`, `m`, `h`, `d`), sizes too (`B`, `KiB`, `MiB`, `GiB`). The variable of a switch turns it on unless it
+holds `0`, `false`, `no`, `off` or nothing. All mistakes are reported together, with exit code 2. `turnstile config show`
+takes the flags of `run`, and says what each setting is and where it comes from.
+
+The file is TOML, one key a setting, in no section. A key is the name of the variable without `TURNSTILE_`, in small letters:
+
+```toml
+queue = "logins"
+lanes = 4
+linger = "200ms"
+until_empty = true
+```
+
+A path in it is looked for from the folder in which the program starts. A database URL with a password, and `keys`, may
+stand in the file only if nobody but its owner may read it (`chmod 600`). A key that is not a setting is an error; a variable
+`TURNSTILE_…` that is none is a warning.
 
 Options of a single call, which no variable can set, stand in `turnstile COMMAND --help`.
-";
+"#;
 
 const FOOT: &str = "
 ## Also read
 
 `PGPASSWORD`, the standard `AWS_…` variables and profiles (`AWS_ENDPOINT_URL` leads to another server that speaks SQS),
-`RUST_LOG` (see [what is logged](LOGGING.md)), `NO_COLOR` and `CLICOLOR_FORCE`.
+`RUST_LOG`, whose directives refine `--log-level` (see [what is logged](LOGGING.md)), `NO_COLOR` and `CLICOLOR_FORCE`.
 ";
 
 /// The page.
@@ -46,7 +59,12 @@ fn line(row: &dyn Row) -> String {
         row.default().text().unwrap_or_default(),
         row.limits().map(|(least, most)| format!("{least} to {most}")).unwrap_or_default(),
         row.meaning().to_owned(),
-        row.commands().iter().map(|command| format!("`{command}`")).collect::<Vec<_>>().join(", "),
+        taken_by(row),
     ];
     format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "))
+}
+
+fn taken_by(row: &dyn Row) -> String {
+    let commands: Vec<String> = row.commands().iter().map(|command| format!("`{command}`")).collect();
+    if commands.is_empty() { "all".to_owned() } else { commands.join(", ") }
 }

@@ -3,6 +3,7 @@
 mod calls;
 #[cfg(feature = "demo")]
 mod demo;
+mod general;
 mod loading;
 
 use super::setting::Row;
@@ -10,16 +11,18 @@ use super::setting::Row;
 pub use self::calls::*;
 #[cfg(feature = "demo")]
 pub use self::demo::*;
+pub use self::general::*;
 pub use self::loading::*;
 
 /// What `turnstile run` takes, and with it whoever looks at what a run would meet.
-const RUN: &[&str] = &["run", "check"];
+const RUN: &[&str] = &["run", "check", "config show"];
 
-const QUEUE_COMMANDS: &[&str] = &["run", "check", "send"];
+const QUEUE_COMMANDS: &[&str] = &["run", "check", "config show", "send"];
 
 const DATABASE_COMMANDS: &[&str] = &[
     "run",
     "check",
+    "config show",
     "migrate",
     "keys register",
     "dead-letters list",
@@ -31,6 +34,11 @@ const DATABASE_COMMANDS: &[&str] = &[
 
 /// Every setting and option, in the order in which they are listed.
 pub const ALL: &[&dyn Row] = &[
+    &CONFIG,
+    &LOG_LEVEL,
+    &LOG_FORMAT,
+    &COLOR,
+    &FORMAT,
     &QUEUE,
     &ALLOW_ENDPOINT_OVERRIDE,
     &ALLOW_CLEAR_QUEUE,

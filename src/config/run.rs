@@ -1,11 +1,11 @@
 //! Everything that `turnstile run` is told. `turnstile check` reads the same, so that it looks at what a run would meet.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Given, Mistakes, rows};
 use crate::acknowledge;
 use crate::database::{DatabaseSettings, Patience};
+use crate::keyring::KeyringPlace;
 use crate::lane::LaneSettings;
 use crate::load::Contradictions;
 use crate::mask::MaskKind;
@@ -22,8 +22,8 @@ pub struct RunSettings {
     pub database: DatabaseSettings,
     /// How long a database that is away or busy is waited for at start.
     pub wait_for_database: Duration,
-    /// The keyring's file; none: the environment holds the keys.
-    pub keyring: Option<PathBuf>,
+    /// Where the keyring is.
+    pub keyring: KeyringPlace,
     /// How personal fields are masked.
     pub mask: MaskKind,
     /// By which key two messages bring the same login.
@@ -50,7 +50,7 @@ impl RunSettings {
         let connections = given.optional(&rows::DATABASE_CONNECTIONS, mistakes).flatten().or(lanes);
         let database = given.database(connections.unwrap_or(1), mistakes);
         let wait_for_database = given.read(&rows::WAIT_FOR_DATABASE, mistakes);
-        let keyring = given.keyring_path(mistakes);
+        let keyring = given.keyring_place(mistakes);
         let mask = given.read(&rows::MASK, mistakes);
         let lane = lane(given, mistakes);
         let shutdown_timeout = given.read(&rows::SHUTDOWN_TIMEOUT, mistakes);

@@ -145,9 +145,9 @@ impl Default {
 }
 
 impl dyn Row + '_ {
-    /// Whether a command takes it, by what is typed after the program's name.
+    /// Whether a command takes it, by what is typed after the program's name; the program itself, by nothing.
     pub fn is_of(&self, command: &str) -> bool {
-        self.commands().contains(&command)
+        self.commands().contains(&command) || (self.commands().is_empty() && command.is_empty())
     }
 
     /// Its key in a file: the variable's name without `TURNSTILE_`, in small letters. An option of one call has none.
@@ -186,7 +186,8 @@ impl dyn Row + '_ {
     pub fn argument(&self) -> Option<Arg> {
         let flag = self.flag()?;
         let argument = Arg::new(flag).long(flag).help(self.short_help()).long_help(self.help());
-        let argument = argument.help_heading(self.heading());
+        // What every command takes is given before or after the command's name.
+        let argument = argument.help_heading(self.heading()).global(self.commands().is_empty());
         let Some(value_name) = self.value_name() else { return Some(argument.action(ArgAction::SetTrue)) };
         let action = if self.repeats() { ArgAction::Append } else { ArgAction::Set };
         Some(

@@ -1,7 +1,8 @@
 //! `turnstile dead-letters discard`.
 
 use super::{Prefix, by, find, open};
-use crate::cli::{Outcome, say};
+use crate::cli::Outcome;
+use crate::cli::terminal::say;
 use crate::config::{Given, Mistakes};
 use crate::database::DatabaseSettings;
 use crate::discard::discard;
@@ -36,7 +37,7 @@ impl Args {
     }
 
     fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let database = given.database(1, &mut mistakes);
         let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
         let by = by(given, &mut mistakes);

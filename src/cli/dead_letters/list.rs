@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::text::{aligned, exact, letter_json, printable, seconds};
+use super::text::{exact, letter_json, seconds};
 use super::{filter, open};
-use crate::cli::{Outcome, say};
+use crate::cli::Outcome;
+use crate::cli::terminal::{aligned, printable, say};
 use crate::config::rows::{self, Statuses};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
@@ -40,7 +41,7 @@ impl Args {
     }
 
     fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let database = given.database(1, &mut mistakes);
         let filter = filter(given, &mut mistakes);
         let unasked = Statuses(self.entries.then_some(Status::Open));

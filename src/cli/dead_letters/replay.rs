@@ -1,12 +1,10 @@
 //! `turnstile dead-letters replay`.
 
-use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{Prefix, by, filter, find, open};
-use crate::cli::{Outcome, refuse_other_keys, say};
+use crate::cli::terminal::{Progress, say};
+use crate::cli::{Outcome, refuse_other_keys};
 use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
@@ -14,9 +12,6 @@ use crate::mask::MaskKind;
 use crate::message::MessageHash;
 use crate::replay::{Replay, Report, Unfinished};
 use crate::table::dead_letters::{self, Filter, Status};
-
-/// How often a line of progress is written where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// What `turnstile dead-letters replay` takes.
 #[derive(Debug, clap::Args)]
@@ -81,9 +76,14 @@ impl Args {
             force: self.force,
             database,
         };
-        let mut progress = Progress::start(count_open(&replay.database, &filter).await?);
-        let ended = replay.run(&filter, limit, |report| progress.show(report)).await;
-        progress.bar.finish_and_clear();
+        let open = count_open(&replay.database, &filter).await?;
+        let mut progress = Progress::of(open, "dead letters");
+        let show = |report: &Report| {
+            let seen = report.seen();
+            progress.show(seen, || format!("{} of {seen} seen are replayed, {open} are open", report.replayed));
+        };
+        let ended = replay.run(&filter, limit, show).await;
+        progress.end();
         let (report, stopped) = match ended {
             Ok(report) => (report, None),
             Err(Unfinished { report, error }) => (*report, Some(error)),
@@ -97,7 +97,7 @@ impl Args {
     }
 
     fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let database = given.database(1, &mut mistakes);
         let keyring = given.keyring(&mut mistakes);
         let mask = given.read(&rows::MASK, &mut mistakes);
@@ -163,26 +163,4 @@ async fn count_open(database: &Database, filter: &Filter) -> anyhow::Result<u64>
     let filter = Filter { status: Some(Status::Open), ..filter.clone() };
     let counts = database.snapshot(async |seen| dead_letters::count(seen, &filter).await).await?;
     Ok(counts.iter().map(|count| count.letters).sum())
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Progress {
-    bar: ProgressBar,
-    last_line: Instant,
-}
-
-impl Progress {
-    fn start(letters: u64) -> Self {
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} dead letters, {eta} left");
-        let bar = ProgressBar::new(letters).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, last_line: Instant::now() }
-    }
-
-    fn show(&mut self, report: &Report) {
-        self.bar.set_position(report.seen());
-        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
-            self.last_line = Instant::now();
-            tracing::info!(seen = report.seen(), replayed = report.replayed, of = self.bar.length(), "replaying");
-        }
-    }
 }

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::text::{aligned, body_json, exact, letter_json, printable, seconds};
+use super::text::{body_json, exact, letter_json, seconds};
 use super::{Prefix, find, open};
-use crate::cli::{Outcome, say};
+use crate::cli::Outcome;
+use crate::cli::terminal::{aligned, printable, say};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::{MessageHash, RawBody};
@@ -63,7 +64,7 @@ impl Args {
     }
 
     fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = given.mistakes();
         let database = given.database(1, &mut mistakes);
         let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
         let opener = match self.reveal {

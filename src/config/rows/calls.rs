@@ -20,7 +20,7 @@ const WHICH: &str = "Which dead letters";
 pub static GROUP: Setting<Text<String>> = Setting {
     flag: Some("group"),
     variable: Some("TURNSTILE_GROUP"),
-    commands: &["send"],
+    commands: &["send", "config show"],
     heading: OPTIONS,
     kind: Text::of("NAME", "give 1 to 128 letters, digits and punctuation", read_group),
     default: Default::Is("turnstile"),
@@ -39,7 +39,7 @@ fn read_group(text: &str) -> Result<String, String> {
 pub static AUDIT_TIMEOUT: Setting<Length> = Setting {
     flag: Some("audit-timeout"),
     variable: Some("TURNSTILE_AUDIT_TIMEOUT"),
-    commands: &["audit"],
+    commands: &["audit", "config show"],
     heading: OPTIONS,
     kind: Length(Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60)),
     default: Default::Is("1h"),
@@ -51,7 +51,7 @@ pub static AUDIT_TIMEOUT: Setting<Length> = Setting {
 pub static BY: Setting<Text<String>> = Setting {
     flag: Some("by"),
     variable: Some("TURNSTILE_BY"),
-    commands: &["dead-letters replay", "dead-letters discard"],
+    commands: &["dead-letters replay", "dead-letters discard", "config show"],
     heading: OPTIONS,
     kind: Text::of("NAME", "give at most 128 characters, none of them a control character", read_by),
     default: Default::Found("the variable USER"),

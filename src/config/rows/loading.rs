@@ -171,6 +171,7 @@ pub static KEYRING: Setting<KeyringFile> = Setting {
     commands: &[
         "run",
         "check",
+        "config show",
         "migrate",
         "keys list",
         "keys register",
@@ -201,7 +202,7 @@ pub static KEYS: Setting<Text<String>> = Setting {
 pub static MASK: Setting<Word<MaskKind>> = Setting {
     flag: Some("mask"),
     variable: Some("TURNSTILE_MASK"),
-    commands: &["run", "check", "migrate", "keys register", "dead-letters replay"],
+    commands: &["run", "check", "config show", "migrate", "keys register", "dead-letters replay"],
     heading: KEYS_HEADING,
     kind: Word::of("KIND", &["seal", "token", "base64"]),
     default: Default::Is("seal"),

@@ -1,0 +1,234 @@
+//! What commands write: lines, safe texts, colours, tables' widths, progress.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+
+use crate::config::rows::Colours;
+
+/// Writes a line of a command's answer to standard output, at once.
+///
+/// Whoever reads may stop to read, as `head` does: what is written then is lost, and the command goes on to its end.
+///
+/// # Errors
+///
+/// When it cannot be written for another reason: a full disk.
+pub(super) fn say(line: &str) -> anyhow::Result<()> {
+    write_out(format!("{line}\n").as_bytes())
+}
+
+/// Writes bytes as they are; else as [`say`].
+pub(super) fn write_out(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written.map_err(|error| anyhow::anyhow!("the answer cannot be written: {error}"))?),
+    }
+}
+
+/// Writes a line for people to standard error. Whoever does not read it still wants the command to go on.
+pub(super) fn note(line: &str) {
+    writeln!(io::stderr(), "{line}").unwrap_or_default();
+}
+
+/// `1 message`, `2 messages`.
+pub(super) fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", HumanCount(count), if count == 1 { "" } else { "s" })
+}
+
+/// Bytes for a terminal: nothing in them can move the cursor, turn the writing direction or pass for something else.
+///
+/// What is not printable is escaped as in Rust's literals: `\n`, `\u{202e}`, `\xff` for a byte that is not UTF-8, and
+/// `\\` for the backslash itself.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let mut printed = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' | '\'' => printed.push(character),
+                _ if is_invisible(character) => printed.extend(character.escape_unicode()),
+                _ => printed.extend(character.escape_debug()),
+            }
+        }
+        printed.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    printed
+}
+
+/// What Unicode lets be printed and nobody sees: fillers, joiners and selectors that `char::escape_debug` leaves alone.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// Rows as lines whose columns stand below each other.
+pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// What `--color` said, for the whole process; the index of [`Colours::ALL`].
+static COLOURS: AtomicU8 = AtomicU8::new(0);
+
+/// Remembers what `--color` said.
+pub(super) fn choose(colours: Colours) {
+    COLOURS.store(colours as u8, Ordering::Relaxed);
+}
+
+/// Whether standard output is to be coloured.
+pub(super) fn has_colours() -> bool {
+    in_colour(io::stdout().is_terminal())
+}
+
+/// Whether a stream is to be coloured.
+pub(super) fn in_colour(is_terminal: bool) -> bool {
+    let chosen = Colours::ALL.into_iter().find(|colours| *colours as u8 == COLOURS.load(Ordering::Relaxed));
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let forced = is_set("CLICOLOR_FORCE") && std::env::var_os("CLICOLOR_FORCE").is_none_or(|value| value != "0");
+    wanted(chosen.unwrap_or_default(), is_set("NO_COLOR"), forced, is_terminal)
+}
+
+/// `--color` wins, then `NO_COLOR`, then `CLICOLOR_FORCE`, then the terminal.
+fn wanted(chosen: Colours, no_color: bool, forced: bool, is_terminal: bool) -> bool {
+    match chosen {
+        Colours::Always => true,
+        Colours::Never => false,
+        Colours::Auto => !no_color && (forced || is_terminal),
+    }
+}
+
+/// How wide lines for people may be; none where standard output is not a terminal.
+pub(super) fn width() -> Option<usize> {
+    let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
+    (width > 0).then_some(usize::from(width))
+}
+
+/// A text in lines of at most `width` characters, broken between words; all but the first begin with `indent` spaces.
+pub(super) fn wrapped(text: &str, width: usize, indent: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for (at, word) in text.split(' ').enumerate() {
+        let fits = line.chars().count() + 1 + word.chars().count() <= width;
+        if !fits && !line.trim().is_empty() && !word.is_empty() {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+        } else if at > 0 {
+            line.push(' ');
+        }
+        line += word;
+    }
+    lines.push(line);
+    lines.join("\n")
+}
+
+/// How often a line tells of progress where no terminal shows a bar.
+const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
+
+/// How far a command is, on standard error: a bar on a terminal, a line now and then elsewhere.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    said: Instant,
+}
+
+impl Progress {
+    /// Of so many `what`; of bytes, or of what has no known end, as its template says.
+    pub(super) fn of(total: u64, what: &str) -> Self {
+        Self::with(
+            ProgressBar::new(total),
+            &format!("{{bar:30}} {{human_pos}}/{{human_len}} {what}  {{msg}}  {{elapsed}}"),
+        )
+    }
+
+    /// Of so many bytes; none: nobody knows how many.
+    pub(super) fn of_bytes(total: Option<u64>) -> Self {
+        match total {
+            Some(total) => Self::with(ProgressBar::new(total), "{wide_bar} {bytes}/{total_bytes}  {msg}  {eta} left"),
+            None => Self::with(ProgressBar::new_spinner(), "{spinner} {bytes}  {msg}  {elapsed}"),
+        }
+    }
+
+    fn with(bar: ProgressBar, template: &str) -> Self {
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = bar.with_style(style);
+        // It hides itself where standard error is not a terminal.
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        Self { bar, said: Instant::now() }
+    }
+
+    /// Shows how far it is; `message` says it in words.
+    pub(super) fn show(&mut self, position: u64, message: impl FnOnce() -> String) {
+        self.bar.set_position(position);
+        if !self.bar.is_hidden() {
+            self.bar.set_message(message());
+        } else if self.said.elapsed() >= PLAIN_PROGRESS {
+            self.said = Instant::now();
+            note(&message());
+        }
+    }
+
+    /// Takes it from the terminal.
+    pub(super) fn end(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        for (bytes, text) in [
+            (&br#"{"a":"b'c"}"#[..], r#"{"a":"b'c"}"#),
+            ("Zürich 東京".as_bytes(), "Zürich 東京"),
+            (b"a\nb\t\0\x1b[2J", r"a\nb\t\0\u{1b}[2J"),
+            (br"\x1b", r"\\x1b"),
+            ("\u{202e}\u{feff}\u{9b}".as_bytes(), r"\u{202e}\u{feff}\u{9b}"),
+            ("a\u{200d}b\u{fe0f}\u{3164}\u{e0041}\u{ad}".as_bytes(), r"a\u{200d}b\u{fe0f}\u{3164}\u{e0041}\u{ad}"),
+            (b"ok\xff\xc3(", r"ok\xff\xc3("),
+            (b"", ""),
+        ] {
+            assert_eq!(printable(bytes), text);
+        }
+    }
+
+    #[test]
+    fn colours_are_shown_to_a_terminal_unless_somebody_says_otherwise() {
+        for (chosen, no_color, forced, is_terminal, are_wanted) in [
+            (Colours::Auto, false, false, true, true),
+            (Colours::Auto, false, false, false, false),
+            (Colours::Auto, true, true, true, false),
+            (Colours::Auto, false, true, false, true),
+            (Colours::Always, true, false, false, true),
+            (Colours::Never, false, true, true, false),
+        ] {
+            assert_eq!(wanted(chosen, no_color, forced, is_terminal), are_wanted, "{chosen:?} {no_color} {forced}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_broken_between_words_and_hangs() {
+        assert_eq!(wrapped("ok  queue  it is on", 80, 11), "ok  queue  it is on");
+        assert_eq!(wrapped("ok  queue  one two three", 15, 11), "ok  queue  one\n           two\n           three");
+        assert_eq!(wrapped("averylongword and more", 5, 2), "averylongword\n  and\n  more");
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let rows = [vec!["a".to_owned(), "é".to_owned(), "x".to_owned()], vec!["bcd".to_owned(), "ef".to_owned()]];
+        assert_eq!(aligned(&rows), ["a    é   x", "bcd  ef"]);
+    }
+}
