@@ -115,7 +115,7 @@ async fn a_terminated_loader_ends_in_order_and_its_last_line_says_what_was_done(
     assert!(loader.ended().await.success());
 
     let log = text_of(&site.log("log"));
-    let endpoint = format!(r#""endpoint":"{}""#, site.box_.endpoint());
+    let endpoint = format!(r#""endpoint":"{}""#, site.sqs.endpoint());
     assert!(log.lines().any(|line| line.contains(r#""message":"loading""#) && line.contains(&endpoint)), "{log}");
     let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     let recorded = site.rows(&client).await;

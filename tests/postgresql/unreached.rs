@@ -270,7 +270,7 @@ async fn a_client_shows_its_certificate_where_the_server_asks_for_one() {
 #[tokio::test]
 async fn a_token_of_iam_is_made_for_a_connection_and_what_is_missing_for_it_is_said() {
     let server = TlsServer::start_with(|_| Vec::new()).await;
-    let (_, port) = server_of(&server.on_loan.url());
+    let (_, port) = server_of(&server.postgres.url());
     let root = server.folder.path().join("root.crt").display().to_string();
     let url = format!("postgres://loader@localhost:{port}/shop?auth=aws-iam&sslmode=verify-full&sslrootcert={root}");
     let folder = tempfile::tempdir().unwrap();
