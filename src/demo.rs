@@ -91,20 +91,22 @@ pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(Pro
     let Dispatched { count, expected, canaries, .. } = dispatched;
     let mut discrepancies = expected.compare(&world.database, &canaries).await?;
     discrepancies.leaked += loaders.count_log_lines_holding(&canaries)?;
-    let transaction = world.database.begin_snapshot().await?;
-    Ok(Report {
-        settings,
-        sent: count,
-        delivered,
-        loaded: agreement::count(&transaction).await?.rows,
-        dead_letters: dead_letters_by_code(&transaction).await?,
-        absorbed: delivered.saturating_sub(count.messages() + (MAX_ATTEMPTS - 1) * count.malformed),
-        discrepancies,
-        pace: processed_messages::pace(&transaction).await?,
-        faults: fault_counts,
-        killed_at,
-        rows: user_logins::some(&transaction, ROWS_SHOWN).await?,
-    })
+    let look = async |seen: &Transaction| {
+        Ok(Report {
+            settings,
+            sent: count,
+            delivered,
+            loaded: agreement::count(seen).await?.rows,
+            dead_letters: dead_letters_by_code(seen).await?,
+            absorbed: delivered.saturating_sub(count.messages() + (MAX_ATTEMPTS - 1) * count.malformed),
+            discrepancies,
+            pace: processed_messages::pace(seen).await?,
+            faults: fault_counts,
+            killed_at,
+            rows: user_logins::some(seen, ROWS_SHOWN).await?,
+        })
+    };
+    Ok(world.database.snapshot(look).await?)
 }
 
 /// Often enough that each happens, seldom enough that the work goes on.
@@ -183,10 +185,7 @@ async fn load(
 }
 
 async fn recorded(database: &Database) -> Result<u64, DatabaseError> {
-    let transaction = database.begin_snapshot().await?;
-    let recorded = processed_messages::count(&transaction).await?;
-    transaction.rollback().await?;
-    Ok(recorded)
+    database.snapshot(processed_messages::count).await
 }
 
 async fn dead_letters_by_code(transaction: &Transaction) -> Result<BTreeMap<String, u64>, DatabaseError> {

@@ -127,10 +127,13 @@ struct Refusal {
     names_constraint: bool,
 }
 
+/// How much of a server's words is shown: it may not be the one that was meant.
+const LONGEST_SAID: usize = 300;
+
 impl Refusal {
     fn of(phase: Phase, error: &DbError) -> Self {
         let printable = |c: char| if c.is_control() { ' ' } else { c };
-        let said = || error.message().chars().map(printable).collect::<String>().into();
+        let said = || error.message().chars().take(LONGEST_SAID).map(printable).collect::<String>().into();
         Self {
             sqlstate: error.code().code().into(),
             said: (phase == Phase::Connecting).then(said),

@@ -18,12 +18,12 @@ const PAUSES_OVER_NOTHING: (Duration, Duration) = (Duration::from_millis(50), Du
 
 /// The turns at receiving that the lanes of a process take.
 ///
-/// A lane receives in its turn only, loads without one, and rests until the next. Nobody rests while a turn is to be
-/// had, so that one lane always receives unless all are loading, whatever they wait for.
+/// A lane receives in its turn only, loads without one, and rests until the next. Nobody rests while a turn is
+/// free, so that one lane always receives unless all are loading, whatever they wait for.
 #[derive(Debug)]
 pub struct Turns {
     lanes: usize,
-    /// The turns to be had: with those that are taken, as many as `receiving` allows.
+    /// The free turns: with those that are taken, as many as `receiving` allows.
     free: Semaphore,
     receiving: Mutex<Receiving>,
     over_nothing: Mutex<Pauses>,
@@ -155,12 +155,12 @@ mod tests {
 
     const LANES: usize = 4;
 
-    /// Takes a turn that is to be had at once.
+    /// Takes a turn that is free at once.
     fn taken(turns: &Turns) -> Turn<'_> {
         turns.next(&CancellationToken::new()).now_or_never().flatten().expect("a turn")
     }
 
-    /// How many turns are to be had.
+    /// How many turns are free.
     fn free(turns: &Turns) -> usize {
         std::iter::from_fn(|| turns.next(&CancellationToken::new()).now_or_never().flatten())
             .map(std::mem::forget)
