@@ -5,10 +5,10 @@
 //!
 //! 1. the bytes: empty, not UTF-8, a byte order mark, nested too deep;
 //! 2. the JSON text: invalid or cut short at any place, then anything after its end;
-//! 3. its type: an array, or something else that is no object;
-//! 4. the keys and fields, in the order of the body: a key twice, then the field's own rules, which are its type,
-//!    lone surrogates, U+0000, emptiness, length, and last what the field means;
-//! 5. missing fields, in the order of [`Field::ALL`].
+//! 3. its type: an array, or something else that is not an object;
+//! 4. the keys, in the order of the body: a lone surrogate in one, a key twice;
+//! 5. the fields, in the order of the stream: whether each is there, its type, lone surrogates, U+0000, emptiness, length,
+//!    and last what it means.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,133 +20,36 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use crate::login::{AppVersion, UserLogin, VersionError};
-use crate::mask::DEVICE_ID_BYTES;
+use crate::login::{AppVersion, UserLogin, Value, VersionError};
 use crate::message::{IdentityMissing, MessageHash, RawBody};
+use crate::stream::{Field, Kind, MAX_FIELDS, Stream};
 
 /// The deepest nesting of arrays and objects that a body may have.
 pub const MAX_DEPTH: usize = 128;
-/// The longest `user_id`, in characters: its column's width.
-pub const USER_ID_CHARS: usize = 128;
-/// The longest `device_type`, in characters: its column's width.
-pub const DEVICE_TYPE_CHARS: usize = 32;
-/// The longest `locale`, in characters: its column's width.
-pub const LOCALE_CHARS: usize = 32;
 
-/// Reads a body as a login.
+/// Reads a body as a login of this stream, whose texts stay those of the body.
 ///
 /// Takes time and memory linear in the body's length (n·log n in its unknown keys), whatever its bytes are.
 ///
 /// # Errors
 ///
 /// The first [`Rejection`] in the order of the [module](self).
-pub fn decode(body: &RawBody) -> Result<Decoded, Rejection> {
+pub fn decode<'b>(stream: &'static Stream, body: &'b RawBody) -> Result<Decoded<'b>, Rejection> {
     let text = text(body.as_bytes())?;
     if nests_too_deep(text.as_bytes()) {
         return Err(Rejection::NestedTooDeep);
     }
-    let mut fields = Fields::default();
+    let mut fields = Fields::of(stream, text.as_bytes().contains(&b'\\'));
     read_json(text, &mut fields)?;
     fields.into_decoded()
 }
 
 /// A decoded body.
-pub struct Decoded {
+pub struct Decoded<'b> {
     /// The login.
-    pub login: UserLogin,
+    pub login: UserLogin<'b>,
     /// How many keys of the body are none of the login's: they are ignored.
     pub unknown_keys: usize,
-}
-
-/// A field of a login, as the body names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Field {
-    /// `user_id`
-    UserId,
-    /// `app_version`
-    AppVersion,
-    /// `device_type`
-    DeviceType,
-    /// `ip`
-    Ip,
-    /// `locale`
-    Locale,
-    /// `device_id`
-    DeviceId,
-}
-
-impl Field {
-    /// Every field, in the order in which missing ones are looked for.
-    pub const ALL: [Self; 6] =
-        [Self::UserId, Self::AppVersion, Self::DeviceType, Self::Ip, Self::Locale, Self::DeviceId];
-
-    /// The key in the body.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::UserId => "user_id",
-            Self::AppVersion => "app_version",
-            Self::DeviceType => "device_type",
-            Self::Ip => "ip",
-            Self::Locale => "locale",
-            Self::DeviceId => "device_id",
-        }
-    }
-
-    /// The largest length, for a field that has one of its own: an address or a version is bounded by its meaning.
-    pub fn limit(self) -> Option<Limit> {
-        match self {
-            Self::UserId => Some(Limit::Chars(USER_ID_CHARS)),
-            Self::DeviceType => Some(Limit::Chars(DEVICE_TYPE_CHARS)),
-            Self::Locale => Some(Limit::Chars(LOCALE_CHARS)),
-            Self::DeviceId => Some(Limit::Bytes(DEVICE_ID_BYTES)),
-            Self::AppVersion | Self::Ip => None,
-        }
-    }
-
-    fn of(key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.name() == key)
-    }
-
-    /// An empty address or version is no address or version; an empty locale says nothing, and may.
-    fn may_be_empty(self) -> bool {
-        match self {
-            Self::UserId | Self::DeviceType | Self::DeviceId => false,
-            Self::AppVersion | Self::Ip | Self::Locale => true,
-        }
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// How long a field may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// Characters (Unicode scalar values), as PostgreSQL's `varchar` counts them.
-    Chars(usize),
-    /// Bytes of UTF-8.
-    Bytes(usize),
-}
-
-impl Limit {
-    fn holds(self, text: &str) -> bool {
-        match self {
-            Self::Chars(most) => text.len() <= most || text.chars().count() <= most,
-            Self::Bytes(most) => text.len() <= most,
-        }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Chars(most) => write!(f, "{most} characters"),
-            Self::Bytes(most) => write!(f, "{most} bytes"),
-        }
-    }
 }
 
 /// Why a body is no login. Holds and prints names, rules and limits, never a piece of the body.
@@ -181,47 +84,47 @@ pub enum Rejection {
     NotAnObject,
     /// The body (none) or a login's field is a number that no double-precision float holds.
     #[error("{} is a number that is out of range", place(*.0))]
-    NumberOutOfRange(Option<Field>),
+    NumberOutOfRange(Option<&'static Field>),
     /// A field is not there.
     #[error("the field {0} is missing")]
-    MissingField(Field),
-    /// A field is null that must not be; only `locale` may.
+    MissingField(&'static Field),
+    /// A field is null that must not be.
     #[error("the field {0} is null")]
-    NullField(Field),
+    NullField(&'static Field),
     /// A field is not a string.
     #[error("the field {0} is not a string")]
-    WrongType(Field),
+    WrongType(&'static Field),
     /// A key stands twice: a login's field, or a key that is none (none).
     #[error("{} stands twice", key(*.0))]
-    DuplicateKey(Option<Field>),
+    DuplicateKey(Option<&'static Field>),
     /// A field is longer than its column takes.
     #[error("the field {0} is longer than {limit}", limit = limit(*.0))]
-    FieldTooLong(Field),
+    FieldTooLong(&'static Field),
     /// A field is an empty string that must not be.
     #[error("the field {0} is empty")]
-    EmptyField(Field),
+    EmptyField(&'static Field),
     /// A field holds U+0000, which PostgreSQL cannot store.
     #[error("the field {0} holds the character U+0000")]
-    NulCharacter(Field),
+    NulCharacter(&'static Field),
     /// A login's field, or a key that is none (none), holds half of a surrogate pair, which is no character.
     #[error("{} holds a lone surrogate", key(*.0))]
-    LoneSurrogate(Option<Field>),
-    /// `ip` is no address.
-    #[error("the field ip is no IPv4 or IPv6 address")]
-    InvalidIp,
-    /// `app_version` is not one to three numbers.
-    #[error("the field app_version is not one to three numbers between dots")]
-    InvalidVersion,
-    /// `app_version` has a pre-release tag.
-    #[error("the field app_version has a pre-release tag")]
-    VersionPreRelease,
-    /// A part of `app_version` is too large for its place in the integer.
+    LoneSurrogate(Option<&'static Field>),
+    /// A field is not an address.
+    #[error("the field {0} is not an IPv4 or IPv6 address")]
+    InvalidIp(&'static Field),
+    /// A field is not one to three numbers.
+    #[error("the field {0} is not one to three numbers between dots")]
+    InvalidVersion(&'static Field),
+    /// A field is a version with a pre-release tag.
+    #[error("the field {0} has a pre-release tag")]
+    VersionPreRelease(&'static Field),
+    /// A part of a version is too large for its place in the integer.
     #[error(
-        "the field app_version has a major part above {} or another above {}",
-        AppVersion::MAX_MAJOR,
-        AppVersion::MAX_PART
+        "the field {0} has a major part above {major} or another above {part}",
+        major = AppVersion::MAX_MAJOR,
+        part = AppVersion::MAX_PART
     )]
-    VersionPartTooLarge,
+    VersionPartTooLarge(&'static Field),
     /// The message does not carry what `--identity` names.
     #[error("the message does not carry the identity that --identity names")]
     IdentityMissing,
@@ -301,24 +204,14 @@ impl Rejection {
             Self::EmptyField(_) => "empty_field",
             Self::NulCharacter(_) => "nul_character",
             Self::LoneSurrogate(_) => "lone_surrogate",
-            Self::InvalidIp => "invalid_ip",
-            Self::InvalidVersion => "invalid_version",
-            Self::VersionPreRelease => "version_pre_release",
-            Self::VersionPartTooLarge => "version_part_too_large",
+            Self::InvalidIp(_) => "invalid_ip",
+            Self::InvalidVersion(_) => "invalid_version",
+            Self::VersionPreRelease(_) => "version_pre_release",
+            Self::VersionPartTooLarge(_) => "version_part_too_large",
             Self::IdentityMissing => "identity_missing",
             Self::RefusedByDatabase { .. } => "refused_by_database",
             Self::Contradicts { .. } => "contradicts",
             Self::OlderThanMemory => "older_than_memory",
-        }
-    }
-}
-
-impl From<VersionError> for Rejection {
-    fn from(error: VersionError) -> Self {
-        match error {
-            VersionError::Invalid => Self::InvalidVersion,
-            VersionError::PreRelease => Self::VersionPreRelease,
-            VersionError::PartTooLarge => Self::VersionPartTooLarge,
         }
     }
 }
@@ -329,15 +222,15 @@ impl From<IdentityMissing> for Rejection {
     }
 }
 
-fn place(field: Option<Field>) -> String {
+fn place(field: Option<&Field>) -> String {
     field.map_or_else(|| "the body".to_owned(), |field| format!("the field {field}"))
 }
 
-fn key(field: Option<Field>) -> String {
+fn key(field: Option<&Field>) -> String {
     field.map_or_else(|| "a key that is no field of a login".to_owned(), |field| format!("the field {field}"))
 }
 
-fn limit(field: Field) -> String {
+fn limit(field: &Field) -> String {
     field.limit().map_or_else(|| "its limit".to_owned(), |limit| limit.to_string())
 }
 
@@ -396,15 +289,14 @@ fn read_json<'b>(text: &'b str, fields: &mut Fields<'b>) -> Result<(), Rejection
     }
 }
 
-/// The values of an object as they are written, by key.
-#[derive(Default)]
+/// The values of an object as they are written, in the order of the stream.
 struct Fields<'b> {
-    user_id: Option<&'b str>,
-    app_version: Option<&'b str>,
-    device_type: Option<&'b str>,
-    ip: Option<&'b str>,
-    locale: Option<&'b str>,
-    device_id: Option<&'b str>,
+    stream: &'static Stream,
+    /// Whether there is a backslash in the body at all. Mostly there is none, and no string is searched for one.
+    may_escape: bool,
+    values: [Option<&'b str>; MAX_FIELDS],
+    /// The place of the field behind the one that came last: producers write their keys in one order.
+    next: usize,
     unknown: BTreeSet<Cow<'b, str>>,
     /// The first key that is wrong. The object is read to its end all the same: a syntax error after it goes first.
     wrong_key: Option<Rejection>,
@@ -428,75 +320,83 @@ impl<'b> Visitor<'b> for &mut Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
+    fn of(stream: &'static Stream, may_escape: bool) -> Self {
+        Self { stream, may_escape, values: [None; MAX_FIELDS], next: 0, unknown: BTreeSet::new(), wrong_key: None }
+    }
+
     fn put(&mut self, key: &'b str, value: &'b str) -> Result<(), Rejection> {
-        let key = unescape(key).ok_or(Rejection::LoneSurrogate(None))?;
-        let field = Field::of(&key);
-        let is_new = match field {
-            Some(field) => self.slot(field).replace(value).is_none(),
+        let key = unescape(key, self.may_escape).ok_or(Rejection::LoneSurrogate(None))?;
+        let place = self.place_of(&key);
+        let field = place.and_then(|place| self.stream.fields.get(place));
+        let slot = place.and_then(|place| self.values.get_mut(place));
+        let is_new = match slot {
+            Some(slot) => slot.replace(value).is_none(),
             None => self.unknown.insert(key),
         };
+        self.next = place.map_or(self.next, |place| place + 1);
         if is_new { Ok(()) } else { Err(Rejection::DuplicateKey(field)) }
     }
 
-    fn slot(&mut self, field: Field) -> &mut Option<&'b str> {
-        match field {
-            Field::UserId => &mut self.user_id,
-            Field::AppVersion => &mut self.app_version,
-            Field::DeviceType => &mut self.device_type,
-            Field::Ip => &mut self.ip,
-            Field::Locale => &mut self.locale,
-            Field::DeviceId => &mut self.device_id,
+    fn place_of(&self, key: &str) -> Option<usize> {
+        match self.stream.fields.get(self.next) {
+            Some(next) if next.key == key => Some(self.next),
+            Some(_) | None => self.stream.fields.iter().position(|field| field.key == key),
         }
     }
 
-    fn into_decoded(self) -> Result<Decoded, Rejection> {
+    fn into_decoded(self) -> Result<Decoded<'b>, Rejection> {
         if let Some(wrong) = self.wrong_key {
             return Err(wrong);
         }
-        let login = UserLogin {
-            user_id: string(Field::UserId, self.user_id)?.into_owned(),
-            app_version: string(Field::AppVersion, self.app_version)?.parse()?,
-            device_type: string(Field::DeviceType, self.device_type)?.into_owned(),
-            ip: ip(&string(Field::Ip, self.ip)?)?,
-            locale: match self.locale {
-                Some("null") => None,
-                value => Some(string(Field::Locale, value)?.into_owned()),
-            },
-            device_id: string(Field::DeviceId, self.device_id)?.into_owned(),
-        };
+        let value_at = |place: usize| self.values.get(place).copied().flatten();
+        let login = UserLogin::read(self.stream, |place, field| read_value(field, value_at(place), self.may_escape))?;
         Ok(Decoded { login, unknown_keys: self.unknown.len() })
     }
 }
 
-/// The characters of a field that must be a string, within the field's limits.
-fn string(field: Field, value: Option<&str>) -> Result<Cow<'_, str>, Rejection> {
+/// What a field says, within the field's rules.
+fn read_value<'b>(field: &'static Field, value: Option<&'b str>, may_escape: bool) -> Result<Value<'b>, Rejection> {
     let value = value.ok_or(Rejection::MissingField(field))?;
+    if field.nullable && value == "null" {
+        return Ok(Value::Null);
+    }
+    let text = string(field, value, may_escape)?;
+    match field.kind {
+        Kind::Text { may_be_empty: false, .. } if text.is_empty() => Err(Rejection::EmptyField(field)),
+        Kind::Text { most, .. } if !most.holds(&text) => Err(Rejection::FieldTooLong(field)),
+        Kind::Text { .. } => Ok(Value::Text(text)),
+        Kind::Address => match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => Ok(Value::Address(address.to_ipv6_mapped())),
+            Ok(IpAddr::V6(address)) => Ok(Value::Address(address)),
+            Err(_) => Err(Rejection::InvalidIp(field)),
+        },
+        Kind::Version => text.parse().map(Value::Version).map_err(|error| match error {
+            VersionError::Invalid => Rejection::InvalidVersion(field),
+            VersionError::PreRelease => Rejection::VersionPreRelease(field),
+            VersionError::PartTooLarge => Rejection::VersionPartTooLarge(field),
+        }),
+    }
+}
+
+/// The characters of a field that must be a string.
+fn string<'b>(field: &'static Field, value: &'b str, may_escape: bool) -> Result<Cow<'b, str>, Rejection> {
     let text = match value.bytes().next() {
-        Some(b'"') => unescape(value).ok_or(Rejection::LoneSurrogate(Some(field)))?,
+        Some(b'"') => unescape(value, may_escape).ok_or(Rejection::LoneSurrogate(Some(field)))?,
         Some(b'n') => return Err(Rejection::NullField(field)),
         _ if is_out_of_range(value) => return Err(Rejection::NumberOutOfRange(Some(field))),
         _ => return Err(Rejection::WrongType(field)),
     };
-    if text.contains('\0') {
-        return Err(Rejection::NulCharacter(field));
+    match &text {
+        // JSON allows the character in no other form than an escape.
+        Cow::Owned(text) if text.contains('\0') => Err(Rejection::NulCharacter(field)),
+        Cow::Owned(_) | Cow::Borrowed(_) => Ok(text),
     }
-    if text.is_empty() && !field.may_be_empty() {
-        return Err(Rejection::EmptyField(field));
-    }
-    if field.limit().is_some_and(|limit| !limit.holds(&text)) {
-        return Err(Rejection::FieldTooLong(field));
-    }
-    Ok(text)
-}
-
-fn ip(text: &str) -> Result<IpAddr, Rejection> {
-    text.parse::<IpAddr>().map(|address| address.to_canonical()).map_err(|_| Rejection::InvalidIp)
 }
 
 /// The characters of a JSON string that was parsed before, so that one thing can still be wrong with it: an escape
 /// that names half of a surrogate pair. Without a backslash the characters are those of the body.
-fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
-    if quoted.contains('\\') {
+fn unescape(quoted: &str, may_escape: bool) -> Option<Cow<'_, str>> {
+    if may_escape && quoted.contains('\\') {
         return serde_json::from_str(quoted).ok().map(Cow::Owned);
     }
     quoted.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)

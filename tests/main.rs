@@ -51,5 +51,6 @@ mod sqs;
 mod other_servers;
 mod tidy;
 mod stored;
+mod stream;
 mod trouble;
 mod upgrade;
