@@ -82,7 +82,7 @@ fn every_code_that_decode_can_give_has_a_fixture() {
 #[test]
 fn the_list_of_codes_names_each_rejection_once() {
     let codes: BTreeSet<&str> = every_rejection().iter().map(Rejection::code).collect();
-    assert_eq!(codes, BTreeSet::from(Rejection::CODES));
+    assert_eq!(codes, Rejection::CODES.iter().copied().collect());
     assert_eq!(codes.len(), Rejection::CODES.len());
 }
 
@@ -93,8 +93,8 @@ fn a_rejection_says_the_field_and_the_rule() {
     assert_eq!(says(r#"{"user_id": null}"#), "the field user_id is null");
     assert_eq!(says(r#"{"user_id": 1e999}"#), "the field user_id is a number that is out of range");
     assert_eq!(says("1e999"), "the body is a number that is out of range");
-    assert_eq!(says(r#"{"ip": 1, "ip": 2}"#), "the field ip stands twice");
-    assert_eq!(says(r#"{"x": 1, "x": 2}"#), "a key that is no field of a login stands twice");
+    assert_eq!(says(r#"{"ip": 1, "ip": 2}"#), "the field ip occurs twice");
+    assert_eq!(says(r#"{"x": 1, "x": 2}"#), "a key that is not a field of a login occurs twice");
     assert_eq!(says(&"[".repeat(129)), "the body is nested more than 128 levels deep");
     assert_eq!(Rejection::FieldTooLong(field("locale")).to_string(), "the field locale is longer than 32 characters");
     assert_eq!(Rejection::FieldTooLong(field("device_id")).to_string(), "the field device_id is longer than 151 bytes");
