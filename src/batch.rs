@@ -92,7 +92,7 @@ pub struct LoginRow<'e> {
 
 impl LoginRow<'_> {
     /// The UTC day of the login.
-    pub fn create_date(&self) -> Date {
+    pub fn day(&self) -> Date {
         utc_day(self.sent_at)
     }
 }

@@ -5,10 +5,10 @@
 //!
 //! 1. the bytes: empty, not UTF-8, a byte order mark, nested too deep;
 //! 2. the JSON text: invalid or cut short at any place, then anything after its end;
-//! 3. its type: an array, or something else that is no object;
-//! 4. the keys and fields, in the order of the body: a key twice, then the field's own rules, which are its type,
-//!    lone surrogates, U+0000, emptiness, length, and last what the field means;
-//! 5. missing fields, in the order of [`Field::ALL`].
+//! 3. its type: an array, or something else that is not an object;
+//! 4. the keys, in the order of the body: a lone surrogate in one, a key twice;
+//! 5. the fields, in the order of the stream: whether each is there, its type, lone surrogates, U+0000, emptiness, length,
+//!    and last what it means.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,325 +20,37 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use crate::login::{AppVersion, UserLogin, VersionError};
-use crate::mask::DEVICE_ID_BYTES;
-use crate::message::{IdentityMissing, MessageHash, RawBody};
+use crate::login::{UserLogin, Value, VersionError};
+use crate::message::RawBody;
+pub use crate::rejection::Rejection;
+use crate::stream::{Field, Kind, MAX_FIELDS, Stream};
 
 /// The deepest nesting of arrays and objects that a body may have.
 pub const MAX_DEPTH: usize = 128;
-/// The longest `user_id`, in characters: its column's width.
-pub const USER_ID_CHARS: usize = 128;
-/// The longest `device_type`, in characters: its column's width.
-pub const DEVICE_TYPE_CHARS: usize = 32;
-/// The longest `locale`, in characters: its column's width.
-pub const LOCALE_CHARS: usize = 32;
 
-/// Reads a body as a login.
+/// Reads a body as a login of this stream, whose texts stay those of the body.
 ///
 /// Takes time and memory linear in the body's length (n·log n in its unknown keys), whatever its bytes are.
 ///
 /// # Errors
 ///
 /// The first [`Rejection`] in the order of the [module](self).
-pub fn decode(body: &RawBody) -> Result<Decoded, Rejection> {
+pub fn decode<'b>(stream: &'static Stream, body: &'b RawBody) -> Result<Decoded<'b>, Rejection> {
     let text = text(body.as_bytes())?;
     if nests_too_deep(text.as_bytes()) {
         return Err(Rejection::NestedTooDeep);
     }
-    let mut fields = Fields::default();
+    let mut fields = Fields::of(stream, text.as_bytes().contains(&b'\\'));
     read_json(text, &mut fields)?;
     fields.into_decoded()
 }
 
 /// A decoded body.
-pub struct Decoded {
+pub struct Decoded<'b> {
     /// The login.
-    pub login: UserLogin,
+    pub login: UserLogin<'b>,
     /// How many keys of the body are none of the login's: they are ignored.
     pub unknown_keys: usize,
-}
-
-/// A field of a login, as the body names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Field {
-    /// `user_id`
-    UserId,
-    /// `app_version`
-    AppVersion,
-    /// `device_type`
-    DeviceType,
-    /// `ip`
-    Ip,
-    /// `locale`
-    Locale,
-    /// `device_id`
-    DeviceId,
-}
-
-impl Field {
-    /// Every field, in the order in which missing ones are looked for.
-    pub const ALL: [Self; 6] =
-        [Self::UserId, Self::AppVersion, Self::DeviceType, Self::Ip, Self::Locale, Self::DeviceId];
-
-    /// The key in the body.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::UserId => "user_id",
-            Self::AppVersion => "app_version",
-            Self::DeviceType => "device_type",
-            Self::Ip => "ip",
-            Self::Locale => "locale",
-            Self::DeviceId => "device_id",
-        }
-    }
-
-    /// The largest length, for a field that has one of its own: an address or a version is bounded by its meaning.
-    pub fn limit(self) -> Option<Limit> {
-        match self {
-            Self::UserId => Some(Limit::Chars(USER_ID_CHARS)),
-            Self::DeviceType => Some(Limit::Chars(DEVICE_TYPE_CHARS)),
-            Self::Locale => Some(Limit::Chars(LOCALE_CHARS)),
-            Self::DeviceId => Some(Limit::Bytes(DEVICE_ID_BYTES)),
-            Self::AppVersion | Self::Ip => None,
-        }
-    }
-
-    fn of(key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.name() == key)
-    }
-
-    /// An empty address or version is no address or version; an empty locale says nothing, and may.
-    fn may_be_empty(self) -> bool {
-        match self {
-            Self::UserId | Self::DeviceType | Self::DeviceId => false,
-            Self::AppVersion | Self::Ip | Self::Locale => true,
-        }
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// How long a field may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// Characters (Unicode scalar values), as PostgreSQL's `varchar` counts them.
-    Chars(usize),
-    /// Bytes of UTF-8.
-    Bytes(usize),
-}
-
-impl Limit {
-    fn holds(self, text: &str) -> bool {
-        match self {
-            Self::Chars(most) => text.len() <= most || text.chars().count() <= most,
-            Self::Bytes(most) => text.len() <= most,
-        }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Chars(most) => write!(f, "{most} characters"),
-            Self::Bytes(most) => write!(f, "{most} bytes"),
-        }
-    }
-}
-
-/// Why a body is no login. Holds and prints names, rules and limits, never a piece of the body.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// No byte, or nothing but blanks.
-    #[error("the body is empty")]
-    EmptyBody,
-    /// The bytes are not UTF-8.
-    #[error("the body is not UTF-8")]
-    InvalidUtf8,
-    /// U+FEFF stands at the start, where RFC 8259 section 8.1 forbids it.
-    #[error("the body starts with a byte order mark")]
-    ByteOrderMark,
-    /// Arrays and objects stand in each other more than [`MAX_DEPTH`] levels deep.
-    #[error("the body is nested more than {MAX_DEPTH} levels deep")]
-    NestedTooDeep,
-    /// No JSON text (RFC 8259).
-    #[error("the body is not JSON")]
-    InvalidJson,
-    /// A JSON text that ends too early.
-    #[error("the body is JSON that ends too early")]
-    TruncatedJson,
-    /// Something other than blanks follows the JSON value.
-    #[error("something follows the body's JSON value")]
-    TrailingData,
-    /// The body is a JSON array.
-    #[error("the body is a JSON array, not an object")]
-    ArrayBody,
-    /// The body is a JSON string, number, boolean or null.
-    #[error("the body is JSON, but no object")]
-    NotAnObject,
-    /// The body (none) or a login's field is a number that no double-precision float holds.
-    #[error("{} is a number that is out of range", place(*.0))]
-    NumberOutOfRange(Option<Field>),
-    /// A field is not there.
-    #[error("the field {0} is missing")]
-    MissingField(Field),
-    /// A field is null that must not be; only `locale` may.
-    #[error("the field {0} is null")]
-    NullField(Field),
-    /// A field is not a string.
-    #[error("the field {0} is not a string")]
-    WrongType(Field),
-    /// A key stands twice: a login's field, or a key that is none (none).
-    #[error("{} stands twice", key(*.0))]
-    DuplicateKey(Option<Field>),
-    /// A field is longer than its column takes.
-    #[error("the field {0} is longer than {limit}", limit = limit(*.0))]
-    FieldTooLong(Field),
-    /// A field is an empty string that must not be.
-    #[error("the field {0} is empty")]
-    EmptyField(Field),
-    /// A field holds U+0000, which PostgreSQL cannot store.
-    #[error("the field {0} holds the character U+0000")]
-    NulCharacter(Field),
-    /// A login's field, or a key that is none (none), holds half of a surrogate pair, which is no character.
-    #[error("{} holds a lone surrogate", key(*.0))]
-    LoneSurrogate(Option<Field>),
-    /// `ip` is no address.
-    #[error("the field ip is no IPv4 or IPv6 address")]
-    InvalidIp,
-    /// `app_version` is not one to three numbers.
-    #[error("the field app_version is not one to three numbers between dots")]
-    InvalidVersion,
-    /// `app_version` has a pre-release tag.
-    #[error("the field app_version has a pre-release tag")]
-    VersionPreRelease,
-    /// A part of `app_version` is too large for its place in the integer.
-    #[error(
-        "the field app_version has a major part above {} or another above {}",
-        AppVersion::MAX_MAJOR,
-        AppVersion::MAX_PART
-    )]
-    VersionPartTooLarge,
-    /// The message does not carry what `--identity` names.
-    #[error("the message does not carry the identity that --identity names")]
-    IdentityMissing,
-    /// The database refused the row: made by the loader, not by [`decode`].
-    #[error("the database refused the row with SQLSTATE {sqlstate}{}", breaking(.constraint.as_deref()))]
-    RefusedByDatabase {
-        /// PostgreSQL's five-character code.
-        sqlstate: String,
-        /// The constraint that it breaks, where PostgreSQL names one.
-        constraint: Option<String>,
-    },
-    /// Another login was loaded under the same key: made by the loader, not by [`decode`].
-    #[error("another login was loaded under the same key, from the message {owner}")]
-    Contradicts {
-        /// The message that was loaded.
-        owner: MessageHash,
-    },
-    /// The message was sent before the time since which the tables remember all messages, so that nobody can say whether
-    /// it was loaded: made by the loader, not by [`decode`].
-    #[error("the message is older than what the tables remember: it may have been loaded before")]
-    OlderThanMemory,
-}
-
-fn breaking(constraint: Option<&str>) -> String {
-    constraint.map(|name| format!(", constraint {name}")).unwrap_or_default()
-}
-
-impl Rejection {
-    /// Every code that [`Rejection::code`] can give.
-    pub const CODES: [&'static str; 26] = [
-        "empty_body",
-        "invalid_utf8",
-        "byte_order_mark",
-        "nested_too_deep",
-        "invalid_json",
-        "truncated_json",
-        "trailing_data",
-        "array_body",
-        "not_an_object",
-        "number_out_of_range",
-        "missing_field",
-        "null_field",
-        "wrong_type",
-        "duplicate_key",
-        "field_too_long",
-        "empty_field",
-        "nul_character",
-        "lone_surrogate",
-        "invalid_ip",
-        "invalid_version",
-        "version_pre_release",
-        "version_part_too_large",
-        "identity_missing",
-        "refused_by_database",
-        "contradicts",
-        "older_than_memory",
-    ];
-
-    /// The stable name: the column `dead_letters.code`, and a metric's label.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::EmptyBody => "empty_body",
-            Self::InvalidUtf8 => "invalid_utf8",
-            Self::ByteOrderMark => "byte_order_mark",
-            Self::NestedTooDeep => "nested_too_deep",
-            Self::InvalidJson => "invalid_json",
-            Self::TruncatedJson => "truncated_json",
-            Self::TrailingData => "trailing_data",
-            Self::ArrayBody => "array_body",
-            Self::NotAnObject => "not_an_object",
-            Self::NumberOutOfRange(_) => "number_out_of_range",
-            Self::MissingField(_) => "missing_field",
-            Self::NullField(_) => "null_field",
-            Self::WrongType(_) => "wrong_type",
-            Self::DuplicateKey(_) => "duplicate_key",
-            Self::FieldTooLong(_) => "field_too_long",
-            Self::EmptyField(_) => "empty_field",
-            Self::NulCharacter(_) => "nul_character",
-            Self::LoneSurrogate(_) => "lone_surrogate",
-            Self::InvalidIp => "invalid_ip",
-            Self::InvalidVersion => "invalid_version",
-            Self::VersionPreRelease => "version_pre_release",
-            Self::VersionPartTooLarge => "version_part_too_large",
-            Self::IdentityMissing => "identity_missing",
-            Self::RefusedByDatabase { .. } => "refused_by_database",
-            Self::Contradicts { .. } => "contradicts",
-            Self::OlderThanMemory => "older_than_memory",
-        }
-    }
-}
-
-impl From<VersionError> for Rejection {
-    fn from(error: VersionError) -> Self {
-        match error {
-            VersionError::Invalid => Self::InvalidVersion,
-            VersionError::PreRelease => Self::VersionPreRelease,
-            VersionError::PartTooLarge => Self::VersionPartTooLarge,
-        }
-    }
-}
-
-impl From<IdentityMissing> for Rejection {
-    fn from(_: IdentityMissing) -> Self {
-        Self::IdentityMissing
-    }
-}
-
-fn place(field: Option<Field>) -> String {
-    field.map_or_else(|| "the body".to_owned(), |field| format!("the field {field}"))
-}
-
-fn key(field: Option<Field>) -> String {
-    field.map_or_else(|| "a key that is no field of a login".to_owned(), |field| format!("the field {field}"))
-}
-
-fn limit(field: Field) -> String {
-    field.limit().map_or_else(|| "its limit".to_owned(), |limit| limit.to_string())
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Rejection> {
@@ -396,15 +108,14 @@ fn read_json<'b>(text: &'b str, fields: &mut Fields<'b>) -> Result<(), Rejection
     }
 }
 
-/// The values of an object as they are written, by key.
-#[derive(Default)]
+/// The values of an object as they are written, in the order of the stream.
 struct Fields<'b> {
-    user_id: Option<&'b str>,
-    app_version: Option<&'b str>,
-    device_type: Option<&'b str>,
-    ip: Option<&'b str>,
-    locale: Option<&'b str>,
-    device_id: Option<&'b str>,
+    stream: &'static Stream,
+    /// Whether there is a backslash in the body at all. Mostly there is none, and no string is searched for one.
+    may_escape: bool,
+    values: [Option<&'b str>; MAX_FIELDS],
+    /// The place of the field behind the one that came last: producers write their keys in one order.
+    next: usize,
     unknown: BTreeSet<Cow<'b, str>>,
     /// The first key that is wrong. The object is read to its end all the same: a syntax error after it goes first.
     wrong_key: Option<Rejection>,
@@ -428,75 +139,83 @@ impl<'b> Visitor<'b> for &mut Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
+    fn of(stream: &'static Stream, may_escape: bool) -> Self {
+        Self { stream, may_escape, values: [None; MAX_FIELDS], next: 0, unknown: BTreeSet::new(), wrong_key: None }
+    }
+
     fn put(&mut self, key: &'b str, value: &'b str) -> Result<(), Rejection> {
-        let key = unescape(key).ok_or(Rejection::LoneSurrogate(None))?;
-        let field = Field::of(&key);
-        let is_new = match field {
-            Some(field) => self.slot(field).replace(value).is_none(),
+        let key = unescape(key, self.may_escape).ok_or(Rejection::LoneSurrogate(None))?;
+        let place = self.place_of(&key);
+        let field = place.and_then(|place| self.stream.fields.get(place));
+        let slot = place.and_then(|place| self.values.get_mut(place));
+        let is_new = match slot {
+            Some(slot) => slot.replace(value).is_none(),
             None => self.unknown.insert(key),
         };
+        self.next = place.map_or(self.next, |place| place + 1);
         if is_new { Ok(()) } else { Err(Rejection::DuplicateKey(field)) }
     }
 
-    fn slot(&mut self, field: Field) -> &mut Option<&'b str> {
-        match field {
-            Field::UserId => &mut self.user_id,
-            Field::AppVersion => &mut self.app_version,
-            Field::DeviceType => &mut self.device_type,
-            Field::Ip => &mut self.ip,
-            Field::Locale => &mut self.locale,
-            Field::DeviceId => &mut self.device_id,
+    fn place_of(&self, key: &str) -> Option<usize> {
+        match self.stream.fields.get(self.next) {
+            Some(next) if next.key == key => Some(self.next),
+            Some(_) | None => self.stream.fields.iter().position(|field| field.key == key),
         }
     }
 
-    fn into_decoded(self) -> Result<Decoded, Rejection> {
+    fn into_decoded(self) -> Result<Decoded<'b>, Rejection> {
         if let Some(wrong) = self.wrong_key {
             return Err(wrong);
         }
-        let login = UserLogin {
-            user_id: string(Field::UserId, self.user_id)?.into_owned(),
-            app_version: string(Field::AppVersion, self.app_version)?.parse()?,
-            device_type: string(Field::DeviceType, self.device_type)?.into_owned(),
-            ip: ip(&string(Field::Ip, self.ip)?)?,
-            locale: match self.locale {
-                Some("null") => None,
-                value => Some(string(Field::Locale, value)?.into_owned()),
-            },
-            device_id: string(Field::DeviceId, self.device_id)?.into_owned(),
-        };
+        let value_at = |place: usize| self.values.get(place).copied().flatten();
+        let login = UserLogin::read(self.stream, |place, field| read_value(field, value_at(place), self.may_escape))?;
         Ok(Decoded { login, unknown_keys: self.unknown.len() })
     }
 }
 
-/// The characters of a field that must be a string, within the field's limits.
-fn string(field: Field, value: Option<&str>) -> Result<Cow<'_, str>, Rejection> {
+/// What a field says, within the field's rules.
+fn read_value<'b>(field: &'static Field, value: Option<&'b str>, may_escape: bool) -> Result<Value<'b>, Rejection> {
     let value = value.ok_or(Rejection::MissingField(field))?;
+    if field.nullable && value == "null" {
+        return Ok(Value::Null);
+    }
+    let text = string(field, value, may_escape)?;
+    match field.kind {
+        Kind::Text { may_be_empty: false, .. } if text.is_empty() => Err(Rejection::EmptyField(field)),
+        Kind::Text { most, .. } if !most.holds(&text) => Err(Rejection::FieldTooLong(field)),
+        Kind::Text { .. } => Ok(Value::Text(text)),
+        Kind::Address => match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => Ok(Value::Address(address.to_ipv6_mapped())),
+            Ok(IpAddr::V6(address)) => Ok(Value::Address(address)),
+            Err(_) => Err(Rejection::InvalidIp(field)),
+        },
+        Kind::Version => text.parse().map(Value::Version).map_err(|error| match error {
+            VersionError::Invalid => Rejection::InvalidVersion(field),
+            VersionError::PreRelease => Rejection::VersionPreRelease(field),
+            VersionError::PartTooLarge => Rejection::VersionPartTooLarge(field),
+        }),
+    }
+}
+
+/// The characters of a field that must be a string.
+fn string<'b>(field: &'static Field, value: &'b str, may_escape: bool) -> Result<Cow<'b, str>, Rejection> {
     let text = match value.bytes().next() {
-        Some(b'"') => unescape(value).ok_or(Rejection::LoneSurrogate(Some(field)))?,
+        Some(b'"') => unescape(value, may_escape).ok_or(Rejection::LoneSurrogate(Some(field)))?,
         Some(b'n') => return Err(Rejection::NullField(field)),
         _ if is_out_of_range(value) => return Err(Rejection::NumberOutOfRange(Some(field))),
         _ => return Err(Rejection::WrongType(field)),
     };
-    if text.contains('\0') {
-        return Err(Rejection::NulCharacter(field));
+    match &text {
+        // JSON allows the character in no other form than an escape.
+        Cow::Owned(text) if text.contains('\0') => Err(Rejection::NulCharacter(field)),
+        Cow::Owned(_) | Cow::Borrowed(_) => Ok(text),
     }
-    if text.is_empty() && !field.may_be_empty() {
-        return Err(Rejection::EmptyField(field));
-    }
-    if field.limit().is_some_and(|limit| !limit.holds(&text)) {
-        return Err(Rejection::FieldTooLong(field));
-    }
-    Ok(text)
-}
-
-fn ip(text: &str) -> Result<IpAddr, Rejection> {
-    text.parse::<IpAddr>().map(|address| address.to_canonical()).map_err(|_| Rejection::InvalidIp)
 }
 
 /// The characters of a JSON string that was parsed before, so that one thing can still be wrong with it: an escape
 /// that names half of a surrogate pair. Without a backslash the characters are those of the body.
-fn unescape(quoted: &str) -> Option<Cow<'_, str>> {
-    if quoted.contains('\\') {
+fn unescape(quoted: &str, may_escape: bool) -> Option<Cow<'_, str>> {
+    if may_escape && quoted.contains('\\') {
         return serde_json::from_str(quoted).ok().map(Cow::Owned);
     }
     quoted.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)

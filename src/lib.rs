@@ -12,13 +12,16 @@
 //!   [`load::Committed`], and only [`load::Destination::load`] can make one.
 //! - After [`mask`] no clear address, device id or body exists: a batch holds masked logins and sealed bodies.
 //! - No type that holds a body, a clear login, a key or a receipt prints it.
-//! - The pure core (`message`, `seal`, `login`, `decode`, `mask`, `verdict`, `batch`, `retry`) knows no clock, environment,
-//!   network, database or log, and imports only itself.
+//! - The pure core (`message`, `stream`, `login`, `rejection`, `decode`, `seal`, `mask`, `verdict`, `batch`, `retry`) knows
+//!   no clock, environment, network, database or log, and imports only itself.
+//! - What a login is, its keys and its columns, is said in [`stream::LOGIN`] only.
 //! - SQL over our tables lives in `table` only, each table in a room of its own; the queue knows no table.
 
 // The pure core.
 pub mod message;
+pub mod stream;
 pub mod login;
+pub mod rejection;
 pub mod decode;
 pub mod seal;
 pub mod mask;

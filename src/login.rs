@@ -1,52 +1,169 @@
 //! What a message says: the clear login, which cannot be printed, and the masked one, which can be stored.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// A login as the body says it: personal data, so no format can print it and nothing can copy it.
+use crate::stream::{Field, Privacy, Stream};
+
+/// A login as the body says it, with a value for each field of its stream: personal data, so no format can print it and
+/// nothing can copy it. Texts are those of the body wherever no escape stands in them.
 ///
 /// ```compile_fail,E0277
-/// fn print(login: turnstile::login::UserLogin) {
+/// fn print(login: turnstile::login::UserLogin<'_>) {
 ///     println!("{login:?}");
 /// }
 /// ```
 ///
 /// ```compile_fail,E0599
-/// fn copy(login: &turnstile::login::UserLogin) -> turnstile::login::UserLogin {
+/// fn copy<'b>(login: &turnstile::login::UserLogin<'b>) -> turnstile::login::UserLogin<'b> {
 ///     login.clone()
 /// }
 /// ```
-pub struct UserLogin {
-    /// Who logged in: 1 to 128 characters.
-    pub user_id: String,
-    /// The app's version.
-    pub app_version: AppVersion,
-    /// The kind of device: 1 to 32 characters.
-    pub device_type: String,
-    /// The address, in canonical form: an IPv4-mapped IPv6 address is the IPv4 address.
-    pub ip: IpAddr,
-    /// The locale, at most 32 characters; the only field that may be null.
-    pub locale: Option<String>,
-    /// The device's id: 1 to [`DEVICE_ID_BYTES`](crate::mask::DEVICE_ID_BYTES) bytes.
-    pub device_id: String,
+pub struct UserLogin<'b> {
+    stream: &'static Stream,
+    values: Vec<Value<'b>>,
 }
 
-/// A login as the table `user_logins` stores it. `user_id` is clear, so it has no `Debug` either.
+impl<'b> UserLogin<'b> {
+    /// Reads a value for each field of the stream.
+    pub(crate) fn read<E>(
+        stream: &'static Stream,
+        mut read: impl FnMut(usize, &'static Field) -> Result<Value<'b>, E>,
+    ) -> Result<Self, E> {
+        let mut values = Vec::with_capacity(stream.fields.len());
+        for (place, field) in stream.fields.iter().enumerate() {
+            values.push(read(place, field)?);
+        }
+        Ok(Self { stream, values })
+    }
+
+    /// Each field with its value.
+    pub fn values(&self) -> impl Iterator<Item = (&'static Field, &Value<'b>)> {
+        self.stream.fields.iter().zip(&self.values)
+    }
+
+    /// The value of the field with this key.
+    pub fn value(&self, key: &str) -> Option<&Value<'b>> {
+        self.values().find(|(field, _)| field.key == key).map(|(_, value)| value)
+    }
+
+    /// The login as it is stored: `mask` gives the texts of what must be masked.
+    pub(crate) fn masked_by(self, mut mask: impl FnMut(&'static Field, &Value<'b>) -> String) -> MaskedLogin {
+        let mut store = |field: &'static Field, value| match (field.privacy, value) {
+            (_, Value::Null) => Stored::Null,
+            (Privacy::Masked, value) => Stored::Text(mask(field, &value)),
+            (Privacy::Open | Privacy::Personal, Value::Text(text)) => Stored::Text(text.into_owned()),
+            (Privacy::Open | Privacy::Personal, value @ Value::Address(_)) => Stored::Text(value.text().into_owned()),
+            (Privacy::Open | Privacy::Personal, Value::Version(version)) => Stored::Integer(version.as_i32()),
+        };
+        // The values come first, so that what is stored takes their place in memory.
+        let values = self.values.into_iter().zip(self.stream.fields);
+        MaskedLogin { stream: self.stream, values: values.map(|(value, field)| store(field, value)).collect() }
+    }
+}
+
+/// A value as the body says it. It may be personal, so it cannot be printed or copied either.
+///
+/// ```compile_fail,E0277
+/// fn print(value: turnstile::login::Value<'_>) {
+///     println!("{value:?}");
+/// }
+/// ```
+pub enum Value<'b> {
+    /// `null`.
+    Null,
+    /// A text.
+    Text(Cow<'b, str>),
+    /// An address. One of version 4 is the IPv6 address that it is mapped to, as both are the same.
+    Address(Ipv6Addr),
+    /// A version.
+    Version(AppVersion),
+}
+
+impl Value<'_> {
+    /// Gives the value's bytes to a function: the same for every spelling of it. `null` has none.
+    ///
+    /// They are what a stored mask and a stored hash are made of, so they must never change. An address has sixteen, so
+    /// that a masked one does not tell by its length what it is.
+    pub(crate) fn with_bytes<T>(&self, with: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        match self {
+            Self::Null => None,
+            Self::Text(text) => Some(with(text.as_bytes())),
+            Self::Address(address) => Some(with(&address.octets())),
+            Self::Version(version) => Some(with(&version.as_i32().to_le_bytes())),
+        }
+    }
+
+    /// The value as a text: an address in canonical form, a version with all three parts, nothing for `null`.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Null => Cow::Borrowed(""),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Address(address) => Cow::Owned(address.to_canonical().to_string()),
+            Self::Version(version) => Cow::Owned(version.to_string()),
+        }
+    }
+}
+
+/// A login as its table stores it, with a value for each field of its stream. What is personal and not masked stands in it
+/// clear, so it has no `Debug` either.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MaskedLogin {
-    /// Who logged in.
-    pub user_id: String,
-    /// The kind of device.
-    pub device_type: String,
-    /// The masked address.
-    pub masked_ip: String,
-    /// The masked device id.
-    pub masked_device_id: String,
-    /// The locale.
-    pub locale: Option<String>,
-    /// The app's version.
-    pub app_version: AppVersion,
+    stream: &'static Stream,
+    values: Vec<Stored>,
+}
+
+/// A value as a column holds it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// SQL's NULL.
+    Null,
+    /// A text, masked or not.
+    Text(String),
+    /// An integer.
+    Integer(i32),
+}
+
+impl Stored {
+    /// The text, where it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Null | Self::Integer(_) => None,
+        }
+    }
+
+    /// The integer, where it is one.
+    pub fn integer(&self) -> Option<i32> {
+        match self {
+            Self::Integer(integer) => Some(*integer),
+            Self::Null | Self::Text(_) => None,
+        }
+    }
+}
+
+impl MaskedLogin {
+    /// Reads a login that was stored: a value for each field of the stream.
+    pub fn from_stored(stream: &'static Stream, read: impl FnMut(&'static Field) -> Stored) -> Self {
+        Self { stream, values: stream.fields.iter().map(read).collect() }
+    }
+
+    /// What kind of record it is.
+    pub fn stream(&self) -> &'static Stream {
+        self.stream
+    }
+
+    /// Each field with what its column holds.
+    pub fn values(&self) -> impl Iterator<Item = (&'static Field, &Stored)> {
+        self.stream.fields.iter().zip(&self.values)
+    }
+
+    /// What the column of this name holds.
+    pub fn value(&self, column: &str) -> Option<&Stored> {
+        self.values().find(|(field, _)| field.column == column).map(|(_, value)| value)
+    }
 }
 
 /// A version as one integer, `major·10⁶ + minor·10³ + patch`: it keeps the order, and the parts come back.

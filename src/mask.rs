@@ -4,20 +4,21 @@
 //! The key's id stands in front: under a new key the same value masks differently.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 
-use crate::login::{MaskedLogin, UserLogin};
-use crate::seal::{ColumnKey, KEY_ID_CHARS, Key, KeyId, SEAL_BYTES};
+use crate::login::{AppVersion, MaskedLogin, UserLogin, Value};
+use crate::seal::{KEY_ID_CHARS, Key, KeyId, SEAL_BYTES};
+use crate::stream::{Field, Kind, Stream};
 
 /// The width of the masked columns, in characters.
 pub const MASKED_CHARS: usize = 256;
-/// The longest `device_id` in bytes of UTF-8: sealed under the longest key id it still fits its column.
-pub const DEVICE_ID_BYTES: usize = (MASKED_CHARS - KEY_ID_CHARS - 1) * 3 / 4 - SEAL_BYTES;
+/// The longest text that may be masked, in bytes of UTF-8: sealed under the longest key id it still fits its column.
+pub const MASKABLE_BYTES: usize = (MASKED_CHARS - KEY_ID_CHARS - 1) * 3 / 4 - SEAL_BYTES;
 
 /// What stands between a key's id and a sealed value.
 const SEAL_MARK: char = '.';
@@ -34,46 +35,43 @@ pub struct Masker {
 }
 
 impl Masker {
-    /// Masks with this key.
+    /// Masks with this key the logins of its stream.
     pub fn new(kind: MaskKind, key: Arc<Key>) -> Self {
         Self { kind, key }
     }
-    /// Masks the personal fields. Each masked text has at most [`MASKED_CHARS`] characters, as long as `device_id` has
-    /// at most [`DEVICE_ID_BYTES`] bytes.
-    pub fn mask(&self, login: UserLogin) -> MaskedLogin {
-        let UserLogin { user_id, app_version, device_type, ip, locale, device_id } = login;
-        MaskedLogin {
-            masked_ip: self.ip(ip),
-            masked_device_id: self.device_id(&device_id),
-            user_id,
-            device_type,
-            locale,
-            app_version,
-        }
+
+    /// The stream whose logins it masks.
+    pub fn stream(&self) -> &'static Stream {
+        self.key.stream()
     }
 
-    fn ip(&self, ip: IpAddr) -> String {
-        match self.kind {
-            MaskKind::Seal => self.sealed(&self.key.ip, &octets(ip)),
-            MaskKind::Token => self.token(&self.key.ip, &octets(ip)),
-            MaskKind::Base64 => BASE64_STANDARD.encode(ip.to_canonical().to_string()),
-        }
+    /// Masks the fields that must be. Each masked text has at most [`MASKED_CHARS`] characters, as long as the clear one
+    /// has at most [`MASKABLE_BYTES`] bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the login is not of the masker's stream: nothing of it may be stored.
+    pub fn mask(&self, login: UserLogin<'_>) -> MaskedLogin {
+        let mut sealed = Vec::with_capacity(MASKABLE_BYTES + SEAL_BYTES);
+        login.masked_by(|field, value| {
+            sealed.clear();
+            self.masked(field, value, &mut sealed)
+        })
     }
 
-    fn device_id(&self, device_id: &str) -> String {
-        match self.kind {
-            MaskKind::Seal => self.sealed(&self.key.device_id, device_id.as_bytes()),
-            MaskKind::Token => self.token(&self.key.device_id, device_id.as_bytes()),
-            MaskKind::Base64 => BASE64_STANDARD.encode(device_id),
-        }
-    }
-
-    fn sealed(&self, column: &ColumnKey, value: &[u8]) -> String {
-        text_of(self.key.id(), SEAL_MARK, &column.seal(value))
-    }
-
-    fn token(&self, column: &ColumnKey, value: &[u8]) -> String {
-        text_of(self.key.id(), TOKEN_MARK, &column.token(value))
+    fn masked(&self, field: &Field, value: &Value<'_>, sealed: &mut Vec<u8>) -> String {
+        let Some((_, column)) = self.key.columns().find(|(masked, _)| masked.key == field.key) else {
+            unreachable!("a login is decoded by the stream of its masker");
+        };
+        let text = value.with_bytes(|bytes| match self.kind {
+            MaskKind::Seal => {
+                column.seal_onto(sealed, bytes);
+                text_of(self.key.id(), SEAL_MARK, sealed)
+            }
+            MaskKind::Token => text_of(self.key.id(), TOKEN_MARK, &column.token(bytes)),
+            MaskKind::Base64 => BASE64_STANDARD.encode(value.text().as_bytes()),
+        });
+        text.unwrap_or_default()
     }
 }
 
@@ -89,7 +87,7 @@ impl Unmasker {
         Self { keys }
     }
 
-    /// The clear value of a masked text, and the column that it was masked for.
+    /// The clear value of a masked text, and the field that it is a value of.
     ///
     /// # Errors
     ///
@@ -122,19 +120,10 @@ pub fn decode_base64(text: &str) -> Result<String, UnmaskError> {
 /// }
 /// ```
 pub struct Unmasked {
-    /// The column that it was masked for.
-    pub column: Column,
-    /// The clear value: an address in canonical form, or a device id.
+    /// The field that it is a value of.
+    pub field: &'static Field,
+    /// The clear value: an address in canonical form, or the text that was sent.
     pub value: String,
-}
-
-/// A column that holds masked values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
-    /// `masked_ip`
-    Ip,
-    /// `masked_device_id`
-    DeviceId,
 }
 
 /// Why a text cannot be recovered.
@@ -204,19 +193,22 @@ fn read(text: &str) -> Option<(KeyId, char, Vec<u8>)> {
     Some((id.parse().ok()?, mark, BASE64_URL_SAFE_NO_PAD.decode(rest).ok()?))
 }
 
-/// Sixteen octets for every address, so that a masked one does not tell by its length what it is.
-fn octets(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
-    }
+fn open(key: &Key, sealed: &[u8]) -> Option<Unmasked> {
+    let (field, bytes) = key.columns().find_map(|(field, column)| Some((field, column.open(sealed)?)))?;
+    Some(Unmasked { field, value: text_of_bytes(field.kind, bytes)? })
 }
 
-fn open(key: &Key, sealed: &[u8]) -> Option<Unmasked> {
-    if let Some(octets) = key.ip.open(sealed) {
-        let ip = Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).to_canonical();
-        return Some(Unmasked { column: Column::Ip, value: ip.to_string() });
+/// The text of a value with these bytes.
+fn text_of_bytes(kind: Kind, bytes: Vec<u8>) -> Option<String> {
+    match kind {
+        Kind::Text { .. } => String::from_utf8(bytes).ok(),
+        Kind::Address => {
+            let ip = Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?);
+            Some(ip.to_canonical().to_string())
+        }
+        Kind::Version => {
+            let integer = i32::from_le_bytes(bytes.try_into().ok()?);
+            AppVersion::from_i32(integer).map(|version| version.to_string())
+        }
     }
-    let device_id = String::from_utf8(key.device_id.open(sealed)?).ok()?;
-    Some(Unmasked { column: Column::DeviceId, value: device_id })
 }

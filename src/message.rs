@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::de::{MapAccess, Visitor};
@@ -550,23 +549,27 @@ impl Identifier {
         self.identity.key(body, attributes).map(|key| key.map(hash))
     }
 
-    /// The hash of a login: of its fields, and not of the text that spelled them.
-    pub fn login(&self, login: &UserLogin) -> LoginHash {
-        let UserLogin { user_id, app_version, device_type, ip, locale, device_id } = login;
-        let mut hasher = self.logins.clone();
-        let ip = match ip.to_canonical() {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            IpAddr::V6(ip) => ip,
-        };
-        frame(&mut hasher, user_id.as_bytes());
-        frame(&mut hasher, &app_version.as_i32().to_le_bytes());
-        frame(&mut hasher, device_type.as_bytes());
-        frame(&mut hasher, &ip.octets());
-        frame(&mut hasher, device_id.as_bytes());
-        if let Some(locale) = locale {
-            frame(&mut hasher, locale.as_bytes());
+    /// The hash of a login: of its values, and not of the text that spelled them.
+    ///
+    /// Those that may be null come last, so that one that is not there cannot be taken for another: each behind its key,
+    /// but for the first, which was hashed without it when it was the only one.
+    pub fn login(&self, login: &UserLogin<'_>) -> LoginHash {
+        let mut framed = Vec::with_capacity(512);
+        for (_, value) in login.values().filter(|(field, _)| !field.nullable) {
+            value.with_bytes(|bytes| {
+                frame_onto(&mut framed, bytes);
+            });
         }
-        LoginHash(*hasher.finalize().as_bytes())
+        let nullable = login.values().filter(|(field, _)| field.nullable);
+        for (number, (field, value)) in nullable.enumerate() {
+            value.with_bytes(|bytes| {
+                if number > 0 {
+                    frame_onto(&mut framed, field.key.as_bytes());
+                }
+                frame_onto(&mut framed, bytes);
+            });
+        }
+        LoginHash(*self.logins.clone().update(&framed).finalize().as_bytes())
     }
 }
 
@@ -574,4 +577,10 @@ impl Identifier {
 fn frame<'h>(hasher: &'h mut blake3::Hasher, part: &[u8]) -> &'h mut blake3::Hasher {
     hasher.update(&(part.len() as u64).to_le_bytes());
     hasher.update(part)
+}
+
+/// The same into bytes that are hashed together: each call of the hasher costs more than a short part.
+fn frame_onto(framed: &mut Vec<u8>, part: &[u8]) {
+    framed.extend_from_slice(&(part.len() as u64).to_le_bytes());
+    framed.extend_from_slice(part);
 }

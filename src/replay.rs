@@ -331,7 +331,7 @@ impl Replay {
         let opened = self.opener.open(letter.key.hash, &letter.body);
         let (body, attributes) = opened.map_err(|error| Obstacle::Sealed(error.to_string()))?;
         let rejected = |rejection: Rejection| Obstacle::Rejected(rejection.code());
-        let login = decode(&body).map_err(rejected)?.login;
+        let login = decode(self.masker.stream(), &body).map_err(rejected)?.login;
         let key = identifier.key(&body, &attributes).map_err(|missing| rejected(missing.into()))?;
         let identity = key.map(|hash| LoginIdentity { hash, login: identifier.login(&login) });
         Ok(LoginAgain { letter, identity, login: self.masker.mask(login) })

@@ -13,6 +13,7 @@ use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, Unbou
 use zeroize::Zeroizing;
 
 use crate::message::{Attributes, BodyHash, Identifier, Identity, MessageHash, QueueIdentity, RawBody};
+use crate::stream::{Field, Stream};
 
 /// The longest id of a key, in characters.
 pub const KEY_ID_CHARS: usize = 16;
@@ -218,33 +219,39 @@ impl MasterKey {
 /// One key, ready for use: its id, and a sub-key for each purpose.
 pub struct Key {
     id: KeyId,
-    pub(crate) ip: ColumnKey,
-    pub(crate) device_id: ColumnKey,
+    stream: &'static Stream,
+    /// Of each field that is masked, in the order of the stream.
+    columns: Vec<(&'static Field, ColumnKey)>,
     body: Cipher,
     check: CheckValue,
 }
 
 impl Key {
-    /// Derives the sub-keys of a master key.
+    /// Derives the sub-keys of a master key: one set for each masked field of the stream, and what seals bodies.
     ///
     /// # Errors
     ///
     /// [`NoCipher`] when the cryptographic library cannot make its ciphers.
-    pub fn derive(id: KeyId, master: &MasterKey) -> Result<Self, NoCipher> {
-        let column = |seal, nonce, token| {
-            Ok(ColumnKey {
-                cipher: Cipher::new(seal, &id, master)?,
-                nonce: sub_key(nonce, master),
-                token: sub_key(token, master),
-            })
-        };
+    pub fn derive(stream: &'static Stream, id: KeyId, master: &MasterKey) -> Result<Self, NoCipher> {
+        let masked = stream.fields.iter().filter(|field| field.is_masked());
+        let columns = masked.map(|field| ColumnKey::derive(field.key, &id, master).map(|key| (field, key)));
         Ok(Self {
-            ip: column(Purpose::SealIp, Purpose::NonceOfIp, Purpose::TokenOfIp)?,
-            device_id: column(Purpose::SealDeviceId, Purpose::NonceOfDeviceId, Purpose::TokenOfDeviceId)?,
+            stream,
+            columns: columns.collect::<Result<_, _>>()?,
             body: Cipher::new(Purpose::SealBody, &id, master)?,
             check: CheckValue(*sub_key(Purpose::Check, master)),
             id,
         })
+    }
+
+    /// The stream whose fields it masks.
+    pub(crate) fn stream(&self) -> &'static Stream {
+        self.stream
+    }
+
+    /// The masked fields, each with what masks it.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (&'static Field, &ColumnKey)> {
+        self.columns.iter().map(|(field, key)| (*field, key))
     }
 
     /// The key's name.
@@ -320,12 +327,18 @@ pub(crate) struct ColumnKey {
 }
 
 impl ColumnKey {
-    /// Nonce, ciphertext and tag of a value: equal for equal values.
-    pub(crate) fn seal(&self, value: &[u8]) -> Vec<u8> {
-        let mut sealed = Vec::with_capacity(SEAL_BYTES + value.len());
+    fn derive(field: &'static str, id: &KeyId, master: &MasterKey) -> Result<Self, NoCipher> {
+        Ok(Self {
+            cipher: Cipher::new(Purpose::Seal(field), id, master)?,
+            nonce: sub_key(Purpose::NonceOf(field), master),
+            token: sub_key(Purpose::TokenOf(field), master),
+        })
+    }
+
+    /// Appends nonce, ciphertext and tag of a value: equal for equal values.
+    pub(crate) fn seal_onto(&self, out: &mut Vec<u8>, value: &[u8]) {
         let nonce = nonce(blake3::keyed_hash(&self.nonce, value).as_bytes());
-        self.cipher.seal_onto(&mut sealed, nonce, &[], |clear| clear.extend_from_slice(value));
-        sealed
+        self.cipher.seal_onto(out, nonce, &[], |clear| clear.extend_from_slice(value));
     }
 
     /// The value that was sealed.
@@ -344,12 +357,10 @@ type SubKey = Zeroizing<[u8; 32]>;
 /// What a sub-key is for. Its context must never change: what it sealed would not open again.
 #[derive(Clone, Copy)]
 enum Purpose {
-    SealIp,
-    NonceOfIp,
-    TokenOfIp,
-    SealDeviceId,
-    NonceOfDeviceId,
-    TokenOfDeviceId,
+    /// The values of the field with this key; so are the next two.
+    Seal(&'static str),
+    NonceOf(&'static str),
+    TokenOf(&'static str),
     SealBody,
     HashBody,
     HashIdentity,
@@ -358,25 +369,23 @@ enum Purpose {
 }
 
 impl Purpose {
-    fn context(self) -> &'static str {
+    fn context(self) -> String {
+        const VERSION: &str = "turnstile key v1";
         match self {
-            Self::SealIp => "turnstile key v1 seal ip",
-            Self::NonceOfIp => "turnstile key v1 nonce of ip",
-            Self::TokenOfIp => "turnstile key v1 token of ip",
-            Self::SealDeviceId => "turnstile key v1 seal device_id",
-            Self::NonceOfDeviceId => "turnstile key v1 nonce of device_id",
-            Self::TokenOfDeviceId => "turnstile key v1 token of device_id",
-            Self::SealBody => "turnstile key v1 seal body",
-            Self::HashBody => "turnstile key v1 hash body",
-            Self::HashIdentity => "turnstile key v1 hash identity",
-            Self::HashLogin => "turnstile key v1 hash login",
-            Self::Check => "turnstile key v1 check value",
+            Self::Seal(field) => format!("{VERSION} seal {field}"),
+            Self::NonceOf(field) => format!("{VERSION} nonce of {field}"),
+            Self::TokenOf(field) => format!("{VERSION} token of {field}"),
+            Self::SealBody => format!("{VERSION} seal body"),
+            Self::HashBody => format!("{VERSION} hash body"),
+            Self::HashIdentity => format!("{VERSION} hash identity"),
+            Self::HashLogin => format!("{VERSION} hash login"),
+            Self::Check => format!("{VERSION} check value"),
         }
     }
 }
 
 fn sub_key(purpose: Purpose, master: &MasterKey) -> SubKey {
-    Zeroizing::new(blake3::derive_key(purpose.context(), master.as_bytes()))
+    Zeroizing::new(blake3::derive_key(&purpose.context(), master.as_bytes()))
 }
 
 /// AES-256-GCM-SIV under one sub-key.

@@ -60,7 +60,7 @@ impl Judge {
         let ReceivedMessage { delivery, body, attributes } = message;
         let hash = self.identifier.message(&delivery.message_id);
         let (body_hash, sealed_body) = self.sealer.seal(hash, &body, &attributes);
-        let read = decode(&body)
+        let read = decode(self.masker.stream(), &body)
             .and_then(|decoded| self.identifier.key(&body, &attributes).map(|key| (decoded, key)).map_err(Into::into));
         let (content, identity, unknown_keys) = match read {
             Ok((Decoded { login, unknown_keys }, key)) => {

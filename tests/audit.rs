@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use turnstile::audit::audit;
 use turnstile::batch::Sorted;
-use turnstile::decode::Rejection;
 use turnstile::table::agreement::{Counts, RULES};
 use turnstile::verdict::{Content, Verdict};
 
 use crate::support::loading::migrate;
 use crate::support::logins::World;
 use crate::support::postgres::TestDatabase;
-use crate::support::verdicts::{QUEUE_ARN, batch, judge_of, login, logins, message};
+use crate::support::verdicts::{QUEUE_ARN, batch, invalid_version, judge_of, login, logins, message};
 
 /// Loaded logins, one of which absorbed another message, and dead letters of every status.
 async fn with_everything() -> World {
@@ -23,7 +22,7 @@ async fn with_everything() -> World {
     world.load_batch(batch(&world.judge, [again])).await;
     world.load_once_rejected(&["replayed"]).await;
     let absorbed = world.judge.judge(message("absorbed", &login("b", "ios"), 1));
-    let absorbed = Verdict { content: Content::Rejected(Rejection::InvalidVersion), ..absorbed };
+    let absorbed = Verdict { content: Content::Rejected(invalid_version()), ..absorbed };
     world.load_batch(Sorted::from_verdicts([absorbed], 1).batch).await;
     world.replay_all().await;
     world.load_rejected(&[("discarded", "[1]"), ("open", "[1]")]).await;

@@ -93,7 +93,7 @@ fn the_day_of_a_row_is_the_utc_day_on_which_its_message_was_sent() {
     late.delivery.sent_at = SentAt::Queue(time::macros::datetime!(2026-03-01 23:30 -05:00));
     let batch = crate::support::verdicts::batch(&judge, [late]);
     let row = batch.entries()[0].login_row().unwrap();
-    assert_eq!(row.create_date(), time::macros::date!(2026 - 03 - 02));
+    assert_eq!(row.day(), time::macros::date!(2026 - 03 - 02));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_message_of_a_queue_that_says_no_time_is_claimed_under_the_constant_one_and_
     timeless.delivery.sent_at = SentAt::Receipt(time::macros::datetime!(2026-03-01 23:30 UTC));
     let batch = crate::support::verdicts::batch(&judge, [timeless]);
     let row = batch.entries()[0].login_row().unwrap();
-    assert_eq!((row.key.sent_at, row.create_date()), (NO_TIME, time::macros::date!(2026 - 03 - 01)));
+    assert_eq!((row.key.sent_at, row.day()), (NO_TIME, time::macros::date!(2026 - 03 - 01)));
 }
 
 #[test]

@@ -4,7 +4,6 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::batch::{Batch, Sorted};
 use turnstile::database::Database;
-use turnstile::decode::Rejection;
 use turnstile::discard::discard;
 use turnstile::load::{Contradictions, LoadError, Tally};
 use turnstile::mask::MaskKind;
@@ -16,7 +15,7 @@ use turnstile::{keyring::Keyring, keys};
 use crate::support::evidence::survived;
 use crate::support::loading::{Outcome, destination, destination_of, introduce, load, load_into};
 use crate::support::logins::World;
-use crate::support::verdicts::{QUEUE_ARN, SENT_AT, judge_of, login, message};
+use crate::support::verdicts::{QUEUE_ARN, SENT_AT, invalid_version, judge_of, login, message};
 use crate::support::wait_until;
 
 const SCHEMES: [&str; 3] = ["field:/user_id", "attribute:Order", "content"];
@@ -57,7 +56,7 @@ fn batch_of(judge: &Judge, deliveries: impl IntoIterator<Item = ReceivedMessage>
 /// The same deliveries as a release judges them that does not decode such bodies.
 fn as_rejections(judge: &Judge, messages: &[(&str, &str)]) -> Batch {
     let rejected =
-        |verdict: Verdict| Verdict { content: Content::Rejected(Rejection::InvalidVersion), identity: None, ..verdict };
+        |verdict: Verdict| Verdict { content: Content::Rejected(invalid_version()), identity: None, ..verdict };
     let verdicts = messages.iter().map(|(id, user)| rejected(judge.judge(delivery(id, user))));
     Sorted::from_verdicts(verdicts, 1).batch
 }
@@ -345,7 +344,7 @@ async fn a_queue_that_says_no_time_is_claimed_under_the_constant_one_and_replaye
     };
     let deliveries = |seconds| ["a", "b"].map(|user| world.judge.judge(received(user, seconds)));
     let [login, mut letter] = deliveries(0);
-    letter.content = Content::Rejected(Rejection::InvalidVersion);
+    letter.content = Content::Rejected(invalid_version());
     tally_of(&world.database, Sorted::from_verdicts([login, letter], 1).batch).await;
     let again = || async { tally_of(&world.database, Sorted::from_verdicts(deliveries(100_000), 1).batch).await };
     assert_eq!(again().await, Tally { redelivered: 2, ..NOTHING });

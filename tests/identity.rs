@@ -1,11 +1,14 @@
 //! What makes two deliveries the same message, and two messages the same login.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
+use turnstile::decode::decode;
 use turnstile::keyring::Keyring;
-use turnstile::login::UserLogin;
 use turnstile::message::{
     Attributes, Identity, IdentityHash, IdentityMissing, MessageHash, MessageHasher, MessageId, QueueIdentity, RawBody,
 };
+use turnstile::stream::{Field, Kind, LOGIN, Limit, Stream};
 
 use crate::support::verdicts::{QUEUE_ARN, keyring};
 
@@ -92,35 +95,72 @@ const ATTRIBUTE: &str = "a26a191553643bf346eb0d4cc2d1578e59383748878b9075d1da7d7
 
 #[test]
 fn the_same_login_in_another_spelling_is_the_same_login_and_any_other_field_makes_another() {
-    let login = |change: fn(&mut UserLogin)| {
-        let mut login = UserLogin {
-            user_id: "a".to_owned(),
-            app_version: "2.3".parse().unwrap(),
-            device_type: "ios".to_owned(),
-            ip: "203.0.113.7".parse().unwrap(),
-            locale: Some("DE".to_owned()),
-            device_id: "d".to_owned(),
-        };
-        change(&mut login);
-        let identifier = keyring().identifier("field:/id".parse().unwrap(), &QueueIdentity::new(QUEUE_ARN));
-        *identifier.login(&login).as_bytes()
+    let login = |changes: &[(&str, Option<&str>)]| {
+        let mut body = serde_json::json!({
+            "user_id": "a", "app_version": "2.3", "device_type": "ios", "ip": "203.0.113.7", "locale": "DE", "device_id": "d",
+        });
+        changes.iter().for_each(|(key, value)| body[key] = (*value).into());
+        login_hash(&LOGIN, &body.to_string())
     };
-    let same = login(|_| {});
-    assert_eq!(login(|login| login.app_version = "2.3.0".parse().unwrap()), same);
-    assert_eq!(login(|login| login.ip = "::ffff:203.0.113.7".parse().unwrap()), same);
-    let others: [fn(&mut UserLogin); 8] = [
-        |login| login.user_id.push('b'),
-        |login| login.app_version = "2.4".parse().unwrap(),
-        |login| login.device_type = "android".to_owned(),
-        |login| login.ip = "203.0.113.8".parse().unwrap(),
-        |login| login.locale = None,
-        |login| login.locale = Some(String::new()),
-        |login| login.device_id.push('x'),
-        |login| (login.user_id, login.device_type) = ("ai".to_owned(), "os".to_owned()),
+    let same = login(&[]);
+    assert_eq!(login(&[("app_version", Some("2.3.0"))]), same);
+    assert_eq!(login(&[("ip", Some("::ffff:203.0.113.7"))]), same);
+    let others: [&[(&str, Option<&str>)]; 8] = [
+        &[("user_id", Some("ab"))],
+        &[("app_version", Some("2.4"))],
+        &[("device_type", Some("android"))],
+        &[("ip", Some("203.0.113.8"))],
+        &[("locale", None)],
+        &[("locale", Some(""))],
+        &[("device_id", Some("dx"))],
+        &[("user_id", Some("ai")), ("device_type", Some("os"))],
     ];
     for (at, other) in others.into_iter().enumerate() {
         assert_ne!(login(other), same, "{at}");
     }
+}
+
+fn login_hash(stream: &'static Stream, body: &str) -> String {
+    let body = RawBody::new(body);
+    let decoded = decode(stream, &body).unwrap_or_else(|rejection| panic!("{rejection}"));
+    let identifier = keyring().identifier("field:/id".parse().unwrap(), &QueueIdentity::new(QUEUE_ARN));
+    hex(identifier.login(&decoded.login).as_bytes())
+}
+
+#[test]
+fn stored_hashes_of_logins_stay_what_they_are() {
+    // If one of these changes, a login that is sent again contradicts itself.
+    let body = |ip: &str, locale: &str| {
+        format!(
+            r#"{{"user_id":"u-1","app_version":"2.3.1","device_type":"ios","ip":"{ip}","locale":{locale},"device_id":"device-1"}}"#
+        )
+    };
+    for (body, stored) in [
+        (body("198.51.100.7", r#""de-DE""#), "51f5d50d55eca3035cb208638261e51b3e9c16a227e83bf637da4f6b777d5218"),
+        (body("2001:db8::7", "null"), "71b21589e0ea62cf9af050c7afe5fb56d2d701f6598cc4886f4604798983a210"),
+    ] {
+        assert_eq!(login_hash(&LOGIN, &body), stored);
+    }
+}
+
+#[test]
+fn a_value_that_is_not_there_is_never_taken_for_another() {
+    const TEXT: Kind = Kind::Text { may_be_empty: true, most: Limit::Chars(9) };
+    const STREAM: Stream = Stream {
+        table: "t",
+        fields: &[
+            Field::stored("a", TEXT).nullable(),
+            Field::stored("b", TEXT).nullable(),
+            Field::stored("c", TEXT).nullable(),
+        ],
+        day: "day",
+    };
+    let mut hashes = BTreeSet::new();
+    let values = ["null", r#""""#, r#""b""#, r#""c""#, r#""x""#];
+    for (a, b, c) in values.iter().flat_map(|a| values.map(|b| (a, b))).flat_map(|(a, b)| values.map(|c| (a, b, c))) {
+        hashes.insert(login_hash(&STREAM, &format!(r#"{{"a":{a},"b":{b},"c":{c}}}"#)));
+    }
+    assert_eq!(hashes.len(), values.len().pow(3));
 }
 
 #[test]

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
+use turnstile::decode::decode;
 use turnstile::keyring::{Exposure, Keyring, KeyringError, LineProblem, Masters};
-use turnstile::message::{Attributes, MessageHash};
+use turnstile::message::{Attributes, MessageHash, RawBody};
 use turnstile::seal::KeyId;
+use turnstile::stream::LOGIN;
 
 /// The canary of these tests: 32 bytes in Base64 that no message may show.
 const KEY: &str = "Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2E=";
@@ -324,19 +326,17 @@ fn unmask_recovers_line_by_line_and_names_the_lines_that_it_cannot() {
     let text = format!("turnstile-keyring v1\nhash h {KEY}\nkey a {KEY}\nactive a\n");
     let key = Keyring::parse(&text).unwrap();
     let mask = |device_id: &str| {
-        let login = turnstile::login::UserLogin {
-            user_id: "u".to_owned(),
-            app_version: "1".parse().unwrap(),
-            device_type: "d".to_owned(),
-            ip: "198.51.100.7".parse().unwrap(),
-            locale: None,
-            device_id: device_id.to_owned(),
-        };
-        key.masker(turnstile::mask::MaskKind::Seal).mask(login)
+        let body = serde_json::json!({
+            "user_id": "u", "app_version": "1", "device_type": "d", "ip": "198.51.100.7", "locale": null, "device_id": device_id,
+        });
+        let body = RawBody::new(body.to_string());
+        let login = decode(&LOGIN, &body).unwrap_or_else(|rejection| panic!("{rejection}")).login;
+        let masked = key.masker(turnstile::mask::MaskKind::Seal).mask(login);
+        ["masked_ip", "masked_device_id"].map(|column| masked.value(column).unwrap().text().unwrap().to_owned())
     };
-    let plain = mask("device-1");
-    let lines =
-        [&plain.masked_ip, "nonsense", &plain.masked_device_id, "", &mask("two\nlines\u{1b}[2J").masked_device_id];
+    let [ip, device_id] = mask("device-1");
+    let [_, odd] = mask("two\nlines\u{1b}[2J");
+    let lines = [&ip, "nonsense", &device_id, "", &odd];
 
     let mut command = turnstile(&["unmask"]);
     command.env("TURNSTILE_KEYS", &text).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -348,7 +348,7 @@ fn unmask_recovers_line_by_line_and_names_the_lines_that_it_cannot() {
     let errors = String::from_utf8(stderr).unwrap();
     assert_eq!(errors, "error: line 2: it is no masked value\nerror: line 4: it is no masked value\n");
 
-    let mut command = turnstile(&["unmask", &plain.masked_ip, &plain.masked_device_id]);
+    let mut command = turnstile(&["unmask", &ip, &device_id]);
     command.env("TURNSTILE_KEYS", &text);
     assert_eq!(output_of(command), (0, "198.51.100.7\ndevice-1\n".to_owned(), String::new()));
     let base64 = output_of(turnstile(&["unmask", "--mask", "base64", "MTk4LjUxLjEwMC43"]));

@@ -52,5 +52,6 @@ mod sqs;
 mod other_servers;
 mod tidy;
 mod stored;
+mod stream;
 mod trouble;
 mod upgrade;

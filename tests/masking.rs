@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proptest::prelude::*;
+use turnstile::decode::decode;
 use turnstile::keyring::{Keyring, Masters};
-use turnstile::login::{AppVersion, MaskedLogin, UserLogin};
-use turnstile::mask::{Column, DEVICE_ID_BYTES, MASKED_CHARS, MaskKind, UnmaskError, Unmasked, decode_base64};
+use turnstile::login::{MaskedLogin, Stored};
+use turnstile::mask::{MASKABLE_BYTES, MASKED_CHARS, MaskKind, Masker, UnmaskError, Unmasked, decode_base64};
 use turnstile::message::{Attributes, MessageHash, RawBody};
-use turnstile::seal::{OpenError, SealedBody};
+use turnstile::seal::{Key, MasterKey, OpenError, SealedBody};
+use turnstile::stream::{Field, Kind, LOGIN, Limit, Stream};
+use zeroize::Zeroizing;
 
 const KINDS: [MaskKind; 3] = [MaskKind::Seal, MaskKind::Token, MaskKind::Base64];
 
@@ -39,27 +43,37 @@ fn impostor() -> Keyring {
     .unwrap()
 }
 
-fn masked(keyring: &Keyring, kind: MaskKind, ip: &str, device_id: &str) -> MaskedLogin {
-    keyring.masker(kind).mask(UserLogin {
-        user_id: "u".to_owned(),
-        app_version: "1.2.3".parse().unwrap(),
-        device_type: "d".to_owned(),
-        ip: ip.parse().unwrap(),
-        locale: None,
-        device_id: device_id.to_owned(),
-    })
+/// What is stored of an address and a device id.
+struct Masks {
+    ip: String,
+    device_id: String,
+}
+
+fn masked(keyring: &Keyring, kind: MaskKind, ip: &str, device_id: &str) -> Masks {
+    let login = masked_login(keyring, kind, ip, device_id);
+    let text = |column| login.value(column).unwrap().text().unwrap().to_owned();
+    Masks { ip: text("masked_ip"), device_id: text("masked_device_id") }
+}
+
+fn masked_login(keyring: &Keyring, kind: MaskKind, ip: &str, device_id: &str) -> MaskedLogin {
+    let body = serde_json::json!({
+        "user_id": "u", "app_version": "1.2.3", "device_type": "d", "ip": ip, "locale": null, "device_id": device_id,
+    });
+    let body = RawBody::new(body.to_string());
+    let decoded = decode(&LOGIN, &body).unwrap_or_else(|rejection| panic!("{rejection}"));
+    keyring.masker(kind).mask(decoded.login)
 }
 
 fn sealed_ip(ip: &str) -> String {
-    masked(&keyring(), MaskKind::Seal, ip, "x").masked_ip
+    masked(&keyring(), MaskKind::Seal, ip, "x").ip
 }
 
 fn sealed_device_id(device_id: &str) -> String {
-    masked(&keyring(), MaskKind::Seal, "::1", device_id).masked_device_id
+    masked(&keyring(), MaskKind::Seal, "::1", device_id).device_id
 }
 
-fn unmask(keyring: &Keyring, text: &str) -> Result<(Column, String), UnmaskError> {
-    keyring.unmasker().unmask(text).map(|Unmasked { column, value }| (column, value))
+fn unmask(keyring: &Keyring, text: &str) -> Result<(&'static str, String), UnmaskError> {
+    keyring.unmasker().unmask(text).map(|Unmasked { field, value }| (field.key, value))
 }
 
 #[test]
@@ -67,12 +81,12 @@ fn stored_masks_stay_what_they_are() {
     // Computed once with another implementation of BLAKE3 and AES-256-GCM-SIV. If one of these changes, values that
     // are stored already can no longer be joined or opened.
     let [seal, token, base64] = KINDS.map(|kind| masked(&keyring(), kind, "198.51.100.7", "device-1"));
-    assert_eq!(seal.masked_ip, "new.3DmjKY7ay1GAmVu4N-Qt0MCW6LfEo7Rh3XlC5iUGIZht_XkI_kY5hIXWq9g");
-    assert_eq!(seal.masked_device_id, "new.UDknQfCD2lhPK8yL8CRUxpqV70cN1S2sEX0vWfX49QYFnzBc");
-    assert_eq!(token.masked_ip, "new:s4hIvprtiF2CiHb_S7voS2BKLEf4YSYMVf5lnVt1p0M");
-    assert_eq!(token.masked_device_id, "new:NgpEPidAE_dq5MIvKQW35yoP_yHKqm74DoeNVJtmLas");
-    assert_eq!(base64.masked_ip, "MTk4LjUxLjEwMC43");
-    assert_eq!(base64.masked_device_id, "ZGV2aWNlLTE=");
+    assert_eq!(seal.ip, "new.3DmjKY7ay1GAmVu4N-Qt0MCW6LfEo7Rh3XlC5iUGIZht_XkI_kY5hIXWq9g");
+    assert_eq!(seal.device_id, "new.UDknQfCD2lhPK8yL8CRUxpqV70cN1S2sEX0vWfX49QYFnzBc");
+    assert_eq!(token.ip, "new:s4hIvprtiF2CiHb_S7voS2BKLEf4YSYMVf5lnVt1p0M");
+    assert_eq!(token.device_id, "new:NgpEPidAE_dq5MIvKQW35yoP_yHKqm74DoeNVJtmLas");
+    assert_eq!(base64.ip, "MTk4LjUxLjEwMC43");
+    assert_eq!(base64.device_id, "ZGV2aWNlLTE=");
 }
 
 #[test]
@@ -85,17 +99,17 @@ fn stored_bodies_stay_what_they_are() {
 
 #[test]
 fn the_fields_that_are_not_personal_pass_unchanged() {
-    let login = masked(&keyring(), MaskKind::Seal, "::1", "x");
-    assert_eq!(login.user_id, "u");
-    assert_eq!(login.device_type, "d");
-    assert_eq!(login.locale, None);
-    assert_eq!(login.app_version, "1.2.3".parse::<AppVersion>().unwrap());
+    let login = masked_login(&keyring(), MaskKind::Seal, "::1", "x");
+    assert!(login.value("user_id") == Some(&Stored::Text("u".to_owned())));
+    assert!(login.value("device_type") == Some(&Stored::Text("d".to_owned())));
+    assert!(login.value("locale") == Some(&Stored::Null));
+    assert!(login.value("app_version") == Some(&Stored::Integer(1_002_003)));
 }
 
 #[test]
 fn two_spellings_of_one_address_mask_alike() {
     for kind in KINDS {
-        let mask = |ip| masked(&keyring(), kind, ip, "x").masked_ip;
+        let mask = |ip| masked(&keyring(), kind, ip, "x").ip;
         assert_eq!(mask("198.51.100.7"), mask("::ffff:198.51.100.7"));
         assert_eq!(mask("2001:db8::7"), mask("2001:0DB8:0:0:0:0:0:7"));
     }
@@ -111,12 +125,25 @@ fn the_longest_values_under_the_longest_key_id_fit_their_columns() {
     let keyring = Masters::generate_as("k23456789-123456".parse().unwrap()).unwrap().derive().unwrap();
     let mut longest = 0;
     for kind in KINDS {
-        let login = masked(&keyring, kind, "2001:db8:1111:2222:3333:4444:5555:6666", &"x".repeat(DEVICE_ID_BYTES));
-        longest = longest.max(login.masked_ip.len()).max(login.masked_device_id.len());
+        let login = masked(&keyring, kind, "2001:db8:1111:2222:3333:4444:5555:6666", &"x".repeat(MASKABLE_BYTES));
+        longest = longest.max(login.ip.len()).max(login.device_id.len());
     }
     assert!(longest <= MASKED_CHARS, "{longest}");
-    let one_more = masked(&keyring, MaskKind::Seal, "::1", &"x".repeat(DEVICE_ID_BYTES + 1));
-    assert!(one_more.masked_device_id.len() > MASKED_CHARS, "the limit is not the largest");
+    assert!(longest_mask_of_a_longer_text() > MASKED_CHARS, "the limit is not the largest");
+}
+
+fn longest_mask_of_a_longer_text() -> usize {
+    const LONGER: Stream = Stream {
+        table: "t",
+        fields: &[Field::masked("a", "a", Kind::Text { may_be_empty: false, most: Limit::Bytes(MASKABLE_BYTES + 1) })],
+        day: "day",
+    };
+    let master = MasterKey::from_bytes(Zeroizing::new([1; 32]));
+    let key = Key::derive(&LONGER, "k23456789-123456".parse().unwrap(), &master).unwrap();
+    let body = RawBody::new(format!(r#"{{"a": "{}"}}"#, "x".repeat(MASKABLE_BYTES + 1)));
+    let login = decode(&LONGER, &body).unwrap_or_else(|rejection| panic!("{rejection}")).login;
+    let masked = Masker::new(MaskKind::Seal, Arc::new(key)).mask(login);
+    masked.value("a").unwrap().text().unwrap().len()
 }
 
 #[test]
@@ -124,10 +151,10 @@ fn a_value_masked_for_one_column_does_not_open_as_the_other() {
     // The same sixteen bytes in both columns.
     let octets = "abcdefghijklmnop";
     let ip = IpAddr::from(<[u8; 16]>::try_from(octets.as_bytes()).unwrap()).to_string();
-    assert_eq!(unmask(&keyring(), &sealed_ip(&ip)), Ok((Column::Ip, ip.clone())));
-    assert_eq!(unmask(&keyring(), &sealed_device_id(octets)), Ok((Column::DeviceId, octets.to_owned())));
+    assert_eq!(unmask(&keyring(), &sealed_ip(&ip)), Ok(("ip", ip.clone())));
+    assert_eq!(unmask(&keyring(), &sealed_device_id(octets)), Ok(("device_id", octets.to_owned())));
     let token = masked(&keyring(), MaskKind::Token, &ip, octets);
-    assert_ne!(token.masked_ip, token.masked_device_id);
+    assert_ne!(token.ip, token.device_id);
 }
 
 #[test]
@@ -139,15 +166,15 @@ fn what_an_older_key_masked_can_still_be_recovered() {
          active old\n",
     )
     .unwrap();
-    let by_old = masked(&old, MaskKind::Seal, "::1", "device-1").masked_device_id;
+    let by_old = masked(&old, MaskKind::Seal, "::1", "device-1").device_id;
     assert_ne!(by_old, sealed_device_id("device-1"));
-    assert_eq!(unmask(&keyring(), &by_old), Ok((Column::DeviceId, "device-1".to_owned())));
+    assert_eq!(unmask(&keyring(), &by_old), Ok(("device_id", "device-1".to_owned())));
 }
 
 #[test]
 fn a_text_that_cannot_be_recovered_is_told_why() {
     let sealed = sealed_device_id("device-1");
-    let token = masked(&keyring(), MaskKind::Token, "::1", "device-1").masked_device_id;
+    let token = masked(&keyring(), MaskKind::Token, "::1", "device-1").device_id;
     let absent = sealed.replacen("new.", "gone.", 1);
     let renamed = sealed.replacen("new.", "old.", 1);
     for (text, why) in [
@@ -173,8 +200,8 @@ fn a_text_that_cannot_be_recovered_is_told_why() {
 #[test]
 fn base64_is_decoded_when_asked_and_without_a_key() {
     let login = masked(&keyring(), MaskKind::Base64, "::ffff:198.51.100.7", "device-1");
-    assert_eq!(decode_base64(&login.masked_ip), Ok("198.51.100.7".to_owned()));
-    assert_eq!(decode_base64(&login.masked_device_id), Ok("device-1".to_owned()));
+    assert_eq!(decode_base64(&login.ip), Ok("198.51.100.7".to_owned()));
+    assert_eq!(decode_base64(&login.device_id), Ok("device-1".to_owned()));
     assert_eq!(decode_base64("no Base64"), Err(UnmaskError::Malformed));
     assert_eq!(decode_base64("//79"), Err(UnmaskError::Malformed));
 }
@@ -184,8 +211,8 @@ fn no_piece_of_a_clear_value_shows_in_its_mask() {
     for (ip, device_id) in [("198.51.100.7", "717-22-9034"), ("2001:db8:1111:2222::7", "device-1 of user-2")] {
         for kind in [MaskKind::Seal, MaskKind::Token] {
             let login = masked(&keyring(), kind, ip, device_id);
-            assert_no_piece(&login.masked_ip, ip, 4);
-            assert_no_piece(&login.masked_device_id, device_id, 4);
+            assert_no_piece(&login.ip, ip, 4);
+            assert_no_piece(&login.device_id, device_id, 4);
         }
     }
 }
@@ -258,15 +285,15 @@ proptest! {
     #[test]
     fn unmask_inverts_seal(ip in any::<IpAddr>(), device_id in "\\PC{1,37}") {
         let login = masked(&keyring(), MaskKind::Seal, &ip.to_string(), &device_id);
-        prop_assert_eq!(unmask(&keyring(), &login.masked_ip), Ok((Column::Ip, ip.to_canonical().to_string())));
-        prop_assert_eq!(unmask(&keyring(), &login.masked_device_id), Ok((Column::DeviceId, device_id)));
+        prop_assert_eq!(unmask(&keyring(), &login.ip), Ok(("ip", ip.to_canonical().to_string())));
+        prop_assert_eq!(unmask(&keyring(), &login.device_id), Ok(("device_id", device_id)));
     }
 
     #[test]
     fn equal_values_mask_alike_and_different_ones_do_not(values in prop::collection::vec("[ab]{1,3}", 2..20)) {
         for kind in KINDS {
             let masks: BTreeSet<String> =
-                values.iter().map(|value| masked(&keyring(), kind, "::1", value).masked_device_id).collect();
+                values.iter().map(|value| masked(&keyring(), kind, "::1", value).device_id).collect();
             prop_assert_eq!(masks.len(), values.iter().collect::<BTreeSet<_>>().len());
         }
     }
@@ -274,7 +301,7 @@ proptest! {
     #[test]
     fn different_addresses_mask_differently(one in any::<IpAddr>(), other in any::<IpAddr>()) {
         for kind in KINDS {
-            let mask = |ip: IpAddr| masked(&keyring(), kind, &ip.to_string(), "x").masked_ip;
+            let mask = |ip: IpAddr| masked(&keyring(), kind, &ip.to_string(), "x").ip;
             prop_assert_eq!(mask(one) == mask(other), one.to_canonical() == other.to_canonical());
         }
     }
@@ -282,7 +309,7 @@ proptest! {
     #[test]
     fn no_long_piece_of_any_value_shows_in_its_mask(device_id in "[a-zA-Z0-9_-]{8,150}") {
         for kind in [MaskKind::Seal, MaskKind::Token] {
-            assert_no_piece(&masked(&keyring(), kind, "::1", &device_id).masked_device_id, &device_id, 8);
+            assert_no_piece(&masked(&keyring(), kind, "::1", &device_id).device_id, &device_id, 8);
         }
     }
 

@@ -9,9 +9,10 @@ use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 use turnstile::batch::{Sorted, utc_day};
 use turnstile::decode::{Decoded, decode};
-use turnstile::login::UserLogin;
+use turnstile::login::{UserLogin, Value};
 use turnstile::message::{MessageHash, RawBody};
 use turnstile::seal::SealedBody;
+use turnstile::stream::LOGIN;
 use uuid::Uuid;
 
 use crate::support::bodies::{damaged_login, written_login};
@@ -70,24 +71,28 @@ async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usiz
     world.client.batch_execute(empty).await.unwrap();
     world.load_batch(Sorted::from_verdicts(verdicts, 1).batch).await;
     let hashes: Vec<&[u8]> = expected.keys().map(Vec::as_slice).collect();
-    let sql = "SELECT message_hash, u.user_id, u.device_type, u.masked_ip, u.masked_device_id, u.locale, u.app_version::text,
-                      u.create_date::text, code, sealed_body,
-                      (o.user_id, o.device_type, o.masked_ip, o.masked_device_id, o.locale, o.app_version, o.create_date)
-                          IS NOT DISTINCT FROM (u.user_id, u.device_type, u.masked_ip, u.masked_device_id, u.locale,
-                                                u.app_version, u.create_date) AS is_told
-               FROM processed_messages
-               LEFT JOIN user_logins u USING (message_hash) LEFT JOIN dead_letters USING (message_hash)
-               LEFT JOIN outbox o ON event_id = message_hash WHERE message_hash = ANY($1)";
-    let rows = world.client.query(sql, &[&hashes]).await.unwrap();
+    let columns =
+        |of: &str| LOGIN.columns().map(|column| format!("{of}.{}", column.name)).collect::<Vec<_>>().join(", ");
+    let texts: Vec<String> = LOGIN.columns().map(|column| format!("u.{0}::text AS {0}", column.name)).collect();
+    let sql = format!(
+        "SELECT message_hash, {}, code, sealed_body, ({}) IS NOT DISTINCT FROM ({}) AS is_told
+         FROM processed_messages
+         LEFT JOIN user_logins u USING (message_hash) LEFT JOIN dead_letters USING (message_hash)
+         LEFT JOIN outbox o ON event_id = message_hash WHERE message_hash = ANY($1)",
+        texts.join(", "),
+        columns("o"),
+        columns("u")
+    );
+    let rows = world.client.query(&sql, &[&hashes]).await.unwrap();
     prop_assert_eq!(rows.len(), expected.len());
     let mut logins = 0;
     for row in rows {
         let body = &expected[row.get::<_, &[u8]>("message_hash")];
         let said = || format!("the body {}", body.as_bytes().escape_ascii());
-        match decode(body) {
+        match decode(&LOGIN, body) {
             Ok(Decoded { login, .. }) => {
                 logins += 1;
-                prop_assert_eq!(stored(world, &row), sent(login), "{}", said());
+                prop_assert_eq!(stored(world, &row), sent(&login), "{}", said());
                 prop_assert!(row.get::<_, bool>("is_told"), "{}", said());
             }
             Err(rejection) => {
@@ -106,31 +111,22 @@ async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usiz
 }
 
 /// What a row says of a login, unmasked; the last is the code of a dead letter, which it must not have.
-fn stored(world: &World, row: &Row) -> [Option<String>; 8] {
+fn stored(world: &World, row: &Row) -> Vec<Option<String>> {
     let text = |column| row.get::<_, Option<String>>(column);
     let unmasked = |column| world.keyring.unmasker().unmask(&text(column)?).ok().map(|unmasked| unmasked.value);
-    [
-        text("user_id"),
-        text("device_type"),
-        unmasked("masked_ip"),
-        unmasked("masked_device_id"),
-        text("locale"),
-        text("app_version"),
-        text("create_date"),
-        text("code"),
-    ]
+    let of_fields = LOGIN.fields.iter().map(|field| match field.is_masked() {
+        true => unmasked(field.column),
+        false => text(field.column),
+    });
+    of_fields.chain([text(LOGIN.day), text("code")]).collect()
 }
 
 /// What it must say.
-fn sent(login: UserLogin) -> [Option<String>; 8] {
-    [
-        Some(login.user_id),
-        Some(login.device_type),
-        Some(login.ip.to_string()),
-        Some(login.device_id),
-        login.locale,
-        Some(login.app_version.as_i32().to_string()),
-        Some(utc_day(SENT_AT).to_string()),
-        None,
-    ]
+fn sent(login: &UserLogin<'_>) -> Vec<Option<String>> {
+    let said = |value: &Value<'_>| match value {
+        Value::Null => None,
+        Value::Version(version) => Some(version.as_i32().to_string()),
+        Value::Text(_) | Value::Address(_) => Some(value.text().into_owned()),
+    };
+    login.values().map(|(_, value)| said(value)).chain([Some(utc_day(SENT_AT).to_string()), None]).collect()
 }

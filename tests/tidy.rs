@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use self::source::{Source, holds_word};
 
 /// Decides and computes: a function of its arguments, without clock, environment, network, database or log.
-const CORE: &[&str] = &["message", "login", "decode", "seal", "mask", "verdict", "batch", "retry"];
+const CORE: &[&str] =
+    &["message", "stream", "login", "rejection", "decode", "seal", "mask", "verdict", "batch", "retry"];
 /// Does one thing each with the queue or the database.
 const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load", "acknowledge"];
 /// Composes steps.

@@ -5,9 +5,10 @@
 use libfuzzer_sys::fuzz_target;
 use turnstile::decode::{Rejection, decode};
 use turnstile::message::RawBody;
+use turnstile::stream::LOGIN;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Err(rejection) = decode(&RawBody::new(bytes)) {
+    if let Err(rejection) = decode(&LOGIN, &RawBody::new(bytes)) {
         assert!(Rejection::CODES.contains(&rejection.code()));
     }
 });

@@ -9,14 +9,19 @@ use turnstile::decode::decode;
 use turnstile::keyring::Keyring;
 use turnstile::mask::{MASKED_CHARS, MaskKind};
 use turnstile::message::RawBody;
+use turnstile::stream::LOGIN;
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::generate().expect("a keyring"));
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(decoded) = decode(&RawBody::new(bytes)) else { return };
-    let device_id = decoded.login.device_id.clone();
+    let body = RawBody::new(bytes);
+    let Ok(decoded) = decode(&LOGIN, &body) else { return };
+    let clear: Vec<String> = decoded.login.values().map(|(_, value)| value.text().into_owned()).collect();
     let masked = KEYRING.masker(MaskKind::Seal).mask(decoded.login);
-    assert!(masked.masked_ip.len() <= MASKED_CHARS && masked.masked_device_id.len() <= MASKED_CHARS);
-    let unmasked = KEYRING.unmasker().unmask(&masked.masked_device_id);
-    assert!(unmasked.is_ok_and(|unmasked| unmasked.value == device_id));
+    for ((field, stored), clear) in masked.values().zip(clear).filter(|((field, _), _)| field.is_masked()) {
+        let Some(text) = stored.text() else { continue };
+        assert!(text.len() <= MASKED_CHARS);
+        let unmasked = KEYRING.unmasker().unmask(text);
+        assert!(unmasked.is_ok_and(|unmasked| unmasked.field == field && unmasked.value == clear));
+    }
 });

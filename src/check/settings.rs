@@ -8,6 +8,7 @@ use crate::keyring::{KEYS_VARIABLE, Keyring, KeyringError, KeyringPlace};
 use crate::keys;
 use crate::mask::MaskKind;
 use crate::message::Identity;
+use crate::stream::{Field, LOGIN};
 use crate::table::turnstile_keys::Registered;
 
 /// Ids and counts, never a key.
@@ -41,8 +42,11 @@ pub(super) fn mask(kind: MaskKind) -> Judgement {
     }
 }
 
-/// Fields of few values that are known elsewhere: whoever has the hash key tries them all.
-const GUESSABLE: [&str; 3] = ["field:/ip", "field:/device_id", "field:/user_id"];
+/// Whether the scheme names a field whose values are few and known elsewhere: whoever has the hash key tries them all.
+fn is_guessable(scheme: &str) -> bool {
+    let key = scheme.strip_prefix("field:/").and_then(|key| LOGIN.field(key));
+    key.is_some_and(Field::is_personal)
+}
 
 pub(super) fn identity(identity: &Identity) -> Judgement {
     let scheme = identity.to_string();
@@ -51,7 +55,7 @@ pub(super) fn identity(identity: &Identity) -> Judgement {
             "content: equal bodies are one login for ever, and login events carry neither time nor id",
             "use --identity message-id, or field:/json/pointer where every body carries an id of its own",
         ),
-        Identity::Field(_) if GUESSABLE.contains(&scheme.as_str()) => Judgement::warning(
+        Identity::Field(_) if is_guessable(&scheme) => Judgement::warning(
             format!(
                 "{scheme}: a user, a device or an address logs in more than once, and every login but the first would be \
                  absorbed or contradict it; and its values can be guessed: they are hashed with the keyring's hash key, so \
@@ -155,11 +159,16 @@ mod tests {
         for (kind, warned) in [(MaskKind::Seal, false), (MaskKind::Token, false), (MaskKind::Base64, true)] {
             assert_eq!(mask(kind).level == Level::Warning, warned, "{kind}");
         }
-        for (scheme, warned) in
-            [("message-id", false), ("content", true), ("field:/event/id", false), ("attribute:EventId", false)]
-                .into_iter()
-                .chain(GUESSABLE.map(|scheme| (scheme, true)))
-        {
+        for (scheme, warned) in [
+            ("message-id", false),
+            ("content", true),
+            ("field:/event/id", false),
+            ("attribute:EventId", false),
+            ("field:/ip", true),
+            ("field:/device_id", true),
+            ("field:/user_id", true),
+            ("field:/locale", false),
+        ] {
             assert_eq!(identity(&scheme.parse().unwrap()).level == Level::Warning, warned, "{scheme}");
         }
     }

@@ -87,7 +87,8 @@ fn how_to_connect(world: &World, report: &Report) -> String {
     let program = std::env::current_exe().map_or_else(|_| "turnstile".to_owned(), |path| path.display().to_string());
     let exports: Vec<String> =
         world.environment().iter().map(|(name, value)| format!("  export {name}='{value}'")).collect();
-    let value = report.rows.first().map_or("VALUE", |(login, _)| login.masked_ip.as_str());
+    let masked = report.rows.first().and_then(|(login, _)| login.values().find(|(field, _)| field.is_masked()));
+    let value = masked.and_then(|(_, stored)| stored.text()).unwrap_or("VALUE");
     format!(
         "
 Both servers run on until Ctrl-C, without faults. To use them from another terminal, or with any AWS client:

@@ -129,7 +129,7 @@ impl Transaction {
     }
 
     /// Copies rows into a table in the binary form, and gives the number of rows that it took. `types` are those of the
-    /// columns that `sql`, a `COPY … FROM STDIN BINARY`, names; each row has a value for each.
+    /// columns that `sql`, a `COPY … FROM STDIN BINARY`, names; `values` has one for each, row after row.
     ///
     /// The next statement of the connection waits on it until the rows are through; several may be begun at once. Its
     /// text bears the deadline of the call ([`rivals`]).
@@ -140,18 +140,18 @@ impl Transaction {
     /// serves nobody else: when the server refuses a COPY, the driver asks it once too often whether it is ready, and from
     /// then on it may take the answer to one statement for that to the next
     /// ([rust-postgres#789](https://github.com/rust-postgres/rust-postgres/issues/789)).
-    pub async fn copy<const N: usize>(
+    pub async fn copy(
         &self,
         attempted: &'static str,
         sql: &str,
-        types: &[Type; N],
-        rows: &[[&(dyn ToSql + Sync); N]],
+        types: &[Type],
+        values: &[&(dyn ToSql + Sync)],
     ) -> Result<u64, DatabaseError> {
         let sql = session::marked(&rivals::with_deadline(sql, self.call_timeout));
         let run = async |client: &Object| {
             let statement = client.prepare_cached(&sql).await?;
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&statement).await?, types));
-            for row in rows {
+            for row in values.chunks(types.len()) {
                 writer.as_mut().write(row).await?;
             }
             writer.finish().await

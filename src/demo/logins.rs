@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::audit::journal::Kind;
+use crate::stream::{self, Field, LOGIN, Privacy};
 
 /// How likely a login is one that was made before, by the same user on the same device.
 const REPEATS: f64 = 0.25;
@@ -33,7 +34,7 @@ pub(super) struct MadeUp {
     /// Whether the same body was sent before: an honest repeat, which must be loaded too.
     pub(super) repeats: bool,
     /// The values in it that must be clear nowhere behind the queue.
-    pub(super) secrets: [String; 2],
+    pub(super) secrets: Vec<String>,
 }
 
 impl Logins {
@@ -86,54 +87,56 @@ impl Iterator for Logins {
     }
 }
 
-/// What an app sends.
-#[derive(Serialize)]
-struct Login {
-    user_id: String,
-    app_version: String,
-    device_type: &'static str,
-    ip: IpAddr,
-    locale: Option<&'static str>,
-    device_id: String,
-}
+/// What an app sends: a value for each field of a login.
+struct Login(Vec<(&'static Field, Value)>);
 
 impl Login {
     /// The login of a user, the same each time.
     fn of(seed: u64, user: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed ^ user.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        Self {
-            user_id: uuid::Builder::from_random_bytes(random.random()).into_uuid().to_string(),
-            app_version: version(&mut random),
-            device_type: DEVICE_TYPES.choose(&mut random).unwrap_or(&"web"),
-            ip: address(&mut random),
-            locale: LOCALES.choose(&mut random).copied().filter(|_| random.random_bool(0.7)),
-            device_id: format!(
-                "{:03}-{:02}-{:04}",
-                random.random_range(1..1000),
-                random.random_range(1..100),
-                random.random_range(1..10_000)
-            ),
-        }
+        Self(LOGIN.fields.iter().map(|field| (field, value(field, &mut random))).collect())
     }
 
     fn body(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        let members: Vec<String> =
+            self.0.iter().map(|(field, value)| format!("{}:{value}", json!(field.key))).collect();
+        format!("{{{}}}", members.join(","))
     }
 
-    fn secrets(&self) -> [String; 2] {
-        [self.ip.to_string(), self.device_id.clone()]
+    /// What must stand nowhere in clear.
+    fn secrets(&self) -> Vec<String> {
+        let masked = self.0.iter().filter(|(field, _)| field.is_masked());
+        masked.filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect()
     }
 
-    /// The body with another value for one of its fields; `None` leaves the field away.
-    fn body_with(&self, field: &str, value: Option<serde_json::Value>) -> String {
-        let mut body = serde_json::to_value(self).unwrap_or_default();
-        if let Some(fields) = body.as_object_mut() {
-            match value {
-                Some(value) => fields.insert(field.to_owned(), value),
-                None => fields.remove(field),
-            };
+    /// The body with another value for the first of these fields; `None` leaves the field out.
+    fn body_with(&self, which: fn(&Field) -> bool, value: Option<Value>) -> String {
+        let mut members = self.0.clone();
+        if let Some(place) = members.iter().position(|(field, _)| which(field)) {
+            let (field, _) = members.remove(place);
+            value.into_iter().for_each(|value| members.insert(place, (field, value)));
         }
-        body.to_string()
+        Self(members).body()
+    }
+}
+
+fn value(field: &Field, random: &mut StdRng) -> Value {
+    match (field.kind, field.privacy) {
+        (stream::Kind::Address, _) => json!(address(random)),
+        (stream::Kind::Version, _) => json!(version(random)),
+        (stream::Kind::Text { .. }, Privacy::Personal) => {
+            json!(uuid::Builder::from_random_bytes(random.random()).into_uuid().to_string())
+        }
+        (stream::Kind::Text { .. }, Privacy::Masked) => json!(format!(
+            "{:03}-{:02}-{:04}",
+            random.random_range(1..1000),
+            random.random_range(1..100),
+            random.random_range(1..10_000)
+        )),
+        (stream::Kind::Text { .. }, Privacy::Open) if field.nullable => {
+            json!(LOCALES.choose(random).filter(|_| random.random_bool(0.7)))
+        }
+        (stream::Kind::Text { .. }, Privacy::Open) => json!(DEVICE_TYPES.choose(random)),
     }
 }
 
@@ -165,18 +168,26 @@ fn address(random: &mut StdRng) -> IpAddr {
 
 /// The ways in which a login is spoilt, taken in turn; each ends under a code of its own.
 const MALFORMED: [fn(&Login) -> String; 11] = [
-    |login| format!("user {} from {}", login.user_id, login.ip),
+    |login| format!("a login from {}", login.secrets().join(" on ")),
     |login| login.body().trim_end_matches('}').to_owned(),
     |login| format!("[{}]", login.body()),
     |login| login.body().repeat(2),
-    |login| login.body_with("ip", None),
-    |login| login.body_with("device_id", Some(serde_json::Value::Null)),
-    |login| login.body_with("user_id", Some(42.into())),
-    |login| login.body_with("ip", Some(format!("{}.256", login.device_id).into())),
-    |login| login.body_with("app_version", Some("2.3.0-beta".into())),
-    |login| login.body_with("app_version", Some("2.1000".into())),
-    |login| login.body().replacen('{', r#"{"locale":null,"#, 1),
+    |login| login.body_with(is_address, None),
+    |login| login.body_with(|field| field.is_masked() && !is_address(field), Some(Value::Null)),
+    |login| login.body_with(|field| field.limit().is_some(), Some(json!(42))),
+    |login| login.body_with(is_address, Some(json!(format!("{}.256", login.secrets().join("."))))),
+    |login| login.body_with(is_version, Some(json!("2.3.0-beta"))),
+    |login| login.body_with(is_version, Some(json!("2.1000"))),
+    |login| login.body().replacen('{', r#"{"odd":1,"odd":2,"#, 1),
 ];
+
+fn is_address(field: &Field) -> bool {
+    field.kind == stream::Kind::Address
+}
+
+fn is_version(field: &Field) -> bool {
+    field.kind == stream::Kind::Version
+}
 
 #[cfg(test)]
 mod tests {
@@ -197,7 +208,7 @@ mod tests {
     fn every_login_decodes_and_nothing_malformed_does() {
         let mut codes = BTreeSet::new();
         for made in Logins::new(3, 4_000) {
-            match (made.kind, decode(&RawBody::new(made.body))) {
+            match (made.kind, decode(&LOGIN, &RawBody::new(made.body))) {
                 (Kind::Login | Kind::Contradicting, Ok(_)) => {}
                 (Kind::Malformed, Err(rejection)) => drop(codes.insert(rejection.code())),
                 (Kind::Login | Kind::Contradicting, Err(rejection)) => panic!("a login is rejected: {rejection}"),

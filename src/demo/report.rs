@@ -11,11 +11,14 @@ use time::Date;
 use super::Settings;
 use super::dispatched::SentCount;
 use crate::audit::comparison::Discrepancies;
-use crate::login::MaskedLogin;
+use crate::login::{MaskedLogin, Stored};
+use crate::stream::{Field, LOGIN};
 use crate::table::processed_messages::Pace;
 
 /// How many characters of a masked value are shown.
-const MASKED_SHOWN: usize = 26;
+const MASKED_SHOWN: usize = 22;
+/// How many of another text.
+const TEXT_SHOWN: usize = 13;
 
 /// What came of a demo. No `Debug`: it holds rows.
 pub struct Report {
@@ -152,17 +155,18 @@ impl Report {
 
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Rows of user_logins, as everybody sees them who may read the table (long values cut here):")?;
-        let heads = ["user", "masked ip", "masked device id"];
-        row(f, heads.map(str::to_owned), "version", "day")?;
+        let mut lines = vec![LOGIN.columns().map(|column| column.name.to_owned()).collect::<Vec<_>>()];
         for (login, day) in &self.rows {
-            let masked = [&login.masked_ip, &login.masked_device_id].map(|text| shortened(text, MASKED_SHOWN));
-            let [ip, device_id] = masked;
-            row(
-                f,
-                [shortened(&login.user_id, 13), ip, device_id],
-                &login.app_version.as_i32().to_string(),
-                &day.to_string(),
-            )?;
+            lines.push(login.values().map(cell).chain([day.to_string()]).collect());
+        }
+        let mut widths = vec![0; LOGIN.fields.len() + 1];
+        for cells in &lines {
+            let of_line = cells.iter().map(|cell| cell.chars().count());
+            widths.iter_mut().zip(of_line).for_each(|(width, of_cell)| *width = of_cell.max(*width));
+        }
+        for cells in &lines {
+            let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            writeln!(f, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())
     }
@@ -204,10 +208,13 @@ fn line(f: &mut fmt::Formatter<'_>, name: &str, count: impl fmt::Display, meanin
     writeln!(f, "{name:<20}{:>10}  {meaning}", count.to_string())
 }
 
-fn row(f: &mut fmt::Formatter<'_>, cells: [String; 3], version: &str, day: &str) -> fmt::Result {
-    let [user, ip, device_id] = cells;
-    let width = MASKED_SHOWN;
-    writeln!(f, "  {user:<13}  {ip:<width$}  {device_id:<width$}  {version:>9}  {day}")
+fn cell((field, stored): (&Field, &Stored)) -> String {
+    match stored {
+        Stored::Null => String::new(),
+        Stored::Text(text) if field.is_masked() => shortened(text, MASKED_SHOWN),
+        Stored::Text(text) => shortened(text, TEXT_SHOWN),
+        Stored::Integer(integer) => integer.to_string(),
+    }
 }
 
 fn seconds(time: Duration) -> String {
@@ -224,16 +231,16 @@ fn shortened(text: &str, chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::Kind;
 
     fn report(discrepancies: Discrepancies) -> Report {
-        let login = MaskedLogin {
-            user_id: "0f5a3c1e-user-one".to_owned(),
-            device_type: "android".to_owned(),
-            masked_ip: "kexample.bGHOycw017d81C5PbGHOycw017d81C5P".to_owned(),
-            masked_device_id: "kexample.pbVtLS9O".to_owned(),
-            locale: None,
-            app_version: "2.3.1".parse().unwrap(),
-        };
+        let login = MaskedLogin::from_stored(&LOGIN, |field| match field.kind {
+            Kind::Version => Stored::Integer(2_003_001),
+            Kind::Text { .. } if field.nullable => Stored::Null,
+            Kind::Address | Kind::Text { .. } => {
+                Stored::Text(format!("{}.bGHOycw017d81C5PbGHOycw017d81C5P", field.key))
+            }
+        });
         let day = time::macros::date!(2026 - 03 - 01);
         Report {
             settings: Settings { messages: 10_000, seed: 1 },
@@ -279,7 +286,19 @@ mod tests {
         for expected in ["730  deliveries", "0.6 s", "3.8 s", "1,064  calls", "none this time"] {
             assert!(text.contains(expected), "{expected}: {text}");
         }
-        assert!(text.contains("2003001  2026-03-01"), "{text}");
+        let row = text.lines().find(|line| line.ends_with("2026-03-01")).unwrap();
+        let shown: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(
+            shown,
+            [
+                "user_id.bGHO…",
+                "2003001",
+                "device_type.…",
+                "ip.bGHOycw017d81C5PbG…",
+                "device_id.bGHOycw017d…",
+                "2026-03-01"
+            ]
+        );
         assert!(report.promise_held() && text.ends_with("none of them twice."), "{text}");
     }
 

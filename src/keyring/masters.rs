@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Keyring, KeyringError, file, text};
 use crate::seal::{HashKey, Key, KeyId, MasterKey};
+use crate::stream::LOGIN;
 
 /// A keyring with the keys that all others are derived from. Whoever loads, replays or unmasks has a [`Keyring`] instead,
 /// which has forgotten them.
@@ -71,7 +72,7 @@ impl Masters {
     ///
     /// [`KeyringError::NoCipher`] when the cryptographic library fails.
     pub fn derive(self) -> Result<Keyring, KeyringError> {
-        let derive = |(id, master): (KeyId, MasterKey)| Key::derive(id, &master).map(Arc::new);
+        let derive = |(id, master): (KeyId, MasterKey)| Key::derive(&LOGIN, id, &master).map(Arc::new);
         let keys = self.keys.into_iter().map(derive).collect::<Result<Vec<_>, _>>()?;
         let active = keys.iter().find(|key| *key.id() == self.active).map(Arc::clone);
         let (id, master) = self.hash;

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::decode::{Rejection, decode};
 use crate::message::RawBody;
 use crate::queue::MAX_MESSAGE_BYTES;
+use crate::stream::LOGIN;
 
 /// What the lines of a file must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub(super) fn misfit(line: u64, bytes: &[u8], first: bool) -> Option<Misfit> {
         let form = Form::of_beginning(bytes).filter(|_| first);
         return Some(Misfit { line, code: "too-long".to_owned(), form });
     }
-    let rejection = decode(&RawBody::new(bytes)).err()?;
+    let rejection = decode(&LOGIN, &RawBody::new(bytes)).err()?;
     let form = match rejection {
         _ if !first => None,
         Rejection::TruncatedJson if bytes.trim_ascii_start().starts_with(b"{") => Some(Form::Spread),

@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::login_columns::{LoginColumns, MESSAGE_HASH};
 use crate::database::{DatabaseError, Transaction};
+use crate::stream::LOGIN;
 
 /// The table that others query.
-pub const LOGINS: &str = "user_logins";
+pub const LOGINS: &str = LOGIN.table;
 
 /// Turnstile's own tables.
 pub const OWN: [&str; 7] =
@@ -34,19 +36,6 @@ pub const UNIQUE_KEYS: [UniqueKey; 8] = [
     ("queues", &["arn"]),
     ("turnstile_keys", &["key_id"]),
     ("horizon", &["one"]),
-];
-
-/// The columns of a login that Turnstile writes.
-pub(super) const LOGIN_COLUMNS: [&str; 9] = [
-    "user_id",
-    "device_type",
-    "masked_ip",
-    "masked_device_id",
-    "locale",
-    "app_version",
-    "create_date",
-    "message_hash",
-    "message_sent_at",
 ];
 
 /// The tables, their partitions and the sequence; `own_owner` is the owner of the schema.
@@ -252,8 +241,8 @@ impl Catalogues<'_> {
                    WHERE o.relname = 'user_logins' AND o.root = 'user_logins' AND a.attnum > 0 AND NOT a.attisdropped
                      AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attname <> ALL ($4::text[])
                    ORDER BY a.attnum";
-        let columns = &LOGIN_COLUMNS[..];
-        Ok(self.ask(sql, &[&columns]).await?.iter().map(|row| row.get(0)).collect())
+        let written = LoginColumns::of(&LOGIN, MESSAGE_HASH);
+        Ok(self.ask(sql, &[&written.names()]).await?.iter().map(|row| row.get(0)).collect())
     }
 
     async fn makers(&self) -> Result<Vec<Stranger>, DatabaseError> {

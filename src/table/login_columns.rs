@@ -1,76 +1,155 @@
-//! The columns of a login, which `user_logins` and `outbox` have under the same names: one value of each for a COPY, or
-//! an array of each for an INSERT.
+//! The columns of a login, which `user_logins` and `outbox` have under the same names, and with them the two of the message
+//! that brought it: the texts of COPY and INSERT, and the values that they take.
 
-use time::Date;
+use time::{Date, OffsetDateTime};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::batch::LoginRow;
+use crate::login::Stored;
+use crate::stream::{ColumnType, Stream};
 
-/// `user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date`.
-pub(super) const TYPES: [Type; 7] =
-    [Type::VARCHAR, Type::VARCHAR, Type::VARCHAR, Type::VARCHAR, Type::VARCHAR, Type::INT4, Type::DATE];
+/// The message's hash in `user_logins`.
+pub(super) const MESSAGE_HASH: &str = "message_hash";
+/// The message's hash in `outbox`.
+pub(super) const EVENT_ID: &str = "event_id";
+/// When the message was sent, in both tables.
+pub(super) const SENT_AT: &str = "message_sent_at";
+
+/// What is written of a login.
+pub(super) struct LoginColumns {
+    names: Vec<&'static str>,
+    types: Vec<Type>,
+}
+
+impl LoginColumns {
+    /// Those of the stream, then the message's hash under this name, and its time.
+    pub(super) fn of(stream: &Stream, hash: &'static str) -> Self {
+        let of_stream = stream.columns().map(|column| (column.name, type_of(column.holds)));
+        let of_message = [(hash, Type::BYTEA), (SENT_AT, Type::TIMESTAMPTZ)];
+        let (names, types) = of_stream.chain(of_message).unzip();
+        Self { names, types }
+    }
+
+    /// Takes the values of [`LoginRows`] into this table.
+    pub(super) fn copy_into(&self, table: &str) -> String {
+        format!("COPY {table} ({}) FROM STDIN BINARY", self.names.join(", "))
+    }
+
+    /// Takes [`arrays`] into this table.
+    pub(super) fn insert_into(&self, table: &str) -> String {
+        let arrays: Vec<String> = self.types.iter().zip(1..).map(parameter).collect();
+        format!("INSERT INTO {table} ({}) SELECT * FROM unnest({})", self.names.join(", "), arrays.join(", "))
+    }
+
+    /// The columns.
+    pub(super) fn names(&self) -> &[&'static str] {
+        &self.names
+    }
+
+    /// What they hold.
+    pub(super) fn types(&self) -> &[Type] {
+        &self.types
+    }
+}
+
+fn type_of(column: ColumnType) -> Type {
+    match column {
+        ColumnType::Varchar(_) => Type::VARCHAR,
+        ColumnType::Integer => Type::INT4,
+        ColumnType::Date => Type::DATE,
+    }
+}
+
+/// `$1::text[]`. A cast to varchar(n) here would cut a longer value, which the column refuses.
+fn parameter((of, number): (&Type, usize)) -> String {
+    let name = if *of == Type::VARCHAR { "text" } else { of.name() };
+    format!("${number}::{name}[]")
+}
 
 /// A value of a statement.
 pub(super) type Value<'v> = &'v (dyn ToSql + Sync);
 
-/// The values of one login.
-pub(super) struct LoginValues<'l> {
+/// Many logins, to be copied.
+pub(super) struct LoginRows<'l>(Vec<LoginValues<'l>>);
+
+struct LoginValues<'l> {
     row: &'l LoginRow<'l>,
-    app_version: i32,
-    create_date: Date,
-    /// The message that brought it.
-    pub(super) hash: &'l [u8],
+    day: Date,
+    hash: &'l [u8],
 }
 
-impl<'l> LoginValues<'l> {
-    pub(super) fn of_all(rows: &'l [LoginRow<'l>]) -> Vec<Self> {
-        rows.iter().map(Self::of).collect()
+impl<'l> LoginRows<'l> {
+    pub(super) fn of(logins: &'l [LoginRow<'l>]) -> Self {
+        let values = |row: &'l LoginRow<'l>| LoginValues { row, day: row.day(), hash: row.key.hash.as_bytes() };
+        Self(logins.iter().map(values).collect())
     }
 
-    fn of(row: &'l LoginRow<'l>) -> Self {
-        let app_version = row.login.app_version.as_i32();
-        Self { row, app_version, create_date: row.create_date(), hash: row.key.hash.as_bytes() }
-    }
-
-    pub(super) fn columns(&self) -> [Value<'_>; 7] {
-        let login = self.row.login;
-        [
-            &login.user_id,
-            &login.device_type,
-            &login.masked_ip,
-            &login.masked_device_id,
-            &login.locale,
-            &self.app_version,
-            &self.create_date,
-        ]
+    /// A value for each column, row after row.
+    pub(super) fn values(&self) -> Vec<Value<'_>> {
+        self.0.iter().flat_map(LoginValues::values).collect()
     }
 }
 
-/// The values of many logins, column by column.
-pub(super) struct LoginArrays<'l> {
-    user_ids: Vec<&'l str>,
-    device_types: Vec<&'l str>,
-    ips: Vec<&'l str>,
-    device_ids: Vec<&'l str>,
-    locales: Vec<Option<&'l str>>,
-    versions: Vec<i32>,
-    dates: Vec<Date>,
+impl LoginValues<'_> {
+    fn values(&self) -> impl Iterator<Item = Value<'_>> {
+        let of_message: [Value<'_>; 3] = [&self.day, &self.hash, &self.row.key.sent_at];
+        self.row.login.values().map(|(_, stored)| value(stored)).chain(of_message)
+    }
 }
 
-impl<'l> LoginArrays<'l> {
-    pub(super) fn of(rows: &'l [LoginRow<'l>]) -> Self {
-        Self {
-            user_ids: rows.iter().map(|row| row.login.user_id.as_str()).collect(),
-            device_types: rows.iter().map(|row| row.login.device_type.as_str()).collect(),
-            ips: rows.iter().map(|row| row.login.masked_ip.as_str()).collect(),
-            device_ids: rows.iter().map(|row| row.login.masked_device_id.as_str()).collect(),
-            locales: rows.iter().map(|row| row.login.locale.as_deref()).collect(),
-            versions: rows.iter().map(|row| row.login.app_version.as_i32()).collect(),
-            dates: rows.iter().map(LoginRow::create_date).collect(),
-        }
+fn value(stored: &Stored) -> Value<'_> {
+    match stored {
+        Stored::Null => &None::<&str>,
+        Stored::Text(text) => text,
+        Stored::Integer(integer) => integer,
     }
+}
 
-    pub(super) fn columns(&self) -> [Value<'_>; 7] {
-        [&self.user_ids, &self.device_types, &self.ips, &self.device_ids, &self.locales, &self.versions, &self.dates]
+/// The values of many logins of a stream, an array for each column.
+pub(super) fn arrays<'l>(stream: &Stream, logins: &'l [LoginRow<'l>]) -> Vec<Box<dyn ToSql + Send + Sync + 'l>> {
+    let of_stream = stream.columns().enumerate().map(|(place, column)| of_column(place, column.holds, logins));
+    let hashes: Vec<&[u8]> = logins.iter().map(|login| &login.key.hash.as_bytes()[..]).collect();
+    let sent: Vec<OffsetDateTime> = logins.iter().map(|login| login.key.sent_at).collect();
+    let of_message: [Box<dyn ToSql + Send + Sync + 'l>; 2] = [Box::new(hashes), Box::new(sent)];
+    of_stream.chain(of_message).collect()
+}
+
+fn of_column<'l>(place: usize, holds: ColumnType, logins: &'l [LoginRow<'l>]) -> Box<dyn ToSql + Send + Sync + 'l> {
+    let stored = logins.iter().map(|row| row.login.values().nth(place).map(|(_, stored)| stored));
+    match holds {
+        ColumnType::Varchar(_) => Box::new(stored.map(|stored| stored?.text()).collect::<Vec<Option<&str>>>()),
+        ColumnType::Integer => Box::new(stored.map(|stored| stored?.integer()).collect::<Vec<Option<i32>>>()),
+        ColumnType::Date => Box::new(logins.iter().map(LoginRow::day).collect::<Vec<Date>>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{Field, Kind, Limit};
+
+    const SMALL: Stream = Stream {
+        table: "small",
+        fields: &[
+            Field::masked("a", "masked_a", Kind::Address),
+            Field::stored("b", Kind::Version),
+            Field::stored("c", Kind::Text { may_be_empty: true, most: Limit::Chars(7) }),
+        ],
+        day: "day",
+    };
+
+    #[test]
+    fn the_texts_name_each_column_of_the_stream_and_those_of_the_message() {
+        let columns = LoginColumns::of(&SMALL, "hash");
+        assert_eq!(
+            columns.copy_into("s.small"),
+            "COPY s.small (masked_a, b, c, day, hash, message_sent_at) FROM STDIN BINARY"
+        );
+        assert_eq!(
+            columns.insert_into("s.small"),
+            "INSERT INTO s.small (masked_a, b, c, day, hash, message_sent_at) SELECT * FROM \
+             unnest($1::text[], $2::int4[], $3::text[], $4::date[], $5::bytea[], $6::timestamptz[])"
+        );
+        assert_eq!(columns.types().len(), 6);
     }
 }

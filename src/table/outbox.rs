@@ -1,9 +1,6 @@
 //! `outbox`: one event for each loaded login, for whoever publishes them.
 
-use time::OffsetDateTime;
-use tokio_postgres::types::Type;
-
-use super::login_columns::{self, LoginArrays, LoginValues, Value};
+use super::login_columns::{self, EVENT_ID, LoginColumns, LoginRows, Value};
 use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Transaction};
 
@@ -13,24 +10,11 @@ use crate::database::{Database, DatabaseError, Transaction};
 ///
 /// [`DatabaseError`], also when the table took fewer events: a trigger dropped some.
 pub async fn copy(transaction: &Transaction, logins: &[LoginRow<'_>]) -> Result<(), DatabaseError> {
-    if logins.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "COPY {}.outbox (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, event_id,
-                         message_sent_at)
-         FROM STDIN BINARY",
-        transaction.schemas().own
-    );
-    let [a, b, c, d, e, f, g] = login_columns::TYPES;
-    let types = [a, b, c, d, e, f, g, Type::BYTEA, Type::TIMESTAMPTZ];
-    let events = LoginValues::of_all(logins);
-    let mut values: Vec<[Value<'_>; 9]> = Vec::with_capacity(logins.len());
-    for (event, login) in events.iter().zip(logins) {
-        let [a, b, c, d, e, f, g] = event.columns();
-        values.push([a, b, c, d, e, f, g, &event.hash, &login.key.sent_at]);
-    }
-    let copied = transaction.copy("copy events", &sql, &types, &values).await?;
+    let Some(first) = logins.first() else { return Ok(()) };
+    let table = format!("{}.outbox", transaction.schemas().own);
+    let columns = LoginColumns::of(first.login.stream(), EVENT_ID);
+    let events = LoginRows::of(logins);
+    let copied = transaction.copy("copy events", &columns.copy_into(&table), columns.types(), &events.values()).await?;
     super::insist_on_all(transaction, "outbox", copied, logins.len())
 }
 
@@ -40,21 +24,12 @@ pub async fn copy(transaction: &Transaction, logins: &[LoginRow<'_>]) -> Result<
 ///
 /// [`DatabaseError`], also when the table took fewer events: a trigger or rule dropped some.
 pub async fn insert(transaction: &Transaction, logins: &[LoginRow<'_>]) -> Result<(), DatabaseError> {
-    if logins.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<&[u8]> = logins.iter().map(|row| &row.key.hash.as_bytes()[..]).collect();
-    let sent: Vec<OffsetDateTime> = logins.iter().map(|row| row.key.sent_at).collect();
-    let sql = format!(
-        "INSERT INTO {}.outbox (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date,
-                                event_id, message_sent_at)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::date[],
-                              $8::bytea[], $9::timestamptz[])",
-        transaction.schemas().own
-    );
-    let events = LoginArrays::of(logins);
-    let [a, b, c, d, e, f, g] = events.columns();
-    let inserted = transaction.execute("insert events", &sql, &[a, b, c, d, e, f, g, &ids, &sent]).await?;
+    let Some(first) = logins.first() else { return Ok(()) };
+    let stream = first.login.stream();
+    let sql = LoginColumns::of(stream, EVENT_ID).insert_into(&format!("{}.outbox", transaction.schemas().own));
+    let arrays = login_columns::arrays(stream, logins);
+    let values: Vec<Value<'_>> = arrays.iter().map(|array| &**array as Value<'_>).collect();
+    let inserted = transaction.execute("insert events", &sql, &values).await?;
     super::insist_on_all(transaction, "outbox", inserted, logins.len())
 }
 

@@ -1,10 +1,11 @@
 //! What the loader's role must be granted, derived from the statements of these rooms, and what it is granted beyond that.
 //! `deploy/grants.sql` grants the same.
 
+use super::facts::{LOGINS, SEQUENCE};
+use super::login_columns::{EVENT_ID, LoginColumns, MESSAGE_HASH};
 use crate::database::schemas::Schemas;
 use crate::database::{DatabaseError, Transaction};
-
-use super::facts::{LOGIN_COLUMNS, LOGINS, SEQUENCE};
+use crate::stream::LOGIN;
 
 /// The table in which the versions stand.
 pub const MIGRATIONS: &str = "refinery_schema_history";
@@ -69,34 +70,56 @@ pub struct Right {
 /// What the loader does with a table, column by column. What `RETURNING`, `WHERE` and `ON CONFLICT` name counts as selected.
 struct Use {
     table: &'static str,
-    inserted: &'static [&'static str],
+    inserted: Inserted,
     selected: &'static [&'static str],
     updated: &'static [&'static str],
+}
+
+/// The columns that the loader writes in a new row.
+enum Inserted {
+    /// These.
+    Columns(&'static [&'static str]),
+    /// Those of a login, and the hash of its message under this name.
+    Login(&'static str),
+}
+
+impl Inserted {
+    fn columns(&self) -> Vec<&'static str> {
+        match self {
+            Self::Columns(columns) => columns.to_vec(),
+            Self::Login(hash) => LoginColumns::of(&LOGIN, hash).names().to_vec(),
+        }
+    }
 }
 
 const USES: [Use; 9] = [
     Use {
         table: "processed_messages",
-        inserted: &["sent_at", "message_hash", "outcome", "message_id", "body_hash", "received_at"],
+        inserted: Inserted::Columns(&["sent_at", "message_hash", "outcome", "message_id", "body_hash", "received_at"]),
         selected: &["sent_at", "message_hash"],
         updated: &["outcome", "absorbed_by", "absorbed_by_sent_at"],
     },
     Use {
         table: "identities",
-        inserted: &["hash", "owner_sent_at", "owner", "login_hash"],
+        inserted: Inserted::Columns(&["hash", "owner_sent_at", "owner", "login_hash"]),
         selected: &["hash", "owner_sent_at", "owner", "login_hash"],
         updated: &[],
     },
     Use {
         table: "queues",
-        inserted: &["arn", "scheme"],
+        inserted: Inserted::Columns(&["arn", "scheme"]),
         selected: &["arn", "scheme", "scheme_since", "time_basis"],
         updated: &["scheme", "scheme_since", "time_basis"],
     },
-    Use { table: LOGINS, inserted: &LOGIN_COLUMNS, selected: &["message_sent_at", "message_hash"], updated: &[] },
+    Use {
+        table: LOGINS,
+        inserted: Inserted::Login(MESSAGE_HASH),
+        selected: &["message_sent_at", "message_hash"],
+        updated: &[],
+    },
     Use {
         table: "dead_letters",
-        inserted: &[
+        inserted: Inserted::Columns(&[
             "message_hash",
             "code",
             "detail",
@@ -107,55 +130,37 @@ const USES: [Use; 9] = [
             "sent_timestamp",
             "received_at",
             "queue",
-        ],
+        ]),
         selected: &["sent_at", "message_hash"],
         updated: &[],
     },
-    Use {
-        table: "outbox",
-        inserted: &[
-            "user_id",
-            "device_type",
-            "masked_ip",
-            "masked_device_id",
-            "locale",
-            "app_version",
-            "create_date",
-            "event_id",
-            "message_sent_at",
-        ],
-        selected: &["position"],
-        updated: &[],
-    },
+    Use { table: "outbox", inserted: Inserted::Login(EVENT_ID), selected: &["position"], updated: &[] },
     Use {
         table: "turnstile_keys",
-        inserted: &[],
+        inserted: Inserted::Columns(&[]),
         selected: &["key_id", "purpose", "mask", "check_value", "registered_at"],
         updated: &[],
     },
-    Use { table: "horizon", inserted: &[], selected: &["retained_since"], updated: &[] },
-    Use { table: MIGRATIONS, inserted: &[], selected: &["version"], updated: &[] },
+    Use { table: "horizon", inserted: Inserted::Columns(&[]), selected: &["retained_since"], updated: &[] },
+    Use { table: MIGRATIONS, inserted: Inserted::Columns(&[]), selected: &["version"], updated: &[] },
 ];
 
-/// Columns that hold personal values, masked or sealed: the loader writes them and never reads them.
-const PERSONAL: [(&str, &str); 7] = [
-    (LOGINS, "user_id"),
-    (LOGINS, "masked_ip"),
-    (LOGINS, "masked_device_id"),
-    ("dead_letters", "sealed_body"),
-    ("outbox", "user_id"),
-    ("outbox", "masked_ip"),
-    ("outbox", "masked_device_id"),
-];
+/// Columns that hold personal values, masked or sealed, with their tables: the loader writes them and never reads them.
+fn personal_columns() -> Vec<(&'static str, &'static str)> {
+    let of_login = LOGIN.fields.iter().filter(|field| field.is_personal());
+    let of_login = of_login.flat_map(|field| [(LOGINS, field.column), ("outbox", field.column)]);
+    of_login.chain([("dead_letters", "sealed_body")]).collect()
+}
 
 /// Every right that the loader needs.
 pub fn needed() -> Vec<Right> {
     let whole = |action, object| Right { action, object, column: "" };
     let of_use = |of: &Use| {
-        let (object, of) =
-            (Object::Table(of.table), [("INSERT", of.inserted), ("SELECT", of.selected), ("UPDATE", of.updated)]);
-        of.into_iter()
-            .flat_map(move |(action, columns)| columns.iter().map(move |column| Right { action, object, column }))
+        let object = Object::Table(of.table);
+        let (inserted, selected, updated) = (of.inserted.columns(), of.selected.to_vec(), of.updated.to_vec());
+        [("INSERT", inserted), ("SELECT", selected), ("UPDATE", updated)]
+            .into_iter()
+            .flat_map(move |(action, columns)| columns.into_iter().map(move |column| Right { action, object, column }))
     };
     let wholes = [
         whole("USAGE", Object::OwnSchema),
@@ -264,12 +269,11 @@ async fn of_tables(transaction: &Transaction) -> Result<Vec<String>, DatabaseErr
 async fn personal(transaction: &Transaction) -> Result<Vec<String>, DatabaseError> {
     let schemas = transaction.schemas();
     let right = |action, (table, column)| Right { action, object: Object::Table(table), column };
-    let selected = PERSONAL.map(|personal| right("SELECT", personal));
+    let selected = personal_columns().into_iter().map(|personal| right("SELECT", personal));
     let filled = [("outbox", "position"), ("dead_letters", "status"), ("dead_letters", "resolved_by")];
     let updated = [("dead_letters", "sealed_body"), ("dead_letters", "status"), ("horizon", "retained_since")];
     let inserted = filled.map(|column| right("INSERT", column)).into_iter();
-    let asked: Vec<Right> =
-        selected.into_iter().chain(inserted).chain(updated.map(|column| right("UPDATE", column))).collect();
+    let asked: Vec<Right> = selected.chain(inserted).chain(updated.map(|column| right("UPDATE", column))).collect();
     let held = columns(transaction, &asked).await?;
     let beyond = asked.iter().zip(held).filter(|(_, held)| *held == Some(true)).map(|(right, _)| right);
     Ok(beyond

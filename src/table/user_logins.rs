@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 
-use time::{Date, OffsetDateTime};
-use tokio_postgres::types::Type;
+use time::Date;
+use tokio_postgres::Row;
 
-use super::login_columns::{self, LoginArrays, LoginValues, Value};
+use super::login_columns::{self, LoginColumns, LoginRows, MESSAGE_HASH, SENT_AT, Value};
 use crate::batch::LoginRow;
 use crate::database::{DatabaseError, Transaction};
-use crate::login::{AppVersion, MaskedLogin};
+use crate::login::{MaskedLogin, Stored};
 use crate::message::MessageKey;
+use crate::stream::{Column, ColumnType, Field, LOGIN};
 
 /// Copies the rows in: the cheapest way, which takes all of them or fails. What stands in its way, [`insert`] finds out.
 ///
@@ -17,25 +18,14 @@ use crate::message::MessageKey;
 ///
 /// [`DatabaseError`], also when the table took fewer rows: a trigger dropped some.
 pub async fn copy(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<(), DatabaseError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "COPY {}.user_logins (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date,
-                              message_hash, message_sent_at)
-         FROM STDIN BINARY",
-        transaction.schemas().logins
-    );
-    let [a, b, c, d, e, f, g] = login_columns::TYPES;
-    let types = [a, b, c, d, e, f, g, Type::BYTEA, Type::TIMESTAMPTZ];
-    let logins = LoginValues::of_all(rows);
-    let mut values: Vec<[Value<'_>; 9]> = Vec::with_capacity(rows.len());
-    for (login, row) in logins.iter().zip(rows) {
-        let [a, b, c, d, e, f, g] = login.columns();
-        values.push([a, b, c, d, e, f, g, &login.hash, &row.key.sent_at]);
-    }
-    let copied =
-        transaction.copy("copy logins", &sql, &types, &values).await.map_err(|error| of_rows(transaction, error))?;
+    let Some(first) = rows.first() else { return Ok(()) };
+    let table = format!("{}.user_logins", transaction.schemas().logins);
+    let columns = LoginColumns::of(first.login.stream(), MESSAGE_HASH);
+    let logins = LoginRows::of(rows);
+    let copied = transaction
+        .copy("copy logins", &columns.copy_into(&table), columns.types(), &logins.values())
+        .await
+        .map_err(|error| of_rows(transaction, error))?;
     super::insist_on_all(transaction, "user_logins", copied, rows.len()).map_err(|error| of_rows(transaction, error))
 }
 
@@ -50,24 +40,16 @@ pub async fn insert(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<
 }
 
 async fn insert_rows(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<HashSet<MessageKey>, DatabaseError> {
-    if rows.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let hashes: Vec<&[u8]> = rows.iter().map(|row| &row.key.hash.as_bytes()[..]).collect();
-    let sent: Vec<OffsetDateTime> = rows.iter().map(|row| row.key.sent_at).collect();
-    let logins = &transaction.schemas().logins;
-    // Unnested as text: a cast to varchar(n) here would cut a longer value, the column refuses it.
+    let Some(first) = rows.first() else { return Ok(HashSet::new()) };
+    let stream = first.login.stream();
+    let table = format!("{}.user_logins", transaction.schemas().logins);
     let sql = format!(
-        "INSERT INTO {logins}.user_logins (user_id, device_type, masked_ip, masked_device_id, locale, app_version,
-                                           create_date, message_hash, message_sent_at)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::date[],
-                              $8::bytea[], $9::timestamptz[])
-         ON CONFLICT (message_sent_at, message_hash) DO NOTHING
-         RETURNING message_sent_at, message_hash"
+        "{} ON CONFLICT ({SENT_AT}, {MESSAGE_HASH}) DO NOTHING RETURNING {SENT_AT}, {MESSAGE_HASH}",
+        LoginColumns::of(stream, MESSAGE_HASH).insert_into(&table)
     );
-    let values = LoginArrays::of(rows);
-    let [a, b, c, d, e, f, g] = values.columns();
-    let inserted = transaction.query("insert logins", &sql, &[a, b, c, d, e, f, g, &hashes, &sent]).await?;
+    let arrays = login_columns::arrays(stream, rows);
+    let values: Vec<Value<'_>> = arrays.iter().map(|array| &**array as Value<'_>).collect();
+    let inserted = transaction.query("insert logins", &sql, &values).await?;
     let new: HashSet<MessageKey> =
         inserted.iter().map(|row| super::key_from(transaction, row)).collect::<Result<_, _>>()?;
     if new.len() < rows.len() {
@@ -112,24 +94,25 @@ pub async fn touch(transaction: &Transaction) -> Result<(), DatabaseError> {
 ///
 /// [`DatabaseError`]
 pub async fn some(transaction: &Transaction, limit: i64) -> Result<Vec<(MaskedLogin, Date)>, DatabaseError> {
+    let columns: Vec<&str> = LOGIN.columns().map(|column| column.name).collect();
     let sql = format!(
-        "SELECT user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date
-         FROM {}.user_logins WHERE message_hash IS NOT NULL LIMIT $1",
+        "SELECT {} FROM {}.user_logins WHERE {MESSAGE_HASH} IS NOT NULL LIMIT $1",
+        columns.join(", "),
         transaction.schemas().logins
     );
     let rows = transaction.query("read some logins", &sql, &[&limit]).await?;
-    let read = |row: &tokio_postgres::Row| {
-        let app_version = AppVersion::from_i32(row.get(5))
-            .ok_or_else(|| transaction.broken("read some logins", "one has no version".to_owned()))?;
-        let login = MaskedLogin {
-            user_id: row.get(0),
-            device_type: row.get(1),
-            masked_ip: row.get(2),
-            masked_device_id: row.get(3),
-            locale: row.get(4),
-            app_version,
-        };
-        Ok((login, row.get(6)))
+    Ok(rows
+        .iter()
+        .map(|row| (MaskedLogin::from_stored(&LOGIN, |field| stored(row, field)), row.get(LOGIN.day)))
+        .collect())
+}
+
+fn stored(row: &Row, field: &Field) -> Stored {
+    let Column { name, holds } = field.column();
+    let stored = match holds {
+        ColumnType::Varchar(_) => row.get::<_, Option<String>>(name).map(Stored::Text),
+        ColumnType::Integer => row.get::<_, Option<i32>>(name).map(Stored::Integer),
+        ColumnType::Date => None,
     };
-    rows.iter().map(read).collect()
+    stored.unwrap_or(Stored::Null)
 }

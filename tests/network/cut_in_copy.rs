@@ -91,7 +91,7 @@ async fn in_a_network_of_its_own() {
 async fn claim_and_copy(database: &Database, n: i64, cutting: &Cutting) -> Result<(), DatabaseError> {
     let transaction = database.begin().await?;
     transaction.execute("claim", "INSERT INTO public.claims VALUES ($1)", &[&n]).await?;
-    transaction.copy("copy", "COPY public.rows (n) FROM STDIN BINARY", &[Type::INT4], &[[cutting]]).await?;
+    transaction.copy("copy", "COPY public.rows (n) FROM STDIN BINARY", &[Type::INT4], &[cutting]).await?;
     transaction.commit().await
 }
 

@@ -154,7 +154,7 @@ impl Frozen {
 async fn claim_and_copy(database: &Database, value: &FrozenValue) -> Result<(), DatabaseError> {
     let transaction = database.begin().await?;
     transaction.execute("claim", "INSERT INTO public.claims VALUES (1)", &[]).await?;
-    transaction.copy("copy", "COPY public.rows (n) FROM STDIN BINARY", &[Type::INT4], &[[value]]).await?;
+    transaction.copy("copy", "COPY public.rows (n) FROM STDIN BINARY", &[Type::INT4], &[value]).await?;
     transaction.commit().await
 }
 

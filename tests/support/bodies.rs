@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use turnstile::decode::{Field, Limit};
 use turnstile::message::RawBody;
+use turnstile::stream::{Field, Kind, LOGIN, Limit};
 
 /// The bodies in tests/fixtures/bodies: the file's name up to `--` is the expected code, or `ok`.
 pub(crate) fn fixtures() -> Vec<(String, RawBody)> {
@@ -38,33 +38,33 @@ pub(crate) fn damaged_login() -> impl Strategy<Value = Vec<u8>> {
 /// A login as a producer may write it: any characters, any spelling of them, lengths on both sides of every limit. Most
 /// are logins indeed.
 pub(crate) fn written_login() -> impl Strategy<Value = Vec<u8>> {
-    let keys = Field::ALL.map(|field| json_string(field.name()));
-    let fields = (
-        text(Field::UserId),
-        version(),
-        text(Field::DeviceType),
-        address(),
-        prop_oneof![1 => Just("null".to_owned()), 3 => text(Field::Locale)],
-        text(Field::DeviceId),
-    );
+    let fields: Vec<_> = LOGIN.fields.iter().map(value).collect();
     let layout = (
-        Just([0_usize, 1, 2, 3, 4, 5]).prop_shuffle(),
+        Just(LOGIN.fields.iter().enumerate().collect::<Vec<_>>()).prop_shuffle(),
         prop::sample::select(vec!["", " ", "\t", "\n", "\r\n", " \t\r\n "]),
         prop::sample::select(vec![None, Some(r#""odd": {"user_id": [1e400, null]}"#), Some(r#""": "\ud83d\ude80""#)]),
     );
-    (fields, layout).prop_map(move |(fields, (order, blank, unknown))| {
-        let values = [fields.0, fields.1, fields.2, fields.3, fields.4, fields.5];
-        let members = order.map(|field| format!("{}{blank}:{blank}{}", keys[field], values[field]));
-        let members = members.iter().map(String::as_str).chain(unknown);
-        let members: Vec<&str> = members.collect();
+    (fields, layout).prop_map(move |(values, (order, blank, unknown))| {
+        let member =
+            |(place, field): (usize, &Field)| format!("{}{blank}:{blank}{}", json_string(field.key), values[place]);
+        let members: Vec<String> = order.into_iter().map(member).chain(unknown.map(str::to_owned)).collect();
         format!("{blank}{{{blank}{}{blank}}}{blank}", members.join(&format!("{blank},{blank}"))).into_bytes()
     })
 }
 
-/// The JSON text of a field of this length or that, in any spelling.
-fn text(field: Field) -> impl Strategy<Value = String> {
+/// The JSON text of a field's value.
+fn value(field: &'static Field) -> BoxedStrategy<String> {
+    match field.kind {
+        Kind::Address => address().boxed(),
+        Kind::Version => version().boxed(),
+        Kind::Text { most, .. } if field.nullable => prop_oneof![1 => Just("null".to_owned()), 3 => text(most)].boxed(),
+        Kind::Text { most, .. } => text(most).boxed(),
+    }
+}
+
+/// The JSON text of a text of this length or that, in any spelling.
+fn text(limit: Limit) -> impl Strategy<Value = String> {
     let spelled = |symbols: Vec<u32>| json_of(&symbols.iter().copied().map(spelling).collect::<String>());
-    let limit = field.limit().unwrap();
     prop_oneof![
         12 => prop::collection::vec(any::<u32>(), 1..10).prop_map(spelled),
         1 => prop::collection::vec(any::<u32>(), 0..40).prop_map(spelled),

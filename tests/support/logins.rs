@@ -20,7 +20,7 @@ use turnstile::verdict::{Content, Judge};
 
 use super::loading::{introduce, load, migrate};
 use super::postgres::{TestDatabase, connect};
-use super::verdicts::{judge, keyring, login, masters, message};
+use super::verdicts::{invalid_version, judge, keyring, login, masters, message};
 
 /// What no output may hold: it stands in the body of every message here.
 pub(crate) const PRIVATE: [&str; 3] = ["203.0.113.7", "device of", "canary"];
@@ -73,7 +73,7 @@ impl World {
 
     /// Dead-letters the logins of these users, as rules would that are no longer in force.
     pub(crate) async fn load_once_rejected(&self, users: &[&str]) {
-        self.load(users.iter().map(|user| (*user, login(user, "ios"), Some(Rejection::InvalidVersion)))).await;
+        self.load(users.iter().map(|user| (*user, login(user, "ios"), Some(invalid_version())))).await;
     }
 
     async fn load(&self, messages: impl Iterator<Item = (&str, String, Option<Rejection>)>) {

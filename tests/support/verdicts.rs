@@ -2,11 +2,13 @@
 
 use time::OffsetDateTime;
 use turnstile::batch::{Batch, Sorted};
+use turnstile::decode::Rejection;
 use turnstile::keyring::{Keyring, Masters};
 use turnstile::mask::MaskKind;
 use turnstile::message::{
     Attributes, Delivery, MessageId, QueueIdentity, RawBody, ReceiptHandle, ReceivedMessage, SentAt,
 };
+use turnstile::stream::{Field, LOGIN};
 use turnstile::verdict::Judge;
 
 /// 2026-03-01, half past eleven in the evening, UTC.
@@ -67,6 +69,16 @@ pub(crate) fn login(user: &str, device_type: &str) -> String {
     format!(
         r#"{{"user_id":"{user}","app_version":"2.3.1","device_type":"{device_type}","ip":"203.0.113.7","locale":"DE","device_id":"device of {user}"}}"#
     )
+}
+
+/// The field of a login that has this key.
+pub(crate) fn field(key: &str) -> &'static Field {
+    LOGIN.field(key).expect("a field of a login")
+}
+
+/// Why a login is none whose version nobody can read.
+pub(crate) fn invalid_version() -> Rejection {
+    Rejection::InvalidVersion(field("app_version"))
 }
 
 /// The batch of some messages, rejections dead-lettered at once.

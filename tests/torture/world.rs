@@ -9,7 +9,6 @@ use stand_ins::sqs::Faults;
 use tokio_util::sync::CancellationToken;
 use turnstile::audit::journal::{Kind, Sent};
 use turnstile::batch::Sorted;
-use turnstile::decode::Rejection;
 use turnstile::keyring::Keyring;
 use turnstile::load::{Contradictions, Destination};
 use turnstile::mask::MaskKind;
@@ -20,7 +19,7 @@ use crate::support::loading::{destination_of, load_into};
 use crate::support::pipeline::QUEUE;
 use crate::support::server::installed;
 use crate::support::site::Site;
-use crate::support::verdicts::{login, message};
+use crate::support::verdicts::{invalid_version, login, message};
 
 /// Nothing is sent while the queue holds more: what is sent is loaded soon, and what is killed has work in hand.
 const BACKLOG: usize = 2_000;
@@ -112,7 +111,7 @@ impl World {
         let dead_letter = || {
             let message = message(&id, &login_of(event, "somebody", "ios"), 1);
             let mut verdict = judge.judge(message);
-            verdict.content = Content::Rejected(Rejection::InvalidVersion);
+            verdict.content = Content::Rejected(invalid_version());
             Sorted::from_verdicts([verdict], 1).batch
         };
         self.site.note(&[Sent { key: format!("event {event}"), message_id: id.clone(), kind: Kind::Login }]);
