@@ -179,7 +179,15 @@ fn read_value<'b>(field: &'static Field, value: Option<&'b str>, may_escape: boo
     if field.nullable && value == "null" {
         return Ok(Value::Null);
     }
-    let text = string(field, value, may_escape)?;
+    read_text(field, string(field, value, may_escape)?)
+}
+
+/// What a text says as the value of a field, within the field's rules.
+///
+/// # Errors
+///
+/// [`Rejection`]
+pub fn read_text<'b>(field: &'static Field, text: Cow<'b, str>) -> Result<Value<'b>, Rejection> {
     match field.kind {
         Kind::Text { may_be_empty: false, .. } if text.is_empty() => Err(Rejection::EmptyField(field)),
         Kind::Text { most, .. } if !most.holds(&text) => Err(Rejection::FieldTooLong(field)),

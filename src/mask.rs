@@ -59,6 +59,15 @@ impl Masker {
         })
     }
 
+    /// The masked form of one value of a field.
+    ///
+    /// # Panics
+    ///
+    /// When the field is not one that the masker's stream masks.
+    pub fn mask_value(&self, field: &Field, value: &Value<'_>) -> String {
+        self.masked(field, value, &mut Vec::with_capacity(MASKABLE_BYTES + SEAL_BYTES))
+    }
+
     fn masked(&self, field: &Field, value: &Value<'_>, sealed: &mut Vec<u8>) -> String {
         let Some((_, column)) = self.key.columns().find(|(masked, _)| masked.key == field.key) else {
             unreachable!("a login is decoded by the stream of its masker");

@@ -49,6 +49,31 @@ impl Stream {
         self.fields.iter().find(|field| field.key == key)
     }
 
+    /// How many fields are masked.
+    pub const fn masked(&self) -> usize {
+        let (mut fields, mut masked) = (self.fields, 0);
+        while let [field, rest @ ..] = fields {
+            (fields, masked) = (rest, masked + field.is_masked() as usize);
+        }
+        masked
+    }
+
+    /// The keys of the `N` fields that are masked, for what is compiled in.
+    pub const fn masked_keys<const N: usize>(&self) -> [&'static str; N] {
+        let mut keys = [""; N];
+        let (mut fields, mut left) = (self.fields, keys.as_mut_slice());
+        while let [field, rest @ ..] = fields {
+            fields = rest;
+            if !field.is_masked() {
+                continue;
+            }
+            let Some((key, others)) = left.split_first_mut() else { break };
+            *key = field.key;
+            left = others;
+        }
+        keys
+    }
+
     /// The columns of a record, in the order of its fields, and last the day.
     pub fn columns(&self) -> impl Iterator<Item = Column> {
         let day = Column { name: self.day, holds: ColumnType::Date };
@@ -94,8 +119,8 @@ impl Field {
     }
 
     /// Whether the value is masked before it is stored.
-    pub fn is_masked(&self) -> bool {
-        self.privacy == Privacy::Masked
+    pub const fn is_masked(&self) -> bool {
+        matches!(self.privacy, Privacy::Masked)
     }
 
     /// Whether the value tells one person from another, masked or not.

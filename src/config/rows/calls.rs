@@ -8,9 +8,10 @@ use time::format_description::well_known::Rfc3339;
 use crate::config::kinds::{KeyringFile, Length, Text, Whole, Word};
 use crate::config::setting::{Default, Setting};
 use crate::config::values;
-use crate::decode::Rejection;
 use crate::mask::MaskKind;
+use crate::rejection::Rejection;
 use crate::seal::KeyId;
+use crate::stream::{Field, LOGIN};
 use crate::table::dead_letters::Status;
 
 const OPTIONS: &str = "Options";
@@ -178,6 +179,32 @@ pub static NEW_KEY_ID: Setting<Text<KeyId>> = Setting {
     default: Default::Found("random"),
     is_secret: false,
     meaning: "The new key's id: 1 to 16 small letters, digits and hyphens",
+};
+
+/// A field whose values are masked.
+#[derive(Clone, Copy, Debug)]
+pub struct MaskedField(pub &'static Field);
+
+impl std::str::FromStr for MaskedField {
+    type Err = super::NoWord;
+
+    fn from_str(key: &str) -> Result<Self, Self::Err> {
+        LOGIN.field(key).filter(|field| field.is_masked()).map(Self).ok_or(super::NoWord)
+    }
+}
+
+const MASKED_KEYS: &[&str] = &LOGIN.masked_keys::<{ LOGIN.masked() }>();
+
+/// Which field values are masked as.
+pub static FIELD: Setting<Word<MaskedField>> = Setting {
+    flag: Some("field"),
+    variable: None,
+    commands: &["mask"],
+    heading: OPTIONS,
+    kind: Word::of("FIELD", MASKED_KEYS),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Which field of a login the values are of: each is masked with a key of its own",
 };
 
 /// How values were masked.
