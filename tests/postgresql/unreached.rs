@@ -76,7 +76,7 @@ async fn every_command_says_alike_why_it_does_not_reach_the_database() {
     let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
     connect(&server.url()).await.batch_execute("CREATE ROLE loader LOGIN PASSWORD 'right'").await.unwrap();
     let (_, port) = server_of(&server.url());
-    let url = format!("postgres://loader:sesame@127.0.0.1:{port}/turnstile");
+    let url = format!("postgres://loader:sesame@127.0.0.1:{port}/main");
     let said = refused(&url).await.to_string();
     let folder = tempfile::tempdir().unwrap();
     for arguments in [
@@ -124,7 +124,7 @@ async fn a_role_that_may_not_is_told_which_role_may() {
     let halfway = database(&fresh).migrate().await.unwrap_err().to_string();
     assert!(halfway.contains("42501") && halfway.contains("migrate as the owner of the tables"), "{halfway}");
 
-    let url = format!("postgres://stranger:x@127.0.0.1:{port}/turnstile");
+    let url = format!("postgres://stranger:x@127.0.0.1:{port}/main");
     let folder = tempfile::tempdir().unwrap();
     for (arguments, needed) in [
         (["migrate"].as_slice(), "migrate as that role"),
