@@ -28,6 +28,7 @@ mod keys;
 mod lane;
 mod lanes;
 mod load;
+mod local_queue;
 mod logging;
 mod masking;
 #[cfg(feature = "failpoints")]

@@ -119,7 +119,7 @@ fn call(connection: &mut BufReader<TcpStream>, operation: &str, mut parameters: 
     parameters["QueueUrl"] = json!("http://x/000000000000/logins");
     let body = parameters.to_string();
     let head = format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.{operation}\r\nContent-Length: {}\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AmazonSQS.{operation}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     connection.get_mut().write_all([head, body].concat().as_bytes())?;

@@ -1,10 +1,9 @@
 //! `turnstile local-queue`: the local SQS server as a program of its own.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use stand_ins::sqs::{Faults, LocalQueue, QueueOptions, Redrive};
+use stand_ins::sqs::{Faults, LocalQueue, QueueOptions, Redrive, ServerOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Outcome;
@@ -18,36 +17,42 @@ use crate::config::{Given, Kind, Mistakes, Setting, rows};
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// The arguments, understood.
-#[derive(Debug, PartialEq)]
-struct Settings {
-    listen: SocketAddr,
-    region: String,
-    queues: Vec<QueueOptions>,
-    faults: Faults,
-}
-
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
         let mut mistakes = given.mistakes();
-        let settings = Settings::read(given, &mut mistakes);
-        serve(mistakes.or(settings)?).await.map(|()| Outcome::Done)
+        let options = options(given, &mut mistakes);
+        serve(mistakes.or(options)?).await.map(|()| Outcome::Done)
     }
 }
 
-impl Settings {
-    fn read(given: &Given, mistakes: &mut Mistakes) -> Option<Self> {
-        let listen = given.read(&rows::LISTEN, mistakes);
-        let visibility_timeout = whole_seconds(&rows::LOCAL_VISIBILITY_TIMEOUT, given, mistakes);
-        let delay = whole_seconds(&rows::LOCAL_DELAY, given, mistakes);
-        let region = given.read(&rows::LOCAL_REGION, mistakes);
-        let redrive = given.optional(&rows::REDRIVE, mistakes).flatten();
-        let queues = queues(given, redrive.as_ref(), mistakes);
-        let faults = faults(given, mistakes);
-        let (visibility_timeout, delay) = visibility_timeout.zip(delay)?;
-        let queues = queues.into_iter().map(|queue| QueueOptions { visibility_timeout, delay, ..queue }).collect();
-        Some(Self { listen: listen?, region: region?, queues, faults: faults? })
+fn options(given: &Given, mistakes: &mut Mistakes) -> Option<ServerOptions> {
+    let listen = given.read(&rows::LISTEN, mistakes);
+    let host_names = host_names(given, mistakes);
+    let visibility_timeout = whole_seconds(&rows::LOCAL_VISIBILITY_TIMEOUT, given, mistakes);
+    let delay = whole_seconds(&rows::LOCAL_DELAY, given, mistakes);
+    let region = given.read(&rows::LOCAL_REGION, mistakes);
+    let redrive = given.optional(&rows::REDRIVE, mistakes).flatten();
+    let queues = queues(given, redrive.as_ref(), mistakes);
+    let faults = faults(given, mistakes);
+    let (visibility_timeout, delay) = visibility_timeout.zip(delay)?;
+    let queues = queues.into_iter().map(|queue| QueueOptions { visibility_timeout, delay, ..queue }).collect();
+    Some(ServerOptions {
+        host_names: host_names?,
+        region: region?,
+        queues,
+        faults: faults?,
+        ..ServerOptions::at(listen?)
+    })
+}
+
+fn host_names(given: &Given, mistakes: &mut Mistakes) -> Option<Vec<String>> {
+    let names = given.optional(&rows::HOST_NAMES, mistakes)?.unwrap_or_default();
+    let is_host = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    for name in names.iter().filter(|name| !is_host(name)) {
+        let remedy = "write the name alone, without http:// and port, for example queue.internal";
+        mistakes.note::<()>(given.name_of(&rows::HOST_NAMES), format!("{name:?} is not a host name"), remedy);
     }
+    Some(names)
 }
 
 fn queues(given: &Given, redrive: Option<&Redrive>, mistakes: &mut Mistakes) -> Vec<QueueOptions> {
@@ -108,14 +113,15 @@ fn whole_seconds(
     }
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(options: ServerOptions) -> anyhow::Result<()> {
     // Asked for before the server says that it is ready, so that no early signal is missed.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let names: Vec<String> = settings.queues.iter().map(|queue| queue.name.clone()).collect();
-    let queue = LocalQueue::start_in(&settings.region, settings.listen, settings.queues, settings.faults)
+    let names: Vec<String> = options.queues.iter().map(|queue| queue.name.clone()).collect();
+    let region = options.region.clone();
+    let queue = LocalQueue::start_with(options)
         .await
         .context("the queue could not start; --listen takes another address, port 0 a free one")?;
-    say(&greeting(&queue, &names, &settings.region))?;
+    say(&greeting(&queue, &names, &region))?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -156,18 +162,19 @@ fn farewell(queue: &LocalQueue) -> String {
 mod tests {
     use super::*;
 
-    fn settings(arguments: &[&str]) -> Result<Settings, Mistakes> {
+    fn settings(arguments: &[&str]) -> Result<ServerOptions, Mistakes> {
         let typed = crate::cli::command().get_matches_from([&["turnstile", "local-queue"], arguments].concat());
         let given = Given::new(typed.subcommand().unwrap().1, []);
         let mut mistakes = given.mistakes();
-        let settings = Settings::read(&given, &mut mistakes);
-        mistakes.or(settings)
+        let options = options(&given, &mut mistakes);
+        mistakes.or(options)
     }
 
     #[test]
     fn every_mistake_is_reported_at_once_with_its_option() {
         let mistakes = settings(&[
             "--listen=nowhere",
+            "--host-name=http://queue",
             "--queue=a b",
             "--queue=twice",
             "--queue=twice",
@@ -189,6 +196,7 @@ mod tests {
             .collect();
         let all = [
             "--listen",
+            "--host-name",
             "--visibility-timeout",
             "--delay",
             "--region",

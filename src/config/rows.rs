@@ -86,6 +86,8 @@ pub const ALL: &[&dyn Row] = &[
     #[cfg(feature = "demo")]
     &LISTEN,
     #[cfg(feature = "demo")]
+    &HOST_NAMES,
+    #[cfg(feature = "demo")]
     &LOCAL_QUEUES,
     #[cfg(feature = "demo")]
     &LOCAL_VISIBILITY_TIMEOUT,

@@ -1,9 +1,12 @@
 //! A local SQS server: SQS-compatible, over real HTTP, in memory, and it can fail on purpose.
 //!
 //! It speaks the AWS JSON 1.0 protocol, takes any credentials that it was not told have expired, and behaves as the SQS
-//! API reference and developer guide document. What AWS leaves open is decided here: a standard queue delivers the oldest visible message first, a
-//! receive brings as many messages as it can, an old receipt handle deletes nothing, and what AWS does within a minute
-//! (attributes, purges, counts) happens at once.
+//! API reference and developer guide document. What AWS leaves open is decided here: a standard queue delivers the oldest
+//! visible message first, a receive brings as many messages as it can, an old receipt handle deletes nothing, and what AWS
+//! does within a minute (attributes, purges, counts) happens at once.
+//!
+//! It checks no password, so it is for this machine: on loopback it answers to the names of this machine only, so that no
+//! website reaches it through a browser. Requests and connections have limits.
 //!
 //! # Invariants
 //!
@@ -15,10 +18,12 @@ pub mod clock;
 pub mod error;
 pub mod faults;
 mod gate;
+mod host;
 mod limits;
 mod line;
 pub mod message;
 mod move_task;
+mod query_protocol;
 mod receipt;
 mod reply;
 pub mod request;
@@ -36,14 +41,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 
 pub use faults::{FailedCall, FaultCounts, Faults, StaleReceipts, When};
-pub use limits::{MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, MESSAGES_PER_CALL};
+pub use limits::{MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES, MESSAGES_PER_CALL, PATIENCE};
 pub use service::Served;
 pub use settings::ACCOUNT;
 pub use state::{DEDUPLICATION_INTERVAL, MAX_IN_FLIGHT, MAX_VISIBILITY, QueueStats};
 
 use clock::{Clock, Moment};
 use error::ApiError;
-use server::Server;
+use host::Hosts;
+use server::{Door, Server};
 use service::Service;
 
 /// The region of a server that was not given one.
@@ -56,6 +62,41 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 pub struct LocalQueue {
     server: Arc<Server>,
     _end: DropGuard,
+}
+
+/// How to run a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerOptions {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Under which host names it is called besides those of this machine (`localhost`, `127.0.0.1`, `[::1]`). A request that
+    /// names another is refused, unless the server listens on another address than loopback and this is empty.
+    pub host_names: Vec<String>,
+    /// The most connections at once: further ones wait until one closes.
+    pub max_connections: usize,
+    /// For how long a client may take to send the head of a request or its body, or leave a connection idle.
+    pub patience: Duration,
+    /// The region that the queues' ARNs name.
+    pub region: String,
+    /// The queues that it has from its start.
+    pub queues: Vec<QueueOptions>,
+    /// How it fails on purpose.
+    pub faults: Faults,
+}
+
+impl ServerOptions {
+    /// A server of this machine, without queues and faults.
+    pub fn at(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            host_names: Vec::new(),
+            max_connections: MAX_CONNECTIONS,
+            patience: PATIENCE,
+            region: DEFAULT_REGION.to_owned(),
+            queues: Vec::new(),
+            faults: Faults::default(),
+        }
+    }
 }
 
 /// A queue that a server shall have from its start.
@@ -149,27 +190,30 @@ impl LocalQueue {
     ///
     /// [`LocalQueueError`] when the address is taken or a queue's options are outside the limits of SQS.
     pub async fn start(listen: SocketAddr, queues: Vec<QueueOptions>, faults: Faults) -> Result<Self, LocalQueueError> {
-        Self::start_in(DEFAULT_REGION, listen, queues, faults).await
+        Self::start_with(ServerOptions { queues, faults, ..ServerOptions::at(listen) }).await
     }
 
-    /// Starts a server whose queues have the ARNs of this region.
+    /// Starts a server as these options say.
     ///
     /// # Errors
     ///
     /// As [`LocalQueue::start`].
-    pub async fn start_in(
-        region: &str,
-        listen: SocketAddr,
-        queues: Vec<QueueOptions>,
-        faults: Faults,
-    ) -> Result<Self, LocalQueueError> {
+    pub async fn start_with(options: ServerOptions) -> Result<Self, LocalQueueError> {
         let clock = Clock::start();
-        let mut service = Service::new(region.to_owned(), faults);
-        create_queues(&mut service, queues, clock.now())?;
-        let refused = |source| LocalQueueError::Listen { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(refused)?;
+        let mut service = Service::new(options.region, options.faults);
+        create_queues(&mut service, options.queues, clock.now())?;
+        let refused = |source| LocalQueueError::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let server = Arc::new(Server::new(service, clock, address));
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "the local SQS server can be reached from other machines, and lets everybody in: listen on 127.0.0.1 instead, \
+                 unless the network keeps others out"
+            );
+        }
+        let door = Door::new(Hosts::of(address, options.host_names), options.max_connections, options.patience);
+        let server = Arc::new(Server::new(service, clock, address, door));
         let end = server.ended.clone().drop_guard();
         server.tasks.spawn(Arc::clone(&server).accept(listener));
         Ok(Self { server, _end: end })

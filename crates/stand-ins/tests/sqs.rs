@@ -421,9 +421,9 @@ async fn nonsense_is_refused_in_the_protocols_own_words() {
     for (sent, status, code) in [
         (request("SendMessage", "nonsense"), 400, "SerializationException"),
         (request("Nonsense", "{}"), 400, "UnknownOperationException"),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_vec(), 400, "UnknownOperationException"),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_vec(), 400, "UnknownOperationException"),
         (
-            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n".to_vec(),
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n".to_vec(),
             413,
             "RequestEntityTooLargeException",
         ),
@@ -431,7 +431,7 @@ async fn nonsense_is_refused_in_the_protocols_own_words() {
         let reply = String::from_utf8(speak(&queue, &sent).await).unwrap();
         assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")) && reply.contains(code), "{reply}");
     }
-    let health = speak(&queue, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let health = speak(&queue, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(health.starts_with(b"HTTP/1.1 200 "));
 }
 
@@ -477,7 +477,7 @@ async fn options_outside_the_limits_are_refused_at_the_start() {
 fn request(operation: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.{operation}\r\nContent-Length: {length}\r\n\
+        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AmazonSQS.{operation}\r\nContent-Length: {length}\r\n\
          Connection: close\r\n\r\n{body}"
     )
     .into_bytes()

@@ -78,7 +78,7 @@ pub static CODE: Setting<Word<String>> = Setting {
     variable: None,
     commands: &["dead-letters list", "dead-letters replay"],
     heading: WHICH,
-    kind: Word::of("CODE", &Rejection::CODES),
+    kind: Word::of("CODE", Rejection::CODES),
     default: Default::Unset,
     is_secret: false,
     meaning: "Only those with this code of rejection, as `dead-letters list` shows it",

@@ -64,6 +64,20 @@ pub static LISTEN: Setting<Text<SocketAddr>> = Setting {
     meaning: "Address and port to listen on; port 0 takes a free one",
 };
 
+/// Which host names the local queue answers to.
+pub static HOST_NAMES: Setting<Texts> = Setting {
+    flag: Some("host-name"),
+    variable: Some("TURNSTILE_LOCAL_QUEUE_HOST_NAME"),
+    commands: LOCAL_QUEUE,
+    heading: LOCAL_QUEUE_HEADING,
+    kind: Texts { name: "NAME", words: &[] },
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "A host name to answer to besides localhost, 127.0.0.1 and [::1], repeatable. A request that names another host \
+              is refused, so that no website reaches the queue through a browser. Without a name, a server that does not \
+              listen on loopback answers to all",
+};
+
 /// Which queues are created.
 pub static LOCAL_QUEUES: Setting<Texts> = Setting {
     flag: Some("queue"),

@@ -1,5 +1,7 @@
 //! What the server answers when it refuses: the codes, names and statuses of SQS.
 
+use std::time::Duration;
+
 /// A refused call, or a refused entry of a batch. Its text never holds a body or a receipt handle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", code.query_code())]
@@ -40,6 +42,15 @@ impl ApiError {
     pub(super) fn too_large(limit: usize) -> Self {
         Self::new(ErrorCode::RequestTooLarge, format!("The request is larger than {limit} bytes."))
     }
+
+    pub(super) fn head_too_large(limit: usize) -> Self {
+        let message = format!("The request line and the headers are larger than {limit} bytes together.");
+        Self::new(ErrorCode::RequestHeaderSectionTooLarge, message)
+    }
+
+    pub(super) fn too_slow(limit: Duration) -> Self {
+        Self::new(ErrorCode::RequestTimeout, format!("The body did not arrive within {} s.", limit.as_secs()))
+    }
 }
 
 /// A caller's text, cut so that an error stays a line.
@@ -51,6 +62,7 @@ pub(super) fn shortened(text: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the SQS API reference")]
 pub enum ErrorCode {
+    AccessDenied,
     BatchEntryIdsNotDistinct,
     BatchRequestTooLong,
     EmptyBatchRequest,
@@ -70,6 +82,8 @@ pub enum ErrorCode {
     QueueDoesNotExist,
     QueueNameExists,
     ReceiptHandleIsInvalid,
+    RequestHeaderSectionTooLarge,
+    RequestTimeout,
     RequestTooLarge,
     ResourceNotFoundException,
     SignatureDoesNotMatch,
@@ -104,6 +118,7 @@ impl ErrorCode {
     /// making requests using AWS JSON protocol".
     fn row(self) -> (&'static str, &'static str, u16) {
         match self {
+            Self::AccessDenied => ("com.amazon.coral.service#AccessDeniedException", "AccessDenied", 403),
             Self::BatchEntryIdsNotDistinct => {
                 ("com.amazonaws.sqs#BatchEntryIdsNotDistinct", "AWS.SimpleQueueService.BatchEntryIdsNotDistinct", 400)
             }
@@ -143,6 +158,11 @@ impl ErrorCode {
             }
             Self::QueueNameExists => ("com.amazonaws.sqs#QueueNameExists", "QueueAlreadyExists", 400),
             Self::ReceiptHandleIsInvalid => ("com.amazonaws.sqs#ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", 404),
+            // What SQS answers to these two is not documented: the codes are those of S3.
+            Self::RequestHeaderSectionTooLarge => {
+                ("com.amazon.coral.service#RequestHeaderSectionTooLarge", "RequestHeaderSectionTooLarge", 431)
+            }
+            Self::RequestTimeout => ("com.amazon.coral.service#RequestTimeout", "RequestTimeout", 408),
             Self::RequestTooLarge => {
                 ("com.amazon.coral.service#RequestEntityTooLargeException", "RequestEntityTooLarge", 413)
             }

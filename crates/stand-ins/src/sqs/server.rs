@@ -1,20 +1,24 @@
 //! The queues behind HTTP/1.1: bytes to requests, waiting, faults, and replies to bytes.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -22,7 +26,9 @@ use uuid::Uuid;
 use super::clock::{Clock, Moment};
 use super::error::ApiError;
 use super::faults::{Fate, When};
-use super::limits::MAX_REQUEST_BYTES;
+use super::host::Hosts;
+use super::limits::{MAX_BUFFER_BYTES, MAX_HEAD_BYTES, MAX_REQUEST_BYTES};
+use super::query_protocol;
 use super::reply::{Reply, refusal};
 use super::request::{Receive, Request, parse};
 use super::service::{Received, Service};
@@ -36,11 +42,39 @@ type HttpResponse = hyper::Response<Full<Bytes>>;
 #[error("the connection is cut on purpose")]
 struct Cut;
 
+/// Who may come in, and how long they may take.
+pub(super) struct Door {
+    hosts: Hosts,
+    /// One for each connection that may still come.
+    connections: Arc<Semaphore>,
+    patience: Duration,
+    /// Whether it was said that there are as many connections as there may be.
+    said_full: AtomicBool,
+}
+
+impl Door {
+    pub(super) fn new(hosts: Hosts, max_connections: usize, patience: Duration) -> Self {
+        let connections = Arc::new(Semaphore::new(max_connections));
+        Self { hosts, connections, patience, said_full: AtomicBool::new(false) }
+    }
+
+    /// A connection, once there may be one more. Until then others wait in the system's own line.
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        if self.connections.available_permits() == 0 && !self.said_full.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the local SQS server has as many connections as it may have: others wait until one closes");
+        }
+        let connection = Arc::clone(&self.connections).acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, _) = listener.accept().await?;
+        Ok((stream, connection))
+    }
+}
+
 /// What the connections of a server share.
 pub(super) struct Server {
     service: Mutex<Service>,
     clock: Clock,
     pub(super) address: SocketAddr,
+    door: Door,
     /// No new calls; waiting receives are answered at once.
     pub(super) closing: CancellationToken,
     /// Everything ends where it stands.
@@ -49,10 +83,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(service: Service, clock: Clock, address: SocketAddr) -> Self {
+    pub(super) fn new(service: Service, clock: Clock, address: SocketAddr, door: Door) -> Self {
         let ended = CancellationToken::new();
         let closing = ended.child_token();
-        Self { service: Mutex::new(service), clock, address, closing, ended, tasks: TaskTracker::new() }
+        Self { service: Mutex::new(service), clock, address, door, closing, ended, tasks: TaskTracker::new() }
     }
 
     /// The queues, for a moment. A panic elsewhere does not take them away: each call leaves them whole.
@@ -69,12 +103,12 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                accepted = self.door.accept(&listener) => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, connection)) => {
                     let server = Arc::clone(&self);
-                    self.tasks.spawn(server.serve(stream));
+                    self.tasks.spawn(server.serve(stream, connection));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the local SQS server could not accept a connection");
@@ -85,11 +119,13 @@ impl Server {
         }
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, _connection: OwnedSemaphorePermit) {
         // Replies are small and each is awaited: waiting to fill a packet costs up to 40 ms a call.
         stream.set_nodelay(true).unwrap_or_else(|error| tracing::debug!(%error, "TCP_NODELAY was refused"));
         let answer = service_fn(|request| self.answer(request));
-        let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(self.door.patience).max_buf_size(MAX_BUFFER_BYTES);
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
         let ended = tokio::select! {
             () = self.ended.cancelled() => return,
             ended = connection.as_mut() => ended,
@@ -106,15 +142,21 @@ impl Server {
     }
 
     async fn answer(self: &Arc<Self>, request: HttpRequest) -> Result<HttpResponse, Cut> {
-        if *request.method() != Method::POST {
-            return Ok(self.look(&request));
-        }
         let (head, body) = request.into_parts();
         // Read even where the call is refused on purpose: an unread body would cost the client its connection.
-        let body = match read_body(body).await {
+        let body = match read(&head, body, self.door.patience).await {
             Ok(body) => body,
-            Err(error) => return Ok(refused(&error)),
+            Err(error) => return Ok(last(refused(&error))),
         };
+        if let Some(refusal) = self.door.hosts.refusal(&head.headers) {
+            return Ok(refused(&refusal));
+        }
+        if let Some(action) = query_protocol::action(&head.uri, &head.headers, &body) {
+            return Ok(refused_in_xml(action));
+        }
+        if head.method != Method::POST {
+            return Ok(self.look(&head));
+        }
         let fate = self.fate(&head.headers);
         if fate.cut == Some(When::BeforeEffect) {
             return Err(Cut);
@@ -154,8 +196,8 @@ impl Server {
     }
 
     /// The other way to look at a server, for people and health checks.
-    fn look(&self, request: &HttpRequest) -> HttpResponse {
-        match (request.method(), request.uri().path()) {
+    fn look(&self, head: &Parts) -> HttpResponse {
+        match (&head.method, head.uri.path()) {
             (&Method::GET, "/faults") => {
                 let counts = self.service().dice.counts();
                 response(StatusCode::OK, json!(counts).to_string().into_bytes(), None)
@@ -239,12 +281,39 @@ fn target(headers: &HeaderMap) -> &str {
     headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default()
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, ApiError> {
+/// Reads a body, where it and the head are within their limits.
+async fn read(head: &Parts, body: Incoming, patience: Duration) -> Result<Bytes, ApiError> {
+    if head_bytes(head) > MAX_HEAD_BYTES {
+        return Err(ApiError::head_too_large(MAX_HEAD_BYTES));
+    }
     let too_large = || ApiError::too_large(MAX_REQUEST_BYTES);
     if body.size_hint().lower() > MAX_REQUEST_BYTES as u64 {
         return Err(too_large());
     }
-    Limited::new(body, MAX_REQUEST_BYTES).collect().await.map(|read| read.to_bytes()).map_err(|_| too_large())
+    match tokio::time::timeout(patience, Limited::new(body, MAX_REQUEST_BYTES).collect()).await {
+        Ok(read) => read.map(|read| read.to_bytes()).map_err(|_| too_large()),
+        Err(_) => Err(ApiError::too_slow(patience)),
+    }
+}
+
+/// What the request line and the headers take on the wire, to some bytes.
+fn head_bytes(head: &Parts) -> usize {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    target + headers
+}
+
+/// The answer after which the connection closes: what else comes on it is the rest of a request that is not read.
+fn last(mut response: HttpResponse) -> HttpResponse {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn refused_in_xml(action: &str) -> HttpResponse {
+    let id = Uuid::new_v4().to_string();
+    let mut response = response(StatusCode::BAD_REQUEST, query_protocol::refusal(action, &id).into_bytes(), None);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    response
 }
 
 fn refused(error: &ApiError) -> HttpResponse {
