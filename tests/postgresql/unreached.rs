@@ -119,12 +119,14 @@ async fn a_role_that_may_not_is_told_which_role_may() {
         administrator.batch_execute(sql).await.unwrap();
     }
     let fresh = format!("postgres://maker:x@127.0.0.1:{port}/fresh");
-    let owner = connect(&format!("{}/fresh", server.url().rsplit_once('/').unwrap().0)).await;
+    let owner = connect(&server.url_of("fresh")).await;
     owner.batch_execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await.unwrap();
     let halfway = database(&fresh).migrate().await.unwrap_err().to_string();
     assert!(halfway.contains("42501") && halfway.contains("migrate as the owner of the tables"), "{halfway}");
 
-    let url = format!("postgres://stranger:x@127.0.0.1:{port}/main");
+    let url = server.url();
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let url = format!("postgres://stranger:x@127.0.0.1:{port}/{name}");
     let folder = tempfile::tempdir().unwrap();
     for (arguments, needed) in [
         (["migrate"].as_slice(), "migrate as that role"),
