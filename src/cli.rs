@@ -8,10 +8,12 @@ pub mod dead_letters;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod failure;
+mod help;
 pub mod keys;
 #[cfg(feature = "demo")]
 pub mod local_queue;
 pub mod man;
+pub mod mask;
 pub mod migrate;
 pub mod run;
 pub mod send;
@@ -19,6 +21,7 @@ mod terminal;
 pub mod unmask;
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
@@ -28,6 +31,7 @@ pub use self::failure::tell;
 use crate::config::rows::{self, LogFormat};
 use crate::config::{Given, Mistakes};
 use crate::database::Database;
+use crate::database::migrate::newest_version;
 use crate::keyring::Keyring;
 use crate::keys as keys_of_tables;
 use crate::mask::MaskKind;
@@ -47,13 +51,7 @@ pub enum Outcome {
 
 /// Turnstile loads login events from Amazon SQS into PostgreSQL: masked, and each exactly once.
 #[derive(Debug, Parser)]
-#[command(
-    name = "turnstile",
-    version,
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(name = "turnstile", propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
     /// The command.
     #[command(subcommand)]
@@ -81,6 +79,8 @@ pub enum Command {
     Keys(keys::Args),
     /// Recover masked values
     Unmask(unmask::Args),
+    /// Mask clear values, to look for them in the tables
+    Mask(mask::Args),
     /// Look at dead letters and load them again
     DeadLetters(dead_letters::Args),
     /// Prove the promise from the tables
@@ -153,6 +153,7 @@ impl Invocation {
             Command::LocalQueue(args) => args.run(given).await,
             Command::Keys(args) => args.run(given).await,
             Command::Unmask(args) => args.run(given).await,
+            Command::Mask(args) => args.run(given).await,
             Command::DeadLetters(args) => args.run(given).await,
             Command::Audit(args) => args.run(given).await,
             Command::Config(args) => args.run(given).await,
@@ -167,17 +168,38 @@ fn innermost(typed: &ArgMatches) -> &ArgMatches {
     typed.subcommand().map_or(typed, |(_, inner)| innermost(inner))
 }
 
-/// The program's whole command line: what the commands take of their own, and the settings.
+/// The program's whole command line: what the commands take of their own, the settings, exit codes and examples.
 pub fn command() -> clap::Command {
-    with_settings(Cli::command(), "")
+    with_help(settled_command(), "")
+}
+
+/// The command line without what only its help adds.
+fn settled_command() -> clap::Command {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    let version = VERSION.get_or_init(|| {
+        let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("TURNSTILE_COMMIT"));
+        format!("{version} (commit {commit}, needs tables of version {})", newest_version())
+    });
+    with_settings(Cli::command().version(version.as_str()), "")
 }
 
 fn with_settings(command: clap::Command, path: &str) -> clap::Command {
     let taken = rows::ALL.iter().filter(|row| row.is_of(path));
-    command.args(taken.filter_map(|row| row.argument())).mut_subcommands(|inner| {
-        let path = format!("{path} {}", inner.get_name());
-        with_settings(inner, path.trim_start())
-    })
+    command.args(taken.filter_map(|row| row.argument())).mut_subcommands(|inner| below(path, inner, with_settings))
+}
+
+fn with_help(command: clap::Command, path: &str) -> clap::Command {
+    let words = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    let command = match help::of(path) {
+        Some(told) => command.after_long_help(told.below(&words)),
+        None => command,
+    };
+    command.mut_subcommands(|inner| below(path, inner, with_help))
+}
+
+fn below(path: &str, inner: clap::Command, change: fn(clap::Command, &str) -> clap::Command) -> clap::Command {
+    let path = format!("{path} {}", inner.get_name());
+    change(inner, path.trim_start())
 }
 
 /// Refuses a keyring, and a way of masking, that differ from what the tables are written with.

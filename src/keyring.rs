@@ -177,6 +177,11 @@ impl Keyring {
         Masker::new(kind, Arc::clone(&self.active))
     }
 
+    /// Maskers with every key, in the order in which the keys were made.
+    pub fn maskers(&self, kind: MaskKind) -> Vec<Masker> {
+        self.keys.iter().map(|key| Masker::new(kind, Arc::clone(key))).collect()
+    }
+
     /// Recovers what any of the keys masked.
     pub fn unmasker(&self) -> Unmasker {
         Unmasker::new(self.keys.clone())

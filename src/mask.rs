@@ -52,7 +52,8 @@ impl Masker {
         }
     }
 
-    fn ip(&self, ip: IpAddr) -> String {
+    /// The masked form of an address.
+    pub fn ip(&self, ip: IpAddr) -> String {
         match self.kind {
             MaskKind::Seal => self.sealed(&self.key.ip, &octets(ip)),
             MaskKind::Token => self.token(&self.key.ip, &octets(ip)),
@@ -60,7 +61,8 @@ impl Masker {
         }
     }
 
-    fn device_id(&self, device_id: &str) -> String {
+    /// The masked form of a device's id.
+    pub fn device_id(&self, device_id: &str) -> String {
         match self.kind {
             MaskKind::Seal => self.sealed(&self.key.device_id, device_id.as_bytes()),
             MaskKind::Token => self.token(&self.key.device_id, device_id.as_bytes()),

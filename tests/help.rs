@@ -15,8 +15,8 @@ use crate::support::logins::World;
 use crate::support::pipeline::QUEUE;
 use crate::support::postgres::TestDatabase;
 
-/// Read in test builds and where servers are started for a demo: not settings of a job.
-const NO_SETTINGS: [&str; 3] = ["TURNSTILE_PG_BIN", "TURNSTILE_FAILPOINT", "TURNSTILE_MUTANT"];
+/// Read by the build, in test builds, and where servers are started for a demo: not settings of a job.
+const NO_SETTINGS: [&str; 4] = ["TURNSTILE_COMMIT", "TURNSTILE_PG_BIN", "TURNSTILE_FAILPOINT", "TURNSTILE_MUTANT"];
 
 #[test]
 fn every_number_is_documented_with_its_default_and_its_limits() {
@@ -62,6 +62,54 @@ fn every_setting_is_taken_by_commands_that_are_there_and_no_two_share_a_flag() {
         let is_of = |row: &dyn Row| row.is_of(&command) || row.commands().is_empty();
         let is_row = ALL.iter().any(|row| is_of(*row) && row.flag() == argument.get_long());
         assert!(is_row, "{command} {argument} has no row");
+    }
+}
+
+#[test]
+fn every_command_says_how_it_ends_and_shows_examples_that_can_be_typed() {
+    for name in commands().iter().filter(|name| !["keys", "dead-letters", "config"].contains(&name.as_str())) {
+        let help = help_of(name);
+        assert!(help.contains("Exit codes:") && help.contains("130"), "{name}: {help}");
+        let examples = help.split("Examples:").nth(1).unwrap_or_else(|| panic!("{name} has no example"));
+        let typed = examples.lines().filter_map(|line| line.trim().strip_prefix("turnstile "));
+        let typed: Vec<&str> = typed.filter_map(|line| line.split(['|', '>', '<']).next()).collect();
+        assert!(!typed.is_empty(), "{name}");
+        for line in typed {
+            let words = std::iter::once("turnstile").chain(line.split_whitespace());
+            command().try_get_matches_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn the_short_help_is_short_and_the_long_one_has_headings() {
+    let (short, long) = (turnstile(&["run", "-h"]), help_of("run"));
+    assert!(short.lines().count() <= 66 && !short.contains("Examples:"), "{} lines: {short}", short.lines().count());
+    for heading in ["Queue:", "Database:", "Keys and masks:", "Identity:", "Lanes:", "Start and end:", "Every command:"]
+    {
+        assert!(long.contains(&format!("\n{heading}\n")), "{heading}: {long}");
+    }
+    assert!(long.contains("[default: 200ms] [0s to 1m] [env: TURNSTILE_LINGER]"), "{long}");
+}
+
+#[test]
+fn the_version_names_the_commit_and_the_tables_that_it_needs() {
+    let version = turnstile(&["--version"]);
+    let needed = turnstile::database::migrate::newest_version();
+    assert!(version.starts_with(&format!("turnstile {} (commit ", env!("CARGO_PKG_VERSION"))), "{version}");
+    assert!(version.trim_end().ends_with(&format!("needs tables of version {needed})")), "{version}");
+}
+
+#[test]
+fn a_code_that_is_none_is_a_usage_error_that_lists_the_codes() {
+    let mut list = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+    let refused = list.args(["dead-letters", "list", "--code", "invalid_jsom", "--status", "foo"]).env_clear().output();
+    let refused = refused.unwrap();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    for part in ["--code: \"invalid_jsom\"", "did you mean \"invalid_json\"?", "older_than_memory", "--status: \"foo\""]
+    {
+        assert!(told.contains(part), "{part}: {told}");
     }
 }
 
@@ -139,7 +187,8 @@ fn check_takes_exactly_what_run_takes() {
             .map(|(_, argument)| argument.to_string())
             .collect()
     };
-    assert_eq!(of("check"), of("run"));
+    let of_check: Vec<String> = of("check").into_iter().filter(|argument| !argument.starts_with("--format")).collect();
+    assert_eq!(of_check, of("run"));
     assert!(of("run").len() > 10);
 }
 
@@ -179,6 +228,10 @@ fn the_manual_has_a_page_for_every_command_with_every_flag_and_variable() {
     let page_of = |command: &str| page(&format!("turnstile-{}.1", command.replace(' ', "-")));
     for command in commands() {
         assert!(page_of(&command).contains("SYNOPSIS"), "{command}");
+        let has_commands = ["keys", "dead-letters", "config"].contains(&command.as_str());
+        for heading in [".SH \"EXIT STATUS\"", ".SH EXAMPLES"].iter().filter(|_| !has_commands) {
+            assert!(page_of(&command).contains(heading), "{command} {heading}");
+        }
     }
     for (command, argument) in arguments() {
         let page = page_of(&command);

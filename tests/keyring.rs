@@ -354,3 +354,42 @@ fn unmask_recovers_line_by_line_and_names_the_lines_that_it_cannot() {
     let base64 = output_of(turnstile(&["unmask", "--mask", "base64", "MTk4LjUxLjEwMC43"]));
     assert_eq!(base64, (0, "198.51.100.7\n".to_owned(), String::new()));
 }
+
+#[test]
+fn a_masked_value_is_what_unmask_recovers_under_the_active_key_or_under_every_one() {
+    let (_folder, path) = folder_and_path();
+    let keyring = path.to_str().unwrap();
+    assert_eq!(output_of(turnstile(&["keys", "new", "--keyring", keyring, "--id", "old"])).0, 0);
+    assert_eq!(output_of(turnstile(&["keys", "new", "--keyring", keyring, "--id", "new", "--add"])).0, 0);
+    for (field, value, recovered) in [
+        ("ip", "203.0.113.7", "203.0.113.7"),
+        ("ip", "2001:DB8::1", "2001:db8::1"),
+        ("device_id", "a-device", "a-device"),
+    ] {
+        let mask = ["mask", "--keyring", keyring, "--field", field];
+        let (code, active, _) = output_of(turnstile(&[&mask[..], &[value]].concat()));
+        assert!(code == 0 && active.starts_with("new.") && active.lines().count() == 1, "{active}");
+        let (code, all, _) = output_of(turnstile(&[&mask[..], &["--all-keys", value]].concat()));
+        let all: Vec<&str> = all.lines().collect();
+        assert!(code == 0 && all.len() == 2 && all[0].starts_with("old.") && all[1] == active.trim_end(), "{all:?}");
+        let (code, clear, _) = output_of(turnstile(&[&["unmask", "--keyring", keyring], &all[..]].concat()));
+        assert_eq!((code, clear), (0, format!("{recovered}\n{recovered}\n")));
+    }
+    let (code, out, err) =
+        output_of(turnstile(&["mask", "--keyring", keyring, "--field", "ip", "sesame", "192.0.2.1"]));
+    assert!(
+        code == 1 && out.starts_with("\nnew.") && err == "error: value 1: it is not an IP address\n",
+        "{out} {err}"
+    );
+    let (code, _, err) = output_of(turnstile(&["mask", "--keyring", keyring, "--field", "device", "x"]));
+    assert!(code == 2 && err.contains("did you mean \"device_id\"?"), "{err}");
+}
+
+#[test]
+fn the_ids_of_keys_are_listed_for_scripts() {
+    let (_folder, path) = folder_and_path();
+    let keyring = path.to_str().unwrap();
+    assert_eq!(output_of(turnstile(&["keys", "new", "--keyring", keyring, "--id", "one"])).0, 0);
+    let (code, list, _) = output_of(turnstile(&["keys", "list", "--keyring", keyring, "--format", "json"]));
+    assert_eq!((code, list.as_str()), (0, "{\"active\":true,\"id\":\"one\"}\n"));
+}

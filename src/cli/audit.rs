@@ -2,22 +2,24 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::terminal::{Progress, say};
 use super::{Outcome, migrate};
 use crate::audit::{Audit, audit};
-use crate::config::{Given, Mistakes, rows};
+use crate::config::rows::{self, Format};
+use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings};
 use crate::table::agreement::{Breaks, RULES, Rule};
 
 /// What `turnstile audit` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Reads one snapshot: loaders may go on meanwhile, and a standby will do.
-Exit codes: 0 the promise holds, 1 it is broken or could not be proven, 2 wrong use.")]
+#[command(after_long_help = "Reads one snapshot: loaders may go on meanwhile, and a standby will do.")]
 pub struct Args {}
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let (settings, deadline) = read(given)?;
+        let (settings, deadline, format) = read(given)?;
         let database = Database::new(&settings)?;
         migrate::refuse_older(&database).await?;
         let mut progress = Progress::of(RULES.len() as u64, "rules");
@@ -25,6 +27,10 @@ impl Args {
         let audited = audit(&database, deadline, show).await;
         progress.end();
         let audit = audited?;
+        if format == Format::Json {
+            say(&json_of(&audit).to_string())?;
+            return Ok(if audit.holds() { Outcome::Done } else { Outcome::Failed });
+        }
         say_counts(&audit)?;
         for (rule, breaks) in &audit.broken {
             say_broken(rule, breaks)?;
@@ -42,11 +48,35 @@ impl Args {
     }
 }
 
-fn read(given: &Given) -> Result<(DatabaseSettings, Duration), Mistakes> {
+fn read(given: &Given) -> Result<(DatabaseSettings, Duration, Format), Mistakes> {
     let mut mistakes = given.mistakes();
     let database = given.database(1, &mut mistakes);
     let deadline = given.read(&rows::AUDIT_TIMEOUT, &mut mistakes);
-    mistakes.or(database.zip(deadline))
+    let format = given.read(&rows::FORMAT, &mut mistakes);
+    mistakes.or(database.zip(deadline).zip(format)).map(|((database, deadline), format)| (database, deadline, format))
+}
+
+fn json_of(audit: &Audit) -> serde_json::Value {
+    let counts = audit.counts;
+    let broken = audit.broken.iter().map(|(rule, Breaks { total, first })| {
+        let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+        json!({"rule": rule.name, "broken_by": rule.broken_by, "messages": total, "first": first})
+    });
+    json!({
+        "holds": audit.holds(),
+        "rules": RULES.len(),
+        "broken": broken.collect::<Vec<_>>(),
+        "processed_messages": {"loaded": counts.loaded, "dead_lettered": counts.dead_lettered, "absorbed": counts.absorbed},
+        "identities": counts.identities,
+        "user_logins": {"rows": counts.rows, "adopted": counts.adopted_rows},
+        "dead_letters": {
+            "open": counts.open,
+            "replayed": counts.replayed,
+            "absorbed": counts.letters_absorbed,
+            "discarded": counts.discarded,
+        },
+        "outbox": counts.events,
+    })
 }
 
 fn say_counts(audit: &Audit) -> anyhow::Result<()> {

@@ -1,30 +1,44 @@
 //! `turnstile check`.
 
+use serde_json::json;
+
 use super::terminal::{counted, say, wrapped};
 use super::{Outcome, terminal};
 use crate::check::{Finding, Judgement, Level, check};
+use crate::config::rows::{self, Format};
 use crate::config::{Given, RunSettings};
 
 /// What `turnstile check` takes: the settings of the run that it looks ahead to.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Takes what `turnstile run` takes, and looks at what that run would meet; changes nothing.
-Exit codes: 0 a run would work (warnings or not), 1 an error was found, 2 wrong use.")]
+#[command(
+    after_long_help = "Takes what `turnstile run` takes, and looks at what that run would meet; changes nothing."
+)]
 pub struct Args {}
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
         let mut mistakes = given.mistakes();
         let settings = RunSettings::read(given, &mut mistakes);
-        let settings = mistakes.or(settings)?;
+        let format = given.read(&rows::FORMAT, &mut mistakes);
+        let (settings, format) = mistakes.or(settings.zip(format))?;
         let findings = check(&settings).await;
-        for line in lines(&findings, terminal::has_colours(), terminal::width()) {
-            say(&line)?;
-        }
         let of = |level| findings.iter().filter(|finding| finding.judgement.level == level).count();
         let (errors, warnings) = (of(Level::Error), of(Level::Warning));
-        say(&format!("{}, {}", counted(errors as u64, "error"), counted(warnings as u64, "warning")))?;
+        match format {
+            Format::Json => findings.iter().try_for_each(|finding| say(&json_of(finding).to_string()))?,
+            Format::Text => {
+                let lines = lines(&findings, terminal::has_colours(), terminal::width());
+                lines.iter().try_for_each(|line| say(line))?;
+                say(&format!("{}, {}", counted(errors as u64, "error"), counted(warnings as u64, "warning")))?;
+            }
+        }
         Ok(if errors > 0 { Outcome::Failed } else { Outcome::Done })
     }
+}
+
+fn json_of(Finding { what, judgement }: &Finding) -> serde_json::Value {
+    let Judgement { level, found, remedy } = judgement;
+    json!({"what": what, "level": level.as_str(), "found": found, "remedy": remedy})
 }
 
 /// One line a finding, their columns aligned; broken between words where a terminal is narrower.

@@ -7,9 +7,6 @@ use super::terminal::write_out;
 
 /// What `turnstile completions` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "For bash: turnstile completions bash > /etc/bash_completion.d/turnstile
-For zsh: turnstile completions zsh > \"${fpath[1]}/_turnstile\"
-For fish: turnstile completions fish > ~/.config/fish/completions/turnstile.fish")]
 pub struct Args {
     /// The shell
     #[arg(value_name = "SHELL")]

@@ -11,12 +11,10 @@ use crate::shutdown::{Signal, Signals};
 
 /// What `turnstile demo` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Starts a queue of its own and a throw-away PostgreSQL (which must be installed), sends made-up logins, lets two loaders \
 load them while the queue misbehaves and one of them is killed, and compares what was sent with what the tables hold. \
-Nothing of it stays; Ctrl-C ends it at any time.
-
-Exit codes: 0 the promise held, 1 it did not or the demo could not be played, 2 wrong use.")]
+Nothing of it stays; Ctrl-C ends it at any time.")]
 pub struct Args {}
 
 impl Args {

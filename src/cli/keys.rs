@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::Outcome;
 use super::failure::Failure;
 use super::terminal::{note, say};
-use crate::config::{Given, Mistakes, rows};
+use crate::config::rows::{self, Format};
+use crate::config::{Given, Mistakes};
 use crate::database::Database;
 use crate::keyring::{Keyring, KeyringError, KeyringPlace, Masters};
 use crate::keys::{self, Forgotten};
@@ -111,13 +114,18 @@ async fn register(args: &RegisterArgs, given: &Given) -> anyhow::Result<()> {
 fn list(given: &Given) -> Result<String, Mistakes> {
     let mut mistakes = given.mistakes();
     let keyring = given.keyring(&mut mistakes);
-    let keyring = mistakes.or(keyring)?;
+    let format = given.read(&rows::FORMAT, &mut mistakes);
+    let (keyring, format) = mistakes.or(keyring.zip(format))?;
     warn_of_exposure(given);
-    Ok(ids(&keyring))
+    Ok(ids(&keyring, format))
 }
 
-fn ids(keyring: &Keyring) -> String {
-    let line = |id: &KeyId| if id == keyring.active() { format!("{id}\tactive\n") } else { format!("{id}\n") };
+fn ids(keyring: &Keyring, format: Format) -> String {
+    let line = |id: &KeyId| match (format, id == keyring.active()) {
+        (Format::Json, is_active) => format!("{}\n", json!({"id": id.as_str(), "active": is_active})),
+        (Format::Text, true) => format!("{id}\tactive\n"),
+        (Format::Text, false) => format!("{id}\n"),
+    };
     keyring.ids().map(line).collect()
 }
 

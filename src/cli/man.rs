@@ -1,17 +1,16 @@
 //! `turnstile man`.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap_mangen::Man;
 
-use super::Outcome;
 use super::terminal::{say, write_out};
+use super::{Outcome, help};
 
 /// What `turnstile man` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "To read: turnstile man | man -l -
-To install: turnstile man /usr/local/share/man/man1")]
 pub struct Args {
     /// The folder to write one page a command into; without it, the first page goes to standard output
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
@@ -20,16 +19,57 @@ pub struct Args {
 
 impl Args {
     pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+        let mut program = super::settled_command().disable_help_subcommand(true);
+        program.build();
         let Some(folder) = self.folder else {
-            let mut page = Vec::new();
-            Man::new(super::command()).render(&mut page)?;
-            write_out(&page)?;
+            write_out(&page(&program)?)?;
             return Ok(Outcome::Done);
         };
         let name = folder.display();
         std::fs::create_dir_all(&folder).with_context(|| format!("making the folder {name}"))?;
-        clap_mangen::generate_to(super::command(), &folder).with_context(|| format!("writing pages into {name}"))?;
+        let mut to_do = vec![program];
+        while let Some(command) = to_do.pop() {
+            let file = folder.join(Man::new(command.clone()).get_filename());
+            std::fs::write(&file, page(&command)?).with_context(|| format!("writing {}", file.display()))?;
+            to_do.extend(command.get_subcommands().cloned());
+        }
         say(&format!("the pages are in {name}"))?;
         Ok(Outcome::Done)
     }
+}
+
+/// The page of a command, with its exit codes and examples under headings of their own.
+fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
+    let man = Man::new(command.clone());
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if let Some(words) = command.get_after_long_help() {
+        writeln!(page, ".SH NOTES\n{}", roff(&words.to_string()))?;
+    }
+    let typed = command.get_bin_name().unwrap_or_default();
+    if let Some(told) = help::of(typed.trim_start_matches("turnstile").trim()) {
+        writeln!(page, ".SH \"EXIT STATUS\"")?;
+        for (code, means) in told.exit_codes() {
+            writeln!(page, ".TP\n{code}\n{}", roff(means))?;
+        }
+        writeln!(page, ".SH EXAMPLES\n.nf")?;
+        told.examples.iter().try_for_each(|example| writeln!(page, "{}", roff(example)))?;
+        writeln!(page, ".fi")?;
+    }
+    man.render_version_section(&mut page)?;
+    Ok(page)
+}
+
+/// A text whose characters mean themselves.
+fn roff(text: &str) -> String {
+    let escaped = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+    let lines = escaped.lines().map(|line| if line.starts_with('.') { format!("\\&{line}") } else { line.to_owned() });
+    lines.map(|line| if line.is_empty() { ".PP".to_owned() } else { line }).collect::<Vec<_>>().join("\n")
 }

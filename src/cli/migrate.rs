@@ -1,21 +1,34 @@
 //! `turnstile migrate`.
 
 use super::Outcome;
+use serde_json::json;
+
 use super::failure::Failure;
 use super::terminal::say;
-use crate::config::{Given, rows};
-use crate::database::{Database, migrate as migrations};
+use crate::config::Given;
+use crate::config::rows::{self, Format};
+use crate::database::Database;
+use crate::database::migrate::{self as migrations, Migrated};
 use crate::keyring::Keyring;
 use crate::keys;
 use crate::mask::MaskKind;
+use crate::seal::KeyId;
 use crate::table::outbox;
 
 /// What `turnstile migrate` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Makes the schema of Turnstile's own tables where there is none, and the tables in it; user_logins is made in --logins-schema, \
 or adopted there. With a keyring, its keys are registered with new tables; without one, `turnstile keys register` does it.")]
-pub struct Args {}
+pub struct Args {
+    /// Only say at which version the tables are, and which one this program needs
+    #[arg(long)]
+    status: bool,
+
+    /// Only say which migrations would be applied
+    #[arg(long, conflicts_with = "status")]
+    dry_run: bool,
+}
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
@@ -23,34 +36,81 @@ impl Args {
         let settings = given.database(1, &mut mistakes);
         let keyring = given.keyring_if_any(&mut mistakes);
         let mask = given.read(&rows::MASK, &mut mistakes);
-        let ((settings, keyring), mask) = mistakes.or(settings.zip(keyring).zip(mask))?;
+        let format = given.read(&rows::FORMAT, &mut mistakes);
+        let ((settings, keyring), (mask, format)) = mistakes.or(settings.zip(keyring).zip(mask.zip(format)))?;
+        let database = Database::new(&settings)?;
+        if self.status || self.dry_run {
+            tell_state(&database, self.dry_run, format).await?;
+            return Ok(Outcome::Done);
+        }
         let keys = keyring.as_ref().map(|keyring| (keyring, mask));
-        migrate(&Database::new(&settings)?, keys).await.map(|()| Outcome::Done)
+        let done = migrate(&database, keys).await?;
+        done.tell(format).map(|()| Outcome::Done)
     }
 }
 
-/// Migrates, registers the keys with tables that know none, and says what was done.
-pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKind)>) -> anyhow::Result<()> {
+/// Says where the tables are, and what a migration would do.
+async fn tell_state(database: &Database, is_dry_run: bool, format: Format) -> anyhow::Result<()> {
+    let (version, needed) = (database.schema_version().await?, migrations::newest_version());
+    let pending = migrations::newer_than(version.unwrap_or(0));
+    if format == Format::Json {
+        return say(&json!({"version": version, "needed": needed, "pending": pending}).to_string());
+    }
+    if is_dry_run {
+        pending.iter().try_for_each(|name| say(&format!("would apply {name}")))?;
+    }
+    match version {
+        None => say(&format!("the database has no tables of Turnstile; this program needs version {needed}")),
+        Some(version) => say(&format!("the tables are at version {version}; this program needs {needed}")),
+    }
+}
+
+/// What a migration did.
+pub(super) struct Done {
+    migrated: Migrated,
+    registered: Vec<KeyId>,
+    lacks_keys: bool,
+}
+
+/// Migrates, and registers the keys with tables that know none.
+pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKind)>) -> anyhow::Result<Done> {
     let migrated = database.migrate().await?;
-    for name in &migrated.applied {
-        say(&format!("applied {name}"))?;
+    let mut done = Done { migrated, registered: Vec::new(), lacks_keys: false };
+    if done.migrated.is_newer() {
+        return Ok(done);
     }
-    let version = migrated.version;
-    if migrated.is_newer() {
-        let ours = migrations::newest_version();
-        return say(&format!("the tables are at version {version}, newer than this program's {ours}: nothing to do"));
-    }
-    say(&format!("the tables are at version {version}"))?;
     outbox::extend(database).await?;
     if !keys::registered(database).await?.is_empty() {
-        return Ok(());
+        return Ok(done);
     }
     match keys {
-        None => say("no key is registered: run `turnstile keys register` before the first loader starts"),
-        Some((keyring, mask)) => {
-            let done = keys::register(database, keyring, mask, false).await?;
-            done.registered.iter().try_for_each(|id| say(&format!("registered the key {id}")))
+        None => done.lacks_keys = true,
+        Some((keyring, mask)) => done.registered = keys::register(database, keyring, mask, false).await?.registered,
+    }
+    Ok(done)
+}
+
+impl Done {
+    pub(super) fn tell(&self, format: Format) -> anyhow::Result<()> {
+        let Self { migrated, registered, lacks_keys } = self;
+        let (version, ours) = (migrated.version, migrations::newest_version());
+        if format == Format::Json {
+            let registered: Vec<&str> = registered.iter().map(KeyId::as_str).collect();
+            let done =
+                json!({"version": version, "needed": ours, "applied": migrated.applied, "registered": registered});
+            return say(&done.to_string());
         }
+        migrated.applied.iter().try_for_each(|name| say(&format!("applied {name}")))?;
+        if migrated.is_newer() {
+            return say(&format!(
+                "the tables are at version {version}, newer than this program's {ours}: nothing to do"
+            ));
+        }
+        say(&format!("the tables are at version {version}"))?;
+        if *lacks_keys {
+            say("no key is registered: run `turnstile keys register` before the first loader starts")?;
+        }
+        registered.iter().try_for_each(|id| say(&format!("registered the key {id}")))
     }
 }
 

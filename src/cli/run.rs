@@ -7,6 +7,7 @@ use anyhow::Context;
 use super::Outcome;
 use super::failure::on_one_line;
 use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
+use crate::config::rows::Format;
 use crate::config::{Given, RunSettings};
 use crate::database::{Database, persist};
 use crate::keyring::Keyring;
@@ -23,8 +24,7 @@ use crate::verdict::Judge;
 /// What `turnstile run` takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Ends on SIGINT or SIGTERM: the first lets what is in hand come to its end, the second does not.
-Exit codes: 0 done, 1 failed (nothing is lost: what was not committed comes again), 2 wrong use."
+    after_long_help = "Ends on SIGINT or SIGTERM: the first lets what is in hand come to its end, the second does not."
 )]
 pub struct Args {}
 
@@ -118,7 +118,7 @@ async fn prepare(settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<(D
     let database = Database::new(&settings.database)?;
     if settings.migrate {
         persist(settings.patience(), || database.server_facts()).await?;
-        super::migrate::migrate(&database, Some((keyring, settings.mask))).await?;
+        super::migrate::migrate(&database, Some((keyring, settings.mask))).await?.tell(Format::Text)?;
     }
     refuse_unfit(&database, settings, keyring).await?;
     let queue = SqsQueue::connect(&settings.queue).await?;

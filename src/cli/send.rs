@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::ValueHint;
 use indicatif::{HumanCount, HumanDuration};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use super::terminal::{Progress, counted, note, say};
-use crate::config::{Given, rows};
+use crate::config::Given;
+use crate::config::rows::{self, Format};
 use crate::queue::Fault;
 use crate::queue::sqs::{QueueAddress, Sender};
 use crate::send::{Bodies, EndedEarly, Form, Look, NotSent, SendReport, look, send};
@@ -21,21 +23,14 @@ use crate::shutdown::Signals;
 
 /// What `turnstile send` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 A file is looked through before anything is sent: if one line of it is no login, nothing is. Standard input cannot be \
 read twice: there the lines before the first that is no login are sent, and none after. JSON of another form becomes one \
 login a line by jq: `jq -c '.[]'` for an array, `jq -c .` for objects over several lines.
 
 Sending is at least once: where a reply is lost, the same messages are sent again, and the last line says how many may \
 be in the queue twice. Lines that are no logins, or that the queue does not take, are named by number and code, never by \
-content.
-
-Exit codes: 0 everything was sent (with --dry-run: can be), 1 something was not, 2 wrong use.
-
-Examples:
-  turnstile send --queue logins logins.ndjson
-  turnstile send --dry-run logins.ndjson
-  zcat logins.ndjson.gz | turnstile send --queue https://sqs.eu-central-1.amazonaws.com/123456789012/logins -")]
+content.")]
 pub struct Args {
     /// The logins, one a line, each 1 byte to 1 MiB of UTF-8 (LF or CRLF; empty lines are skipped); - is standard input
     #[arg(value_name = "FILE|-", value_hint = ValueHint::FilePath)]
@@ -57,11 +52,14 @@ impl Args {
             "give a file with one login a line, or - for standard input",
         );
         if self.dry_run {
-            return self.rehearse(mistakes.or(input)?).await;
+            let format = given.read(&rows::FORMAT, &mut mistakes);
+            let (input, format) = mistakes.or(input.zip(format))?;
+            return self.rehearse(input, format).await;
         }
         let queue = given.queue(&mut mistakes);
         let group = given.read(&rows::GROUP, &mut mistakes);
-        let ((settings, group), input) = mistakes.or(queue.zip(group).zip(input))?;
+        let format = given.read(&rows::FORMAT, &mut mistakes);
+        let ((settings, group), (input, format)) = mistakes.or(queue.zip(group).zip(input.zip(format)))?;
         if input.bytes.is_some() && !self.raw {
             let looked = looked(&input, self.bodies()).await?;
             if looked.wrong_count() > 0 {
@@ -93,7 +91,12 @@ impl Args {
             }
         };
         progress.end();
-        tell(&report, input.bytes, &place_of(&settings.queue, sender.endpoint()), began.elapsed())?;
+        tell(&report, input.bytes)?;
+        let place = place_of(&settings.queue, sender.endpoint());
+        say(&match format {
+            Format::Text => summary(&report, &place, began.elapsed()),
+            Format::Json => json_of(&report, &place, began.elapsed()).to_string(),
+        })?;
         if matches!(&report.stopped, Some(EndedEarly::Queue(error)) if error.fault == Fault::Unreachable) {
             let endpoint = sender.endpoint();
             writeln!(
@@ -113,7 +116,7 @@ impl Args {
     }
 
     /// Looks at everything and sends nothing.
-    async fn rehearse(&self, input: Input) -> anyhow::Result<Outcome> {
+    async fn rehearse(&self, input: Input, format: Format) -> anyhow::Result<Outcome> {
         let looked = looked(&input, self.bodies()).await?;
         let wrong = looked.wrong_count();
         if wrong > 0 {
@@ -122,6 +125,10 @@ impl Args {
         let mut text = format!("{} to be sent", counted(looked.sendable, "message"));
         if looked.empty > 0 {
             text += &format!(", {} to be skipped", counted(looked.empty, "empty line"));
+        }
+        if format == Format::Json {
+            text = json!({"sendable": looked.sendable, "wrong": wrong, "wrong_by_code": looked.wrong_by_code, "empty": looked.empty})
+                .to_string();
         }
         say(&text)?;
         Ok(if wrong == 0 { Outcome::Done } else { Outcome::Failed })
@@ -201,8 +208,8 @@ fn tell_lines(
     Ok(())
 }
 
-/// What was not sent on standard error, what was on standard output. `length` is the file's, where it is one.
-fn tell(report: &SendReport, length: Option<u64>, queue: &str, took: Duration) -> anyhow::Result<()> {
+/// What was not sent, on standard error. `length` is the file's, where it is one.
+fn tell(report: &SendReport, length: Option<u64>) -> io::Result<()> {
     let mut complaints = io::stderr().lock();
     tell_lines(&mut complaints, "not sent", &report.not_sent, &report.not_sent_by_code)?;
     let last = report.last_line;
@@ -218,7 +225,22 @@ fn tell(report: &SendReport, length: Option<u64>, queue: &str, took: Duration) -
         Some(stopped) => writeln!(complaints, "{stopped}: no line after {last} was sent")?,
         None => {}
     }
-    say(&summary(report, queue, took))
+    Ok(())
+}
+
+fn json_of(report: &SendReport, queue: &str, took: Duration) -> serde_json::Value {
+    json!({
+        "queue": queue,
+        "sent": report.sent,
+        "not_sent": report.not_sent_count(),
+        "not_sent_by_code": report.not_sent_by_code,
+        "perhaps_sent": report.perhaps_sent,
+        "perhaps_twice": report.perhaps_twice,
+        "empty": report.empty,
+        "last_line": report.last_line,
+        "stopped": report.stopped.as_ref().map(ToString::to_string),
+        "seconds": took.as_secs_f64(),
+    })
 }
 
 /// The queue, and where it was called if its own URL does not say so.

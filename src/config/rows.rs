@@ -76,6 +76,7 @@ pub const ALL: &[&dyn Row] = &[
     &NEW_KEYRING,
     &NEW_KEY_ID,
     &UNMASK_MASK,
+    &FIELD,
     #[cfg(feature = "demo")]
     &MESSAGES,
     #[cfg(feature = "demo")]

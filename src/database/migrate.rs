@@ -58,6 +58,14 @@ pub fn newest_version() -> i32 {
     embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
 }
 
+/// The names of the migrations after a version, in order.
+pub fn newer_than(version: i32) -> Vec<String> {
+    let embedded = embedded::migrations::runner();
+    let mut newer: Vec<_> = embedded.get_migrations().iter().filter(|one| one.version() > version).collect();
+    newer.sort_by_key(|one| one.version());
+    newer.into_iter().map(ToString::to_string).collect()
+}
+
 /// How many migrations this program carries.
 pub fn migration_count() -> usize {
     embedded::migrations::runner().get_migrations().len()

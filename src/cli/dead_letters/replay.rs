@@ -15,12 +15,9 @@ use crate::table::dead_letters::{self, Filter, Status};
 
 /// What `turnstile dead-letters replay` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 The key of a login is that of the --identity which is recorded for its queue. Where another message has brought the same \
-login, the letter is absorbed. Replaying twice changes nothing, and several may replay at once.
-
-Exit codes: 0 everything asked for is replayed or absorbed, 1 some stay open or something failed (what was replayed holds), \
-2 wrong use.")]
+login, the letter is absorbed. Replaying twice changes nothing, and several may replay at once.")]
 pub(super) struct Args {
     /// These: hashes, or at least their first 8 digits
     #[arg(value_name = "HASH")]

@@ -180,6 +180,39 @@ pub static NEW_KEY_ID: Setting<Text<KeyId>> = Setting {
     meaning: "The new key's id: 1 to 16 small letters, digits and hyphens",
 };
 
+/// A personal field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PersonalField {
+    /// An address.
+    Ip,
+    /// A device's id.
+    DeviceId,
+}
+
+impl std::str::FromStr for PersonalField {
+    type Err = super::NoWord;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "ip" => Ok(Self::Ip),
+            "device_id" => Ok(Self::DeviceId),
+            _ => Err(super::NoWord),
+        }
+    }
+}
+
+/// Which field values are masked as.
+pub static FIELD: Setting<Word<PersonalField>> = Setting {
+    flag: Some("field"),
+    variable: None,
+    commands: &["mask"],
+    heading: OPTIONS,
+    kind: Word::of("FIELD", &["ip", "device_id"]),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "What the values are: ip or device_id, which are masked with keys of their own",
+};
+
 /// How values were masked.
 pub static UNMASK_MASK: Setting<Word<MaskKind>> = Setting {
     flag: Some("mask"),

@@ -118,7 +118,7 @@ impl FromStr for Colours {
 pub static FORMAT: Setting<Word<Format>> = Setting {
     flag: Some("format"),
     variable: None,
-    commands: &["config show"],
+    commands: &["config show", "audit", "check", "keys list", "send", "migrate"],
     heading: "Options",
     kind: Word::of("FORMAT", &["text", "json"]),
     default: Default::Is("text"),

@@ -161,7 +161,7 @@ pub static MIGRATE: Setting<Switch> = Setting {
     kind: Switch,
     default: Default::Unset,
     is_secret: false,
-    meaning: "Bring the database's tables to this version first, as `turnstile migrate` does",
+    meaning: "Bring the tables to this version first, as `turnstile migrate` does",
 };
 
 /// The keyring's file.
@@ -176,6 +176,7 @@ pub static KEYRING: Setting<KeyringFile> = Setting {
         "keys list",
         "keys register",
         "unmask",
+        "mask",
         "dead-letters show",
         "dead-letters replay",
     ],
@@ -202,7 +203,7 @@ pub static KEYS: Setting<Text<String>> = Setting {
 pub static MASK: Setting<Word<MaskKind>> = Setting {
     flag: Some("mask"),
     variable: Some("TURNSTILE_MASK"),
-    commands: &["run", "check", "config show", "migrate", "keys register", "dead-letters replay"],
+    commands: &["run", "check", "config show", "migrate", "keys register", "mask", "dead-letters replay"],
     heading: KEYS_HEADING,
     kind: Word::of("KIND", &["seal", "token", "base64"]),
     default: Default::Is("seal"),
@@ -240,7 +241,7 @@ pub static CONTRADICTIONS: Setting<Word<Contradictions>> = Setting {
     kind: Word::of("WHAT", &["dead-letter", "absorb"]),
     default: Default::Is("dead-letter"),
     is_secret: false,
-    meaning: "What becomes of a message that brings another login under a key that is taken: dead-letter (its body is \
+    meaning: "What becomes of another login under a key that is taken: dead-letter (its body is \
               kept), or absorb (it counts as the same login sent twice, and its body is lost)",
 };
 
@@ -327,8 +328,8 @@ pub static MAX_ATTEMPTS: Setting<Whole<u32>> = Setting {
     kind: Whole(1..=1000),
     default: Default::Is("3"),
     is_secret: false,
-    meaning: "How many deliveries a message gets that is not a login, or whose row the database refuses, before it becomes \
-              a dead letter; keep it below the queue's own maxReceiveCount",
+    meaning: "How many deliveries a message gets before it becomes a dead letter: one that is not a login, or whose row the \
+              database refuses. Keep it below the queue's own maxReceiveCount",
 };
 
 /// How long a message stays hidden before it is tried again.
@@ -340,7 +341,7 @@ pub static RETRY_DELAY: Setting<Length> = Setting {
     kind: Length(Duration::ZERO..=Duration::from_secs(15 * 60)),
     default: Default::Is("5s"),
     is_secret: false,
-    meaning: "How long such a message stays hidden before its second delivery, doubled before each further one, at most \
+    meaning: "How long such a message stays hidden before its second delivery; doubled before each further one, at most \
               15 minutes",
 };
 

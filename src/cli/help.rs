@@ -1,0 +1,174 @@
+//! What the help and the manual say of every command beside its options: how it ends, and how it is typed.
+
+/// How a command ends, and examples.
+pub(super) struct Told {
+    /// The command, as it is typed after the program's name.
+    command: &'static str,
+    /// What exit code 0 means.
+    done: &'static str,
+    /// What exit code 1 means.
+    failed: &'static str,
+    /// What it is typed like.
+    pub(super) examples: &'static [&'static str],
+}
+
+const COMMANDS: &[Told] = &[
+    Told { command: "", done: "done", failed: "failed", examples: &["turnstile demo", "turnstile run --help"] },
+    Told {
+        command: "demo",
+        done: "the promise held",
+        failed: "it did not, or the demo could not be played",
+        examples: &["turnstile demo", "turnstile demo --messages 500 --keep"],
+    },
+    Told {
+        command: "run",
+        done: "done, or ended in order by a signal",
+        failed: "failed; nothing is lost, and what was not committed comes again",
+        examples: &[
+            "turnstile run --queue logins --keyring turnstile.keyring",
+            "turnstile run --config turnstile.toml --lanes 4",
+            "turnstile run --until-empty",
+        ],
+    },
+    Told {
+        command: "check",
+        done: "a run would work, with warnings or without",
+        failed: "an error was found",
+        examples: &["turnstile check --queue logins --keyring turnstile.keyring", "turnstile check --format json"],
+    },
+    Told {
+        command: "migrate",
+        done: "the tables are at this version, or a newer one; with --status and --dry-run: it is told",
+        failed: "they could not be brought to it",
+        examples: &["turnstile migrate --keyring turnstile.keyring", "turnstile migrate --dry-run"],
+    },
+    Told {
+        command: "send",
+        done: "everything was sent; with --dry-run: can be",
+        failed: "something was not",
+        examples: &[
+            "turnstile send --queue logins logins.ndjson",
+            "turnstile send --dry-run logins.ndjson",
+            "zcat logins.ndjson.gz | turnstile send --queue logins -",
+        ],
+    },
+    Told {
+        command: "local-queue",
+        done: "it was ended by a signal",
+        failed: "it could not start",
+        examples: &["turnstile local-queue", "turnstile local-queue --queue logins --fault throttle=0.05 --seed 7"],
+    },
+    Told {
+        command: "keys new",
+        done: "the key is made",
+        failed: "it could not be written",
+        examples: &["turnstile keys new --keyring turnstile.keyring", "turnstile keys new --add"],
+    },
+    Told {
+        command: "keys list",
+        done: "done",
+        failed: "failed",
+        examples: &["turnstile keys list --keyring turnstile.keyring"],
+    },
+    Told {
+        command: "keys register",
+        done: "the active key is registered",
+        failed: "it could not be registered",
+        examples: &["turnstile keys register --keyring turnstile.keyring"],
+    },
+    Told {
+        command: "unmask",
+        done: "every value is recovered",
+        failed: "one could not be",
+        examples: &["turnstile unmask --keyring turnstile.keyring VALUE", "turnstile unmask < masked.txt"],
+    },
+    Told {
+        command: "mask",
+        done: "every value is masked",
+        failed: "one could not be",
+        examples: &["turnstile mask --field ip 203.0.113.7", "turnstile mask --field device_id --all-keys DEVICE"],
+    },
+    Told {
+        command: "dead-letters list",
+        done: "done",
+        failed: "failed",
+        examples: &[
+            "turnstile dead-letters list",
+            "turnstile dead-letters list --entries --code invalid_json --since 24h",
+        ],
+    },
+    Told {
+        command: "dead-letters show",
+        done: "done",
+        failed: "one could not be found, or its body not be opened",
+        examples: &["turnstile dead-letters show 0123abcd", "turnstile dead-letters show --reveal 0123abcd"],
+    },
+    Told {
+        command: "dead-letters replay",
+        done: "everything asked for is replayed or absorbed",
+        failed: "some stay open, or something failed; what was replayed holds",
+        examples: &[
+            "turnstile dead-letters replay --all --dry-run",
+            "turnstile dead-letters replay --code refused_by_database",
+        ],
+    },
+    Told {
+        command: "dead-letters discard",
+        done: "all are discarded",
+        failed: "one was not open, or something failed",
+        examples: &["turnstile dead-letters discard --by grace 0123abcd"],
+    },
+    Told {
+        command: "audit",
+        done: "the promise holds",
+        failed: "it is broken, or could not be proven",
+        examples: &["turnstile audit", "turnstile audit --format json"],
+    },
+    Told {
+        command: "config show",
+        done: "every setting fits",
+        failed: "failed",
+        examples: &["turnstile config show", "turnstile config show --config turnstile.toml --format json"],
+    },
+    Told {
+        command: "completions",
+        done: "done",
+        failed: "failed",
+        examples: &[
+            "turnstile completions bash > /etc/bash_completion.d/turnstile",
+            "turnstile completions zsh > \"${fpath[1]}/_turnstile\"",
+            "turnstile completions fish > ~/.config/fish/completions/turnstile.fish",
+        ],
+    },
+    Told {
+        command: "man",
+        done: "done",
+        failed: "failed",
+        examples: &["turnstile man | man -l -", "turnstile man /usr/local/share/man/man1"],
+    },
+];
+
+/// What is told of a command; none of one that only has others below it.
+pub(super) fn of(command: &str) -> Option<&'static Told> {
+    COMMANDS.iter().find(|told| told.command == command)
+}
+
+impl Told {
+    /// The exit codes with what each means.
+    pub(super) fn exit_codes(&self) -> [(&'static str, &'static str); 4] {
+        [
+            ("0", self.done),
+            ("1", self.failed),
+            ("2", "usage error: what was typed or set cannot be used"),
+            ("130", "ended by Ctrl-C"),
+        ]
+    }
+
+    /// What stands below the options of a help text, after its own words.
+    pub(super) fn below(&self, words: &str) -> String {
+        let codes = self.exit_codes().map(|(code, means)| format!("  {code:<3}  {means}"));
+        let examples: Vec<String> = self.examples.iter().map(|example| format!("  {example}")).collect();
+        let words = if words.is_empty() { String::new() } else { format!("{words}\n\n") };
+        format!("{words}Exit codes:\n{}\n\nExamples:\n{}", codes.join("\n"), examples.join("\n"))
+    }
+}
