@@ -60,6 +60,10 @@ async fn the_promise_holds_after_loading_replaying_and_discarding() {
             "the promise holds",
         ],
     );
+    let said = world.turnstile(&["audit", "--format", "json"]).await;
+    let said: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((&said["holds"], &said["user_logins"]["rows"]), (&true.into(), &4.into()), "{said}");
+    assert_eq!(said["dead_letters"], serde_json::json!({"open": 1, "replayed": 1, "absorbed": 1, "discarded": 1}));
 }
 
 #[tokio::test]
@@ -212,6 +216,10 @@ async fn a_rule_that_many_messages_break_names_the_first_hundred_and_says_how_ma
     world.client.execute("DELETE FROM user_logins", &[]).await.unwrap();
     let said = world.turnstile(&["audit"]).await;
     said.assert_said(1, &["loaded_without_row: 150 messages", "and 50 more", "the promise is broken: 1 of 22 rules"]);
+    let broken = world.turnstile(&["audit", "--format", "json"]).await;
+    assert_eq!(broken.code, 1);
+    let broken: serde_json::Value = serde_json::from_str(&broken.stdout).unwrap();
+    assert_eq!((&broken["holds"], &broken["broken"][0]["messages"]), (&false.into(), &150.into()));
     let sql = "SELECT encode(message_hash, 'hex') FROM processed_messages ORDER BY message_hash";
     let hashes: Vec<String> = world.client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     for (n, hash) in hashes.iter().enumerate() {

@@ -378,7 +378,9 @@ fn a_masked_value_is_what_unmask_recovers_under_the_active_key_or_under_every_on
     let (code, out, err) =
         output_of(turnstile(&["mask", "--keyring", keyring, "--field", "ip", "sesame", "192.0.2.1"]));
     assert!(
-        code == 1 && out.starts_with("\nnew.") && err == "error: value 1: the field ip is not an IPv4 or IPv6 address\n",
+        code == 1
+            && out.starts_with("\nnew.")
+            && err == "error: value 1: the field ip is not an IPv4 or IPv6 address\n",
         "{out} {err}"
     );
     let (code, _, err) = output_of(turnstile(&["mask", "--keyring", keyring, "--field", "device", "x"]));

@@ -76,8 +76,12 @@ async fn the_first_keys_are_registered_by_whoever_migrates_and_another_keyring_i
     let keys = Keys::new().await;
     let (ours, same_id) = (keys.new_keyring("ours", "main"), keys.new_keyring("same-id", "main"));
     let other = keys.new_keyring("other", "other");
+    let planned = keys.succeeds(&ours, &["migrate", "--dry-run"]);
+    assert!(planned.contains("would apply V1__") && planned.contains("no tables of Turnstile"), "{planned}");
     let said = keys.succeeds(&ours, &["migrate"]);
     assert!(said.contains("registered the key main"), "{said}");
+    let state = keys.succeeds(&ours, &["migrate", "--status", "--format", "json"]);
+    assert!(state.contains("\"pending\":[]"), "{state}");
     assert_eq!(keys.registered().await, ["main seal"]);
     assert!(!keys.succeeds(&ours, &["migrate"]).contains("registered"), "once");
 

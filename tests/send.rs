@@ -316,6 +316,9 @@ async fn a_file_of_logins_is_sent_and_a_rehearsal_sends_nothing_and_needs_no_que
     assert!(out.starts_with("2 messages sent to logins at http://127.0.0.1:"), "{out}");
     let (code, out, _) = turnstile(&server, &["--dry-run", "--raw", "-"], b"a\n\xff\n").await;
     assert_eq!((code, out.as_str()), (1, "1 message to be sent\n"));
+    let (code, out, _) = turnstile(&server, &["--dry-run", "--raw", "--format", "json", "-"], b"a\n\xff\n").await;
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &answer["sendable"], &answer["wrong"]), (1, &1.into(), &1.into()));
 }
 
 async fn turnstile(server: &ScriptedHttp, args: &[&str], input: &[u8]) -> (i32, String, String) {

@@ -161,7 +161,7 @@ pub static MIGRATE: Setting<Switch> = Setting {
     kind: Switch,
     default: Default::Unset,
     is_secret: false,
-    meaning: "Bring the database's tables to this version first, as `turnstile migrate` does",
+    meaning: "Bring the tables to this version first, as `turnstile migrate` does",
 };
 
 /// The keyring's file.
@@ -241,7 +241,7 @@ pub static CONTRADICTIONS: Setting<Word<Contradictions>> = Setting {
     kind: Word::of("WHAT", &["dead-letter", "absorb"]),
     default: Default::Is("dead-letter"),
     is_secret: false,
-    meaning: "What becomes of a message that brings another login under a key that is taken: dead-letter (its body is \
+    meaning: "What becomes of another login under a key that is taken: dead-letter (its body is \
               kept), or absorb (it counts as the same login sent twice, and its body is lost)",
 };
 
