@@ -3,11 +3,11 @@
 
 #![no_main]
 
-use std::time::Duration;
+use std::ffi::OsStr;
 
 use libfuzzer_sys::fuzz_target;
 use stand_ins::sqs::Faults;
-use turnstile::config::{bytes, duration, whole};
+use turnstile::config::rows;
 use turnstile::database::address::DatabaseAddress;
 use turnstile::keyring::Keyring;
 use turnstile::message::Identity;
@@ -20,7 +20,7 @@ fuzz_target!(|text: &str| {
     if text.contains("AQEB") {
         return;
     }
-    drop((whole(text, 1..=9), bytes(text, 1..=9), duration(text, Duration::ZERO..=Duration::MAX)));
+    rows::settings().for_each(|setting| drop(setting.unfit(OsStr::new(text))));
     drop((text.parse::<Identity>(), Faults::default().set(text)));
     let urls = ["postgres://u:SECRET@", "postgres://h/?password=SECRET&", "password=SECRET ", ""];
     for url in urls.map(|start| start.to_owned() + text).into_iter().chain([format!("{text} password=SECRET")]) {
