@@ -6,6 +6,8 @@
 FROM rust:1.95-bookworm AS source
 WORKDIR /build
 COPY . .
+# There is no repository here to ask: docker build --build-arg TURNSTILE_COMMIT=$(git rev-parse --short=12 HEAD)
+ARG TURNSTILE_COMMIT=unknown
 
 # The caches keep the crates and what was built of them: a change of ours compiles our own crates only.
 FROM source AS build-loader
