@@ -82,7 +82,7 @@ fn every_code_of_a_dead_letter_is_explained() {
 #[test]
 fn every_message_that_the_night_page_explains_is_one_of_the_program() {
     let mut program = String::new();
-    for folder in ["src", "migrations"] {
+    for folder in ["src", "crates/core/src", "migrations"] {
         read_sources(&root().join(folder), &mut program);
     }
     let program = without_line_ends(&program);

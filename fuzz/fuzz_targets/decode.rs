@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turnstile::decode::{Rejection, decode};
-use turnstile::message::RawBody;
-use turnstile::stream::LOGIN;
+use turnstile_core::decode::{Rejection, decode};
+use turnstile_core::message::RawBody;
+use turnstile_core::stream::LOGIN;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Err(rejection) = decode(&LOGIN, &RawBody::new(bytes)) {

@@ -5,11 +5,11 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use turnstile::decode::decode;
 use turnstile::keyring::Keyring;
-use turnstile::mask::{MASKED_CHARS, MaskKind};
-use turnstile::message::RawBody;
-use turnstile::stream::LOGIN;
+use turnstile_core::decode::decode;
+use turnstile_core::mask::{MASKED_CHARS, MaskKind};
+use turnstile_core::message::RawBody;
+use turnstile_core::stream::LOGIN;
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::generate().expect("a keyring"));
 

@@ -6,11 +6,11 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use turnstile::decode::decode;
 use turnstile::keyring::Keyring;
-use turnstile::message::{Attributes, MessageHash, RawBody};
-use turnstile::seal::SealedBody;
-use turnstile::stream::LOGIN;
+use turnstile_core::decode::decode;
+use turnstile_core::message::{Attributes, MessageHash, RawBody};
+use turnstile_core::seal::SealedBody;
+use turnstile_core::stream::LOGIN;
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring::generate().expect("a keyring"));
 

@@ -11,13 +11,13 @@ use crate::stream::{Field, Privacy, Stream};
 /// nothing can copy it. Texts are those of the body wherever no escape stands in them.
 ///
 /// ```compile_fail,E0277
-/// fn print(login: turnstile::login::UserLogin<'_>) {
+/// fn print(login: turnstile_core::login::UserLogin<'_>) {
 ///     println!("{login:?}");
 /// }
 /// ```
 ///
 /// ```compile_fail,E0599
-/// fn copy<'b>(login: &turnstile::login::UserLogin<'b>) -> turnstile::login::UserLogin<'b> {
+/// fn copy<'b>(login: &turnstile_core::login::UserLogin<'b>) -> turnstile_core::login::UserLogin<'b> {
 ///     login.clone()
 /// }
 /// ```
@@ -67,7 +67,7 @@ impl<'b> UserLogin<'b> {
 /// A value as the body says it. It may be personal, so it cannot be printed or copied either.
 ///
 /// ```compile_fail,E0277
-/// fn print(value: turnstile::login::Value<'_>) {
+/// fn print(value: turnstile_core::login::Value<'_>) {
 ///     println!("{value:?}");
 /// }
 /// ```

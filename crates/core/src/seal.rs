@@ -198,7 +198,7 @@ pub struct NoKeyId;
 /// The secret that all of a key's sub-keys come from. It is never printed, and overwritten when dropped.
 ///
 /// ```compile_fail,E0277
-/// fn print(master: turnstile::seal::MasterKey) {
+/// fn print(master: turnstile_core::seal::MasterKey) {
 ///     println!("{master:?}");
 /// }
 /// ```

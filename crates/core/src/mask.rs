@@ -124,7 +124,7 @@ pub fn decode_base64(text: &str) -> Result<String, UnmaskError> {
 /// A recovered value: personal data again, so it has no `Debug`.
 ///
 /// ```compile_fail,E0277
-/// fn print(unmasked: turnstile::mask::Unmasked) {
+/// fn print(unmasked: turnstile_core::mask::Unmasked) {
 ///     println!("{unmasked:?}");
 /// }
 /// ```

@@ -59,7 +59,7 @@ impl fmt::Debug for ReceiptHandle {
 /// The body of a message, exactly as it was delivered: personal data, which no format can print.
 ///
 /// ```compile_fail,E0277
-/// println!("{}", turnstile::message::RawBody::new("personal"));
+/// println!("{}", turnstile_core::message::RawBody::new("personal"));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct RawBody(Vec<u8>);
@@ -277,7 +277,7 @@ impl MessageKey {
 /// never printed.
 ///
 /// ```compile_fail,E0277
-/// fn print(identity: turnstile::message::IdentityHash) {
+/// fn print(identity: turnstile_core::message::IdentityHash) {
 ///     println!("{identity:?}");
 /// }
 /// ```
