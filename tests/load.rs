@@ -28,9 +28,8 @@ fn database_at(url: &str) -> Database {
 }
 
 async fn migrated() -> (TestDatabase, Database, Client) {
-    let test = TestDatabase::empty().await;
+    let test = TestDatabase::with_tables().await;
     let database = database_at(test.url());
-    migrate(&database).await;
     let client = test.client().await;
     (test, database, client)
 }

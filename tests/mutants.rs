@@ -82,7 +82,7 @@ const REFUSE: &str = "ALTER TABLE user_logins ADD CONSTRAINT refused CHECK (devi
 
 /// Lets a loader meet the trouble, lets one drain the queue after it, and compares.
 async fn discrepancies_after(trouble: Trouble, mutant: Option<Mutant>) -> Discrepancies {
-    let database = TestDatabase::empty().await;
+    let database = TestDatabase::with_tables().await;
     let proxy = PostgresProxy::before(database.url()).await;
     let site = Site::at(proxy.url()).await;
     let client = database.client().await;
@@ -308,7 +308,7 @@ const STUCK_HERE: Duration = Duration::from_secs(25);
 /// How long nothing got on behind a loader that is gone for its server's machine as little as for the server: it hangs in
 /// the middle of a COPY, and another one has its messages.
 async fn idleness_behind_a_frozen_rival(mutant: Option<Mutant>) -> Duration {
-    let database = TestDatabase::empty().await;
+    let database = TestDatabase::with_tables().await;
     let site = Site::at(database.url()).await;
     let proxy = PostgresProxy::before(database.url()).await;
     let silent = Cut { moment: Moment::Middle, side: Side::Client(Duration::from_secs(600)), ending: Ending::Close };
@@ -387,7 +387,7 @@ async fn queue_without_deletes() -> ScriptedHttp {
 async fn idleness_without_deletes(mutant: Option<Mutant>) -> (Option<ExitStatus>, Duration) {
     /// The loader is as patient as half a minute.
     const STUCK_HERE: Duration = Duration::from_secs(45);
-    let database = TestDatabase::empty().await;
+    let database = TestDatabase::with_tables().await;
     let site = Site::at(database.url()).await;
     let queue = queue_without_deletes().await;
     let mut command = loader(&site, "message-id", mutant);

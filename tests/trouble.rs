@@ -13,7 +13,7 @@ use turnstile::database::{Database, DatabaseSettings};
 use turnstile::load::LoadError;
 use turnstile::verdict::Judge;
 
-use crate::support::loading::{Outcome, destination, load, load_into, migrate};
+use crate::support::loading::{Outcome, destination, load, load_into};
 use crate::support::postgres::TestDatabase;
 use crate::support::verdicts::{batch, judge, login, message};
 use crate::support::wait_until;
@@ -36,10 +36,9 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let test = TestDatabase::empty().await;
+        let test = TestDatabase::with_tables().await;
         let address = DatabaseAddress::parse(test.url()).unwrap();
         let database = Database::new(&DatabaseSettings::new(address, 4, CALL_TIMEOUT)).unwrap();
-        migrate(&database).await;
         let client = test.client().await;
         Self { test, database, client, judge: judge() }
     }

@@ -24,7 +24,7 @@ const SIDE_BY_SIDE: u64 = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_keeps_no_descriptor_thread_or_memory_of_connections_that_were_reset() {
-    let test = TestDatabase::empty().await;
+    let test = TestDatabase::with_tables().await;
     let site = Site::at(test.url()).await;
     let database = NetworkProxy::before(server_of(test.url())).await;
     let queue = NetworkProxy::before(address_of(&site.sqs.endpoint())).await;

@@ -18,7 +18,7 @@ use turnstile::replay::{Replay, Report};
 use turnstile::table::dead_letters::Filter;
 use turnstile::verdict::{Content, Judge};
 
-use super::loading::{introduce, load, migrate};
+use super::loading::{introduce, load};
 use super::postgres::{TestDatabase, connect};
 use super::verdicts::{invalid_version, judge, keyring, login, masters, message};
 
@@ -39,10 +39,9 @@ pub(crate) struct World {
 impl World {
     /// Tables with nothing in them.
     pub(crate) async fn migrated() -> Self {
-        let test = TestDatabase::empty().await;
+        let test = TestDatabase::with_tables().await;
         let mut world = Self::at(test.url(), Duration::from_secs(30)).await;
         world._test = Some(test);
-        migrate(&world.database).await;
         world
     }
 
