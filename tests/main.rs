@@ -12,47 +12,60 @@
 
 mod support;
 
-mod ambiguous;
-mod audit;
-mod batch;
-mod claims;
-mod comparison;
-mod config;
+// The pure core: bodies, masks, hashes, batches.
 mod decode;
-mod demo;
-mod endpoint;
-mod failpoints;
+mod stream;
+mod masking;
 mod identity;
+mod batch;
 mod keyring;
+
+// One transaction: claims, rows, events, dead letters.
+mod load;
+mod claims;
+mod trouble;
+mod stored;
+mod schema;
 mod keys;
+
+// The whole path, from the queue to the table.
 mod lane;
 mod lanes;
-mod load;
-mod local_queue;
-mod logging;
-mod masking;
-#[cfg(feature = "failpoints")]
-mod mutants;
-mod nth_failure;
-mod poolers;
-mod postgresql;
-mod replay;
-mod network;
 mod processes;
-mod proxy;
-mod queue_faults;
-mod readme;
-mod schema;
-mod send;
-mod check;
-mod grants;
-mod roles;
-mod unfit;
-mod help;
+mod poolers;
 mod sqs;
 mod other_servers;
-mod tidy;
-mod stored;
-mod stream;
-mod trouble;
+mod logging;
+
+// Dead letters, and the proof from the tables.
+mod replay;
+mod audit;
+mod comparison;
+
+// What may be done, and what is refused.
+mod check;
+mod unfit;
+mod grants;
+mod roles;
+mod endpoint;
+
+// Faults and crashes.
+mod ambiguous;
+mod nth_failure;
+mod postgresql;
+mod network;
+mod queue_faults;
+mod proxy;
+mod failpoints;
+#[cfg(feature = "failpoints")]
+mod mutants;
 mod upgrade;
+
+// The command line, the demo, the documents, the source.
+mod config;
+mod help;
+mod send;
+mod demo;
+mod local_queue;
+mod readme;
+mod tidy;
