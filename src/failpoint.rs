@@ -81,15 +81,18 @@ pub enum Mutant {
 }
 
 #[cfg(not(feature = "failpoints"))]
-pub use self::disarmed::{around, diverted, mutated, unless};
+pub use self::disarmed::{VARIABLES, around, diverted, mutated, unless};
 
 #[cfg(feature = "failpoints")]
-pub use self::armed::{Edge, Side, around, diverted, mutated, unless};
+pub use self::armed::{Edge, Side, VARIABLES, around, diverted, mutated, unless};
 
 /// Every hook of a build that is not for tests: it does the work, and what would change it is never called.
 #[cfg(not(feature = "failpoints"))]
 mod disarmed {
     use super::{Mutant, Step};
+
+    /// The variables that break a process on purpose: none.
+    pub const VARIABLES: &[&str] = &[];
 
     /// Does the work of a step. A test build may abort the process at one of its edges.
     pub fn around<W>(_step: Step, work: W) -> W {
@@ -129,6 +132,8 @@ mod armed {
     const FAILPOINT: &str = "TURNSTILE_FAILPOINT";
     /// The name of the mutant that this process shall be.
     const MUTANT: &str = "TURNSTILE_MUTANT";
+    /// The variables that break a process on purpose.
+    pub const VARIABLES: &[&str] = &[FAILPOINT, MUTANT];
 
     /// Whence an abort in the middle of a step comes after its call was sent: early, late, or between.
     const LONGEST_FLIGHT: u64 = 4;

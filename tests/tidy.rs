@@ -61,7 +61,11 @@ const ROOMS: &[Rule] = &[
         "what the tables know of keys is compared with a keyring, and nothing else",
     ),
     (&["keyring"], &[CORE], "keys come before everything that needs them"),
-    (&["config"], &[CORE, STEPS, JOBS, &["keyring"]], "settings know the parts that they set, and start none"),
+    (
+        &["config"],
+        &[CORE, STEPS, JOBS, &["keyring", "failpoint"]],
+        "settings know the parts that they set, and start none",
+    ),
     (&["shutdown"], &[], "a signal knows nobody: it is asked"),
     (&["failpoint"], &[], "an edge knows nobody: the steps name it"),
     (&["outage"], &[], "it counts what it is told of, whoever tells it"),

@@ -11,6 +11,7 @@ use super::file::ConfigFile;
 use super::kinds::{Kind, Switch};
 use super::setting::{Default, Row, Setting};
 use super::{Mistakes, rows, values};
+use crate::failpoint;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,18 +162,13 @@ impl Given {
 /// Whether a variable is a setting, or is known for another reason.
 fn is_known(name: &str) -> bool {
     // Tests and builds read these.
-    const OTHERS: [&str; 6] = [
-        "TURNSTILE_PG_BIN",
-        "TURNSTILE_FAILPOINT",
-        "TURNSTILE_MUTANT",
-        "TURNSTILE_CI_LIMITED",
-        "TURNSTILE_LAST_RELEASE",
-        "TURNSTILE_COMMIT",
-    ];
+    const OTHERS: [&str; 4] =
+        ["TURNSTILE_PG_BIN", "TURNSTILE_CI_LIMITED", "TURNSTILE_LAST_RELEASE", "TURNSTILE_COMMIT"];
     // Kubernetes sets TURNSTILE_PORT, TURNSTILE_SERVICE_HOST and the like for a service of this name.
     let of_kubernetes = name.contains("_SERVICE_") || name.ends_with("_PORT") || name.contains("_PORT_");
     rows::settings().any(|row| row.variable() == Some(name))
         || OTHERS.contains(&name)
+        || failpoint::VARIABLES.contains(&name)
         || name.starts_with("TURNSTILE_TEST_")
         || of_kubernetes
 }
@@ -254,7 +250,10 @@ mod tests {
             odd("TURNSTILE_LANE"),
             ["the variable TURNSTILE_LANE is not a setting: did you mean TURNSTILE_LANES?"]
         );
-        for name in ["TURNSTILE_TEST_CUTS", "TURNSTILE_FAILPOINT", "TURNSTILE_PORT_80_TCP", "TURNSTILE_MASK", "PATH"] {
+        for name in ["TURNSTILE_TEST_CUTS", "TURNSTILE_PORT_80_TCP", "TURNSTILE_MASK", "PATH"]
+            .iter()
+            .chain(failpoint::VARIABLES)
+        {
             assert_eq!(odd(name), [""; 0], "{name}");
         }
     }
