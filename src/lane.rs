@@ -21,7 +21,7 @@ use crate::failpoint::{Step, around};
 use crate::lease::{self, InHand};
 use crate::load::{Committed, Destination, LoadError, Loaded};
 use crate::message::{Delivery, ReceivedMessage, SentAt, TimeBasis};
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Depth, Queue, QueueError};
 use crate::receive::{ReceiveLimits, Received, Stride, receive};
 use crate::retry::Pauses;
 use crate::shutdown::Shutdown;
@@ -245,7 +245,13 @@ impl<Q: Queue> Lane<Q> {
 
     async fn holds_nothing(&self) -> bool {
         match self.queue.depth().await {
-            Ok(depth) => depth.is_empty(),
+            Ok(depth) => {
+                if !depth.is_empty() && self.turns.is_news(depth) {
+                    let Depth { visible, in_flight, delayed } = depth;
+                    tracing::info!(visible, in_flight, delayed, "waiting for messages that cannot be received yet");
+                }
+                depth.is_empty()
+            }
             Err(error) => {
                 tracing::warn!(%error, "the queue does not say what it holds");
                 false

@@ -6,6 +6,7 @@ use stand_ins::postgres::Postgres;
 use stand_ins::sqs::Faults;
 
 use crate::support::pipeline::QUEUE;
+use crate::support::postgres::TestDatabase;
 use crate::support::server::installed;
 use crate::support::site::{Loader, Site, text_of};
 use crate::support::wait_until;
@@ -102,6 +103,20 @@ async fn a_loader_that_begins_while_postgresql_is_away_or_locked_waits_for_it() 
     assert!(!locked_out.said().contains(r#""message":"loading""#), "it has not begun");
     lock.rollback().await.unwrap();
     assert!(locked_out.ended().await.success());
+    site.assert_promise().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loader_that_waits_for_the_last_messages_says_so_and_does_not_repeat_it() {
+    let test = TestDatabase::with_tables().await;
+    let site = Site::at(test.url()).await;
+    site.fill(2, 1);
+    let run = ["run", "--until-empty", "--wait", "1s", "--retry-delay", "2s", "--max-attempts", "2"];
+    assert!(site.start(site.command(&run), "log").ended().await.success());
+    let said = text_of(&site.log("log"));
+    let waiting = said.lines().filter(|line| line.contains("waiting for messages that cannot be received yet"));
+    // Two long polls at least bring nothing meanwhile.
+    assert_eq!(waiting.count(), 1, "{said}");
     site.assert_promise().await;
 }
 

@@ -315,6 +315,8 @@ async fn the_commands_say_what_they_left_out_and_what_they_cannot_find() {
     let json = world.turnstile(&["dead-letters", "list", "--entries", "--json", "--since", "1h"]).await;
     let lines: Vec<serde_json::Value> = json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[0]["status"]), (3, &serde_json::Value::from("open")));
+    let cut = world.turnstile(&["dead-letters", "list", "--entries", "--json", "--limit", "2"]).await;
+    assert!(cut.stdout.lines().count() == 2 && cut.stderr.contains("the newest 2 of 3"), "{cut:?}");
 
     let absent = world.turnstile(&["dead-letters", "show", "00000000"]).await;
     assert_eq!(absent.code, 1);

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::outage::Outage;
+use crate::queue::Depth;
 use crate::retry::Pauses;
 
 /// How often in a row the queue must say that it holds nothing, and a receive bring nothing, before it is taken to be
@@ -27,6 +28,8 @@ pub struct Turns {
     free: Semaphore,
     receiving: Mutex<Receiving>,
     over_nothing: Mutex<Pauses>,
+    /// What the queue last said that it holds, while nothing could be received.
+    held: Mutex<Depth>,
     /// Since when the queue does not answer, whichever lane asks it.
     pub(super) outage: Outage,
 }
@@ -52,6 +55,7 @@ impl Turns {
             free: Semaphore::new(receiving.at_once),
             receiving: Mutex::new(receiving),
             over_nothing: Mutex::new(over_nothing),
+            held: Mutex::default(),
             outage: Outage::default(),
         }
     }
@@ -76,6 +80,12 @@ impl Turns {
     pub fn loaded(&self) {
         self.receiving().drained = 0;
         self.over_nothing().reset();
+    }
+
+    /// Whether the queue holds something else than it said the last time.
+    pub(super) fn is_news(&self, depth: Depth) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *held, depth) != depth
     }
 
     /// How long to keep a turn that brought nothing, before the next may ask: the receive took so long, and should have

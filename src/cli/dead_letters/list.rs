@@ -5,7 +5,7 @@ use serde_json::json;
 use super::text::{exact, letter_json, seconds};
 use super::{filter, open};
 use crate::cli::Outcome;
-use crate::cli::terminal::{aligned, printable, say};
+use crate::cli::terminal::{aligned, note, printable, say};
 use crate::config::rows::{self, Statuses};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
@@ -74,19 +74,20 @@ impl Args {
         };
         let (letters, counts) = database.snapshot(newest_and_all).await?;
         let all: u64 = counts.iter().map(|count| count.letters).sum();
+        let shown = letters.len() as u64;
+        let more = (shown < all).then(|| format!("the newest {shown} of {all}: --limit N shows more"));
         if self.json {
-            return letters.iter().try_for_each(|letter| say(&letter_json(letter).to_string()));
+            letters.iter().try_for_each(|letter| say(&letter_json(letter).to_string()))?;
+            // Whoever counts the lines must hear of it, and no line of JSON can say it.
+            more.iter().for_each(|more| note(more));
+            return Ok(());
         }
         if letters.is_empty() {
             return say(none(filter));
         }
         let columns = ["dead-lettered", "status", "code", "deliveries", "hash", "message id", "detail"];
         table(&columns, letters.iter().map(letter_row))?;
-        let shown = letters.len() as u64;
-        match shown < all {
-            true => say(&format!("the newest {shown} of {all}: --limit N shows more")),
-            false => Ok(()),
-        }
+        more.map_or(Ok(()), |more| say(&more))
     }
 }
 
