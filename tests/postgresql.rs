@@ -79,11 +79,16 @@ impl Siege {
         self.loaders.iter().map(lines).sum::<usize>() as u64
     }
 
-    /// Waits until the loaders say this `times` more than before.
+    /// Waits until the loaders say this `times` more than before, and feeds them meanwhile: those that have loaded all that
+    /// there was say nothing.
     pub(crate) async fn hears(&self, what: &str, times: u64) {
         let before = self.heard(what);
         for more in 1..=times {
-            wait_until(what, async || self.heard(what) >= before + more).await;
+            let heard = async || {
+                self.feed();
+                self.heard(what) >= before + more
+            };
+            wait_until(what, heard).await;
         }
     }
 

@@ -23,7 +23,6 @@ async fn loaders_wait_while_tables_cannot_grow_and_go_on_when_there_is_space() {
     for _ in 0..times("TURNSTILE_TEST_FULL_DISKS", 2) {
         siege.in_full_swing().await;
         disk.fill();
-        siege.feed();
         siege.hears(DISK_FULL, 5).await;
         disk.make_space();
         siege.is_relieved().await;
