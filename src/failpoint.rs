@@ -60,7 +60,7 @@ pub enum Mutant {
     AmbiguousCommitDeadLettered,
     /// A row that the database refuses takes its batch with it.
     BatchErrorDeadLettersNeighbours,
-    /// A message that is no login is deleted without a dead letter.
+    /// A message that is not a login is deleted without a dead letter.
     DeleteWithoutDeadLetter,
     /// Messages that were recorded before claim the keys of their logins too.
     KeysOfRepeatedMessages,

@@ -220,7 +220,7 @@ impl fmt::Debug for Keyring {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// Neither a file nor the environment variable was given.
-    #[error("there is none: neither a file is named, nor does {KEYS_VARIABLE} hold one")]
+    #[error("no keyring is given: no file is named, and {KEYS_VARIABLE} holds none")]
     Absent,
     /// A file cannot be read.
     #[error("cannot read the keyring {}: {source}", path.display())]
@@ -262,7 +262,7 @@ pub enum KeyringError {
     #[error("the keyring has no line `hash ID BASE64`")]
     NoHashKey,
     /// The active key is not there.
-    #[error("the keyring's active key {0} is none of its keys")]
+    #[error("the keyring has no key {0}, which its line `active` names")]
     UnknownActive(KeyId),
     /// The keyring has a key of this id already.
     #[error("the keyring has a key {0} already")]

@@ -33,7 +33,7 @@ use crate::verdict::Judge;
 pub struct LaneSettings {
     /// How much is received at once, and for how long it is hidden.
     pub limits: ReceiveLimits,
-    /// How many deliveries a message that is no login gets before it is dead-lettered.
+    /// How many deliveries a message that is not a login gets before it is dead-lettered.
     pub max_attempts: u32,
     /// How long a rejected message is hidden before its second delivery; doubled after that.
     pub retry_delay: Duration,

@@ -70,7 +70,7 @@ pub struct Report {
 /// Why a letter stays open.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obstacle {
-    /// Its body is no login still; the code of the rejection.
+    /// Its body is not a login still; the code of the rejection.
     Rejected(&'static str),
     /// Its body cannot be opened.
     Sealed(String),

@@ -78,7 +78,7 @@ pub enum EndedEarly {
     /// The file could not be read on.
     #[error("the file cannot be read: {0}")]
     File(#[from] io::Error),
-    /// A line is no login. No line from it on is sent.
+    /// A line is not a login. No line from it on is sent.
     #[error(transparent)]
     Misfit(Misfit),
     /// Someone asked for it.

@@ -391,7 +391,7 @@ fn of_load(error: LoadError) -> DatabaseError {
     }
 }
 
-/// A message that is no login.
+/// A message that is not a login.
 fn letter(name: &str) -> Batch {
     batch(&judge(), [message(&format!("{name} letter"), "no login", 1)])
 }

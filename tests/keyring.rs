@@ -81,7 +81,7 @@ fn a_text_that_is_no_whole_keyring_is_refused() {
     let unhashed = parse_error(&format!("turnstile-keyring v1\nkey a {KEY}\nactive a"));
     assert_eq!(unhashed.to_string(), "the keyring has no line `hash ID BASE64`");
     let unknown = parse_error(&format!("turnstile-keyring v1\nhash h {KEY}\nkey a {KEY}\nactive b"));
-    assert_eq!(unknown.to_string(), "the keyring's active key b is none of its keys");
+    assert_eq!(unknown.to_string(), "the keyring has no key b, which its line `active` names");
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn unmask_recovers_line_by_line_and_names_the_lines_that_it_cannot() {
     assert_eq!(status.code(), Some(1));
     assert_eq!(String::from_utf8(stdout).unwrap(), "198.51.100.7\n\ndevice-1\n\ntwo\\nlines\\u{1b}[2J\n");
     let errors = String::from_utf8(stderr).unwrap();
-    assert_eq!(errors, "error: line 2: it is no masked value\nerror: line 4: it is no masked value\n");
+    assert_eq!(errors, "error: line 2: it is not a masked value\nerror: line 4: it is not a masked value\n");
 
     let mut command = turnstile(&["unmask", &ip, &device_id]);
     command.env("TURNSTILE_KEYS", &text);

@@ -291,7 +291,7 @@ async fn standard_input_is_sent_up_to_the_first_line_that_is_no_login_and_the_an
     let input = format!("{good}\n{}\n{good}", login("secret", "ios").replace("device_type", "secret"));
     let (code, out, complaints) = turnstile(&server, &["--queue", "logins", "-"], input.as_bytes()).await;
     assert_eq!(code, 1);
-    assert!(complaints.contains("line 27 is no login: missing_field"), "{complaints}");
+    assert!(complaints.contains("line 27 is not a login: missing_field"), "{complaints}");
     assert!(complaints.contains("no line from 27 on was sent"), "{complaints}");
     assert!(out.starts_with("25 messages sent to logins at "), "{out}");
     assert!(!complaints.contains("secret") && !out.contains("secret"));

@@ -53,15 +53,15 @@ pub(super) fn retention(retention: Option<Duration>) -> Judgement {
     Judgement::ok(format!("{kept}; claims are kept for good, so that no repeat outlives its claim"))
 }
 
-/// A message that is no login must become a dead letter before the queue drops it.
+/// A message that is not a login must become a dead letter before the queue drops it.
 pub(super) fn retries(retention: Option<Duration>, max_attempts: u32, retry_delay: Duration) -> Judgement {
     let pauses = (1..max_attempts).map(|delivery| pause_before_redelivery(delivery, retry_delay, LONGEST_RETRY_DELAY));
     let (tries, in_all) = (format!("{max_attempts} deliveries"), pauses.sum::<Duration>());
     match retention {
         Some(retention) if in_all >= retention => Judgement::warning(
             format!(
-                "{tries} take {} of pauses, and the queue keeps a message for {}: one that is no login is gone before it \
-                 becomes a dead letter",
+                "{tries} take {} of pauses, and the queue keeps a message for {}: one that is not a login is gone \
+                 before it becomes a dead letter",
                 in_words(in_all),
                 in_words(retention)
             ),

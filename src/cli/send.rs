@@ -24,18 +24,18 @@ use crate::shutdown::Signals;
 /// What `turnstile send` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-A file is looked through before anything is sent: if one line of it is no login, nothing is. Standard input cannot be \
-read twice: there the lines before the first that is no login are sent, and none after. JSON of another form becomes one \
-login a line by jq: `jq -c '.[]'` for an array, `jq -c .` for objects over several lines.
+A file is looked through before anything is sent: if one line of it is not a login, nothing is sent. Standard input \
+cannot be read twice: there the lines before the first that is not a login are sent, and none after. jq turns JSON of \
+another form into one login a line: `jq -c '.[]'` for an array, `jq -c .` for objects over several lines.
 
 Sending is at least once: where a reply is lost, the same messages are sent again, and the last line says how many may \
-be in the queue twice. Lines that are no logins, or that the queue does not take, are named by number and code, never by \
-content.")]
+be in the queue twice. Lines that are not logins, or that the queue does not take, are named by number and code, and \
+never by content.")]
 pub struct Args {
     /// The logins, one a line, each 1 byte to 1 MiB of UTF-8 (LF or CRLF; empty lines are skipped); - is standard input
     #[arg(value_name = "FILE|-", value_hint = ValueHint::FilePath)]
     file: String,
-    /// Send the lines whatever they hold: a body that is no login becomes a dead letter
+    /// Send the lines whatever they hold: a body that is not a login becomes a dead letter
     #[arg(long)]
     raw: bool,
     /// Look at every line and say what would be sent; no queue is asked or needed

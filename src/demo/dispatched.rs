@@ -24,7 +24,7 @@ pub struct SentCount {
     pub logins: u64,
     /// Of these, logins that repeat an earlier one word for word: each is a login of its own.
     pub repeats: u64,
-    /// Messages that are no logins.
+    /// Messages that are not logins.
     pub malformed: u64,
 }
 

@@ -149,8 +149,8 @@ impl SqsQueue {
         let received_at = OffsetDateTime::now_utc();
         if is_told_for_the_first_time(&self.0.silence_told, &delivered) {
             tracing::warn!(
-                "the queue says neither when a message was sent nor how often it was received: what is no login comes \
-                 again until the queue drops it, and never becomes a dead letter"
+                "the queue says neither when a message was sent nor how often it was received: what is not a login \
+                 comes again until the queue drops it, and never becomes a dead letter"
             );
         }
         let mut messages = Vec::with_capacity(delivered.len());

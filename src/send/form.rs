@@ -16,9 +16,9 @@ pub enum Bodies {
     Raw,
 }
 
-/// A line that is no login.
+/// A line that is not a login.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} {}", .form.as_ref().map_or_else(|| format!("is no login: {code}"), ToString::to_string))]
+#[error("line {line} {}", .form.as_ref().map_or_else(|| format!("is not a login: {code}"), ToString::to_string))]
 pub struct Misfit {
     /// The line, counted from 1.
     pub line: u64,
@@ -79,7 +79,7 @@ impl Form {
     }
 }
 
-/// Why this line is no login, if it is none; `first` of all that are not empty.
+/// Why this line is not a login, if it is none; `first` of all that are not empty.
 ///
 /// Of a line that is too long for a body, `bytes` may be its beginning.
 pub(super) fn misfit(line: u64, bytes: &[u8], first: bool) -> Option<Misfit> {
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(misfit(1, LOGIN.as_bytes(), true), None);
         let canary = LOGIN.replace("::1", "canary");
         let misfit = misfit(7, canary.as_bytes(), false).unwrap();
-        assert_eq!(misfit.to_string(), "line 7 is no login: invalid_ip");
+        assert_eq!(misfit.to_string(), "line 7 is not a login: invalid_ip");
         assert!(!format!("{misfit:?}").contains("canary"));
     }
 }

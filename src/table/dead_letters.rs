@@ -1,4 +1,4 @@
-//! `dead_letters`: the messages that are no logins, sealed, until somebody resolves them.
+//! `dead_letters`: the messages that are not logins, sealed, until somebody resolves them.
 
 use std::str::FromStr;
 

@@ -104,7 +104,7 @@ pub struct DeadLetterRow<'e> {
     pub key: MessageKey,
     /// Its last delivery.
     pub delivery: &'e Delivery,
-    /// Why it is no login.
+    /// Why it is not a login.
     pub rejection: &'e Rejection,
     /// Its body.
     pub sealed_body: &'e SealedBody,

@@ -139,7 +139,7 @@ pub struct Unmasked {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnmaskError {
     /// It has not the form of a masked value.
-    #[error("it is no masked value")]
+    #[error("it is not a masked value")]
     Malformed,
     /// It is a digest.
     #[error("it is a token, from which no key recovers the value")]
@@ -176,7 +176,7 @@ impl fmt::Display for MaskKind {
 
 /// A text names no way of masking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is none of seal, token, base64")]
+#[error("is not seal, token or base64")]
 pub struct NoMaskKind;
 
 impl FromStr for MaskKind {

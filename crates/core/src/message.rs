@@ -376,7 +376,7 @@ impl fmt::Display for Identity {
 
 /// A text names no identity scheme.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is none of message-id, content, field:/json/pointer, attribute:NAME")]
+#[error("is not an identity")]
 pub struct NoIdentity;
 
 impl FromStr for Identity {

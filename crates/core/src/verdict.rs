@@ -12,7 +12,7 @@ pub struct Verdict {
     pub delivery: Delivery,
     /// The message that it is a delivery of.
     pub hash: MessageHash,
-    /// The key of a login under the scheme of its queue; none where it is no login, and under the MessageId.
+    /// The key of a login under the scheme of its queue; none where it is not a login, and under the MessageId.
     pub identity: Option<LoginIdentity>,
     /// The keyed hash of its body.
     pub body_hash: BodyHash,
@@ -54,8 +54,8 @@ pub struct Judge {
 impl Judge {
     /// The verdict on a message. What is clear in the message ends here.
     ///
-    /// A body that is no login has no key to trust: a broken message and its corrected successor must not absorb each
-    /// other.
+    /// A body that is not a login has no key to trust: a broken message and its corrected successor must not absorb
+    /// each other.
     pub fn judge(&self, message: ReceivedMessage) -> Verdict {
         let ReceivedMessage { delivery, body, attributes } = message;
         let hash = self.identifier.message(&delivery.message_id);

@@ -21,7 +21,7 @@ pub enum Mutant {
     BatchErrorDeadLettersNeighbours,
     /// The commit of a batch's first part is taken for that of the whole.
     HalfTakenForWhole,
-    /// What is no login is deleted after its last attempt, and no dead letter is written.
+    /// What is not a login is deleted after its last attempt, and no dead letter is written.
     DeleteWithoutDeadLetter,
     /// Whatever was received too often is dead-lettered.
     DeadLetterByReceiveCount,

@@ -48,7 +48,7 @@ pub struct World {
     pub start: Start,
     /// How many deliveries a lane gathers at most before it goes on.
     pub batch_size: u32,
-    /// How many deliveries a message gets that is no login, or whose row the database refuses (`--max-attempts`).
+    /// How many deliveries a message gets that is not a login, or whose row the database refuses (`--max-attempts`).
     pub max_attempts: usize,
     /// How many faults strike at most, of whatever kinds and wherever.
     pub faults: u8,
