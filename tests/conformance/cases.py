@@ -400,6 +400,12 @@ def delay(r):
     r.note("what was delayed", r.bodies(url, MaxNumberOfMessages=10))
 
 
+def _send(r, url, group, body):
+    return r.sqs.send_message(
+        QueueUrl=url, MessageBody=body, MessageGroupId=group, MessageDeduplicationId=f"d-{body}"
+    )
+
+
 @case
 def fifo(r):
     refusing = r.queue("refusing.fifo", FifoQueue="true")
@@ -410,14 +416,13 @@ def fifo(r):
     r.step("without a deduplication id", "send_message", **missing)
     r.step("with a delay", "send_message", **send, DelaySeconds=1)
     r.step("with a group of 129 letters", "send_message", **send | {"MessageGroupId": "x" * 129})
-    url = r.queue("q.fifo", FifoQueue="true")
-    numbers = []
-    for group, body in (("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3")):
-        answer = r.sqs.send_message(
-            QueueUrl=url, MessageBody=body, MessageGroupId=group, MessageDeduplicationId=f"d-{body}"
-        )
-        numbers.append(int(answer["SequenceNumber"]))
+    # So many that numbers which a server draws at random do not grow by chance.
+    numbered = r.queue("numbered.fifo", FifoQueue="true")
+    numbers = [int(_send(r, numbered, "g", f"n{n}")["SequenceNumber"]) for n in range(12)]
     r.note("sequence numbers grow", numbers == sorted(set(numbers)))
+    url = r.queue("q.fifo", FifoQueue="true")
+    for group, body in (("a", "a1"), ("a", "a2"), ("b", "b1"), ("a", "a3")):
+        _send(r, url, group, body)
     received = r.step(
         "the first", "receive_message", QueueUrl=url, MessageSystemAttributeNames=["All"], VisibilityTimeout=60
     )
