@@ -58,6 +58,11 @@ impl Scene {
         batch(&self.judge, users.map(sent))
     }
 
+    fn two_logins_and_a_letter(&self) -> Batch {
+        let bodies = [("m1", login("u-1", "ios")), ("m2", "not a login".to_owned()), ("m3", login("u-3", "ios"))];
+        batch(&self.judge, bodies.map(|(id, body)| message(id, &body, MAX_ATTEMPTS)))
+    }
+
     async fn load(&self, batch: Batch) -> Result<Outcome, LoadError> {
         load(&self.database, batch, MAX_ATTEMPTS).await
     }
@@ -232,6 +237,39 @@ async fn while_a_whole_table_is_locked_everything_waits_and_nothing_is_given_bac
         let ended = (loaded.tally.loaded, loaded.released.len(), loaded.returned.len());
         assert_eq!((ended, scene.counts().await), ((3, 0, 0), [3, 3, 0, 3]), "{table}");
     }
+}
+
+/// A statement that a new connection prepares waits for such a lock before anything behind it is executed.
+#[tokio::test]
+async fn a_table_that_nobody_may_even_look_at_is_waited_for_by_new_connections_too() {
+    for table in ["processed_messages", "user_logins", "outbox"] {
+        let scene = Scene::new().await;
+        let mut holder = scene.test.client().await;
+        let lock = holder.transaction().await.unwrap();
+        lock.batch_execute(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+        let (database, batch) = (scene.database.clone(), scene.two_logins_and_a_letter());
+        let mut loading = tokio::spawn(async move { load(&database, batch, MAX_ATTEMPTS).await });
+        tokio::select! {
+            () = scene.waits_for_locks(4) => {}
+            ended = &mut loading => panic!("{table} is not waited for: {:?}", ended.unwrap().err()),
+        }
+        lock.rollback().await.unwrap();
+        let loaded = loading.await.unwrap().unwrap_or_else(|error| panic!("{table}: {error}"));
+        let ended = (loaded.tally.loaded, loaded.tally.dead_lettered, loaded.released.len(), loaded.returned.len());
+        assert_eq!(ended, (2, 1, 0, 0), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn while_the_dead_letters_are_locked_letters_go_back_uncounted_and_logins_land() {
+    let scene = Scene::new().await;
+    let mut holder = scene.test.client().await;
+    let lock = holder.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let loaded = scene.load(scene.two_logins_and_a_letter()).await.unwrap();
+    lock.rollback().await.unwrap();
+    let ended = (loaded.tally.loaded, loaded.tally.dead_lettered, loaded.released.len(), loaded.returned.len());
+    assert_eq!((ended, scene.counts().await), ((2, 0, 1, 0), [2, 2, 0, 2]));
 }
 
 #[tokio::test]

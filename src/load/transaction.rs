@@ -178,10 +178,17 @@ async fn find(transaction: &Transaction, repeated: &[MessageKey]) -> Result<(), 
     processed_messages::insist(transaction, repeated).await
 }
 
-/// The error of the statement that failed: those behind it only say that the transaction is aborted (25P02).
+/// The error of the statement that failed. Those behind it say that the transaction is aborted (25P02); and behind a COPY that
+/// is refused for that, the driver takes one answer for another and says something without an SQLSTATE
+/// ([`Transaction::copy`]).
 fn first_cause(outcomes: [Result<(), DatabaseError>; 5]) -> Result<(), DatabaseError> {
     let errors = outcomes.into_iter().filter_map(Result::err);
-    match errors.min_by_key(|error| error.sqlstate() == Some("25P02")) {
+    let rank = |error: &DatabaseError| match error.sqlstate() {
+        Some("25P02") => 2,
+        Some(_) => 0,
+        None => 1,
+    };
+    match errors.min_by_key(rank) {
         Some(error) => Err(error),
         None => Ok(()),
     }
