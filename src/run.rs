@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::acknowledge::Deletes;
+use crate::database::Database;
 use crate::failpoint::{Step, around};
 use crate::lane::{Lane, LaneError, LaneSettings, Turns};
 use crate::load::{Destination, LoadError};
@@ -70,7 +71,7 @@ impl<Q: Queue> Loader<Q> {
             }
         }
         // The first batch may need it.
-        extend_outbox(&self.destination).await;
+        extend_outbox(&self.destination.database).await;
         let mut lanes: JoinSet<Result<(), LaneError>> = JoinSet::new();
         let turns = Arc::new(Turns::among(self.lanes));
         let LaneSettings { delete_patience, limits, .. } = self.lane;
@@ -157,12 +158,13 @@ async fn keep_extending_outbox(destination: &Destination) -> std::convert::Infal
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        extend_outbox(destination).await;
+        extend_outbox(&destination.database).await;
     }
 }
 
-async fn extend_outbox(destination: &Destination) {
-    match outbox::extend(&destination.database).await {
+/// Makes the partitions of the outbox that are missing, and says so; a failure is for the caller's next look to find.
+pub(crate) async fn extend_outbox(database: &Database) {
+    match outbox::extend(database).await {
         Ok(0) => {}
         Ok(made) => tracing::info!(made, "partitions of the outbox made"),
         Err(error) => tracing::warn!(%error, "partitions of the outbox could not be looked after"),

@@ -15,9 +15,8 @@ use crate::load::Destination;
 use crate::mask::MaskKind;
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
-use crate::run::Loader;
+use crate::run::{Loader, extend_outbox};
 use crate::shutdown::{Shutdown, Signals};
-use crate::table::outbox;
 use crate::telemetry::Metrics;
 use crate::verdict::Judge;
 
@@ -139,10 +138,8 @@ async fn refuse_unfit(database: &Database, settings: &RunSettings, keyring: &Key
     let look = || persist(settings.patience(), || refusals(database, settings, keyring));
     let mut refusals = look().await?;
     if refusals.iter().any(|refusal| refusal.what == PARTITIONS_OF_OUTBOX) {
-        match outbox::extend(database).await {
-            Ok(_) => refusals = look().await?,
-            Err(error) => tracing::warn!(%error, "partitions of the outbox could not be looked after"),
-        }
+        extend_outbox(database).await;
+        refusals = look().await?;
     }
     let said = refusals.iter().map(|Finding { what, judgement }| {
         let remedy = judgement.remedy.as_deref().unwrap_or_default();
