@@ -165,7 +165,7 @@ impl Spell {
         self.refusals += 1;
         self.messages += refused.messages;
         self.rests_until = match refused.whole_call {
-            // Whoever made the call makes it again, and will know when patience is at its end.
+            // The caller repeats the call, and so notices when its patience has run out.
             true => self.since + patience + ANSWERED_WITHIN,
             false => now + self.pauses.next_pause(),
         };

@@ -75,7 +75,7 @@ fn together(judged: Vec<Judgement>) -> Judgement {
     Judgement::error(found.join("; "), ways_out.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
-/// Whether the role may do what no loader does: then so may whoever gets hold of its password.
+/// Whether the role may do what no loader needs: anyone who gets its password may do that too.
 pub(super) fn beyond_need(rights: &Rights, server: &ServerFacts) -> Judgement {
     const REMEDY: &str = "run as a role with the grants of deploy/grants.sql, which owns nothing";
     let role = &server.role;

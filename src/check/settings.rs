@@ -42,7 +42,7 @@ pub(super) fn mask(kind: MaskKind) -> Judgement {
     }
 }
 
-/// Whether the scheme names a field whose values are few and known elsewhere: whoever has the hash key tries them all.
+/// Whether the scheme names a field whose values can be guessed: with the hash key, one can try them all.
 fn is_guessable(scheme: &str) -> bool {
     let key = scheme.strip_prefix("field:/").and_then(|key| LOGIN.field(key));
     key.is_some_and(Field::is_personal)
@@ -58,8 +58,8 @@ pub(super) fn identity(identity: &Identity) -> Judgement {
         Identity::Field(_) if is_guessable(&scheme) => Judgement::warning(
             format!(
                 "{scheme}: a user, a device or an address logs in more than once, and every login but the first would be \
-                 absorbed or contradict it; and its values can be guessed: they are hashed with the keyring's hash key, so \
-                 that whoever holds the keyring can try them"
+                 absorbed or contradict it; and its values can be guessed: they are hashed with the keyring's hash key, \
+                 and anyone who holds the keyring can try them"
             ),
             "name a field that holds an id of the event, or use --identity message-id",
         ),

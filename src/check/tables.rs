@@ -126,7 +126,7 @@ pub(super) fn required(facts: &TableFacts) -> Judgement {
     }
 }
 
-/// Whoever owns a table may change and read all of it; whoever makes objects in Turnstile's schema may have its owner run them.
+/// A table's owner may read and change all of it, and a stranger's object in Turnstile's schema may run as its owner.
 pub(super) fn owners(facts: &TableFacts) -> Judgement {
     let of_own = |strangers: &[Stranger]| strangers.iter().filter(|one| !one.of_logins).cloned().collect::<Vec<_>>();
     let owned = |strangers: &[Stranger]| list(strangers, "belongs to");
@@ -179,7 +179,7 @@ pub(super) fn sequence(facts: &TableFacts, positions: &Positions, schemas: &Sche
             Judgement::ok(format!("the next position is {}, beyond every event", positions.next))
         }
         Some(_) => Judgement::error(
-            "positions are not counted one by one: whoever reads events in their order may miss some",
+            "positions are not counted one by one: a reader that goes by their order may miss events",
             format!("ALTER SEQUENCE {sequence} INCREMENT 1 CACHE 1 NO CYCLE"),
         ),
         None => Judgement::error("there is none", "restore it from a backup: see migrations/ for how it is made"),

@@ -134,7 +134,8 @@ impl Destination {
         Ok(decided)
     }
 
-    /// Everything one behind the other: each is sent as soon as the driver lets it, and the server runs them in this order.
+    /// Everything one behind the other: each is sent as soon as the driver lets it. The server executes them in this order,
+    /// but on a new connection it prepares all of them first, and may wait there.
     async fn copy(
         &self,
         transaction: &Transaction,

@@ -147,7 +147,7 @@ impl Code {
 
     fn passes(&self) -> bool {
         const PASSING: [&str; 14] = [
-            "ExpiredToken", // Whoever gave them gives new ones, or an operator does; the loader asks each time.
+            "ExpiredToken", // Their provider or an operator gives new ones; the loader asks each time.
             "ExpiredTokenException",
             "OverLimit",
             "RequestTimeout",

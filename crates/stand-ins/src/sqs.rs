@@ -1,7 +1,7 @@
 //! A local SQS server: SQS-compatible, over real HTTP, in memory, and it can fail on purpose.
 //!
-//! It speaks the AWS JSON 1.0 protocol, takes any credentials that it was not told have expired, and behaves as the SQS
-//! API reference and developer guide document. What AWS leaves open is decided here: a standard queue delivers the oldest
+//! It speaks the AWS JSON 1.0 protocol, accepts any credentials (unless told that they have expired), and behaves as the
+//! SQS API reference and developer guide document. What AWS leaves open is decided here: a standard queue delivers the oldest
 //! visible message first, a receive brings as many messages as it can, an old receipt handle deletes nothing, and what AWS
 //! does within a minute (attributes, purges, counts) happens at once.
 //!

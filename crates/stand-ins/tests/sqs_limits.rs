@@ -1,5 +1,5 @@
 //! Who may call the local SQS server and how much they may ask for, over bare sockets: no client can take all of the
-//! machine, no website gets in, and whoever is refused reads why.
+//! machine, no website gets in, and each refusal says why.
 
 // clippy.toml allows these in functions marked as tests, not in what those stand on.
 #![allow(clippy::unwrap_used)]

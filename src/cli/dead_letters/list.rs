@@ -78,7 +78,7 @@ impl Args {
         let more = (shown < all).then(|| format!("the newest {shown} of {all}: --limit N shows more"));
         if self.json {
             letters.iter().try_for_each(|letter| say(&letter_json(letter).to_string()))?;
-            // Whoever counts the lines must hear of it, and no line of JSON can say it.
+            // A script that counts the lines needs to know, and no line of JSON can say it.
             more.iter().for_each(|more| note(more));
             return Ok(());
         }

@@ -62,7 +62,7 @@ pub static ALLOW_CLEAR_QUEUE: Setting<Switch> = Setting {
     kind: Switch,
     default: Default::Unset,
     is_secret: false,
-    meaning: "Reach a queue server on another machine by http://: whoever is on the way can read the logins",
+    meaning: "Reach a queue server on another machine by http://: anyone on the network path can read the logins",
 };
 
 /// How long a queue is waited for.

@@ -22,5 +22,5 @@ pub(super) const MAX_BUFFER_BYTES: usize = 64 * 1024;
 pub const MAX_CONNECTIONS: usize = 512;
 
 /// For how long a client may take by default to send the head of a request or its body, or leave a connection idle. Longer
-/// than the 90 s for which SDKs keep idle connections: whoever closes one first may close it under a call.
+/// than the 90 s for which SDKs keep idle connections: the side that closes first may cut off a call.
 pub const PATIENCE: Duration = Duration::from_secs(120);
