@@ -124,6 +124,8 @@ pub(crate) struct Spent {
 impl World {
     /// Puts bodies into the queue.
     pub(crate) fn fill(&mut self, bodies: impl Iterator<Item = String>) -> Result<()> {
+        // It may have been idle for as long as a database took to be filled.
+        self.queue.reconnect()?;
         let bodies: Vec<String> = bodies.collect();
         bodies.chunks(10).try_for_each(|ten| self.queue.send(ten))
     }

@@ -46,8 +46,17 @@ impl RawQueue {
 
     /// Another connection to the same server, for a thread of its own.
     pub(crate) fn another_connection(&self) -> Result<Connection> {
-        let address = self.endpoint.strip_prefix("http://").context("no address")?;
-        Ok(Connection(connect(address)?))
+        Ok(Connection(connect(self.address()?)?))
+    }
+
+    /// Takes a new connection: the server closes one that was idle for two minutes.
+    pub(crate) fn reconnect(&mut self) -> Result<()> {
+        self.connection = connect(self.address()?)?;
+        Ok(())
+    }
+
+    fn address(&self) -> Result<&str> {
+        self.endpoint.strip_prefix("http://").context("no address")
     }
 
     /// Sends up to ten messages in one call.
@@ -126,7 +135,7 @@ fn call(connection: &mut BufReader<TcpStream>, operation: &str, mut parameters: 
     let mut length = 0;
     loop {
         let mut line = String::new();
-        connection.read_line(&mut line)?;
+        ensure!(connection.read_line(&mut line)? > 0, "the queue has closed the connection");
         if let Some(value) = line.strip_prefix("content-length: ") {
             length = value.trim().parse()?;
         }
