@@ -22,9 +22,15 @@ fuzz_target!(|text: &str| {
     }
     rows::settings().for_each(|setting| drop(setting.unfit(OsStr::new(text))));
     drop((text.parse::<Identity>(), Faults::default().set(text)));
-    let urls = ["postgres://u:SECRET@", "postgres://h/?password=SECRET&", "password=SECRET ", ""];
-    for url in urls.map(|start| start.to_owned() + text).into_iter().chain([format!("{text} password=SECRET")]) {
-        keeps_the_secret(DatabaseAddress::parse(&url.replace("SECRET", SECRET)));
+    let addresses = [
+        format!("postgres://u:{SECRET}@{text}"),
+        format!("postgres://h/?password={SECRET}&{text}"),
+        format!("password={SECRET} {text}"),
+        format!("{text} password={SECRET}"),
+        text.to_owned(),
+    ];
+    for address in addresses {
+        keeps_the_secret(DatabaseAddress::parse(&address));
     }
     keeps_the_secret(format!("https://u:{SECRET}@{text}").parse::<QueueAddress>());
     keeps_the_secret(Keyring::parse(&format!("turnstile-keyring v1\nhash h {SECRET}\nkey a {SECRET}\n{text}")));
