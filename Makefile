@@ -7,11 +7,12 @@ KILLS ?= 200
 HOURS ?= 1
 PROFILE ?= dev
 ROUNDS ?= 5
+OPT_LEVEL ?= 3
 TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --test torture -- $(if $(SEED),--seed $(SEED))
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture soak upgrade evidence conformance bench settings fuzz lint fmt
+.PHONY: help setup demo test model torture soak upgrade evidence conformance containers bench settings fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ evidence: ## Print what the fault tests of the last `make test` survived, and ho
 
 conformance: setup ## Compare the local SQS server with other SQS servers, through boto3
 	bash tests/conformance/run
+
+containers: ## Build the image, start docker-compose.yml, load through a kill, audit, stop all (needs Docker); OPT_LEVEL (3)
+	@OPT_LEVEL=$(OPT_LEVEL) scripts/containers
 
 bench: setup ## Measure the loader next to its floors and peers: PARTS (all), ROUNDS (5); see docs/PERFORMANCE.md
 	$(CARGO) bench --locked --bench core
