@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings};
 use turnstile::lane::LaneSettings;
 use turnstile::receive::ReceiveLimits;
 use turnstile::telemetry::Totals;
 
 use crate::support::evidence::survived;
 use crate::support::pipeline::{Pipeline, quick};
+use crate::support::postgres::pool;
 use crate::support::proxy::{Asked, Cut, Ending, Kind, Moment, PostgresProxy, Side};
 
 /// How many connections are cut; `TURNSTILE_TEST_CUTS` sets more than a test run of every day needs.
@@ -51,9 +50,7 @@ const ENDINGS: [Ending; 2] = [Ending::Close, Ending::Reset];
 async fn a_batch_whose_commit_is_cut_off_is_loaded_exactly_once() {
     let mut pipeline = Pipeline::new().await;
     let proxy = PostgresProxy::before(pipeline.test.url()).await;
-    let address = DatabaseAddress::parse(proxy.url()).unwrap();
-    let settings = DatabaseSettings::new(address, LANES, CALL_TIMEOUT);
-    pipeline.database = Database::new(&settings).unwrap();
+    pipeline.database = pool(proxy.url(), LANES, CALL_TIMEOUT);
 
     proxy.arm(each_in_turn());
     let mut totals = Totals::default();

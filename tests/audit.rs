@@ -9,33 +9,33 @@ use turnstile::table::agreement::{Counts, RULES};
 use turnstile::verdict::{Content, Verdict};
 
 use crate::support::loading::migrate;
-use crate::support::logins::World;
 use crate::support::postgres::TestDatabase;
+use crate::support::tables::Tables;
 use crate::support::verdicts::{QUEUE_ARN, batch, invalid_version, judge_of, login, logins, message};
 
 /// Loaded logins, one of which absorbed another message, and dead letters of every status.
-async fn with_everything() -> World {
-    let mut world = World::migrated().await;
-    world.judge = judge_of("field:/user_id", QUEUE_ARN);
-    world.load_logins(&["a", "b", "c"]).await;
+async fn with_everything() -> Tables {
+    let mut tables = Tables::new().await;
+    tables.judge = judge_of("field:/user_id", QUEUE_ARN);
+    tables.load_logins(&["a", "b", "c"]).await;
     let again = message("again", &login("c", "ios"), 1);
-    world.load_batch(batch(&world.judge, [again])).await;
-    world.load_once_rejected(&["replayed"]).await;
-    let absorbed = world.judge.judge(message("absorbed", &login("b", "ios"), 1));
+    tables.load_batch(batch(&tables.judge, [again])).await;
+    tables.load_once_rejected(&["replayed"]).await;
+    let absorbed = tables.judge.judge(message("absorbed", &login("b", "ios"), 1));
     let absorbed = Verdict { content: Content::Rejected(invalid_version()), ..absorbed };
-    world.load_batch(Sorted::from_verdicts([absorbed], 1).batch).await;
-    world.replay_all().await;
-    world.load_rejected(&[("discarded", "[1]"), ("open", "[1]")]).await;
+    tables.load_batch(Sorted::from_verdicts([absorbed], 1).batch).await;
+    tables.replay_all().await;
+    tables.load_rejected(&[("discarded", "[1]"), ("open", "[1]")]).await;
     let discard = "UPDATE dead_letters SET status = 'discarded', resolved_at = now(), resolved_by = 'ada'
                    WHERE message_id = 'discarded'";
-    world.client.execute(discard, &[]).await.unwrap();
-    world
+    tables.client.execute(discard, &[]).await.unwrap();
+    tables
 }
 
 #[tokio::test]
 async fn the_promise_holds_after_loading_replaying_and_discarding() {
-    let world = with_everything().await;
-    let audit = world.audit().await;
+    let tables = with_everything().await;
+    let audit = tables.audit().await;
     assert!(audit.holds(), "{:?}", audit.broken);
     let counts = Counts {
         loaded: 4,
@@ -51,7 +51,7 @@ async fn the_promise_holds_after_loading_replaying_and_discarding() {
         events: 4,
     };
     assert_eq!(audit.counts, counts);
-    let said = world.turnstile(&["audit"]).await;
+    let said = tables.turnstile(&["audit"]).await;
     said.assert_said(
         0,
         &[
@@ -60,7 +60,7 @@ async fn the_promise_holds_after_loading_replaying_and_discarding() {
             "the promise holds",
         ],
     );
-    let said = world.turnstile(&["audit", "--format", "json"]).await;
+    let said = tables.turnstile(&["audit", "--format", "json"]).await;
     let said: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!((&said["holds"], &said["user_logins"]["rows"]), (&true.into(), &4.into()), "{said}");
     assert_eq!(said["dead_letters"], serde_json::json!({"open": 1, "replayed": 1, "absorbed": 1, "discarded": 1}));
@@ -73,29 +73,29 @@ async fn rows_that_stood_in_an_adopted_table_are_counted_apart() {
                        masked_device_id varchar(256), locale varchar(32), app_version integer, create_date date);
                    INSERT INTO user_logins (user_id) VALUES ('old'), ('old'), (NULL)";
     test.client().await.batch_execute(adopted).await.unwrap();
-    let world = World::at(test.url(), Duration::from_secs(30)).await;
-    migrate(&world.database).await;
-    world.load_logins(&["a", "b"]).await;
-    let audit = world.audit().await;
+    let tables = Tables::at(test.url(), Duration::from_secs(30)).await;
+    migrate(&tables.database).await;
+    tables.load_logins(&["a", "b"]).await;
+    let audit = tables.audit().await;
     assert!(audit.holds(), "{:?}", audit.broken);
     assert_eq!((audit.counts.rows, audit.counts.adopted_rows), (2, 3));
 }
 
 #[tokio::test]
 async fn the_promise_holds_at_every_moment_while_loaders_load() {
-    let world = World::migrated().await;
+    let tables = Tables::new().await;
     let loading = async {
         for from in (0..400).step_by(20) {
-            world.load_batch(logins(&world.judge, from..from + 20)).await;
+            tables.load_batch(logins(&tables.judge, from..from + 20)).await;
         }
     };
     let auditing = async {
         for _ in 0..10 {
-            world.assert_promise().await;
+            tables.assert_promise().await;
         }
     };
     tokio::join!(loading, auditing);
-    assert_eq!(world.audit().await.counts.rows, 400);
+    assert_eq!(tables.audit().await.counts.rows, 400);
 }
 
 /// What is done to the tables, and the rules that it breaks.
@@ -193,9 +193,9 @@ const BREAKS: &[(&str, &[&str])] = &[
 #[tokio::test]
 async fn every_way_of_breaking_the_promise_is_found_and_named() {
     for (corruption, rules) in BREAKS {
-        let world = with_everything().await;
-        world.client.batch_execute(corruption).await.unwrap();
-        let audit = world.audit().await;
+        let tables = with_everything().await;
+        tables.client.batch_execute(corruption).await.unwrap();
+        let audit = tables.audit().await;
         let found: Vec<(&str, u64, usize)> =
             audit.broken.iter().map(|(rule, breaks)| (rule.name, breaks.total, breaks.first.len())).collect();
         let expected: Vec<(&str, u64, usize)> = rules.iter().map(|rule| (*rule, 1, 1)).collect();
@@ -211,17 +211,17 @@ fn every_rule_has_a_case_that_breaks_it() {
 
 #[tokio::test]
 async fn a_rule_that_many_messages_break_names_the_first_hundred_and_says_how_many_more() {
-    let world = World::migrated().await;
-    world.load_batch(logins(&world.judge, 0..150)).await;
-    world.client.execute("DELETE FROM user_logins", &[]).await.unwrap();
-    let said = world.turnstile(&["audit"]).await;
+    let tables = Tables::new().await;
+    tables.load_batch(logins(&tables.judge, 0..150)).await;
+    tables.client.execute("DELETE FROM user_logins", &[]).await.unwrap();
+    let said = tables.turnstile(&["audit"]).await;
     said.assert_said(1, &["loaded_without_row: 150 messages", "and 50 more", "the promise is broken: 1 of 22 rules"]);
-    let broken = world.turnstile(&["audit", "--format", "json"]).await;
+    let broken = tables.turnstile(&["audit", "--format", "json"]).await;
     assert_eq!(broken.code, 1);
     let broken: serde_json::Value = serde_json::from_str(&broken.stdout).unwrap();
     assert_eq!((&broken["holds"], &broken["broken"][0]["messages"]), (&false.into(), &150.into()));
     let sql = "SELECT encode(message_hash, 'hex') FROM processed_messages ORDER BY message_hash";
-    let hashes: Vec<String> = world.client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    let hashes: Vec<String> = tables.client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     for (n, hash) in hashes.iter().enumerate() {
         assert_eq!(said.stdout.contains(&format!("  loaded_without_row {hash}\n")), n < 100, "{n}");
     }
@@ -229,11 +229,11 @@ async fn a_rule_that_many_messages_break_names_the_first_hundred_and_says_how_ma
 
 #[tokio::test]
 async fn an_audit_outlives_the_deadline_of_ordinary_calls_and_keeps_its_own() {
-    let world = with_everything().await;
+    let tables = with_everything().await;
     let slow = "ALTER TABLE outbox RENAME TO events;
                 CREATE VIEW turnstile.outbox AS SELECT events.* FROM pg_sleep(1.2), events";
-    world.client.batch_execute(slow).await.unwrap();
-    let hasty = World::at(&world.url, Duration::from_secs(1)).await;
+    tables.client.batch_execute(slow).await.unwrap();
+    let hasty = Tables::at(&tables.url, Duration::from_secs(1)).await;
     let patient = audit(&hasty.database, Duration::from_secs(60), |_| {}).await.unwrap();
     assert!(patient.holds());
     let error = audit(&hasty.database, Duration::from_secs(1), |_| {}).await.unwrap_err();
@@ -243,9 +243,9 @@ async fn an_audit_outlives_the_deadline_of_ordinary_calls_and_keeps_its_own() {
 #[tokio::test]
 async fn a_database_without_tables_is_an_error_that_says_what_to_run() {
     let test = TestDatabase::empty().await;
-    let world = World::at(test.url(), Duration::from_secs(30)).await;
+    let tables = Tables::at(test.url(), Duration::from_secs(30)).await;
     for command in [&["audit"][..], &["dead-letters", "list"]] {
-        let said = world.turnstile(command).await;
+        let said = tables.turnstile(command).await;
         assert_eq!(said.code, 1);
         assert!(said.stderr.contains("turnstile migrate"), "{said:?}");
     }

@@ -1,10 +1,9 @@
 //! `turnstile check` tells before a run what the run would meet, one line each, and with it the remedy.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use stand_ins::postgres::Postgres;
 use tempfile::TempDir;
 use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime};
@@ -15,12 +14,13 @@ use turnstile::database::{Database, DatabaseSettings};
 
 use crate::grants::Roles;
 use crate::support::postgres::{TestDatabase, connect};
+use crate::support::program;
 use crate::support::scripted_http::{Reply, ScriptedHttp};
-use crate::support::server::installed;
+use crate::support::server::{self, installed};
 
 #[tokio::test]
 async fn a_sound_installation_is_ok_in_every_line() {
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     migrate(&server.url()).await;
     let owner = connect(&server.url()).await;
     // As PostgreSQL 15 does by itself.
@@ -140,7 +140,7 @@ async fn tables_of_another_version_are_told_with_what_brings_them_there() {
 
 #[tokio::test]
 async fn a_standby_is_told_as_one_and_no_run_starts_on_it() {
-    let mut server = Postgres::start(installed()).await.unwrap();
+    let mut server = server::start(installed()).await;
     migrate(&server.url()).await;
     server.stop().await.unwrap();
     std::fs::write(server.folder().join("data/standby.signal"), "").unwrap();
@@ -200,8 +200,7 @@ impl Installation {
         })
         .await;
         let folder = tempfile::Builder::new().prefix("turnstile_test_keys").tempdir().unwrap();
-        let keyring = folder.path().join("keyring");
-        crate::support::verdicts::masters().write_new(&keyring).unwrap();
+        let keyring = program::write_keyring(folder.path());
         let queue = format!("{}/000000000000/logins", server.url());
         Self { server, queue, database_url: database_url.to_owned(), keyring, folder }
     }
@@ -211,19 +210,9 @@ impl Installation {
     }
 
     pub(crate) async fn run(&self, command: &str, more: &[&str]) -> Checked {
-        let path: &Path = env!("CARGO_BIN_EXE_turnstile").as_ref();
-        let output = Command::new(path)
-            .args([command, "--queue", &self.queue, "--keyring"])
-            .arg(&self.keyring)
-            .args(more)
-            .env_clear()
-            .env("DATABASE_URL", &self.database_url)
-            .env("AWS_REGION", "eu-central-1")
-            .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-            .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .output()
-            .await
-            .unwrap();
+        let mut process = program::command(program::turnstile(), &self.database_url, &self.keyring);
+        process.args([command, "--queue", &self.queue]).args(more).env("AWS_REGION", "eu-central-1");
+        let output = Command::from(process).output().await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Checked { exit_code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }

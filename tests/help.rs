@@ -2,18 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use clap::Arg;
-use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
 use turnstile::cli::command;
 use turnstile::config::rows::{self, ALL};
 use turnstile::config::{Default, Row, page};
 
-use crate::support::logins::World;
-use crate::support::pipeline::QUEUE;
 use crate::support::postgres::TestDatabase;
+use crate::support::site::Site;
 
 /// Read by the build, in test builds, and where servers are started for a demo: not settings of a job.
 const NO_SETTINGS: [&str; 4] = ["TURNSTILE_COMMIT", "TURNSTILE_PG_BIN", "TURNSTILE_FAILPOINT", "TURNSTILE_MUTANT"];
@@ -147,16 +144,12 @@ fn every_variable_is_named_after_its_flag() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_is_on_when_its_variable_says_anything_but_no() {
-    let listen = ([127, 0, 0, 1], 0).into();
-    let queue = LocalQueue::start(listen, vec![QueueOptions::new(QUEUE)], Faults::default()).await.unwrap();
     let test = TestDatabase::empty().await;
-    let world = World::at(test.url(), Duration::from_secs(30)).await;
+    let site = Site::without_tables(test.url()).await;
     let run = |value: &str| {
-        let mut run = Command::new(env!("CARGO_BIN_EXE_turnstile"));
-        run.arg("run").env_clear().envs([("TURNSTILE_UNTIL_EMPTY", value), ("TURNSTILE_MIGRATE", value)]);
-        run.env("DATABASE_URL", &world.url).env("TURNSTILE_KEYRING", world.keyring_file());
-        run.env("TURNSTILE_QUEUE", QUEUE).env("AWS_ENDPOINT_URL", queue.endpoint()).env("AWS_REGION", "us-east-1");
-        run.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x").output().unwrap()
+        let mut run = site.command(&["run"]);
+        run.envs([("TURNSTILE_UNTIL_EMPTY", value), ("TURNSTILE_MIGRATE", value)]);
+        run.stdout(Stdio::piped()).output().unwrap()
     };
     for no in ["", "0", "false", "off"] {
         let output = run(no);

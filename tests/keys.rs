@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio_postgres::Client;
 
-use crate::support::pipeline::mixed;
 use crate::support::postgres::{TestDatabase, connect};
-use crate::support::site::{Site, text_of};
+use crate::support::program::text_of;
+use crate::support::site::{Site, mixed};
 use crate::support::wait_until;
 
 struct Keys {

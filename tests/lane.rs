@@ -12,9 +12,10 @@ use turnstile::message::MessageHash;
 use turnstile::receive::ReceiveLimits;
 use turnstile::run::RunError;
 
-use crate::support::pipeline::{Pipeline, QUEUE, quick};
+use crate::support::pipeline::{Pipeline, quick};
 use crate::support::postgres::block_claims;
-use crate::support::verdicts::login;
+use crate::support::site::QUEUE;
+use crate::support::verdicts::{keyring, login};
 use crate::support::wait_until;
 
 fn logins(count: usize) -> impl Iterator<Item = String> {
@@ -53,7 +54,7 @@ async fn a_business_id_absorbs_what_a_producer_sends_twice() {
 #[tokio::test]
 async fn a_fifo_queue_is_loaded_and_its_deduplication_id_may_be_the_identity() {
     let options = QueueOptions { fifo: true, ..QueueOptions::new("logins.fifo") };
-    let mut pipeline = Pipeline::with(options, Faults::default()).await;
+    let mut pipeline = Pipeline::of(options).await;
     pipeline.identity = "attribute:MessageDeduplicationId".parse().unwrap();
     pipeline.send(logins(30)).await;
     pipeline.drain().await;
@@ -84,7 +85,7 @@ async fn each_bad_body_ends_as_one_sealed_dead_letter_with_its_code_and_each_goo
     let pipeline = Pipeline::new().await;
     let mut code_of = BTreeMap::new();
     for (name, body) in fixtures() {
-        let message_id = pipeline.sqs.insert_raw(QUEUE, body.clone()).unwrap();
+        let message_id = pipeline.insert(body.clone());
         code_of.insert(message_id, (name, body));
     }
     let totals = pipeline.drain().await;
@@ -96,7 +97,7 @@ async fn each_bad_body_ends_as_one_sealed_dead_letter_with_its_code_and_each_goo
     assert_eq!(pipeline.counts().await, [row_of(bad + good), row_of(good), row_of(bad), row_of(good)]);
     assert_eq!((totals.returned as usize, pipeline.depth()), (2 * bad, 0), "two more attempts each, then none");
 
-    let opener = pipeline.keyring.body_opener();
+    let opener = keyring().body_opener();
     let letters = pipeline
         .client
         .query("SELECT message_id, code, sealed_body, receive_count, message_hash FROM dead_letters", &[]);
@@ -119,8 +120,7 @@ async fn good_neighbours_of_a_bad_message_land_while_it_waits_for_its_next_attem
     let loader = pipeline.start(1, patient).await;
     wait_until("the neighbours land", async || pipeline.counts().await == [9, 9, 0, 9]).await;
     wait_until("they are deleted, and the bad one is not", async || pipeline.depth() == 1).await;
-    loader.shutdown.stopping.cancel();
-    let totals = loader.ended().await.unwrap();
+    let totals = loader.stop().await;
     assert_eq!((totals.returned, totals.dead_lettered), (1, 0));
 }
 

@@ -7,9 +7,10 @@ use stand_ins::sqs::Faults;
 use turnstile::lane::LaneSettings;
 use turnstile::receive::ReceiveLimits;
 
-use crate::support::pipeline::{Pipeline, QUEUE, Running, quick};
+use crate::support::pipeline::{Pipeline, quick};
 use crate::support::postgres::block_claims;
-use crate::support::scripted_http::{Reply, ScriptedHttp};
+use crate::support::scripted_http::{Reply, ScriptedHttp, aws_at};
+use crate::support::site::QUEUE;
 use crate::support::verdicts::login;
 use crate::support::wait_until;
 
@@ -24,7 +25,7 @@ fn small_batches() -> LaneSettings {
 
 fn insert(pipeline: &Pipeline, count: usize) {
     (0..count).for_each(|n| {
-        pipeline.sqs.insert_raw(QUEUE, login(&format!("user {n}"), "ios").into_bytes()).unwrap();
+        pipeline.insert(login(&format!("user {n}"), "ios"));
     });
 }
 
@@ -46,17 +47,12 @@ fn unanswered(call: &'static str) -> Faults {
     Faults { only: Some(call), delay: 1.0, max_delay: Duration::from_secs(3600), ..Faults::default() }
 }
 
-async fn end(loader: Running) {
-    loader.shutdown.stopping.cancel();
-    loader.ended().await.unwrap();
-}
-
 #[tokio::test]
 async fn an_idle_loader_makes_one_long_poll_at_a_time_however_many_lanes_it_has() {
     let pipeline = Pipeline::new().await;
     let loader = pipeline.start(LANES, small_batches()).await;
     assert!(polls_one_at_a_time(&pipeline).await);
-    end(loader).await;
+    loader.stop().await;
 }
 
 #[tokio::test]
@@ -67,13 +63,13 @@ async fn a_server_that_does_not_wait_for_messages_is_asked_less_and_less_however
         _ => Reply::json(json!({})),
     })
     .await;
-    let Pipeline { database, keyring, identity, .. } = &Pipeline::new().await;
-    let loader = Running::start(&server.url(), QUEUE, database, keyring, identity, LANES, small_batches()).await;
+    let pipeline = Pipeline::new().await;
+    let loader = pipeline.start_as(&aws_at(&server.url()), LANES, small_batches()).await;
     let since = Instant::now();
     wait_until("three waits are over", async || since.elapsed() > 3 * WAIT).await;
     let receives = server.asked("ReceiveMessage").len();
     assert!((3..20).contains(&receives), "{receives} receives");
-    end(loader).await;
+    loader.stop().await;
 }
 
 #[tokio::test]
@@ -88,7 +84,7 @@ async fn all_lanes_come_to_work_on_a_backlog_and_all_but_one_rest_after_it() {
     lock.rollback().await.unwrap();
     wait_until("the backlog is loaded", async || pipeline.depth() == 0).await;
     wait_until("the lanes rest", async || polls_one_at_a_time(&pipeline).await).await;
-    end(loader).await;
+    loader.stop().await;
 }
 
 #[tokio::test]
@@ -125,7 +121,7 @@ async fn while_one_lane_waits_for_the_database_a_resting_one_receives_what_comes
     assert_eq!(pipeline.sqs.served().calls, calls, "a loader that cannot load does not receive");
     lock.rollback().await.unwrap();
     wait_until("all are loaded", async || pipeline.depth() == 0).await;
-    end(loader).await;
+    loader.stop().await;
 }
 
 #[tokio::test]
@@ -167,8 +163,7 @@ async fn deletes_that_are_slow_hold_up_neither_the_next_receive_nor_the_next_com
     wait_until("two batches are committed", async || pipeline.counts().await[1] == 20).await;
     assert_eq!(loader.metrics.whole().totals.loaded, 0, "the first batch still waits for its deletes");
     pipeline.sqs.set_faults(Faults::default());
-    loader.shutdown.stopping.cancel();
-    let totals = loader.ended().await.unwrap();
+    let totals = loader.stop().await;
     assert_eq!((totals.loaded, totals.deleted), (20, 20), "the end waits for the deletes");
 }
 

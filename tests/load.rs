@@ -2,48 +2,34 @@
 
 use std::time::Duration;
 
-use stand_ins::postgres::Postgres;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::batch::{Batch, LoginRow};
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings, Transaction};
+use turnstile::database::{Database, Transaction};
 use turnstile::load::{LoadError, Tally};
 use turnstile::message::SentAt;
 use turnstile::retry::Class;
 use turnstile::table::{outbox, user_logins};
 use turnstile::verdict::Judge;
 
-use crate::support::loading::{Outcome, destination, load, load_into, migrate};
-use crate::support::postgres::{TestDatabase, block_claims, connect};
-use crate::support::server::installed;
+use crate::support::loading::{Outcome, counts, destination, load, load_into, migrate};
+use crate::support::postgres::{block_claims, connect, pool};
+use crate::support::server::{self, installed};
+use crate::support::tables::Tables;
 use crate::support::verdicts::{QUEUE_ARN, SENT_AT, batch, judge, judge_of, login, logins, message};
 use crate::support::wait_until;
 
 const MAX_ATTEMPTS: u32 = 3;
 
-fn database_at(url: &str) -> Database {
-    let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings::new(address, 8, Duration::from_secs(5))).unwrap()
-}
+/// How long a call to the database may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn migrated() -> (TestDatabase, Database, Client) {
-    let test = TestDatabase::with_tables().await;
-    let database = database_at(test.url());
-    let client = test.client().await;
-    (test, database, client)
+async fn migrated() -> Tables {
+    Tables::with_deadline(CALL_TIMEOUT).await
 }
 
 async fn load_all(database: &Database, batch: Batch) -> Result<Outcome, LoadError> {
     load(database, batch, MAX_ATTEMPTS).await
-}
-
-/// The rows of the four tables: processed, logins, dead letters, events.
-async fn counts(client: &Client) -> [i64; 4] {
-    let sql = "SELECT (SELECT count(*) FROM processed_messages), (SELECT count(*) FROM user_logins),
-                      (SELECT count(*) FROM dead_letters), (SELECT count(*) FROM outbox)";
-    let row = client.query_one(sql, &[]).await.unwrap();
-    [0, 1, 2, 3].map(|column| row.get(column))
 }
 
 fn mixed(judge: &Judge) -> Batch {
@@ -59,10 +45,11 @@ fn mixed(judge: &Judge) -> Batch {
 
 #[tokio::test]
 async fn a_batch_lands_as_rows_dead_letters_and_events_and_is_proven_committed() {
-    let (_test, database, client) = migrated().await;
-    let loaded = load_all(&database, mixed(&judge())).await.unwrap();
+    let tables = migrated().await;
+    let Tables { database, client, .. } = &tables;
+    let loaded = load_all(database, mixed(&judge())).await.unwrap();
     assert_eq!((loaded.tally.loaded, loaded.tally.dead_lettered, loaded.tally.duplicates()), (2, 1, 0));
-    assert_eq!(counts(&client).await, [3, 2, 1, 2]);
+    assert_eq!(tables.counts().await, [3, 2, 1, 2]);
     assert_eq!((loaded.committed.len(), loaded.returned.len(), loaded.sent_at.len()), (3, 0, 2));
     let sql = "SELECT u.create_date::text, u.app_version, o.masked_ip = u.masked_ip, p.outcome
                FROM user_logins u JOIN outbox o ON o.event_id = u.message_hash JOIN processed_messages p USING (message_hash)
@@ -73,50 +60,54 @@ async fn a_batch_lands_as_rows_dead_letters_and_events_and_is_proven_committed()
 
 #[tokio::test]
 async fn the_same_batch_again_changes_nothing_and_is_counted_as_redelivered() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, .. } = &tables;
     let judge = judge();
-    load_all(&database, mixed(&judge)).await.unwrap();
-    let again = load_all(&database, mixed(&judge)).await.unwrap();
+    load_all(database, mixed(&judge)).await.unwrap();
+    let again = load_all(database, mixed(&judge)).await.unwrap();
     assert_eq!(again.tally, Tally { redelivered: 3, ..Tally::default() });
     assert_eq!(again.committed.len(), 3, "the redelivered messages must be deleted");
-    assert_eq!(counts(&client).await, [3, 2, 1, 2]);
+    assert_eq!(tables.counts().await, [3, 2, 1, 2]);
 }
 
 #[tokio::test]
 async fn a_row_that_the_database_refuses_is_returned_then_dead_lettered_and_its_neighbours_land() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, client, .. } = &tables;
     client.batch_execute("ALTER TABLE user_logins ADD CHECK (device_type <> 'toaster')").await.unwrap();
     let judge = judge();
     let with_toaster = |count: u32| {
         let toaster = message("toaster", &login("t", "toaster"), count);
         batch(&judge, (0..20).map(|n| message(&format!("m{n}"), &login("a", "ios"), 1)).chain([toaster]))
     };
-    let first = load_all(&database, with_toaster(1)).await.unwrap();
+    let first = load_all(database, with_toaster(1)).await.unwrap();
     assert_eq!((first.tally.loaded, first.tally.dead_lettered, first.returned.len()), (20, 0, 1));
     assert_eq!(first.returned[0].message_id.as_str(), "toaster");
-    let last = load_all(&database, with_toaster(MAX_ATTEMPTS)).await.unwrap();
+    let last = load_all(database, with_toaster(MAX_ATTEMPTS)).await.unwrap();
     assert_eq!((last.tally.loaded, last.tally.dead_lettered, last.returned.len()), (0, 1, 0));
     let letter = client.query_one("SELECT code, detail FROM dead_letters", &[]).await.unwrap();
     assert_eq!(letter.get::<_, &str>(0), "refused_by_database");
     let detail = "the database refused the row with SQLSTATE 23514, constraint user_logins_device_type_check";
     assert_eq!(letter.get::<_, &str>(1), detail);
-    assert_eq!(counts(&client).await, [21, 20, 1, 20]);
+    assert_eq!(tables.counts().await, [21, 20, 1, 20]);
 }
 
 #[tokio::test]
 async fn a_deferred_constraint_names_its_row_before_the_commit_and_not_an_ambiguous_one_after() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, client, .. } = &tables;
     let sql = "ALTER TABLE user_logins ADD CONSTRAINT one_login UNIQUE (user_id) DEFERRABLE INITIALLY DEFERRED";
     client.batch_execute(sql).await.unwrap();
     let judge = judge();
     let same_user = ["m1", "m2"].map(|id| message(id, &login("a", "ios"), MAX_ATTEMPTS));
-    let loaded = load_all(&database, batch(&judge, same_user)).await.unwrap();
+    let loaded = load_all(database, batch(&judge, same_user)).await.unwrap();
     assert_eq!((loaded.tally.loaded, loaded.tally.dead_lettered), (1, 1));
 }
 
 #[tokio::test]
 async fn eight_loaders_with_the_same_messages_in_hand_load_each_once() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, .. } = &tables;
     let judge = std::sync::Arc::new(judge());
     let loaders: Vec<_> = (0..8)
         .map(|_| {
@@ -137,12 +128,13 @@ async fn eight_loaders_with_the_same_messages_in_hand_load_each_once() {
         assert_eq!(attempts_repeated, 0, "sorted batches do not deadlock");
         loaded += rows;
     }
-    assert_eq!((loaded, counts(&client).await), (130, [130, 130, 0, 130]));
+    assert_eq!((loaded, tables.counts().await), (130, [130, 130, 0, 130]));
 }
 
 #[tokio::test]
 async fn eight_loaders_with_messages_of_the_same_ids_sent_at_different_times_load_each_id_once() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, .. } = &tables;
     let judge = judge_of("field:/user_id", QUEUE_ARN);
     let sent = |loader: i64, n: i64| {
         let mut message = message(&format!("{loader} {n}"), &login(&format!("user {n}"), "ios"), 1);
@@ -166,27 +158,27 @@ async fn eight_loaders_with_messages_of_the_same_ids_sent_at_different_times_loa
         loaded += tally.loaded;
         absorbed += tally.absorbed;
     }
-    assert_eq!((loaded, absorbed, counts(&client).await), (300, 2_100, [2_400, 300, 0, 300]));
+    assert_eq!((loaded, absorbed, tables.counts().await), (300, 2_100, [2_400, 300, 0, 300]));
 }
 
 #[tokio::test]
 async fn a_login_whose_claim_was_removed_keeps_its_row_and_event_and_its_neighbours_land() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, client, .. } = &tables;
     let judge = judge();
-    load_all(&database, logins(&judge, 0..5)).await.unwrap();
+    load_all(database, logins(&judge, 0..5)).await.unwrap();
     client.batch_execute("DELETE FROM processed_messages").await.unwrap();
-    let loaded = load_all(&database, logins(&judge, 0..10)).await.unwrap();
+    let loaded = load_all(database, logins(&judge, 0..10)).await.unwrap();
     assert_eq!((loaded.tally.loaded, loaded.attempts_repeated, loaded.returned.len()), (10, 0, 0));
-    assert_eq!(counts(&client).await, [10, 10, 0, 10]);
+    assert_eq!(tables.counts().await, [10, 10, 0, 10]);
 }
 
 #[tokio::test]
 async fn a_copy_that_is_refused_or_given_up_is_never_committed_and_its_connection_serves_nobody() {
-    let (test, _database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { client, .. } = &tables;
     client.batch_execute("ALTER TABLE user_logins ADD CHECK (device_type <> 'toaster')").await.unwrap();
-    let address = DatabaseAddress::parse(test.url()).unwrap();
-    let settings = DatabaseSettings::new(address, 1, Duration::from_secs(5));
-    let one_connection = Database::new(&settings).unwrap();
+    let one_connection = pool(&tables.url, 1, CALL_TIMEOUT);
     let judge = judge();
     let good = logins(&judge, 0..10);
     let bad = batch(&judge, [message("t", &login("t", "toaster"), 1)]);
@@ -203,7 +195,7 @@ async fn a_copy_that_is_refused_or_given_up_is_never_committed_and_its_connectio
     assert_ne!(backend(&transaction).await, first_pid);
 
     // Given up while it waits for a lock, after rows that were taken.
-    let mut locker = test.client().await;
+    let mut locker = tables.another_client().await;
     let lock = locker.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE outbox IN SHARE MODE").await.unwrap();
     user_logins::copy(&transaction, &good).await.unwrap();
@@ -211,13 +203,13 @@ async fn a_copy_that_is_refused_or_given_up_is_never_committed_and_its_connectio
     assert!(waited.is_err(), "the lock is held");
     lock.rollback().await.unwrap();
     assert!(transaction.commit().await.is_err());
-    assert_eq!(counts(&client).await, [0, 0, 0, 0]);
+    assert_eq!(tables.counts().await, [0, 0, 0, 0]);
 
     let transaction = one_connection.begin().await.unwrap();
     user_logins::copy(&transaction, &good).await.unwrap();
     outbox::copy(&transaction, &good).await.unwrap();
     transaction.commit().await.unwrap();
-    assert_eq!(counts(&client).await, [0, 10, 0, 10]);
+    assert_eq!(tables.counts().await, [0, 10, 0, 10]);
 }
 
 fn rows(batch: &Batch) -> Vec<LoginRow<'_>> {
@@ -230,17 +222,19 @@ async fn backend(transaction: &Transaction) -> i32 {
 
 #[tokio::test]
 async fn a_missing_table_stops_the_line_and_dead_letters_nothing() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, client, .. } = &tables;
     client.batch_execute("ALTER TABLE outbox RENAME TO elsewhere").await.unwrap();
-    let refused = load_all(&database, logins(&judge(), 0..3)).await.err().unwrap();
+    let refused = load_all(database, logins(&judge(), 0..3)).await.err().unwrap();
     assert!(matches!(refused, LoadError::Stopped(_)) && refused.to_string().contains("42P01"), "{refused}");
     client.batch_execute("ALTER TABLE elsewhere RENAME TO outbox").await.unwrap();
-    assert_eq!(counts(&client).await, [0, 0, 0, 0]);
+    assert_eq!(tables.counts().await, [0, 0, 0, 0]);
 }
 
 #[tokio::test]
 async fn a_transaction_with_a_failed_statement_cannot_be_committed() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, .. } = &tables;
     let transaction = database.begin().await.unwrap();
     let insert =
         "INSERT INTO turnstile.outbox (message_sent_at, event_id) VALUES (now(), decode(repeat('00', 32), 'hex'))";
@@ -248,12 +242,13 @@ async fn a_transaction_with_a_failed_statement_cannot_be_committed() {
     let failed = transaction.query("fail", "SELECT 1 / 0", &[]).await.unwrap_err();
     assert_eq!((failed.class(), failed.sqlstate()), (Class::OfTheSystem, Some("22012")));
     assert!(transaction.commit().await.is_err());
-    assert_eq!(counts(&client).await, [0, 0, 0, 0]);
+    assert_eq!(tables.counts().await, [0, 0, 0, 0]);
 }
 
 #[tokio::test]
 async fn an_error_of_the_database_says_its_code_and_no_value() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, client, .. } = &tables;
     client
         .batch_execute("ALTER TABLE user_logins ADD CONSTRAINT no_toaster CHECK (device_type <> 'toaster')")
         .await
@@ -268,8 +263,8 @@ async fn an_error_of_the_database_says_its_code_and_no_value() {
 
 #[tokio::test]
 async fn a_stopped_database_is_waited_for_and_nothing_is_lost_or_dead_lettered() {
-    let mut server = Postgres::start(installed()).await.unwrap();
-    let database = database_at(&server.url());
+    let mut server = server::start(installed()).await;
+    let database = pool(&server.url(), 8, CALL_TIMEOUT);
     migrate(&database).await;
     let judge = judge();
     load_all(&database, logins(&judge, 0..10)).await.unwrap();
@@ -289,8 +284,8 @@ async fn a_stopped_database_is_waited_for_and_nothing_is_lost_or_dead_lettered()
 
 #[tokio::test]
 async fn a_loader_that_is_told_to_end_gives_up_a_database_that_does_not_come_back() {
-    let mut server = Postgres::start(installed()).await.unwrap();
-    let database = database_at(&server.url());
+    let mut server = server::start(installed()).await;
+    let database = pool(&server.url(), 8, CALL_TIMEOUT);
     server.stop().await.unwrap();
     let give_up = CancellationToken::new();
     give_up.cancel();
@@ -300,9 +295,9 @@ async fn a_loader_that_is_told_to_end_gives_up_a_database_that_does_not_come_bac
 
 #[tokio::test]
 async fn a_commit_that_no_standby_confirmed_is_run_again_until_one_did() {
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     // Nor can a setting silence the warning that says so.
-    let database = database_at(&format!("{}?options=-c%20client_min_messages=error", server.url()));
+    let database = pool(&format!("{}?options=-c%20client_min_messages=error", server.url()), 8, CALL_TIMEOUT);
     migrate(&database).await;
     let client = connect(&server.url()).await;
     set_standby_names(&client, "nobody").await;
@@ -341,8 +336,9 @@ async fn set_standby_names(client: &Client, names: &str) {
 
 #[tokio::test]
 async fn a_terminated_connection_runs_the_batch_again() {
-    let (test, database, client) = migrated().await;
-    let mut locker = test.client().await;
+    let tables = migrated().await;
+    let Tables { database, client, .. } = &tables;
+    let mut locker = tables.another_client().await;
     let lock = block_claims(&mut locker).await;
     let loading = tokio::spawn({
         let (database, batch) = (database.clone(), logins(&judge(), 0..10));
@@ -360,8 +356,9 @@ async fn a_terminated_connection_runs_the_batch_again() {
 
 #[tokio::test]
 async fn a_lock_that_is_held_for_too_long_runs_the_batch_again() {
-    let (test, database, client) = migrated().await;
-    let mut locker = test.client().await;
+    let tables = migrated().await;
+    let Tables { database, client, .. } = &tables;
+    let mut locker = tables.another_client().await;
     let lock = block_claims(&mut locker).await;
     let loading = tokio::spawn({
         let (database, batch) = (database.clone(), logins(&judge(), 0..10));
@@ -385,32 +382,35 @@ async fn a_lock_that_is_held_for_too_long_runs_the_batch_again() {
 #[tokio::test]
 async fn a_table_that_swallows_rows_or_claims_never_makes_a_message_look_recorded() {
     for table in ["processed_messages", "user_logins", "dead_letters", "outbox"] {
-        let (_test, database, client) = migrated().await;
+        let tables = migrated().await;
+        let Tables { database, client, .. } = &tables;
         let sql = format!(
             "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
              CREATE TRIGGER swallow BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION swallow()"
         );
         client.batch_execute(&sql).await.unwrap();
-        let refused = load_all(&database, mixed(&judge())).await.err().unwrap();
+        let refused = load_all(database, mixed(&judge())).await.err().unwrap();
         assert!(matches!(refused, LoadError::Stopped(_)) && refused.to_string().contains(table), "{refused}");
-        let [recorded, logins, letters, events] = counts(&client).await;
+        let [recorded, logins, letters, events] = tables.counts().await;
         assert_eq!((recorded, logins, events), (letters, 0, 0));
     }
 }
 
 #[tokio::test]
 async fn a_conflict_with_another_index_is_no_duplicate_and_stops_the_line() {
-    let (_test, database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { database, client, .. } = &tables;
     client.batch_execute("CREATE UNIQUE INDEX ON processed_messages (outcome)").await.unwrap();
-    let refused = load_all(&database, logins(&judge(), 0..2)).await.err().unwrap();
+    let refused = load_all(database, logins(&judge(), 0..2)).await.err().unwrap();
     assert!(matches!(refused, LoadError::Stopped(_)) && refused.to_string().contains("23505"), "{refused}");
-    assert_eq!(counts(&client).await, [0, 0, 0, 0]);
+    assert_eq!(tables.counts().await, [0, 0, 0, 0]);
 }
 
 #[tokio::test]
 async fn a_database_that_takes_no_writes_for_now_is_waited_for() {
-    let (test, _database, client) = migrated().await;
-    let read_only = database_at(&format!("{}?options=-c%20default_transaction_read_only=on", test.url()));
+    let tables = migrated().await;
+    let Tables { client, .. } = &tables;
+    let read_only = pool(&format!("{}?options=-c%20default_transaction_read_only=on", tables.url), 8, CALL_TIMEOUT);
     let give_up = CancellationToken::new();
     let loading = tokio::spawn({
         let (batch, give_up) = (logins(&judge(), 0..2), give_up.clone());
@@ -426,8 +426,8 @@ async fn a_database_that_takes_no_writes_for_now_is_waited_for() {
 
 #[tokio::test]
 async fn a_loader_gives_up_in_the_middle_of_a_call_that_hangs() {
-    let mut server = Postgres::start(installed()).await.unwrap();
-    let database = database_at(&server.url());
+    let mut server = server::start(installed()).await;
+    let database = pool(&server.url(), 8, CALL_TIMEOUT);
     migrate(&database).await;
     load_all(&database, logins(&judge(), 0..1)).await.unwrap();
     server.pause();
@@ -445,14 +445,13 @@ async fn a_loader_gives_up_in_the_middle_of_a_call_that_hangs() {
 
 #[tokio::test]
 async fn a_batch_that_takes_too_long_at_once_goes_on_in_parts() {
-    let (test, _database, client) = migrated().await;
+    let tables = migrated().await;
+    let Tables { client, .. } = &tables;
     let slow =
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END';
                 CREATE TRIGGER slow BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION slow()";
     client.batch_execute(slow).await.unwrap();
-    let address = DatabaseAddress::parse(test.url()).unwrap();
-    let call_timeout = Duration::from_secs(1);
-    let hurried = Database::new(&DatabaseSettings::new(address, 1, call_timeout)).unwrap();
+    let hurried = pool(&tables.url, 1, Duration::from_secs(1));
     let loaded = load_all(&hurried, logins(&judge(), 0..6)).await.unwrap();
     assert_eq!((loaded.tally.loaded, loaded.tally.dead_lettered), (6, 0));
     assert!(loaded.attempts_repeated >= 2 && loaded.parts > 1);

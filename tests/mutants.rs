@@ -15,11 +15,11 @@ use turnstile::failpoint::Mutant;
 use crate::postgresql::failover::{CancelledWaits, messages_lost_by_cancelled_waits};
 use crate::support::evidence::survived;
 use crate::support::idleness::{Look, longest_idleness};
-use crate::support::pipeline::QUEUE;
 use crate::support::postgres::{TestDatabase, block_claims};
+use crate::support::program::Loader;
 use crate::support::proxy::{Cut, Ending, Kind as Request, Moment, PostgresProxy, Side};
 use crate::support::scripted_http::{Reply, ScriptedHttp, md5_of};
-use crate::support::site::{Loader, Site};
+use crate::support::site::{QUEUE, Site};
 use crate::support::verdicts::login;
 use crate::support::wait_until;
 

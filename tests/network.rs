@@ -10,14 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings};
+use turnstile::database::Database;
 use turnstile::lane::LaneSettings;
 use turnstile::receive::ReceiveLimits;
 
 use crate::support::evidence::survived;
-use crate::support::pipeline::{Pipeline, QUEUE, Running, quick};
+use crate::support::pipeline::{Pipeline, Running, quick};
+use crate::support::postgres;
 use crate::support::proxy::{Direction, NetworkProxy, Trouble, server_of, url_through};
+use crate::support::scripted_http::aws_at;
 use crate::support::wait_until;
 
 /// Within this time after the network has healed, the loader loads again.
@@ -43,16 +44,16 @@ const TROUBLES: [(&str, Trouble); 7] = [
 
 #[test]
 fn the_promise_survives_every_trouble_between_loader_and_postgresql() {
-    each_at_once("PostgreSQL", |site| &site.database_proxy);
+    each_at_once("PostgreSQL", |proxied| &proxied.database_proxy);
 }
 
 #[test]
 fn the_promise_survives_every_trouble_between_loader_and_sqs() {
-    each_at_once("SQS", |site| &site.queue_proxy);
+    each_at_once("SQS", |proxied| &proxied.queue_proxy);
 }
 
 /// Each trouble in a runtime of its own, whose tasks can be counted.
-fn each_at_once(place: &str, proxy: fn(&Site) -> &NetworkProxy) {
+fn each_at_once(place: &str, proxy: fn(&Proxied) -> &NetworkProxy) {
     thread::scope(|scope| {
         for (name, trouble) in TROUBLES {
             scope.spawn(move || {
@@ -66,73 +67,69 @@ fn each_at_once(place: &str, proxy: fn(&Site) -> &NetworkProxy) {
 }
 
 /// Loads before, during and after the trouble; gives how often it struck.
-async fn survive(name: &str, trouble: Trouble, proxy: fn(&Site) -> &NetworkProxy) -> u64 {
-    let mut site = Site::new().await;
+async fn survive(name: &str, trouble: Trouble, proxy: fn(&Proxied) -> &NetworkProxy) -> u64 {
+    let mut proxied = Proxied::new().await;
     let tasks = Handle::current().metrics().num_alive_tasks();
-    let loader = site.start().await;
-    site.send().await;
-    site.all_is_recorded().await;
+    let loader = proxied.start().await;
+    proxied.send().await;
+    proxied.all_is_recorded().await;
 
-    proxy(&site).trouble(trouble);
-    site.send().await;
+    proxy(&proxied).trouble(trouble);
+    proxied.send().await;
     tokio::time::sleep(OUTAGE).await;
-    let recorded = site.recorded().await;
-    let strikes = proxy(&site).strikes();
-    proxy(&site).heal();
+    let recorded = proxied.recorded().await;
+    let strikes = proxy(&proxied).strikes();
+    proxy(&proxied).heal();
     let healed = Instant::now();
-    site.send().await;
-    wait_until("the loader loads again", async || site.recorded().await > recorded).await;
+    proxied.send().await;
+    wait_until("the loader loads again", async || proxied.recorded().await > recorded).await;
     let recovery = healed.elapsed();
     eprintln!("{name}: loading again after {} ms", recovery.as_millis());
     assert!(recovery < RECOVERY, "{name}: {recovery:?}");
 
-    site.all_is_recorded().await;
-    wait_until("the queue is drained", async || site.pipeline.depth() == 0).await;
+    proxied.all_is_recorded().await;
+    proxied.pipeline.is_drained().await;
     wait_until("no connection too many is left", async || {
-        site.database_proxy.open_connections() <= LANES && site.backends().await <= LANES
+        proxied.database_proxy.open_connections() <= LANES && proxied.backends().await <= LANES
     })
     .await;
-    loader.shutdown.stopping.cancel();
-    loader.ended().await.unwrap();
+    loader.stop().await;
 
-    site.database = None;
+    // Its pool with its connections goes.
+    proxied.pipeline.database = proxied.pipeline.database();
     wait_until("no connection is left", async || {
-        let open = site.database_proxy.open_connections() + site.queue_proxy.open_connections();
-        open + site.backends().await == 0
+        let open = proxied.database_proxy.open_connections() + proxied.queue_proxy.open_connections();
+        open + proxied.backends().await == 0
     })
     .await;
     let left = || Handle::current().metrics().num_alive_tasks();
     wait_until("no task is left", async || left() <= tasks).await;
-    site.pipeline.assert_promise().await;
+    proxied.pipeline.assert_promise().await;
     strikes
 }
 
-/// A queue and a database, and a proxy before each.
-struct Site {
+/// A pipeline with a proxy before the queue and one before the database.
+struct Proxied {
     pipeline: Pipeline,
-    /// By way of its proxy, as the loader has it.
-    database: Option<Database>,
     database_proxy: NetworkProxy,
     queue_proxy: NetworkProxy,
     sent: i64,
 }
 
-impl Site {
+impl Proxied {
     async fn new() -> Self {
-        let pipeline = Pipeline::new().await;
+        let mut pipeline = Pipeline::new().await;
         let url = pipeline.test.url();
         let database_proxy = NetworkProxy::before(server_of(url)).await;
         let through = url_through(url, database_proxy.address()) + " application_name='by way of the proxy'";
-        let database = Some(pool(&through, LANES));
+        pipeline.database = pool(&through, LANES);
         let queue_proxy = NetworkProxy::before(address_of(&pipeline.sqs.endpoint())).await;
-        Self { pipeline, database, database_proxy, queue_proxy, sent: 0 }
+        Self { pipeline, database_proxy, queue_proxy, sent: 0 }
     }
 
     async fn start(&self) -> Running {
         let endpoint = format!("http://{}", self.queue_proxy.address());
-        let Pipeline { keyring, identity, .. } = &self.pipeline;
-        let database = self.database.as_ref().unwrap();
-        Running::start(&endpoint, QUEUE, database, keyring, identity, LANES, lane()).await
+        self.pipeline.start_as(&aws_at(&endpoint), LANES, lane()).await
     }
 
     async fn send(&mut self) {
@@ -164,8 +161,7 @@ fn lane() -> LaneSettings {
 }
 
 fn pool(url: &str, connections: usize) -> Database {
-    let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings::new(address, connections, CALL_TIMEOUT)).unwrap()
+    postgres::pool(url, connections, CALL_TIMEOUT)
 }
 
 /// Host and port of an endpoint.

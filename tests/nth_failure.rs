@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use stand_ins::sqs::When;
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings};
 use turnstile::lane::LaneSettings;
 
 use crate::support::evidence::survived;
-use crate::support::pipeline::{Pipeline, QUEUE, Running, quick};
+use crate::support::pipeline::{Pipeline, Running, quick};
+use crate::support::postgres::pool;
 use crate::support::proxy::{Cut, Moment, PostgresProxy};
 use crate::support::verdicts::login;
 use crate::support::wait_until;
@@ -35,7 +34,7 @@ impl Runs {
     }
 
     /// Loads the same messages into empty tables, and gives what stands in them then.
-    async fn run(&self, arm: impl FnOnce(&Self)) -> Vec<String> {
+    async fn run(&mut self, arm: impl FnOnce(&Self)) -> Vec<String> {
         let tables = "TRUNCATE user_logins, processed_messages, identities, dead_letters, outbox";
         self.pipeline.client.batch_execute(tables).await.unwrap();
         let logins = (0..LOGINS).map(|n| login(&format!("user {n}"), "ios"));
@@ -43,23 +42,19 @@ impl Runs {
         arm(self);
         let running = self.start().await;
         wait_until("every message is recorded and deleted", async || self.pipeline.depth() == 0).await;
-        running.shutdown.stopping.cancel();
-        running.ended().await.unwrap();
+        running.stop().await;
         self.proxy.disarm();
         self.contents().await
     }
 
     /// A loader of one lane with a pool of its own: opening its connection is a call too.
-    async fn start(&self) -> Running {
-        let address = DatabaseAddress::parse(self.proxy.url()).unwrap();
-        let settings = DatabaseSettings::new(address, 1, Duration::from_secs(5));
-        let database = Database::new(&settings).unwrap();
+    async fn start(&mut self) -> Running {
+        self.pipeline.database = pool(self.proxy.url(), 1, Duration::from_secs(5));
         let mut lane = LaneSettings { max_attempts: 2, until_empty: false, ..quick() };
         lane.limits.wait = Duration::ZERO;
         lane.limits.linger = Duration::ZERO;
         lane.limits.visibility_timeout = Duration::from_secs(1);
-        let Pipeline { sqs, keyring, identity, .. } = &self.pipeline;
-        Running::start(&sqs.endpoint(), QUEUE, &database, keyring, identity, 1, lane).await
+        self.pipeline.start(1, lane).await
     }
 
     /// Everything that a run decides, in an order of its own.
@@ -74,7 +69,7 @@ impl Runs {
     }
 
     /// Lets call after call fail until a run meets no failure; gives the number of runs that met one.
-    async fn fail_one_after_the_other(&self, arm: impl Fn(&Self, u64), struck: impl Fn(&Self) -> bool) -> u64 {
+    async fn fail_one_after_the_other(&mut self, arm: impl Fn(&Self, u64), struck: impl Fn(&Self) -> bool) -> u64 {
         let undisturbed = self.run(|_| {}).await;
         assert_eq!(undisturbed.len(), 4 * LOGINS + 2 * MALFORMED, "{undisturbed:?}");
         for n in 1..TOO_MANY {

@@ -1,15 +1,13 @@
 //! The loader before SQS servers that other people wrote.
 
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings};
-use turnstile::keyring::Keyring;
 use turnstile::message::Identity;
 use turnstile::queue::Queue;
 use turnstile::queue::sqs::{SqsQueue, SqsSettings};
 
-use crate::support::pipeline::{QUEUE, Running, quick, send_to};
-use crate::support::postgres::TestDatabase;
+use crate::support::pipeline::{Running, quick};
 use crate::support::scripted_http::aws_at;
+use crate::support::site::{QUEUE, send_to};
+use crate::support::tables::Tables;
 use crate::support::verdicts::login;
 
 /// The servers, as `NAME=ENDPOINT NAME=ENDPOINT …`.
@@ -34,19 +32,13 @@ async fn pass_through(endpoint: &str) {
     let bad_count = i64::try_from(bad.len()).unwrap();
     send_to(QUEUE, endpoint, logins.chain(bad)).await;
 
-    let test = TestDatabase::empty().await;
-    let address = DatabaseAddress::parse(test.url()).unwrap();
-    let call_timeout = std::time::Duration::from_secs(20);
-    let database = Database::new(&DatabaseSettings::new(address, 2, call_timeout)).unwrap();
-    database.migrate().await.unwrap();
-    let keyring = Keyring::generate().unwrap();
+    let Tables { database, client, .. } = &Tables::new().await;
     for again in [false, true] {
-        let identity = Identity::MessageId;
-        let loader = Running::start(endpoint, QUEUE, &database, &keyring, &identity, 2, quick()).await;
+        let loader = Running::start(&aws_at(endpoint), QUEUE, database, &Identity::MessageId, 2, quick()).await;
         let totals = loader.ended().await.unwrap();
         assert_eq!(totals.received == 0, again, "{totals}");
         let sql = "SELECT (SELECT count(*) FROM user_logins), (SELECT count(*) FROM dead_letters)";
-        let row = test.client().await.query_one(sql, &[]).await.unwrap();
+        let row = client.query_one(sql, &[]).await.unwrap();
         assert_eq!((row.get(0), row.get(1)), (93_i64, bad_count));
     }
     let queue = SqsQueue::connect_with(&SqsSettings::new(QUEUE.parse().unwrap()), &aws_at(endpoint)).await.unwrap();

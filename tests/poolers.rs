@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use stand_ins::postgres::{Options, Postgres};
 use tokio_postgres::Client;
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings};
+use turnstile::database::Database;
 use turnstile::retry::Class;
 
 use crate::postgresql::{RUNS_AGAIN, SETTINGS, Siege, times};
 use crate::support::evidence::survived;
 use crate::support::pgbouncer::{KEEPS_STATEMENTS, PgBouncer, version};
-use crate::support::postgres::connect;
-use crate::support::server::installed;
+use crate::support::postgres::{self, connect};
+use crate::support::server::{self, installed};
 use crate::support::site::Site;
 use crate::support::{PATIENCE, wait_until};
 
@@ -31,7 +30,7 @@ fn strikes() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loaders_work_behind_a_pooler_in_session_mode_and_survive_its_faults() {
     let Some(program) = program() else { return };
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     survive_faults("session", PgBouncer::before(&program, &server.url(), "session").await, &server).await;
 }
 
@@ -41,7 +40,7 @@ async fn loaders_work_behind_a_pooler_in_transaction_mode_where_it_keeps_their_s
     if version(&program) < KEEPS_STATEMENTS {
         return refused_and_nothing_lost(&program).await;
     }
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     survive_faults("transaction", PgBouncer::before(&program, &server.url(), "transaction").await, &server).await;
 }
 
@@ -77,7 +76,7 @@ async fn end_one(administrator: &Client) -> bool {
 
 /// A pooler that mixes up prepared statements: the loaders stop and say why, and another finds all that they left.
 async fn refused_and_nothing_lost(program: &Path) {
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     let pooler = PgBouncer::before(program, &server.url(), "transaction").await;
     let site = Site::at(&server.url()).await;
     site.fill(400, 10);
@@ -102,7 +101,7 @@ async fn refused_and_nothing_lost(program: &Path) {
 #[tokio::test]
 async fn a_connection_with_the_prepared_statements_of_another_process_is_refused_before_one_of_them_runs() {
     let Some(program) = program() else { return };
-    let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
+    let server = server::start(Options { fast: true, ..installed() }).await;
     for mode in ["session", "transaction"] {
         let pooler = PgBouncer::before(&program, &server.url(), mode).await;
         let other = connect(&pooler.url).await;
@@ -125,7 +124,7 @@ async fn a_connection_with_the_prepared_statements_of_another_process_is_refused
 #[tokio::test]
 async fn deadlines_hold_behind_a_pooler_and_stay_with_their_transaction() {
     let Some(program) = program() else { return };
-    let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
+    let server = server::start(Options { fast: true, ..installed() }).await;
     for mode in ["session", "transaction"] {
         let pooler = PgBouncer::before(&program, &server.url(), mode).await;
         let database = pool(&pooler.url);
@@ -143,8 +142,7 @@ async fn deadlines_hold_behind_a_pooler_and_stay_with_their_transaction() {
 }
 
 fn pool(url: &str) -> Database {
-    let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings::new(address, 1, Duration::from_secs(10))).unwrap()
+    postgres::pool(url, 1, Duration::from_secs(10))
 }
 
 /// The installed program. Without one the test fails, unless `TURNSTILE_TEST_NO_POOLER` says that it shall be left out.

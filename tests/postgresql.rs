@@ -15,7 +15,8 @@ mod unreached;
 
 use std::time::Duration;
 
-use crate::support::site::{Loader, Site};
+use crate::support::program::Loader;
+use crate::support::site::Site;
 use crate::support::{PATIENCE, wait_until};
 
 /// What repeats the evidence of this module.
@@ -94,7 +95,7 @@ impl Siege {
 
     /// Waits until the loaders have caught up, which they must do without any help.
     pub(crate) async fn is_relieved(&self) {
-        wait_until("the queue is drained", async || self.site.depth() == 0).await;
+        self.site.is_drained().await;
     }
 
     /// Ends when all is loaded; fails unless the loaders end in order and the promise holds.

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use stand_ins::postgres::Postgres;
 use stand_ins::sqs::Faults;
 
-use crate::support::pipeline::QUEUE;
 use crate::support::postgres::TestDatabase;
-use crate::support::server::installed;
-use crate::support::site::{Loader, Site, text_of};
+use crate::support::program::{Loader, text_of};
+use crate::support::server::{self, installed};
+use crate::support::site::{QUEUE, Site};
 use crate::support::wait_until;
 
 /// How many logins are sent; `TURNSTILE_TEST_MESSAGES` sets more than a test run of every day needs.
@@ -150,7 +150,7 @@ fn loader(site: &Site, name: &str) -> Loader {
 }
 
 async fn server_and_site() -> (Postgres, Site) {
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     let site = Site::at(&server.url()).await;
     site.fill(messages(), DEAD);
     (server, site)

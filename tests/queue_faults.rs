@@ -15,8 +15,8 @@ use turnstile::lane::LaneSettings;
 use turnstile::receive::ReceiveLimits;
 
 use crate::support::evidence;
-use crate::support::pipeline::{Pipeline, QUEUE, Running, quick};
-use crate::support::wait_until;
+use crate::support::pipeline::{Pipeline, Running, quick};
+use crate::support::site::QUEUE;
 
 /// How often each fault must strike; `TURNSTILE_TEST_QUEUE_FAULTS` sets another number.
 fn times() -> u64 {
@@ -37,7 +37,7 @@ struct Siege {
 
 impl Siege {
     async fn begin(options: QueueOptions, lanes: usize) -> Self {
-        let pipeline = Pipeline::with(options, Faults::default()).await;
+        let pipeline = Pipeline::of(options).await;
         let loader = pipeline.start(lanes, small_batches()).await;
         Self { pipeline, loader }
     }
@@ -45,21 +45,16 @@ impl Siege {
     /// Fills and drains the queue, over and over, until `struck` counts as many faults as are wanted.
     async fn until_enough(&self, struck: impl Fn(&LocalQueue) -> u64) {
         while struck(&self.pipeline.sqs) < times() {
-            self.pipeline.insert_mixed(120, 60);
-            self.drained().await;
+            self.pipeline.fill(120, 60);
+            self.pipeline.is_drained().await;
         }
-    }
-
-    async fn drained(&self) {
-        wait_until("the queue is drained", async || self.pipeline.depth() == 0).await;
     }
 
     /// Lets the loader end without a fault, and compares what it left with what was sent.
     async fn survived(self, fault: &str, times: u64) {
         self.pipeline.sqs.set_faults(Faults::default());
-        self.drained().await;
-        self.loader.shutdown.stopping.cancel();
-        self.loader.ended().await.unwrap();
+        self.pipeline.is_drained().await;
+        self.loader.stop().await;
         self.pipeline.assert_promise().await;
         survived(fault, times);
     }

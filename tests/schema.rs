@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::Barrier;
 use tokio_postgres::Client;
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings, migrate};
+use turnstile::database::{Database, migrate};
 
 use crate::support::evidence::survived;
-use crate::support::logins::World;
-use crate::support::postgres::TestDatabase;
+use crate::support::postgres::{TestDatabase, pool};
+use crate::support::tables::Tables;
 
 fn database(test: &TestDatabase) -> Database {
-    let address = DatabaseAddress::parse(test.url()).unwrap();
-    Database::new(&DatabaseSettings::new(address, 1, Duration::from_secs(10))).unwrap()
+    pool(test.url(), 1, Duration::from_secs(10))
 }
 
 #[tokio::test]
@@ -108,13 +106,13 @@ async fn a_table_with_other_columns_is_refused_by_name_and_left_as_it_is() {
 
 #[tokio::test]
 async fn tables_of_a_newer_program_are_left_alone_and_it_is_said() {
-    let world = World::migrated().await;
+    let tables = Tables::new().await;
     let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
                  VALUES (99, 'from_tomorrow', '2030-01-01T00:00:00Z', '1')";
-    world.client.batch_execute(newer).await.unwrap();
-    let migrated = world.database.migrate().await.unwrap();
+    tables.client.batch_execute(newer).await.unwrap();
+    let migrated = tables.database.migrate().await.unwrap();
     assert!(migrated.applied.is_empty() && migrated.is_newer(), "{migrated:?}");
-    world.turnstile(&["migrate"]).await.assert_said(0, &["the tables are at version 99, newer than this program's"]);
+    tables.turnstile(&["migrate"]).await.assert_said(0, &["the tables are at version 99, newer than this program's"]);
 }
 
 /// How often eight migrators meet; `TURNSTILE_TEST_MIGRATIONS` sets more than a test run of every day needs.

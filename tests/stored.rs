@@ -16,7 +16,7 @@ use turnstile::stream::LOGIN;
 use uuid::Uuid;
 
 use crate::support::bodies::{damaged_login, written_login};
-use crate::support::logins::World;
+use crate::support::tables::Tables;
 use crate::support::verdicts::{SENT_AT, message};
 
 /// How many bodies are tried at least; `TURNSTILE_TEST_BODIES` sets more than a test run of every day needs.
@@ -30,7 +30,7 @@ const TOGETHER: usize = 1000;
 #[test]
 fn what_decode_accepts_is_stored_and_given_back_unchanged() {
     let runtime = Runtime::new().unwrap();
-    let world = runtime.block_on(World::migrated());
+    let tables = runtime.block_on(Tables::new());
     let (tried, accepted) = (Cell::new(0), Cell::new(0));
     let body = prop_oneof![9 => written_login(), 1 => damaged_login()];
     let together = prop::collection::vec(body, 1..=TOGETHER);
@@ -40,7 +40,7 @@ fn what_decode_accepts_is_stored_and_given_back_unchanged() {
         let random = TestRng::from_seed(RngAlgorithm::XorShift, Uuid::new_v4().as_bytes());
         let stored = TestRunner::new_with_rng(config.clone(), random).run(&together, |bodies| {
             let first = tried.replace(tried.get() + bodies.len());
-            accepted.set(accepted.get() + runtime.block_on(store(&world, first, bodies))?);
+            accepted.set(accepted.get() + runtime.block_on(store(&tables, first, bodies))?);
             Ok(())
         });
         match stored {
@@ -55,21 +55,21 @@ fn what_decode_accepts_is_stored_and_given_back_unchanged() {
 }
 
 /// Loads the bodies as a lane does and compares what the tables hold. Gives the number of the logins.
-async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usize, TestCaseError> {
+async fn store(tables: &Tables, first: usize, bodies: Vec<Vec<u8>>) -> Result<usize, TestCaseError> {
     let mut expected = HashMap::new();
     let mut verdicts = Vec::new();
     for (number, body) in (first..).zip(bodies) {
         let mut message = message(&format!("m{number}"), "", 1);
         message.body = RawBody::new(body);
         let body = message.body.clone();
-        let verdict = world.judge.judge(message);
+        let verdict = tables.judge.judge(message);
         expected.insert(verdict.hash.as_bytes().to_vec(), body);
         verdicts.push(verdict);
     }
     // No index finds a hash alone.
     let empty = "TRUNCATE processed_messages, user_logins, dead_letters, outbox";
-    world.client.batch_execute(empty).await.unwrap();
-    world.load_batch(Sorted::from_verdicts(verdicts, 1).batch).await;
+    tables.client.batch_execute(empty).await.unwrap();
+    tables.load_batch(Sorted::from_verdicts(verdicts, 1).batch).await;
     let hashes: Vec<&[u8]> = expected.keys().map(Vec::as_slice).collect();
     let columns =
         |of: &str| LOGIN.columns().map(|column| format!("{of}.{}", column.name)).collect::<Vec<_>>().join(", ");
@@ -83,7 +83,7 @@ async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usiz
         columns("o"),
         columns("u")
     );
-    let rows = world.client.query(&sql, &[&hashes]).await.unwrap();
+    let rows = tables.client.query(&sql, &[&hashes]).await.unwrap();
     prop_assert_eq!(rows.len(), expected.len());
     let mut logins = 0;
     for row in rows {
@@ -92,7 +92,7 @@ async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usiz
         match decode(&LOGIN, body) {
             Ok(Decoded { login, .. }) => {
                 logins += 1;
-                prop_assert_eq!(stored(world, &row), sent(&login), "{}", said());
+                prop_assert_eq!(stored(tables, &row), sent(&login), "{}", said());
                 prop_assert!(row.get::<_, bool>("is_told"), "{}", said());
             }
             Err(rejection) => {
@@ -100,7 +100,7 @@ async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usiz
                 let hash = MessageHash::from_bytes(row.get::<_, &[u8]>("message_hash").try_into().unwrap());
                 prop_assert_eq!(row.get::<_, &str>("code"), rejection.code(), "{}", said());
                 prop_assert!(
-                    world.keyring.body_opener().open(hash, &sealed).is_ok_and(|(opened, _)| opened == *body),
+                    tables.keyring.body_opener().open(hash, &sealed).is_ok_and(|(opened, _)| opened == *body),
                     "{}",
                     said()
                 );
@@ -111,9 +111,9 @@ async fn store(world: &World, first: usize, bodies: Vec<Vec<u8>>) -> Result<usiz
 }
 
 /// What a row says of a login, unmasked; the last is the code of a dead letter, which it must not have.
-fn stored(world: &World, row: &Row) -> Vec<Option<String>> {
+fn stored(tables: &Tables, row: &Row) -> Vec<Option<String>> {
     let text = |column| row.get::<_, Option<String>>(column);
-    let unmasked = |column| world.keyring.unmasker().unmask(&text(column)?).ok().map(|unmasked| unmasked.value);
+    let unmasked = |column| tables.keyring.unmasker().unmask(&text(column)?).ok().map(|unmasked| unmasked.value);
     let of_fields = LOGIN.fields.iter().map(|field| match field.is_masked() {
         true => unmasked(field.column),
         false => text(field.column),

@@ -14,7 +14,7 @@ use turnstile::table::{outbox, user_logins};
 use turnstile::verdict::{Judge, Verdict};
 use zeroize::Zeroizing;
 
-use crate::support::logins::World;
+use crate::support::tables::Tables;
 use crate::support::verdicts::{judge, message};
 
 /// A login that says from which phone it came, too.
@@ -47,26 +47,26 @@ fn body(user: &str, phone: &str) -> String {
 
 #[tokio::test]
 async fn a_further_field_is_decoded_masked_and_stored_where_its_row_says() {
-    let world = World::migrated().await;
+    let tables = Tables::new().await;
     let columns = "ALTER TABLE user_logins ADD COLUMN masked_phone varchar(256);
                    ALTER TABLE outbox ADD COLUMN masked_phone varchar(256)";
-    world.client.batch_execute(columns).await.unwrap();
+    tables.client.batch_execute(columns).await.unwrap();
     let (judge, unmasker) = judge_of_seven();
     let judged = |id: &str, phone: &str| judge.judge(message(id, &body(id, phone), 1));
 
     // As a loader does where nothing stands in the way, by COPY …
-    world.load_batch(sorted([judged("a", r#""+1 555 0100""#), judged("b", "null"), judged("c", "7")])).await;
+    tables.load_batch(sorted([judged("a", r#""+1 555 0100""#), judged("b", "null"), judged("c", "7")])).await;
     // … and by INSERT, as where something does.
     let batch = sorted([judged("d", r#""+1 555 0101""#), judged("e", "null")]);
     let rows: Vec<LoginRow<'_>> = batch.entries().iter().filter_map(|entry| entry.login_row()).collect();
-    let transaction = world.database.begin().await.unwrap();
+    let transaction = tables.database.begin().await.unwrap();
     assert_eq!(user_logins::insert(&transaction, &rows).await.unwrap().len(), 2);
     outbox::insert(&transaction, &rows).await.unwrap();
     transaction.commit().await.unwrap();
 
     for table in ["user_logins", "outbox"] {
         let sql = format!("SELECT user_id, masked_phone, app_version FROM {table} ORDER BY user_id");
-        let rows = world.client.query(&sql, &[]).await.unwrap();
+        let rows = tables.client.query(&sql, &[]).await.unwrap();
         let phone = |row: &tokio_postgres::Row| {
             let masked: Option<String> = row.get(1);
             let unmasked = unmasker.unmask(&masked?).unwrap();
@@ -80,7 +80,7 @@ async fn a_further_field_is_decoded_masked_and_stored_where_its_row_says() {
         assert!(rows.iter().all(|row| row.get::<_, i32>(2) == 1_000_000));
     }
     let detail = "SELECT detail FROM turnstile.dead_letters";
-    let detail: String = world.client.query_one(detail, &[]).await.unwrap().get(0);
+    let detail: String = tables.client.query_one(detail, &[]).await.unwrap().get(0);
     assert_eq!(detail, "the field phone is not a string");
 }
 

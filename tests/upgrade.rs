@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use stand_ins::postgres::Postgres;
 use stand_ins::sqs::Faults;
 
 use crate::support::evidence::survived;
-use crate::support::server::installed;
-use crate::support::site::{Loader, Site};
+use crate::support::program::{self, Loader};
+use crate::support::server::{self, installed};
+use crate::support::site::Site;
 use crate::support::{PATIENCE, wait_until};
 
 const LOGINS: usize = 2_000;
@@ -27,13 +27,13 @@ fn last_release() -> PathBuf {
 }
 
 fn this_release() -> PathBuf {
-    env!("CARGO_BIN_EXE_turnstile").into()
+    program::turnstile().into()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the program of the last release: `make upgrade` builds it and runs this"]
 async fn the_last_release_and_this_one_load_each_message_once_while_the_one_replaces_the_other() {
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     let site = Site::without_tables(&server.url()).await;
     // Deliveries that hide nothing bring the same message to both releases: they must know it by the same hash.
     site.sqs.set_faults(Faults { early_redelivery: 0.2, ..Faults::default() });
@@ -45,7 +45,7 @@ async fn the_last_release_and_this_one_load_each_message_once_while_the_one_repl
     migrate(&site, &this_release());
     assert!(site.depth() > 0, "the migration came too late to disturb");
     loaders.extend(start(&site, &[&this_release()]).await);
-    drain(&site).await;
+    site.is_drained().await;
     for loader in loaders {
         assert!(ended(loader).await > 0, "a loader had nothing to do");
     }
@@ -57,7 +57,7 @@ async fn the_last_release_and_this_one_load_each_message_once_while_the_one_repl
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_that_a_release_finds_too_old_are_refused_with_the_remedy() {
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     let site = Site::at(&server.url()).await;
     let older =
         "DELETE FROM refinery_schema_history WHERE version = (SELECT max(version) FROM refinery_schema_history)";
@@ -89,10 +89,6 @@ async fn start(site: &Site, programs: &[&PathBuf]) -> Vec<Loader> {
     wait_until("the loaders are ready", async || loaders.iter().all(|loader| loader.said().contains("\"loading\"")))
         .await;
     loaders
-}
-
-async fn drain(site: &Site) {
-    wait_until("the queue is drained", async || site.depth() == 0).await;
 }
 
 /// Ends a loader as an operator does; how many logins it has loaded, by its own last word.

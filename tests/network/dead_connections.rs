@@ -10,10 +10,10 @@ use turnstile::queue::{Fault, Queue};
 
 use super::{address_of, pool};
 use crate::support::evidence::survived;
-use crate::support::pipeline::QUEUE;
 use crate::support::postgres::TestDatabase;
 use crate::support::proxy::{Direction, NetworkProxy, Trouble, server_of, url_through};
 use crate::support::scripted_http::aws_at;
+use crate::support::site::QUEUE;
 use crate::support::wait_until;
 
 const CONNECTIONS: usize = 4;

@@ -61,7 +61,7 @@ async fn a_process_keeps_no_descriptor_thread_or_memory_of_connections_that_were
 
     loader.terminate();
     assert!(loader.ended().await.success());
-    wait_until("the queue is drained", async || site.depth() == 0).await;
+    site.is_drained().await;
     site.assert_promise().await;
     let command = "TURNSTILE_TEST_RESETS=200 cargo test --test main network::left_behind";
     survived("every connection of a process reset", database.strikes() + queue.strikes(), command);

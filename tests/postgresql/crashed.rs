@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use stand_ins::postgres::Postgres;
-
 use super::{COMMAND, RUNS_AGAIN, Siege, times};
 use crate::support::evidence::survived;
-use crate::support::server::installed;
+use crate::support::server::{self, installed};
 use crate::support::wait_until;
 
 /// How often each fault strikes.
@@ -16,7 +14,7 @@ fn crashes() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loaders_survive_a_kill_9_of_the_server() {
-    let mut server = Postgres::start(installed()).await.unwrap();
+    let mut server = server::start(installed()).await;
     let siege = Siege::begin(&server.url(), 2, &[]).await;
     for _ in 0..crashes() {
         siege.in_full_swing().await;
@@ -31,7 +29,7 @@ async fn loaders_survive_a_kill_9_of_the_server() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loaders_survive_an_immediate_stop_of_the_server() {
-    let mut server = Postgres::start(installed()).await.unwrap();
+    let mut server = server::start(installed()).await;
     let siege = Siege::begin(&server.url(), 2, &[]).await;
     for _ in 0..crashes() {
         siege.in_full_swing().await;
@@ -49,7 +47,7 @@ async fn loaders_survive_a_server_that_hangs_for_longer_than_every_deadline() {
     // The statement's deadline is 450 ms then, the lock's 250 ms, the idle transaction's 1.5 s.
     let settings = [("TURNSTILE_DATABASE_TIMEOUT", "500ms"), ("TURNSTILE_VISIBILITY_TIMEOUT", "1s")];
     let longer_than_every_deadline = Duration::from_secs(2);
-    let mut server = Postgres::start(installed()).await.unwrap();
+    let mut server = server::start(installed()).await;
     let siege = Siege::begin(&server.url(), 2, &settings).await;
     let freezes = times("TURNSTILE_TEST_FREEZES", 2);
     for _ in 0..freezes {

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use tokio_postgres::Client;
-use turnstile::database::address::DatabaseAddress;
+use turnstile::database::DatabaseError;
 use turnstile::database::server::ServerFacts;
-use turnstile::database::{Database, DatabaseError, DatabaseSettings};
 use turnstile::retry::Class;
 
 use super::{COMMAND, RUNS_AGAIN, Siege, times};
 use crate::support::evidence::survived;
-use crate::support::postgres::connect;
+use crate::support::postgres::{connect, pool};
 use crate::support::proxy::server_of;
 use crate::support::replicated::ReplicatedPair;
 use crate::support::wait_until;
@@ -69,9 +68,7 @@ async fn of_two_hosts_the_primary_is_found_where_the_url_does_not_say_which() {
 }
 
 async fn server_facts(url: &str) -> Result<ServerFacts, DatabaseError> {
-    let address = DatabaseAddress::parse(url).unwrap();
-    let settings = DatabaseSettings::new(address, 1, Duration::from_secs(10));
-    Database::new(&settings).unwrap().server_facts().await
+    pool(url, 1, Duration::from_secs(10)).server_facts().await
 }
 
 /// Host and port.

@@ -1,17 +1,15 @@
 //! The server gives a role fewer connections than its loader wants.
 
-use stand_ins::postgres::Postgres;
-
 use super::{COMMAND, Siege};
 use crate::support::evidence::survived;
 use crate::support::postgres::connect;
-use crate::support::server::installed;
+use crate::support::server::{self, installed};
 use crate::support::wait_until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loader_goes_on_with_the_connections_that_it_gets() {
     const TOO_MANY: &str = "SQLSTATE 53300";
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     let administrator = connect(&server.url()).await;
     // No superuser: the limit does not hold for one. Two: who migrates comes again before the server has seen it go.
     let role = "CREATE ROLE modest LOGIN PASSWORD 'modest' CONNECTION LIMIT 2;

@@ -6,19 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use stand_ins::postgres::{Options, Postgres};
+use stand_ins::postgres::Options;
 use tokio_postgres::Client;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use turnstile::database::address::DatabaseAddress;
 use turnstile::database::rivals::FrozenRivals;
-use turnstile::database::{Database, DatabaseError, DatabaseSettings};
+use turnstile::database::{Database, DatabaseError};
 use turnstile::retry::Class;
 
 use super::COMMAND;
 use crate::support::evidence::survived;
-use crate::support::postgres::{TestDatabase, connect};
-use crate::support::server::installed;
+use crate::support::postgres::{self, TestDatabase, connect};
+use crate::support::server::{self, installed};
 use crate::support::wait_until;
 
 const NONE: FrozenRivals = FrozenRivals { ended: 0, not_permitted: 0 };
@@ -79,7 +78,7 @@ async fn a_copy_of_somebody_else_is_left_alone_however_long_it_takes() {
 
 #[tokio::test]
 async fn a_role_that_may_not_end_a_frozen_rival_says_once_which_grant_it_lacks() {
-    let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
+    let server = server::start(Options { fast: true, ..installed() }).await;
     let client = connect(&server.url()).await;
     let roles = "CREATE ROLE loader_1 LOGIN PASSWORD 'x'; CREATE ROLE loader_2 LOGIN PASSWORD 'x';
                  GRANT ALL ON ALL TABLES IN SCHEMA public TO loader_1, loader_2";
@@ -121,8 +120,7 @@ async fn waiting(client: &Client) -> i64 {
 }
 
 fn pool(url: &str, call_timeout: Duration) -> Database {
-    let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings::new(address, 1, call_timeout)).unwrap()
+    postgres::pool(url, 1, call_timeout)
 }
 
 /// A loader, as far as the server sees one, that has claimed and stands still between the server's word that it may

@@ -8,8 +8,9 @@ use stand_ins::postgres::{Options, Postgres};
 use super::{COMMAND, Siege};
 use crate::support::evidence::survived;
 use crate::support::postgres::connect;
-use crate::support::server::installed;
-use crate::support::site::{Site, text_of};
+use crate::support::program::text_of;
+use crate::support::server::{self, installed};
+use crate::support::site::Site;
 use crate::support::wait_until;
 
 /// How often the server is killed until messages are lost: its log may have gone to disk just before.
@@ -43,7 +44,7 @@ async fn a_session_that_would_not_wait_for_the_disk_loses_no_commit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_of_a_server_that_has_ceased_to_keep_its_commits_is_not_believed() {
     for setting in ["fsync", "full_page_writes"] {
-        let server = Postgres::start(installed()).await.unwrap();
+        let server = server::start(installed()).await;
         let mut siege = Siege::begin(&server.url(), 1, &[]).await;
         siege.in_full_swing().await;
         siege.is_relieved().await;
@@ -73,7 +74,7 @@ async fn lost_after(weaken: &str) -> (u64, Site, Postgres) {
     // The log goes to disk ten seconds later, and not when there is much of it.
     let lazy = [("wal_writer_delay", "10s"), ("wal_writer_flush_after", "1GB")];
     let settings = lazy.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let mut server = Postgres::start(Options { settings, ..installed() }).await.unwrap();
+    let mut server = server::start(Options { settings, ..installed() }).await;
     let siege = Siege::begin(&server.url(), 1, &[]).await;
     siege.in_full_swing().await;
     siege.is_relieved().await;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseError, DatabaseSettings};
+use turnstile::database::{Database, DatabaseError};
 use turnstile::retry::Class;
 
-use crate::support::postgres::TestDatabase;
+use crate::support::postgres::{TestDatabase, pool};
 
 #[tokio::test]
 async fn a_refusal_names_schema_table_and_constraint() {
@@ -82,7 +81,6 @@ async fn refusal(database: &Database, sql: &str) -> DatabaseError {
 async fn database_with(tables: &str) -> (TestDatabase, Database) {
     let test = TestDatabase::empty().await;
     test.client().await.batch_execute(tables).await.unwrap();
-    let address = DatabaseAddress::parse(test.url()).unwrap();
-    let settings = DatabaseSettings::new(address, 1, Duration::from_secs(10));
-    (test, Database::new(&settings).unwrap())
+    let database = pool(test.url(), 1, Duration::from_secs(10));
+    (test, database)
 }

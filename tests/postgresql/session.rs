@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use tokio_postgres::Client;
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings, Transaction};
+use turnstile::database::{Database, Transaction};
 
-use crate::support::postgres::TestDatabase;
+use crate::support::postgres::{TestDatabase, pool};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -90,8 +89,7 @@ async fn set_for_database(client: &Client, setting: &str) {
 }
 
 fn database_at(url: &str) -> Database {
-    let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings::new(address, 2, CALL_TIMEOUT)).unwrap()
+    pool(url, 2, CALL_TIMEOUT)
 }
 
 fn with_options(url: &str, options: &str) -> String {

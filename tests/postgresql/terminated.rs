@@ -1,11 +1,11 @@
 //! An administrator, or a failing server process, ends the loaders' connections, again and again.
 
-use stand_ins::postgres::{Options, Postgres};
+use stand_ins::postgres::Options;
 use tokio_postgres::Client;
 
 use super::{COMMAND, Siege, times};
 use crate::support::evidence::survived;
-use crate::support::server::installed;
+use crate::support::server::{self, installed};
 use crate::support::wait_until;
 
 /// A fault, and what `pg_stat_activity` says of a backend that it can strike.
@@ -27,7 +27,7 @@ fn strikes() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loaders_survive_that_their_connections_are_terminated_at_every_moment() {
-    let server = Postgres::start(slow_to_commit()).await.unwrap();
+    let server = server::start(slow_to_commit()).await;
     let siege = Siege::begin(&server.url(), 2, &[]).await;
     let administrator = siege.site.client().await;
     for _ in 0..strikes() {
@@ -43,7 +43,7 @@ async fn loaders_survive_that_their_connections_are_terminated_at_every_moment()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_that_share_one_connection_survive_that_it_is_terminated() {
-    let server = Postgres::start(slow_to_commit()).await.unwrap();
+    let server = server::start(slow_to_commit()).await;
     let one_for_all = [("TURNSTILE_LANES", "4"), ("TURNSTILE_DATABASE_CONNECTIONS", "1")];
     let siege = Siege::begin(&server.url(), 1, &one_for_all).await;
     let administrator = siege.site.client().await;

@@ -1,10 +1,8 @@
 //! Locks that others hold and statements that take too long: the server's time-outs strike, again and again.
 
-use stand_ins::postgres::Postgres;
-
 use super::{COMMAND, Siege, times};
 use crate::support::evidence::survived;
-use crate::support::server::installed;
+use crate::support::server::{self, installed};
 use crate::support::wait_until;
 
 /// How often each time-out strikes, at least.
@@ -17,7 +15,7 @@ const TABLES: [&str; 4] = ["processed_messages", "user_logins", "dead_letters", 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loaders_survive_rivals_that_hold_locks_for_longer_than_the_lock_timeout() {
     const LOCK_TIMEOUT: &str = "SQLSTATE 55P03";
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     let siege = Siege::begin(&server.url(), 2, &[]).await;
     let mut rival = siege.site.client().await;
     for table in TABLES {
@@ -36,7 +34,7 @@ async fn loaders_survive_rivals_that_hold_locks_for_longer_than_the_lock_timeout
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loaders_survive_statements_that_take_longer_than_the_statement_timeout() {
     const STATEMENT_TIMEOUT: &str = "SQLSTATE 57014";
-    let server = Postgres::start(installed()).await.unwrap();
+    let server = server::start(installed()).await;
     let siege = Siege::begin(&server.url(), 2, &[]).await;
     let administrator = siege.site.client().await;
     // Two of three inserts sleep through their deadline. A sequence counts those that are rolled back too.

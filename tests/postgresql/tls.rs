@@ -12,15 +12,14 @@ use stand_ins::postgres::{Options, Postgres};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseError, DatabaseSettings};
+use turnstile::database::{Database, DatabaseError};
 use turnstile::retry::Class;
 
 use super::COMMAND;
 use crate::support::evidence::survived;
-use crate::support::postgres::connect;
+use crate::support::postgres::{connect, pool};
 use crate::support::proxy::server_of;
-use crate::support::server::installed;
+use crate::support::server::{self, installed};
 
 /// What a server that cannot serve answers to the request for TLS, and then.
 const TROUBLES: [(&str, &[u8]); 4] = [
@@ -140,7 +139,7 @@ impl TlsServer {
             [("ssl", "on".into()), ("ssl_cert_file", file("server.crt")), ("ssl_key_file", file("server.key"))];
         let settings = settings.map(|(name, value)| (name.to_owned(), value)).into_iter();
         let settings = settings.chain(more(folder.path())).collect();
-        let postgres = Postgres::start(Options { fast: true, settings, ..installed() }).await.unwrap();
+        let postgres = server::start(Options { fast: true, settings, ..installed() }).await;
         let administrator = connect(&postgres.url()).await;
         for sql in ["CREATE ROLE loader LOGIN PASSWORD 'x'", "CREATE DATABASE shop"] {
             administrator.batch_execute(sql).await.unwrap();
@@ -156,9 +155,7 @@ impl TlsServer {
             gate.port,
             root.display()
         );
-        let address = DatabaseAddress::parse(&url).unwrap();
-        let settings = DatabaseSettings::new(address, 1, Duration::from_secs(10));
-        Database::new(&settings).unwrap()
+        pool(&url, 1, Duration::from_secs(10))
     }
 }
 

@@ -3,21 +3,21 @@
 use std::path::Path;
 use std::time::Duration;
 
-use stand_ins::postgres::{Options, Postgres};
+use stand_ins::postgres::Options;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::{Database, DatabaseError, DatabaseSettings};
 
 use super::tls::{TlsServer, connecting, give_to_server, make_self_signed, openssl};
-use crate::support::postgres::connect;
+use crate::support::postgres::{connect, pool};
+use crate::support::program;
 use crate::support::proxy::server_of;
-use crate::support::server::installed;
+use crate::support::server::{self, installed};
 use crate::support::wait_until;
 
 fn database(url: &str) -> Database {
-    let address = DatabaseAddress::parse(url).unwrap();
-    Database::new(&DatabaseSettings::new(address, 1, Duration::from_secs(2))).unwrap()
+    pool(url, 1, Duration::from_secs(2))
 }
 
 async fn refused(url: &str) -> DatabaseError {
@@ -26,7 +26,7 @@ async fn refused(url: &str) -> DatabaseError {
 
 #[tokio::test]
 async fn what_cannot_be_reached_says_where_why_and_what_to_do() {
-    let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
+    let server = server::start(Options { fast: true, ..installed() }).await;
     let administrator = connect(&server.url()).await;
     for sql in [
         "CREATE ROLE loader LOGIN PASSWORD 'right'",
@@ -73,7 +73,7 @@ async fn what_cannot_be_reached_says_where_why_and_what_to_do() {
 
 #[tokio::test]
 async fn every_command_says_alike_why_it_does_not_reach_the_database() {
-    let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
+    let server = server::start(Options { fast: true, ..installed() }).await;
     connect(&server.url()).await.batch_execute("CREATE ROLE loader LOGIN PASSWORD 'right'").await.unwrap();
     let (_, port) = server_of(&server.url());
     let url = format!("postgres://loader:sesame@127.0.0.1:{port}/main");
@@ -109,7 +109,7 @@ async fn a_password_on_the_command_line_is_refused_though_the_variable_holds_the
 
 #[tokio::test]
 async fn a_role_that_may_not_is_told_which_role_may() {
-    let server = Postgres::start(Options { fast: true, ..installed() }).await.unwrap();
+    let server = server::start(Options { fast: true, ..installed() }).await;
     let administrator = connect(&server.url()).await;
     database(&server.url()).migrate().await.unwrap();
     administrator.batch_execute("CREATE ROLE stranger LOGIN PASSWORD 'x'").await.unwrap();
@@ -142,21 +142,13 @@ async fn a_role_that_may_not_is_told_which_role_may() {
 
 /// The program, in an environment in which only the database is set, and a keyring.
 fn turnstile(folder: &Path, url: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
-    command.env_clear().env("DATABASE_URL", url).env("TURNSTILE_WAIT_FOR_DATABASE", "0s").current_dir(folder);
-    let keys = folder.join("keyring");
-    if !keys.exists() {
-        let made = std::process::Command::new(env!("CARGO_BIN_EXE_turnstile"))
-            .args(["keys", "new", "--keyring"])
-            .arg(&keys)
-            .output();
-        assert!(made.unwrap().status.success(), "a keyring");
+    let keyring = program::keyring_in(folder);
+    if !keyring.exists() {
+        program::write_keyring(folder);
     }
-    command.env("TURNSTILE_KEYRING", keys);
-    for (name, value) in [("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")] {
-        command.env(name, value);
-    }
-    command
+    let mut command = program::command(program::turnstile(), url, &keyring);
+    command.env("TURNSTILE_WAIT_FOR_DATABASE", "0s").current_dir(folder);
+    command.into()
 }
 
 #[tokio::test]

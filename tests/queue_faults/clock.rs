@@ -4,16 +4,17 @@ use stand_ins::sqs::QueueOptions;
 use time::{Duration, OffsetDateTime};
 
 use super::{Siege, times};
-use crate::support::pipeline::{Pipeline, QUEUE};
+use crate::support::pipeline::Pipeline;
+use crate::support::site::QUEUE;
 
 #[tokio::test]
 async fn a_clock_that_jumps_by_20_minutes_costs_refused_calls_and_no_message() {
     let siege = Siege::begin(QueueOptions::new(QUEUE), 8).await;
     let refused = || siege.pipeline.sqs.fault_counts().skewed_clock;
     for minutes in [20, 0, -20, 0].into_iter().cycle() {
-        siege.pipeline.insert_mixed(20, 5);
+        siege.pipeline.fill(20, 5);
         siege.pipeline.sqs.set_clock_ahead(Duration::minutes(minutes));
-        siege.drained().await;
+        siege.pipeline.is_drained().await;
         if refused() >= times() {
             break;
         }
@@ -26,7 +27,7 @@ async fn a_clock_that_jumps_by_20_minutes_costs_refused_calls_and_no_message() {
 async fn a_login_keeps_the_time_that_the_queue_gave_it_whatever_the_loaders_clock_says() {
     for minutes in [20, -20] {
         let pipeline = Pipeline::new().await;
-        pipeline.insert_mixed(20, 5);
+        pipeline.fill(20, 5);
         pipeline.sqs.set_clock_ahead(Duration::minutes(minutes));
         pipeline.drain().await;
         pipeline.assert_promise().await;

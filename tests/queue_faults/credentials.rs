@@ -8,8 +8,9 @@ use serde_json::json;
 use stand_ins::sqs::QueueOptions;
 
 use super::{Siege, small_batches, times};
-use crate::support::pipeline::{Pipeline, QUEUE};
+use crate::support::pipeline::Pipeline;
 use crate::support::scripted_http::aws_at;
+use crate::support::site::QUEUE;
 use crate::support::wait_until;
 
 /// Hands out the credentials with this access key id from here on.
@@ -39,10 +40,10 @@ async fn when_credentials_expire_the_provider_is_asked_until_it_has_new_ones() {
     for n in 0.. {
         let before = refused();
         siege.pipeline.sqs.set_expired(&key(n), true);
-        siege.pipeline.insert_mixed(20, 5);
+        siege.pipeline.fill(20, 5);
         wait_until("calls are refused", async || refused() >= before + 10).await;
         hand_out(&file, &key(n + 1));
-        siege.drained().await;
+        siege.pipeline.is_drained().await;
         if refused() >= times() {
             break;
         }
@@ -57,11 +58,11 @@ async fn when_expired_credentials_are_taken_again_the_loader_goes_on() {
     let refused = || siege.pipeline.sqs.fault_counts().expired_token;
     while refused() < times() {
         let before = refused();
-        siege.pipeline.insert_mixed(20, 5);
+        siege.pipeline.fill(20, 5);
         siege.pipeline.sqs.set_expired("AKIDEXAMPLE", true);
         wait_until("calls are refused", async || refused() >= before + 10).await;
         siege.pipeline.sqs.set_expired("AKIDEXAMPLE", false);
-        siege.drained().await;
+        siege.pipeline.is_drained().await;
     }
     let times = refused();
     siege.survived("call refused because its credentials had expired, until the same were taken again", times).await;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use turnstile::lane::{LaneError, LaneSettings};
 use turnstile::run::RunError;
 
-use crate::support::pipeline::{Pipeline, QUEUE, Running, quick};
-use crate::support::scripted_http::{Asked, Reply, ScriptedHttp, md5_of};
+use crate::support::pipeline::{Pipeline, Running, quick};
+use crate::support::scripted_http::{Asked, Reply, ScriptedHttp, aws_at, md5_of};
 use crate::support::verdicts::login;
 use crate::support::{self, wait_until};
 
@@ -54,8 +54,7 @@ fn answer(asked: &Asked, refuse: impl Fn(usize) -> bool) -> Reply {
 }
 
 async fn start(server: &ScriptedHttp, pipeline: &Pipeline, lane: LaneSettings) -> Running {
-    let Pipeline { database, keyring, identity, .. } = pipeline;
-    Running::start(&server.url(), QUEUE, database, keyring, identity, LANES, lane).await
+    pipeline.start_as(&aws_at(&server.url()), LANES, lane).await
 }
 
 /// The error that ends a loader, and how many it received, deleted and did not delete.
@@ -120,9 +119,10 @@ async fn a_stale_receipt_in_every_batch_stops_nothing_and_is_counted() {
     let pipeline = Pipeline::new().await;
     let loader = start(&server, &pipeline, impatient()).await;
     let since = std::time::Instant::now();
-    wait_until("twice the patience is over", async || since.elapsed() > 2 * PATIENCE).await;
-    loader.shutdown.stopping.cancel();
-    let totals = loader.ended().await.unwrap();
-    assert!(totals.received >= 100, "{totals}");
+    wait_until("it goes on when twice the patience is over", async || {
+        since.elapsed() > 2 * PATIENCE && loader.metrics.whole().totals.received >= 100
+    })
+    .await;
+    let totals = loader.stop().await;
     assert_eq!((totals.deleted, totals.not_deleted), (totals.received / 10 * 9, totals.received / 10));
 }

@@ -16,7 +16,7 @@ async fn survive_in_renewals(fault: &str, faults: Faults, struck: impl Fn(FaultC
     let pipeline = Pipeline::new().await;
     let mut locker = pipeline.test.client().await;
     let lock = block_claims(&mut locker).await;
-    pipeline.insert_mixed(100, 0);
+    pipeline.fill(100, 0);
     let limits = ReceiveLimits { batch_size: 50, visibility_timeout: Duration::from_secs(2), ..small_batches().limits };
     let loader = pipeline.start(2, LaneSettings { limits, ..small_batches() }).await;
     wait_until("everything is in hand", async || pipeline.sqs.served().delivered >= 100).await;
@@ -25,9 +25,8 @@ async fn survive_in_renewals(fault: &str, faults: Faults, struck: impl Fn(FaultC
     pipeline.sqs.set_faults(Faults::default());
     let struck = struck(pipeline.sqs.fault_counts());
     lock.rollback().await.unwrap();
-    wait_until("the queue is drained", async || pipeline.depth() == 0).await;
-    loader.shutdown.stopping.cancel();
-    loader.ended().await.unwrap();
+    pipeline.is_drained().await;
+    loader.stop().await;
     pipeline.assert_promise().await;
     survived(fault, struck);
 }

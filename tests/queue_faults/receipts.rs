@@ -8,8 +8,9 @@ use turnstile::lane::LaneSettings;
 use turnstile::receive::ReceiveLimits;
 
 use super::{Siege, small_batches, survive, survived, times};
-use crate::support::pipeline::{Pipeline, QUEUE};
+use crate::support::pipeline::Pipeline;
 use crate::support::postgres::block_claims;
+use crate::support::site::QUEUE;
 use crate::support::wait_until;
 
 async fn survive_stale(fault: &str, stale_receipts: StaleReceipts) {
@@ -43,7 +44,7 @@ async fn what_is_deleted_after_its_visibility_timeout_was_recorded_before() {
     let pipeline = Pipeline::new().await;
     // Some may come a second time while the others are gathered.
     let in_hand = usize::try_from(times()).unwrap() * 3 / 2;
-    pipeline.insert_mixed(in_hand, in_hand / 10);
+    pipeline.fill(in_hand, in_hand / 10);
     pipeline.sqs.set_faults(Faults { only: Some("ChangeMessageVisibilityBatch"), throttle: 1.0, ..Faults::default() });
     let mut locker = pipeline.test.client().await;
     let lock = block_claims(&mut locker).await;
@@ -57,9 +58,8 @@ async fn what_is_deleted_after_its_visibility_timeout_was_recorded_before() {
     lock.rollback().await.unwrap();
     wait_until("the late deletes are made", async || pipeline.sqs.served().late_deletes >= times()).await;
     pipeline.sqs.set_faults(Faults::default());
-    wait_until("the queue is drained", async || pipeline.depth() == 0).await;
-    loader.shutdown.stopping.cancel();
-    loader.ended().await.unwrap();
+    pipeline.is_drained().await;
+    loader.stop().await;
     pipeline.assert_promise().await;
     survived("expired receipt, delete with effect", pipeline.sqs.served().late_deletes);
 }

@@ -1,6 +1,7 @@
 //! A database with Turnstile's tables in it, and batches that are loaded into it as a lane does.
 
 use tokio::sync::mpsc;
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::batch::Batch;
 use turnstile::database::Database;
@@ -80,4 +81,12 @@ pub(crate) async fn load_into(
 pub(crate) async fn introduce(database: &Database, scheme: &str) {
     let scheme: Identity = scheme.parse().unwrap();
     destination(database, 1).introduce(&scheme, &CancellationToken::new()).await.unwrap();
+}
+
+/// The rows of the four tables: processed, logins, dead letters, events.
+pub(crate) async fn counts(client: &Client) -> [i64; 4] {
+    let sql = "SELECT (SELECT count(*) FROM processed_messages), (SELECT count(*) FROM user_logins),
+                      (SELECT count(*) FROM dead_letters), (SELECT count(*) FROM outbox)";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    [0, 1, 2, 3].map(|column| row.get(column))
 }

@@ -1,21 +1,21 @@
 //! What the tests stand on.
 
 pub(crate) mod bodies;
-#[allow(dead_code, reason = "the fault tests come next")]
 pub(crate) mod evidence;
 pub(crate) mod held;
 #[allow(dead_code, reason = "mutants and kills need a build with failpoints")]
 pub(crate) mod idleness;
 pub(crate) mod loading;
-pub(crate) mod logins;
 pub(crate) mod pgbouncer;
 pub(crate) mod pipeline;
 pub(crate) mod postgres;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod replicated;
 pub(crate) mod scripted_http;
 pub(crate) mod server;
 pub(crate) mod site;
+pub(crate) mod tables;
 pub(crate) mod verdicts;
 
 use std::time::{Duration, Instant};

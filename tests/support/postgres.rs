@@ -90,9 +90,13 @@ impl Drop for TestDatabase {
 
 /// Makes the tables, and ends its connection.
 async fn migrate_at(url: &str) {
+    migrate(&pool(url, 1, Duration::from_secs(20))).await;
+}
+
+/// A loader's connections to a database, at most so many, on which a call may take so long.
+pub(crate) fn pool(url: &str, connections: usize, call_timeout: Duration) -> Database {
     let address = DatabaseAddress::parse(url).expect("the URL of a database");
-    let settings = DatabaseSettings::new(address, 1, Duration::from_secs(20));
-    migrate(&Database::new(&settings).expect("a pool")).await;
+    Database::new(&DatabaseSettings::new(address, connections, call_timeout)).expect("a pool")
 }
 
 /// Connects as the URL says, with TLS or without.

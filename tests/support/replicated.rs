@@ -3,7 +3,7 @@
 use stand_ins::postgres::Postgres;
 
 use super::postgres::connect;
-use super::server::installed;
+use super::server::{self, installed};
 use super::wait_until;
 
 /// Two servers, of which the second keeps what the first acknowledges.
@@ -15,7 +15,7 @@ pub(crate) struct ReplicatedPair {
 impl ReplicatedPair {
     /// Starts both, and waits until commits wait for the standby: some three seconds.
     pub(crate) async fn start() -> Self {
-        let primary = Postgres::start(installed()).await.unwrap();
+        let primary = server::start(installed()).await;
         let standby = Postgres::start_standby_of(&primary, "standby", installed()).await.unwrap();
         let client = connect(&primary.url()).await;
         client.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'").await.unwrap();

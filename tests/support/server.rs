@@ -1,9 +1,11 @@
-//! The PostgreSQL that several tests share: the one that `DATABASE_URL` names, else a throw-away one.
+//! The PostgreSQL that several tests share (the one that `DATABASE_URL` names, else a throw-away one), and those that a
+//! test has for itself.
 
 use std::env;
 use std::path::PathBuf;
 
 use stand_ins::postgres::{Options, Postgres};
+use tokio::sync::OnceCell;
 
 use super::postgres::connect;
 
@@ -21,7 +23,7 @@ impl SharedServer {
     pub(crate) async fn start() -> Self {
         match env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
             Some(url) => Self::Named(Named::new(url).expect("a PostgreSQL URL in DATABASE_URL")),
-            None => match Postgres::start(installed()).await {
+            None => match Postgres::start(for_many()).await {
                 Ok(server) => Self::ThrowAway(Box::new(server)),
                 Err(error) => panic!(
                     "{error}. Or name the folder of its programs in TURNSTILE_PG_BIN, or a running server in DATABASE_URL"
@@ -42,6 +44,23 @@ impl SharedServer {
             }
         }
     }
+}
+
+/// Starts a server for one test alone. It begins as a copy of one that was made once: that takes half of the time.
+pub(crate) async fn start(options: Options) -> Postgres {
+    /// Never dropped, as no static is: its watchdog removes its folder when the process has ended.
+    static STOPPED: OnceCell<Postgres> = OnceCell::const_new();
+    let make = async || {
+        let mut server = Postgres::start(installed()).await.expect("a PostgreSQL");
+        server.stop().await.expect("a PostgreSQL that stops");
+        server
+    };
+    Postgres::start_copy_of(STOPPED.get_or_init(make).await, options).await.expect("a copy of a PostgreSQL")
+}
+
+/// As [`installed`], with connections for as many tests as run at once.
+fn for_many() -> Options {
+    Options { settings: vec![("max_connections".to_owned(), "1000".to_owned())], ..installed() }
 }
 
 /// The options of a durable server, of the programs that `TURNSTILE_PG_BIN` names or the system has.

@@ -1,33 +1,34 @@
-//! A local SQS server, a keyring, and `turnstile` processes that load from it into a database.
+//! A queue with a journal of what was sent into it, and `turnstile` processes that load from it into a database.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use stand_ins::sqs::{Faults, LocalQueue, QueueOptions};
 use tempfile::TempDir;
 use tokio_postgres::Client;
 use turnstile::audit::comparison::{Discrepancies, Expected, count_lines_holding};
-use turnstile::audit::journal::{Journal, Kind, Sent};
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings};
+use turnstile::audit::journal::{self, Journal, Kind, Sent};
+use turnstile::database::Database;
 use turnstile::message::{MessageHasher, MessageId, QueueIdentity};
+use turnstile::queue::sqs::{Outgoing, Sender, SqsSettings};
 
 use super::loading::migrate;
-use super::pipeline::{QUEUE, compare, mixed};
-use super::postgres::connect;
-use super::verdicts::{CANARIES, masters};
+use super::postgres::{connect, pool};
+use super::program::{self, Loader, keyring_in, write_keyring};
+use super::scripted_http::aws_at;
+use super::verdicts::{CANARIES, login};
+use super::wait_until;
 
-/// How long a loader may take to its end.
-const LOADER_PATIENCE: Duration = Duration::from_secs(300);
+/// The queue of a site that has no other.
+pub(crate) const QUEUE: &str = "logins";
 
-/// Queue and keyring for real processes, and the tables that they fill.
+/// A queue and a keyring, and the address of the tables that loaders fill.
 pub(crate) struct Site {
     pub(crate) sqs: LocalQueue,
     /// What the processes are told as `DATABASE_URL`.
     pub(crate) database_url: String,
+    queue: String,
     folder: TempDir,
 }
 
@@ -41,18 +42,21 @@ impl Site {
 
     /// An empty queue, and whatever stands in the database of this URL.
     pub(crate) async fn without_tables(database_url: &str) -> Self {
-        let options = vec![QueueOptions::new(QUEUE)];
-        let sqs = LocalQueue::start(([127, 0, 0, 1], 0).into(), options, Faults::default()).await.unwrap();
+        Self::of(QueueOptions::new(QUEUE), database_url).await
+    }
+
+    /// An empty queue of this kind, and whatever stands in the database of this URL.
+    pub(crate) async fn of(options: QueueOptions, database_url: &str) -> Self {
+        let queue = options.name.clone();
+        let sqs = LocalQueue::start(([127, 0, 0, 1], 0).into(), vec![options], Faults::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        masters().write_new(&folder.path().join("keyring")).unwrap();
-        Self { sqs, database_url: database_url.to_owned(), folder }
+        write_keyring(folder.path());
+        Self { sqs, database_url: database_url.to_owned(), queue, folder }
     }
 
     /// A pool of one connection.
     pub(crate) fn database(&self) -> Database {
-        let address = DatabaseAddress::parse(&self.database_url).unwrap();
-        let settings = DatabaseSettings::new(address, 1, Duration::from_secs(20));
-        Database::new(&settings).unwrap()
+        pool(&self.database_url, 1, Duration::from_secs(20))
     }
 
     /// A connection of its own.
@@ -60,8 +64,18 @@ impl Site {
         connect(&self.database_url).await
     }
 
+    /// The queue's name.
+    pub(crate) fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// What the queue is called in the tables.
+    pub(crate) fn queue_identity(&self) -> QueueIdentity {
+        QueueIdentity::new(self.sqs.queue_arn(&self.queue))
+    }
+
     pub(crate) fn keyring(&self) -> PathBuf {
-        self.folder.path().join("keyring")
+        keyring_in(self.folder.path())
     }
 
     /// Where this log is, of a loader or of something else.
@@ -69,28 +83,42 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// Puts logins with malformed messages among them into the queue, past the protocol, and notes them in the journal.
+    /// Sends bodies, and fails the test if one is refused.
+    pub(crate) async fn send(&self, bodies: impl IntoIterator<Item = String>) {
+        send_to(&self.queue, &self.sqs.endpoint(), bodies).await;
+    }
+
+    /// Sends so many logins with so many malformed messages among them, and notes them in the journal.
+    pub(crate) async fn send_mixed(&self, logins: usize, malformed: usize) {
+        let (bodies, kinds): (Vec<_>, Vec<_>) = mixed(logins, malformed).unzip();
+        let ids = send_to(&self.queue, &self.sqs.endpoint(), bodies).await;
+        let sent: Vec<_> = ids.iter().zip(kinds).map(|(id, kind)| Sent::by_message_id(id, kind)).collect();
+        self.note(&sent);
+    }
+
+    /// Puts logins with malformed messages among them into the queue, past the protocol and its faults, and notes them in
+    /// the journal.
     pub(crate) fn fill(&self, logins: usize, malformed: usize) {
         self.fill_with(mixed(logins, malformed));
     }
 
-    /// Puts these bodies into the queue, past the protocol, and notes them in the journal.
+    /// The same with these bodies.
     pub(crate) fn fill_with(&self, bodies: impl Iterator<Item = (String, Kind)>) {
-        let sent: Vec<Sent> = bodies
-            .map(|(body, kind)| {
-                let id = self.sqs.insert_raw(QUEUE, body.into_bytes()).unwrap();
-                Sent::by_message_id(&MessageId::new(id), kind)
-            })
-            .collect();
+        let sent: Vec<Sent> =
+            bodies.map(|(body, kind)| Sent::by_message_id(&MessageId::new(self.insert(body)), kind)).collect();
         self.note(&sent);
     }
 
     /// The same with the keys that the producer gives them.
     #[cfg(feature = "failpoints")]
     pub(crate) fn fill_keyed(&self, bodies: impl IntoIterator<Item = (String, String, Kind)>) {
-        let insert = |body: String| self.sqs.insert_raw(QUEUE, body.into_bytes()).unwrap();
-        let sent = bodies.into_iter().map(|(key, body, kind)| Sent { key, message_id: insert(body), kind });
+        let sent = bodies.into_iter().map(|(key, body, kind)| Sent { key, message_id: self.insert(body), kind });
         self.note(&sent.collect::<Vec<_>>());
+    }
+
+    /// Puts a body into the queue, past the protocol and its faults; gives its MessageId.
+    pub(crate) fn insert(&self, body: impl Into<Vec<u8>>) -> String {
+        self.sqs.insert_raw(&self.queue, body.into()).unwrap()
     }
 
     /// Notes in the journal what was sent in another way.
@@ -104,37 +132,31 @@ impl Site {
 
     /// How many messages the queue holds, visible or not.
     pub(crate) fn depth(&self) -> usize {
-        let stats = self.sqs.stats(QUEUE).unwrap();
+        let stats = self.sqs.stats(&self.queue).unwrap();
         stats.visible + stats.in_flight + stats.delayed
+    }
+
+    /// Waits until it holds none.
+    pub(crate) async fn is_drained(&self) {
+        wait_until("the queue is drained", async || self.depth() == 0).await;
     }
 
     /// `turnstile` with these arguments, in an environment that leads to this site.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        self.command_of(Path::new(env!("CARGO_BIN_EXE_turnstile")), arguments)
+        self.command_of(program::turnstile(), arguments)
     }
 
     /// Another release's program with these arguments, in the same environment.
     pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("DATABASE_URL", &self.database_url)
-            .env("TURNSTILE_QUEUE", QUEUE)
-            .env("TURNSTILE_KEYRING", self.keyring())
-            .env("AWS_ENDPOINT_URL", self.sqs.endpoint())
-            .env("AWS_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", "x")
-            .env("AWS_SECRET_ACCESS_KEY", "x")
-            .stdout(Stdio::null());
+        let mut command = program::command(program, &self.database_url, &self.keyring());
+        command.args(arguments).env("TURNSTILE_QUEUE", &self.queue).env("AWS_ENDPOINT_URL", self.sqs.endpoint());
+        command.stdout(Stdio::null());
         command
     }
 
     /// Starts a command as a loader whose log bears this name.
-    pub(crate) fn start(&self, mut command: Command, name: &str) -> Loader {
-        let log = self.log(name);
-        command.stderr(std::fs::File::options().create(true).append(true).open(&log).unwrap());
-        Loader { child: command.spawn().unwrap(), log }
+    pub(crate) fn start(&self, command: Command, name: &str) -> Loader {
+        Loader::start(command, self.log(name))
     }
 
     /// How many messages are recorded.
@@ -158,75 +180,43 @@ impl Site {
     }
 
     /// The same, from what is expected beside the journal.
-    pub(crate) async fn discrepancies_from(&self, expected: Expected) -> Discrepancies {
-        let identity = QueueIdentity::new(self.sqs.queue_arn(QUEUE));
-        let mut found = compare(expected, &self.journal(), &MessageHasher::new(&identity), &self.database()).await;
+    pub(crate) async fn discrepancies_from(&self, mut expected: Expected) -> Discrepancies {
+        let messages = MessageHasher::new(&self.queue_identity());
+        journal::read(&self.journal()).unwrap().for_each(|sent| expected.take(&sent.unwrap(), &messages));
+        assert!(!expected.is_empty(), "the journal is empty: nothing would be compared");
+        let canaries = CANARIES.map(str::to_owned);
+        let mut found = expected.compare(&self.database(), &canaries).await.unwrap();
         for file in std::fs::read_dir(self.folder.path()).unwrap() {
-            found.leaked += count_lines_holding(&file.unwrap().path(), &CANARIES.map(str::to_owned)).unwrap();
+            found.leaked += count_lines_holding(&file.unwrap().path(), &canaries).unwrap();
         }
         found
     }
 }
 
-/// A `turnstile` of its own process; killed if a test ends before it does.
-pub(crate) struct Loader {
-    child: Child,
-    log: PathBuf,
+/// Bodies of logins with those of malformed messages evenly among them; all hold canaries.
+pub(crate) fn mixed(logins: usize, malformed: usize) -> impl Iterator<Item = (String, Kind)> {
+    let all = logins + malformed;
+    (0..all).map(move |n| match (n + 1) * malformed / all > n * malformed / all {
+        true => (format!("no login of device of canary {n}, 203.0.113.7"), Kind::Malformed),
+        false => (login(&format!("user {}", n % 500), "ios"), Kind::Login),
+    })
 }
 
-impl Loader {
-    /// Waits for its end.
-    pub(crate) async fn ended(mut self) -> ExitStatus {
-        match self.ends_within(LOADER_PATIENCE).await {
-            Some(status) => status,
-            None => panic!("the loader does not end: {}", self.said()),
-        }
-    }
-
-    /// Waits for its end, for so long at most.
-    pub(crate) async fn ends_within(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let since = Instant::now();
-        while since.elapsed() < patience {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return Some(status);
+/// Sends bodies to a queue, and gives their MessageIds; fails the test if one is refused.
+pub(crate) async fn send_to(queue: &str, endpoint: &str, bodies: impl IntoIterator<Item = String>) -> Vec<MessageId> {
+    let settings = SqsSettings::new(queue.parse().unwrap());
+    let sender = Sender::connect_with(&settings, "group", &aws_at(endpoint)).await.unwrap();
+    let is_fifo = queue.ends_with(".fifo");
+    let outgoing = |(n, body): (usize, String)| Outgoing { body, deduplication_id: is_fifo.then(|| n.to_string()) };
+    let bodies: Vec<Outgoing> = bodies.into_iter().enumerate().map(outgoing).collect();
+    let mut ids = Vec::with_capacity(bodies.len());
+    for ten in bodies.chunks(10) {
+        for sent in sender.send(ten).await.unwrap() {
+            match sent {
+                Ok(id) => ids.push(id),
+                Err(refusal) => panic!("a body was refused: {}", refusal.fault),
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        None
-    }
-
-    /// Asks it to end, as an operator does.
-    pub(crate) fn terminate(&self) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
-    }
-
-    /// The process id, while it lives.
-    pub(crate) fn process_id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Kills it at once.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// All that it has said.
-    pub(crate) fn said(&self) -> String {
-        text_of(&self.log)
-    }
-}
-
-impl Drop for Loader {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
         }
     }
-}
-
-/// What stands in a log.
-pub(crate) fn text_of(log: &Path) -> String {
-    std::fs::read_to_string(log).unwrap()
+    ids
 }

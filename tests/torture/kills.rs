@@ -28,8 +28,8 @@ use self::routes::{Route, Routes};
 use crate::Outcome;
 use crate::deck::{Card, Deck, Plan, edges};
 use crate::support::idleness::{Look, longest_idleness};
-use crate::support::pipeline::QUEUE;
 use crate::support::postgres::{block_claims, connect};
+use crate::support::site::QUEUE;
 use crate::support::wait_until;
 use crate::world::{EVENT_ID, World, queue_faults};
 

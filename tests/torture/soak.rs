@@ -17,8 +17,9 @@ use turnstile::audit::comparison::Discrepancies;
 use crate::Outcome;
 use crate::support::held::Held;
 use crate::support::postgres::{block_claims, connect};
+use crate::support::program::Loader;
 use crate::support::proxy::{Direction, NetworkProxy, Trouble, server_of, url_through};
-use crate::support::site::{Loader, Site};
+use crate::support::site::Site;
 use crate::support::wait_until;
 use crate::world::{World, queue_faults};
 

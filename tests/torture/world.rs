@@ -9,17 +9,14 @@ use stand_ins::sqs::Faults;
 use tokio_util::sync::CancellationToken;
 use turnstile::audit::journal::{Kind, Sent};
 use turnstile::batch::Sorted;
-use turnstile::keyring::Keyring;
 use turnstile::load::{Contradictions, Destination};
-use turnstile::mask::MaskKind;
-use turnstile::message::{Identity, QueueIdentity};
-use turnstile::verdict::{Content, Judge};
+use turnstile::message::Identity;
+use turnstile::verdict::Content;
 
 use crate::support::loading::{destination_of, load_into};
-use crate::support::pipeline::QUEUE;
 use crate::support::server::installed;
 use crate::support::site::Site;
-use crate::support::verdicts::{invalid_version, login, message};
+use crate::support::verdicts::{invalid_version, judge_of, login, message};
 
 /// Nothing is sent while the queue holds more: what is sent is loaded soon, and what is killed has work in hand.
 const BACKLOG: usize = 2_000;
@@ -84,12 +81,8 @@ impl World {
         some
     }
 
-    fn queue(&self) -> QueueIdentity {
-        QueueIdentity::new(self.site.sqs.queue_arn(QUEUE))
-    }
-
     fn destination(&self) -> Destination {
-        destination_of(self.queue().as_str(), &self.site.database(), 1, Contradictions::default())
+        destination_of(self.site.queue_identity().as_str(), &self.site.database(), 1, Contradictions::default())
     }
 
     /// Records the queue as its first loader does: a replay goes by what is recorded of it.
@@ -100,13 +93,7 @@ impl World {
     /// Dead-letters a login as a rule would that is no longer in force, so that a replay loads it.
     pub(crate) async fn dead_letter_a_login(&self) {
         let event = self.events.fetch_add(1, Ordering::Relaxed);
-        let keyring = Keyring::load(&self.site.keyring()).unwrap();
-        let identity = self.queue();
-        let judge = Judge {
-            identifier: keyring.identifier(Identity::MessageId, &identity),
-            masker: keyring.masker(MaskKind::Seal),
-            sealer: keyring.body_sealer(),
-        };
+        let judge = judge_of("message-id", self.site.queue_identity().as_str());
         let id = format!("dead letter {event}");
         let dead_letter = || {
             let message = message(&id, &login_of(event, "somebody", "ios"), 1);

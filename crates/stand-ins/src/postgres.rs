@@ -4,8 +4,9 @@
 //! server is stopped and the folder removed. When the process that holds it dies without dropping anything (SIGKILL, a
 //! static at the end of a test run), a watchdog does both.
 //!
-//! The server can be stopped, killed, frozen and copied to a standby, to see what its clients make of it.
+//! The server can be stopped, killed, frozen and copied, to see what its clients make of it.
 
+mod copy;
 mod faults;
 mod place;
 mod standby;

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use super::Torture;
 use super::routes::Route;
 use crate::support::postgres::connect;
-use crate::support::site::Loader;
+use crate::support::program::Loader;
 
 /// How long a loader works before it is stopped, in milliseconds.
 const WORK: std::ops::Range<u64> = 400..2_000;

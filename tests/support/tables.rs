@@ -9,8 +9,7 @@ use tokio::process::Command;
 use tokio_postgres::Client;
 use turnstile::audit::{Audit, audit};
 use turnstile::batch::{Batch, Sorted};
-use turnstile::database::address::DatabaseAddress;
-use turnstile::database::{Database, DatabaseSettings};
+use turnstile::database::Database;
 use turnstile::decode::Rejection;
 use turnstile::keyring::Keyring;
 use turnstile::mask::MaskKind;
@@ -18,15 +17,19 @@ use turnstile::replay::{Replay, Report};
 use turnstile::table::dead_letters::Filter;
 use turnstile::verdict::{Content, Judge};
 
-use super::loading::{introduce, load};
-use super::postgres::{TestDatabase, connect};
-use super::verdicts::{invalid_version, judge, keyring, login, masters, message};
+use super::loading::{counts, introduce, load};
+use super::postgres::{TestDatabase, connect, pool};
+use super::program::{self, keyring_in, write_keyring};
+use super::verdicts::{invalid_version, judge, keyring, login, message};
 
 /// What no output may hold: it stands in the body of every message here.
 pub(crate) const PRIVATE: [&str; 3] = ["203.0.113.7", "device of", "canary"];
 
+/// How long a call may take where that is not the subject: a loaded machine is no failure.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A database, its keyring, and a loader's judge.
-pub(crate) struct World {
+pub(crate) struct Tables {
     pub(crate) url: String,
     pub(crate) database: Database,
     pub(crate) client: Client,
@@ -36,28 +39,37 @@ pub(crate) struct World {
     _test: Option<TestDatabase>,
 }
 
-impl World {
+impl Tables {
     /// Tables with nothing in them.
-    pub(crate) async fn migrated() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::with_deadline(CALL_TIMEOUT).await
+    }
+
+    /// The same, where a call to the database may take so long.
+    pub(crate) async fn with_deadline(call_timeout: Duration) -> Self {
         let test = TestDatabase::with_tables().await;
-        let mut world = Self::at(test.url(), Duration::from_secs(30)).await;
-        world._test = Some(test);
-        world
+        let mut tables = Self::at(test.url(), call_timeout).await;
+        tables._test = Some(test);
+        tables
     }
 
     /// Whatever stands at this address.
     pub(crate) async fn at(url: &str, call_timeout: Duration) -> Self {
-        let address = DatabaseAddress::parse(url).unwrap();
-        let database = Database::new(&DatabaseSettings::new(address, 8, call_timeout)).unwrap();
         let (keyring, judge) = (keyring(), judge());
-        let folder = TempDir::new().unwrap();
-        masters().write_new(&folder.path().join("keyring")).unwrap();
-        Self { url: url.to_owned(), database, client: connect(url).await, keyring, judge, folder, _test: None }
+        let (database, client) = (pool(url, 8, call_timeout), connect(url).await);
+        let folder = tempfile::tempdir().unwrap();
+        write_keyring(folder.path());
+        Self { url: url.to_owned(), database, client, keyring, judge, folder, _test: None }
+    }
+
+    /// A further connection.
+    pub(crate) async fn another_client(&self) -> Client {
+        connect(&self.url).await
     }
 
     /// Where the keyring's file is.
     pub(crate) fn keyring_file(&self) -> PathBuf {
-        self.folder.path().join("keyring")
+        keyring_in(self.folder.path())
     }
 
     /// Loads the logins of these users.
@@ -93,7 +105,7 @@ impl World {
         assert!(loaded.returned.is_empty() && loaded.released.is_empty());
     }
 
-    /// A replay by `ada` with the world's keyring.
+    /// A replay by `ada` with its keyring.
     pub(crate) fn replay(&self) -> Replay {
         Replay {
             database: self.database.clone(),
@@ -122,6 +134,11 @@ impl World {
         assert!(audit.holds(), "{:?}", audit.broken);
     }
 
+    /// The rows of the four tables: processed, logins, dead letters, events.
+    pub(crate) async fn counts(&self) -> [i64; 4] {
+        counts(&self.client).await
+    }
+
     /// What a statement without parameters counts.
     pub(crate) async fn count(&self, what: &str) -> i64 {
         self.client.query_one(&format!("SELECT count(*) FROM {what}"), &[]).await.unwrap().get(0)
@@ -129,9 +146,10 @@ impl World {
 
     /// Runs the program itself on this database, with this keyring.
     pub(crate) async fn turnstile(&self, arguments: &[&str]) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
-        command.args(arguments).env("DATABASE_URL", &self.url).env("TURNSTILE_KEYRING", self.keyring_file());
-        command.env("USER", "grace").env("RUST_LOG", "debug").kill_on_drop(true);
+        let mut command = program::command(program::turnstile(), &self.url, &self.keyring_file());
+        command.args(arguments).env("USER", "grace").env("RUST_LOG", "debug");
+        let mut command = Command::from(command);
+        command.kill_on_drop(true);
         let Output { status, stdout, stderr } = command.output().await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ended { code: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
