@@ -142,8 +142,8 @@ impl Cost {
         world.client.batch_execute("CHECKPOINT").await?;
 
         let (cpu, log) = (world.postgres_cpu()?, log_position(world).await?);
-        let loader = world.start_loader(claims.loader_arguments())?;
-        world.drained()?;
+        let mut loader = [world.start_loader(claims.loader_arguments())?];
+        world.drained(&mut loader)?;
         let log = log_position(world).await? - log;
         world.client.batch_execute("CHECKPOINT").await?;
         let cpu = world.postgres_cpu()? - cpu;

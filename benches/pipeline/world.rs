@@ -1,10 +1,12 @@
 //! What a measurement needs around it: a local SQS server and a PostgreSQL with its own durability, each a process.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use stand_ins::postgres::{Options, Postgres};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -147,16 +149,17 @@ impl World {
 
     /// Starts `turnstile run`.
     pub(crate) fn start_loader(&self, arguments: &[&str]) -> Result<Loader> {
-        let log = Stdio::null();
-        let process = self.command(env!("CARGO_BIN_EXE_turnstile")).arg("run").args(arguments).stderr(log).spawn()?;
-        Ok(Loader(process))
+        let log = tempfile::tempfile()?;
+        let mut command = self.command(env!("CARGO_BIN_EXE_turnstile"));
+        let process = command.arg("run").args(arguments).stderr(log.try_clone()?).spawn()?;
+        Ok(Loader { process, log })
     }
 
     /// Lets loaders drain the queue of its `messages`, and makes sure that all of them are loaded.
     pub(crate) async fn drain(&mut self, messages: u64, processes: usize, arguments: &[&str]) -> Result<Spent> {
         let (postgres, queue) = (self.postgres_cpu()?, self.queue.cpu()?);
-        let loaders: Vec<Loader> = (0..processes).map(|_| self.start_loader(arguments)).collect::<Result<_>>()?;
-        let drained = self.drained()?;
+        let mut loaders: Vec<Loader> = (0..processes).map(|_| self.start_loader(arguments)).collect::<Result<_>>()?;
+        let drained = self.drained(&mut loaders)?;
         // While all of them are there: the time of a process that ends is lost until its parent has buried it.
         let (postgres, queue) = (self.postgres_cpu()? - postgres, self.queue.cpu()? - queue);
         let cpu = loaders.iter().map(Loader::cpu).sum::<Result<f64>>()?;
@@ -181,10 +184,15 @@ impl World {
         }
     }
 
-    /// Waits until the queue holds nothing, and says when that was.
-    pub(crate) fn drained(&mut self) -> Result<OffsetDateTime> {
+    /// Waits until these loaders have left nothing in the queue, and says when that was.
+    ///
+    /// # Errors
+    ///
+    /// Where a loader has ended, with its log: alone, the others may never come to the end.
+    pub(crate) fn drained(&mut self, loaders: &mut [Loader]) -> Result<OffsetDateTime> {
         let since = Instant::now();
         while self.queue.depth()? > 0 {
+            loaders.iter_mut().try_for_each(Loader::goes_on)?;
             ensure!(since.elapsed() < PATIENCE, "the queue is not drained after {PATIENCE:?}");
             std::thread::sleep(LOOK_EVERY);
         }
@@ -198,17 +206,29 @@ impl World {
 }
 
 /// A running `turnstile run`. Killed when dropped: told to end, it would wait for its long poll.
-pub(crate) struct Loader(Child);
+pub(crate) struct Loader {
+    process: Child,
+    log: File,
+}
 
 impl Loader {
+    /// Fails with its log where it has ended.
+    fn goes_on(&mut self) -> Result<()> {
+        let Some(status) = self.process.try_wait()? else { return Ok(()) };
+        let mut log = String::new();
+        self.log.rewind()?;
+        self.log.read_to_string(&mut log)?;
+        bail!("a loader has ended ({status}) before the queue was drained. Its log:\n{log}")
+    }
+
     /// CPU time since its start, in seconds.
     pub(crate) fn cpu(&self) -> Result<f64> {
-        cpu::of_process(self.0.id())
+        cpu::of_process(self.process.id())
     }
 
     /// The largest resident set that it ever had, in MiB.
     pub(crate) fn peak(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
     }
@@ -217,6 +237,6 @@ impl Loader {
 impl Drop for Loader {
     fn drop(&mut self) {
         // Already gone is as good.
-        self.0.kill().and_then(|()| self.0.wait().map(drop)).unwrap_or_default();
+        self.process.kill().and_then(|()| self.process.wait().map(drop)).unwrap_or_default();
     }
 }
