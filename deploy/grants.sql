@@ -94,7 +94,7 @@ $$;
 GRANT SELECT (version) ON turnstile.refinery_schema_history TO turnstile_loader, turnstile_operator, turnstile_auditor;
 
 
--- The loader: `turnstile run`. It writes logins and dead letters and cannot read them back: whoever gets hold of its
+-- The loader: `turnstile run`. It writes logins and dead letters and cannot read them back: somebody with its
 -- password finds hashes. What it selects is what WHERE, RETURNING and ON CONFLICT count as reading.
 
 -- Claims messages, and says of some of those which others had brought their logins.

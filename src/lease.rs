@@ -81,7 +81,7 @@ pub async fn return_for_retry<Q: Queue>(queue: &Q, returned: &[Delivery], retry_
     change_visibility(queue, &changes).await;
 }
 
-/// Gives messages back to the queue for whoever asks next.
+/// Gives messages back to the queue, for the next that asks.
 pub async fn release<Q: Queue>(queue: &Q, receipts: &[ReceiptHandle]) {
     let changes: Vec<_> = receipts.iter().map(|receipt| (receipt.clone(), Duration::ZERO)).collect();
     let released = change_visibility(queue, &changes).await;

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is known of something that may be away. Whoever asks it shares one of these.
+/// What is known of something that may be away. All that ask it share one of these.
 #[derive(Debug, Default)]
 pub struct Outage(Mutex<Option<Spell>>);
 

@@ -43,7 +43,7 @@ pub struct Received {
 /// Gathers messages: one long poll, and as long as the queue has more, several calls at once that do not wait. Where it
 /// had more the last time, these come first, and the long poll only if they bring nothing.
 ///
-/// No call is begun once `stopping` is cancelled. Every call that is begun comes home: its messages are hidden from
+/// No call is begun once `stopping` is cancelled. Every call that is begun is waited for: its messages are hidden from
 /// others from then on, and cutting it off would keep them so, unread, until their visibility timeout.
 ///
 /// # Errors

@@ -4,8 +4,8 @@
 //! login claims its key as it does in a loader, under the scheme that is recorded for its queue, and the owner of the key
 //! decides: another message may have brought it meanwhile.
 //!
-//! Each chunk of letters is one transaction that locks them all first. Whoever replays or discards meanwhile waits, and
-//! finds them no longer open; after a crash they are open, or replayed with all that belongs to it.
+//! Each chunk of letters is one transaction that locks them all first. Others that replay or discard meanwhile wait, and
+//! find them no longer open; after a crash they are open, or replayed with all that belongs to it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;

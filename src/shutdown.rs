@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The two moments of an orderly end.
+/// The two moments of a shutdown.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     /// From here on nothing new is received.

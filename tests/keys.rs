@@ -72,7 +72,7 @@ impl Keys {
 const RUN: [&str; 4] = ["run", "--until-empty", "--lanes", "1"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_keys_are_registered_by_whoever_migrates_and_another_keyring_is_refused() {
+async fn the_first_keys_are_registered_by_migrate_and_another_keyring_is_refused() {
     let keys = Keys::new().await;
     let (ours, same_id) = (keys.new_keyring("ours", "main"), keys.new_keyring("same-id", "main"));
     let other = keys.new_keyring("other", "other");

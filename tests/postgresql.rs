@@ -117,7 +117,7 @@ impl Siege {
 }
 
 /// Starts a loader, again if it must be: on a busy machine it may not find everything fit within its short deadlines,
-/// and ends then, for whoever runs it to start it again.
+/// and ends then, so that it is started again.
 async fn ready_loader(site: &Site, name: &str, settings: &[(&str, &str)]) -> Loader {
     let start = || {
         let mut command = site.command(&["run"]);

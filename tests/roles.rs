@@ -1,4 +1,4 @@
-//! Attacks: whoever has the password of one role, or an account of the server and no role at all, gets no further than
+//! Attacks: the password of one role, or an account of the server and no role at all, leads no further than
 //! `deploy/grants.sql` says.
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -68,7 +68,7 @@ const ROOMS: &[Rule] = &[
     ),
     (&["shutdown"], &[], "a signal knows nobody: it is asked"),
     (&["failpoint"], &[], "an edge knows nobody: the steps name it"),
-    (&["outage"], &[], "it counts what it is told of, whoever tells it"),
+    (&["outage"], &[], "it counts what it is told, and asks nobody"),
     (&["telemetry"], &[CORE, &["receive", "load", "acknowledge"]], "it counts what steps return, and calls nobody"),
     (
         &["cli"],

@@ -14,7 +14,7 @@ pub use self::demo::*;
 pub use self::general::*;
 pub use self::loading::*;
 
-/// What `turnstile run` takes, and with it whoever looks at what a run would meet.
+/// What `turnstile run` takes, and with it the commands that look at what a run would meet.
 const RUN: &[&str] = &["run", "check", "config show"];
 
 const QUEUE_COMMANDS: &[&str] = &["run", "check", "config show", "send"];

@@ -1,5 +1,5 @@
-//! What is wrong between this TLS and a server's, for whoever has seen `psql` connect there: it takes certificates that
-//! are not taken here.
+//! What is wrong between this TLS and a server's, for people who have seen `psql` connect there: it takes certificates
+//! that are not taken here.
 
 use rustls::{CertificateError, Error};
 

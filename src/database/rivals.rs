@@ -1,4 +1,4 @@
-//! Backends that a frozen rival has left in the middle of a COPY: whoever waits for what they claimed ends them.
+//! Backends that a frozen rival has left in the middle of a COPY: a loader that waits for what they claimed ends them.
 //!
 //! A backend that waits for the rows of a COPY heeds none of the server's deadlines, and keepalives say nothing of a
 //! client that is stopped (SIGSTOP, a paused container): its kernel answers them. So each COPY of ours bears the
@@ -39,7 +39,7 @@ pub(super) fn with_deadline(copy: &str, call_timeout: Duration) -> String {
 
 impl Database {
     /// Ends the backends of this database whose client has left a COPY of Turnstile's open for one and a half times its
-    /// own deadline: it is frozen, and whoever wants the messages that it claimed would wait for as long as it is.
+    /// own deadline: it is frozen, and others that want the messages that it claimed would wait for as long as it is.
     ///
     /// Where this role may not end or see them, that is no error: it is counted, and said once.
     ///

@@ -47,7 +47,7 @@ fn settings(call_timeout: Duration) -> String {
     calls.push(local("search_path", &format!("'{SEARCH_PATH}'")));
     // A commit is believed only as long as no warning came with it.
     calls.push(local("client_min_messages", "'warning'"));
-    // Whoever weakens the session behind our back (a failover to a server with other settings) loses no commit of ours;
+    // A session that is weakened behind our back (a failover to a server with other settings) loses no commit of ours;
     // every other value is the operator's choice.
     let session = "pg_catalog.current_setting('synchronous_commit')";
     calls.push(local("synchronous_commit", &format!("CASE {session} WHEN 'off' THEN 'on' ELSE {session} END")));
@@ -80,7 +80,7 @@ fn deadlines(call_timeout: Duration) -> Vec<(&'static str, u128)> {
         ("statement_timeout", statement.as_millis()),
         ("lock_timeout", lock.as_millis()),
         // A client that says nothing for longer than its own deadline has given the transaction up, and perhaps cannot
-        // say so: its locks are in the way of whoever loads the same messages.
+        // say so: its locks are in the way of others that load the same messages.
         ("idle_in_transaction_session_timeout", idle.as_millis()),
     ];
     deadlines.extend(keepalives(call_timeout));

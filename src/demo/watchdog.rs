@@ -29,7 +29,7 @@ impl Watchdog {
     pub(super) fn over(folder: &Path) -> io::Result<Self> {
         let mut sh = Command::new("/bin/sh");
         sh.args(["-c", SCRIPT, "turnstile-demo-watchdog"]).arg(folder).current_dir("/").process_group(0);
-        // Whoever reads our output must not wait for the watchdog's end.
+        // A reader of our output must not wait for the watchdog's end.
         sh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         sh.spawn().map(Self)
     }

@@ -9,7 +9,7 @@ use super::{Keyring, KeyringError, file, text};
 use crate::seal::{HashKey, Key, KeyId, MasterKey};
 use crate::stream::LOGIN;
 
-/// A keyring with the keys that all others are derived from. Whoever loads, replays or unmasks has a [`Keyring`] instead,
+/// A keyring with the keys that all others are derived from. To load, replay or unmask, a [`Keyring`] is used instead,
 /// which has forgotten them.
 pub struct Masters {
     pub(super) hash: (KeyId, MasterKey),
@@ -91,7 +91,7 @@ impl Masters {
 
     /// Adds a random key to the keyring in a file and makes it the active one; the old ones stay, to unmask.
     ///
-    /// The file is replaced in one step, and keeps its owner and its mode: whoever loads it sees the old keyring or the new
+    /// The file is replaced in one step, and keeps its owner and its mode: a program that loads it sees the old keyring or the new
     /// one. Two processes that add at the same time both get their key in.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ pub enum Status {
     Replayed,
     /// A replay found that another message had brought its login.
     Absorbed,
-    /// Somebody decided that it is worth nothing.
+    /// Somebody decided that it is not worth replaying.
     Discarded,
 }
 

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use crate::database::{DatabaseError, Transaction};
 
-/// The time since which no claim was removed. It never moves back, so that whoever reads it after a claim knows that it was
+/// The time since which no claim was removed. It never moves back: one that reads it after a claim knows that it was
 /// no later when the claim was made.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `outbox`: one event for each loaded login, for whoever publishes them.
+//! `outbox`: one event for each loaded login, to be published.
 
 use super::login_columns::{self, EVENT_ID, LoginColumns, LoginRows, Value};
 use crate::batch::LoginRow;
@@ -33,7 +33,7 @@ pub async fn insert(transaction: &Transaction, logins: &[LoginRow<'_>]) -> Resul
     super::insist_on_all(transaction, "outbox", inserted, logins.len())
 }
 
-/// Writes no row: waits only for whoever has locked the table.
+/// Writes no row: waits only for a lock on the whole table.
 ///
 /// # Errors
 ///

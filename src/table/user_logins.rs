@@ -77,7 +77,7 @@ fn of_rows(transaction: &Transaction, error: DatabaseError) -> DatabaseError {
     error.of_rows(&transaction.schemas().own)
 }
 
-/// Writes no row: waits only for whoever has locked the table.
+/// Writes no row: waits only for a lock on the whole table.
 ///
 /// # Errors
 ///

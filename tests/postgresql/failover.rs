@@ -43,7 +43,7 @@ async fn loaders_go_on_at_the_standby_when_the_primary_hangs() {
     pair.standby.promote().await.unwrap();
     siege.in_full_swing().await;
     siege.is_relieved().await;
-    // Fenced, as whoever promotes a standby must see to it.
+    // Fenced, which is the duty of those who promote a standby.
     pair.primary.kill_hard();
     siege.end().await;
     survived("primary hangs, failover to the synchronous standby", 1, COMMAND);

@@ -63,7 +63,7 @@ async fn panic_by_writing_log(server: &Postgres) {
             Err(error) => break error,
         }
     };
-    // Whoever writes first panics, and takes the others down; what it says may not come through.
+    // The first process that writes panics, and takes the others down; what it says may not come through.
     match error.as_db_error() {
         Some(refusal) if refusal.code() == &SqlState::CRASH_SHUTDOWN => {}
         Some(refusal) => assert_eq!((refusal.severity(), refusal.code()), ("PANIC", &SqlState::DISK_FULL)),

@@ -85,7 +85,7 @@ impl Named {
         format!("{}{database}{}", self.around_database.0, self.around_database.1)
     }
 
-    /// Drops a database and whoever is connected to it.
+    /// Drops a database and its connections.
     pub(crate) async fn drop_database(&self, name: &str) {
         let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
         connect(&self.url).await.batch_execute(&statement).await.expect("the database is dropped");

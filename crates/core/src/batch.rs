@@ -117,7 +117,7 @@ pub fn utc_day(time: OffsetDateTime) -> Date {
 
 /// Messages to be recorded in one transaction, each once, in the order of their keys: by time and hash.
 ///
-/// The order is what keeps two loaders with the same messages in hand from a deadlock: whoever comes second waits at
+/// The order is what keeps two loaders with the same messages in hand from a deadlock: the second one waits at
 /// the first claim they share, holding none that the other still wants.
 pub struct Batch(Vec<Entry>);
 

@@ -34,7 +34,7 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// The right to delete or hide one delivery. Whoever reads it can take the message, so it is never printed.
+/// The right to delete or hide one delivery. It lets anyone take the message, so it is never printed.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ReceiptHandle(String);
 
@@ -121,7 +121,7 @@ pub enum SentAt {
 pub const NO_TIME: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
 impl SentAt {
-    /// The time, whoever says so.
+    /// The time, whichever of the two says so.
     pub fn time(self) -> OffsetDateTime {
         match self {
             Self::Queue(time) | Self::Receipt(time) => time,

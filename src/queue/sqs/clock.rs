@@ -8,7 +8,7 @@ use aws_sdk_sqs::error::BoxError;
 use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime};
 
-/// Looks at the replies that it is hung into, and keeps by how much the server's clock was ahead of ours.
+/// Looks at the replies of the calls that it intercepts, and keeps by how much the server's clock was ahead of ours.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServerClock(Arc<Mutex<Option<Duration>>>);
 

@@ -61,7 +61,7 @@ impl Sender {
         let place = Place::new(settings, aws).await?;
         let controller = place.controller();
         let url = match settings.wait_for_queue {
-            // Finding needs no permission but to find; whoever may only send can send.
+            // Finding needs no permission but to find; a role that may only send can send.
             Duration::ZERO => place.find(&controller).await?,
             patience => {
                 let look = || async { place.ask(&controller, place.find(&controller).await?).await };

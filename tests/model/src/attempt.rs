@@ -80,7 +80,7 @@ pub enum Progress {
     GoesOn,
     /// It is rolled back, and runs again.
     RunsAgain,
-    /// Its hash key is no longer the registered one: whoever runs it stops.
+    /// Its hash key is no longer the registered one: the loader that runs it stops.
     Stops,
 }
 

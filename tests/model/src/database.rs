@@ -202,7 +202,7 @@ impl Record {
 }
 
 impl Transaction {
-    /// Whether it has inserted into `identities`, and so holds that table against whoever locks it whole.
+    /// Whether it has inserted into `identities`, and so holds that table against one that locks it whole.
     pub fn holds_identities(&self) -> bool {
         self.owners.iter().any(Option::is_some)
     }

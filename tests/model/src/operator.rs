@@ -118,7 +118,7 @@ fn idle(state: &State, may: impl Fn(usize) -> bool, to: fn(usize) -> Move, add: 
     lanes.filter(|lane| may(*lane)).map(to).for_each(add);
 }
 
-/// It locks `identities` first, which whoever inserts there holds until the end of its transaction.
+/// It locks `identities` first, which one that inserts there holds until the end of its transaction.
 fn can_replace_hash_key(world: &World, state: &State) -> bool {
     let waits = everything(state).any(|transaction| transaction.holds_identities());
     !state.database.key_replaced && (!waits || world.has(Mutant::HashKeyWithoutLock))

@@ -21,7 +21,7 @@ struct Slot {
 /// Where a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
-    /// Whoever receives next may get it.
+    /// The next that receives may get it.
     #[default]
     Visible,
     /// Received, and hidden until its visibility timeout.

@@ -1,4 +1,4 @@
-//! Who waits for whom: whoever wants what an undecided transaction holds, until that one is decided.
+//! Who waits for whom: one that wants what an undecided transaction holds waits until that one is decided.
 
 use crate::attempt::{Attempt, Lock};
 use crate::database::Transaction;
@@ -6,7 +6,7 @@ use crate::mutant::Mutant;
 use crate::protocol::State;
 use crate::world::{LANES, MESSAGES, World, message_of};
 
-/// Whoever can wait.
+/// What can wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party {
     /// A lane.
@@ -15,7 +15,7 @@ pub enum Party {
     Replay,
 }
 
-/// Whoever can be waited for.
+/// What can be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// One that may wait too.

@@ -224,7 +224,7 @@ impl Mischiefs {
         let drop = format!(
             "SET lock_timeout = '1s'; ALTER TABLE turnstile.{table} DROP CONSTRAINT {table}_pkey; RESET lock_timeout"
         );
-        // Whoever is in the middle of a transaction comes first; those behind us shall not wait for long.
+        // A loader in the middle of a transaction comes first; those behind us shall not wait for long.
         while self.client.lock().await.batch_execute(&drop).await.is_err() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

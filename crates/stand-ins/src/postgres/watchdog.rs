@@ -38,7 +38,7 @@ impl Watchdog {
     pub(super) fn over(folder: &Path, account: &Account) -> io::Result<Self> {
         let mut sh = Command::new("/bin/sh");
         sh.args(["-c", SCRIPT, "stand-in-watchdog"]).arg(folder.join(DATA)).arg(folder).current_dir("/");
-        // Whoever reads our output must not wait for the watchdog's end.
+        // A reader of our output must not wait for the watchdog's end.
         sh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         account.run(&mut sh);
         sh.spawn().map(Self)

@@ -125,7 +125,7 @@ pub enum NoFault {
     /// No fault has the name.
     #[error("{0:?} names no fault")]
     Name(String),
-    /// The name is one, the probability is none.
+    /// The name is known; the probability is not a number from 0 to 1.
     #[error("{0:?} has no probability from 0 to 1")]
     Probability(String),
 }
