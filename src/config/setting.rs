@@ -187,7 +187,9 @@ impl dyn Row + '_ {
         let flag = self.flag()?;
         let argument = Arg::new(flag).long(flag).help(self.short_help()).long_help(self.help());
         // What every command takes is given before or after the command's name.
-        let argument = argument.help_heading(self.heading()).global(self.commands().is_empty());
+        let argument = argument.global(self.commands().is_empty());
+        // Beside --help, which has no heading of ours.
+        let argument = if self.heading() == OPTIONS { argument } else { argument.help_heading(self.heading()) };
         let Some(value_name) = self.value_name() else { return Some(argument.action(ArgAction::SetTrue)) };
         let action = if self.repeats() { ArgAction::Append } else { ArgAction::Set };
         Some(
@@ -203,6 +205,9 @@ impl dyn Row + '_ {
         )
     }
 }
+
+/// The heading that clap gives to `--help`, too: what a command takes of its own.
+pub(super) const OPTIONS: &str = "Options";
 
 /// Up to the first end of a sentence, or of a clause that a colon or semicolon ends.
 fn first_sentence(text: &str) -> &str {

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::config::kinds::{KeyringFile, Length, Text, Whole, Word};
-use crate::config::setting::{Default, Setting};
+use crate::config::setting::{Default, OPTIONS, Setting};
 use crate::config::values;
 use crate::mask::MaskKind;
 use crate::rejection::Rejection;
@@ -14,7 +14,6 @@ use crate::seal::KeyId;
 use crate::stream::{Field, LOGIN};
 use crate::table::dead_letters::Status;
 
-const OPTIONS: &str = "Options";
 const WHICH: &str = "Which dead letters";
 
 /// The message group of what is sent.
@@ -45,7 +44,7 @@ pub static AUDIT_TIMEOUT: Setting<Length> = Setting {
     kind: Length(Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60)),
     default: Default::Is("1h"),
     is_secret: false,
-    meaning: "How long each statement of an audit may take; they read whole tables",
+    meaning: "How long each statement of an audit may take: it reads whole tables",
 };
 
 /// Who resolves dead letters.
@@ -57,7 +56,7 @@ pub static BY: Setting<Text<String>> = Setting {
     kind: Text::of("NAME", "give at most 128 characters, none of them a control character", read_by),
     default: Default::Found("the variable USER"),
     is_secret: false,
-    meaning: "Who resolves dead letters: kept with each, after the database role",
+    meaning: "Who replays or discards: kept with each dead letter, after the database role",
 };
 
 /// A name that fits into the tables.
@@ -152,7 +151,7 @@ pub static REPLAY_LIMIT: Setting<Whole<u64>> = Setting {
     kind: Whole(1..=1_000_000_000),
     default: Default::Found("no limit"),
     is_secret: false,
-    meaning: "Stop when so many are replayed",
+    meaning: "Stop after so many replayed dead letters",
 };
 
 /// The file that `keys new` makes.
@@ -204,7 +203,7 @@ pub static FIELD: Setting<Word<MaskedField>> = Setting {
     kind: Word::of("FIELD", MASKED_KEYS),
     default: Default::Unset,
     is_secret: false,
-    meaning: "Which field of a login the values are of: each is masked with a key of its own",
+    meaning: "Which field of a login the values belong to: each field is masked with a key of its own",
 };
 
 /// How values were masked.
@@ -217,7 +216,7 @@ pub static UNMASK_MASK: Setting<Word<MaskKind>> = Setting {
     default: Default::Is("seal"),
     is_secret: false,
     meaning: "How the values were masked: seal (with a key of the keyring), base64 (not at all: no keyring is needed). \
-              What token made of a value nobody can recover",
+              Nobody can recover a value from a token",
 };
 
 #[cfg(test)]

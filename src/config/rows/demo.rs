@@ -35,7 +35,7 @@ pub static DEMO_SEED: Setting<Whole<u64>> = Setting {
     kind: Whole(0..=u32::MAX as u64),
     default: Default::Is("1"),
     is_secret: false,
-    meaning: "Decides which messages are made up, and where the dice of the queue's faults start",
+    meaning: "Decides which messages are made up and which faults strike: the same seed gives the same",
 };
 
 /// Whether the demo goes on.
@@ -47,7 +47,7 @@ pub static KEEP: Setting<Switch> = Setting {
     kind: Switch,
     default: Default::Unset,
     is_secret: false,
-    meaning: "Leave both servers running after the report, say how to connect, and end with Ctrl-C",
+    meaning: "Keep both servers running after the report, until Ctrl-C, and say how to connect to them",
 };
 
 /// Where the local queue listens.
@@ -111,7 +111,7 @@ pub static LOCAL_DELAY: Setting<Length> = Setting {
     kind: Length(Duration::ZERO..=Duration::from_secs(15 * 60)),
     default: Default::Is("0s"),
     is_secret: false,
-    meaning: "How long a message is hidden after its send, in whole seconds",
+    meaning: "How long a message stays hidden after it was sent, in whole seconds",
 };
 
 /// When messages move to a dead-letter queue.
@@ -176,7 +176,7 @@ pub static MAX_FAULT_DELAY: Setting<Length> = Setting {
     kind: Length(Duration::ZERO..=Duration::from_secs(60)),
     default: Default::Is("1s"),
     is_secret: false,
-    meaning: "The longest time by which the fault `delay` holds an answer back",
+    meaning: "The longest delay that the fault `delay` gives an answer",
 };
 
 /// What the local queue's dice begin with.
@@ -188,7 +188,7 @@ pub static LOCAL_SEED: Setting<Whole<u64>> = Setting {
     kind: Whole(0..=u64::MAX),
     default: Default::Is("0"),
     is_secret: false,
-    meaning: "Where the dice of the faults start: one seed and one order of calls make the same faults",
+    meaning: "Decides which faults strike: the same seed and the same order of calls give the same faults",
 };
 
 /// Several texts; the reader looks at each.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::kinds::{FilePath, Word};
-use crate::config::setting::{Default, Setting};
+use crate::config::setting::{Default, OPTIONS, Setting};
 
 const EVERY_COMMAND: &str = "Every command";
 
@@ -31,8 +31,8 @@ pub static LOG_LEVEL: Setting<Word<LevelFilter>> = Setting {
     kind: Word::of("LEVEL", &["error", "warn", "info", "debug", "trace"]),
     default: Default::Is("info"),
     is_secret: false,
-    meaning: "What is logged: error, warn, info, debug or trace, and all before it. The directives of RUST_LOG refine it \
-              by module (turnstile::load=debug)",
+    meaning: "What is logged: error, warn, info, debug or trace; each includes those before it. The directives of RUST_LOG \
+              refine it by module (turnstile::load=debug)",
 };
 
 /// How it is logged.
@@ -118,8 +118,19 @@ impl FromStr for Colours {
 pub static FORMAT: Setting<Word<Format>> = Setting {
     flag: Some("format"),
     variable: None,
-    commands: &["config show", "audit", "check", "keys list", "send", "migrate"],
-    heading: "Options",
+    commands: &[
+        "config show",
+        "audit",
+        "check",
+        "keys list",
+        "send",
+        "migrate",
+        "dead-letters list",
+        "dead-letters show",
+        "dead-letters replay",
+        "dead-letters discard",
+    ],
+    heading: OPTIONS,
     kind: Word::of("FORMAT", &["text", "json"]),
     default: Default::Is("text"),
     is_secret: false,

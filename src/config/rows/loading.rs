@@ -50,7 +50,7 @@ pub static ALLOW_ENDPOINT_OVERRIDE: Setting<Switch> = Setting {
     kind: Switch,
     default: Default::Unset,
     is_secret: false,
-    meaning: "Let AWS_ENDPOINT_URL lead the calls elsewhere than the host of the queue's URL",
+    meaning: "Let AWS_ENDPOINT_URL send the calls to another host than that of the queue's URL",
 };
 
 /// Whether logins may be read on the way from the queue.
@@ -62,7 +62,7 @@ pub static ALLOW_CLEAR_QUEUE: Setting<Switch> = Setting {
     kind: Switch,
     default: Default::Unset,
     is_secret: false,
-    meaning: "Reach a queue server on another machine by http://: anyone on the network path can read the logins",
+    meaning: "Allow http:// to a queue server on another machine: anyone on the way can read the logins",
 };
 
 /// How long a queue is waited for.
@@ -86,9 +86,9 @@ pub static DATABASE_URL: Setting<DatabaseUrl> = Setting {
     kind: DatabaseUrl,
     default: Default::Unset,
     is_secret: true,
-    meaning: "The database: postgres://USER@HOST:PORT/DATABASE. A password belongs into the variable DATABASE_URL or \
+    meaning: "The database: postgres://USER@HOST:PORT/DATABASE. Put a password into the variable DATABASE_URL or \
               PGPASSWORD, or into a file that only its owner may read, never on the command line. TLS is required of every \
-              host but this machine, unless ?sslmode=disable says otherwise; ?sslrootcert=FILE names a certificate authority, \
+              host but this machine, unless ?sslmode=disable is given; ?sslrootcert=FILE names a certificate authority, \
               ?sslcert=FILE&sslkey=FILE a client's certificate; ?auth=aws-iam logs in with a token of AWS's IAM",
 };
 
@@ -149,7 +149,7 @@ pub static WAIT_FOR_DATABASE: Setting<Length> = Setting {
     kind: Length(Duration::ZERO..=HOUR),
     default: Default::Is("30s"),
     is_secret: false,
-    meaning: "How long a database that is away or busy is waited for at start; later, as long as it takes",
+    meaning: "How long to wait at the start for a database that is away or busy; later, the loader waits as long as it takes",
 };
 
 /// Whether a run migrates first.
@@ -196,7 +196,7 @@ pub static KEYS: Setting<Text<String>> = Setting {
     kind: Text::of("TEXT", "give the text of a keyring", parsed).hidden(),
     default: Default::Unset,
     is_secret: true,
-    meaning: "The text of a keyring, where no file holds one. It has no flag: others could read it in the list of processes",
+    meaning: "The text of a keyring, instead of a file. It has no flag, because others could read it in the list of processes",
 };
 
 /// How personal fields are masked.
@@ -210,7 +210,7 @@ pub static MASK: Setting<Word<MaskKind>> = Setting {
     is_secret: false,
     meaning: "How ip and device_id are masked: seal (encrypted, equal values stay equal, turnstile unmask recovers them), \
               token (a keyed digest, not recoverable), base64 (an encoding and no mask, for older data only). It is \
-              registered with the key, and the same for all loaders",
+              registered with the key, and must be the same for all loaders",
 };
 
 /// By what a login is known.
@@ -227,9 +227,9 @@ pub static IDENTITY: Setting<Text<Identity>> = Setting {
     .beginning(&["message-id", "field:/", "attribute:", "content"]),
     default: Default::Is("message-id"),
     is_secret: false,
-    meaning: "The key by which a login is known when it is sent twice, and then loaded once: message-id (none: each \
+    meaning: "The key by which a login that is sent twice is recognised and loaded once: message-id (none: each \
               message is a login of its own), field:/json/pointer (an id in the body), attribute:NAME (a message attribute, \
-              or MessageDeduplicationId), content (the whole body: equal ones are one login for ever)",
+              or MessageDeduplicationId), content (the whole body: equal bodies are one login for ever)",
 };
 
 /// What becomes of another login under the same key.
@@ -241,7 +241,7 @@ pub static CONTRADICTIONS: Setting<Word<Contradictions>> = Setting {
     kind: Word::of("WHAT", &["dead-letter", "absorb"]),
     default: Default::Is("dead-letter"),
     is_secret: false,
-    meaning: "What becomes of another login under a key that is taken: dead-letter (its body is \
+    meaning: "What becomes of a different login under a key that is taken: dead-letter (its body is \
               kept), or absorb (it counts as the same login sent twice, and its body is lost)",
 };
 
@@ -254,7 +254,7 @@ pub static LANES: Setting<Whole<usize>> = Setting {
     kind: Whole(1..=64),
     default: Default::Is("2"),
     is_secret: false,
-    meaning: "The most lanes that receive, load and acknowledge side by side; one receives while the queue is idle, and \
+    meaning: "How many lanes receive, load and acknowledge side by side, at most; while the queue is idle, one receives and \
               the others rest",
 };
 
@@ -291,7 +291,7 @@ pub static LINGER: Setting<Length> = Setting {
     kind: Length(Duration::ZERO..=MINUTE),
     default: Default::Is("200ms"),
     is_secret: false,
-    meaning: "How long a lane gathers at most, once it holds a message and while the queue has more",
+    meaning: "How long a lane gathers at most after its first message, while the queue has more",
 };
 
 /// How long a receive waits.
@@ -304,7 +304,7 @@ pub static WAIT: Setting<Length> = Setting {
     default: Default::Unless { usually: "5s", switch: &UNTIL_EMPTY, then: "1s" },
     is_secret: false,
     meaning: "How long a receive waits for a message. An idle loader makes one call in that time (720 an hour with the \
-              default), and an orderly end may take as long",
+              default), and a shutdown may take as long",
 };
 
 /// How long a received message is hidden.
@@ -316,7 +316,7 @@ pub static VISIBILITY_TIMEOUT: Setting<Length> = Setting {
     kind: Length(SECOND..=Duration::from_secs(12 * 60 * 60)),
     default: Default::Is("60s"),
     is_secret: false,
-    meaning: "How long received messages are hidden from others; renewed at half of it while they are loaded",
+    meaning: "How long received messages are hidden from others; it is renewed at half-time while they are loaded",
 };
 
 /// How often a message is tried.
@@ -366,5 +366,5 @@ pub static SHUTDOWN_TIMEOUT: Setting<Length> = Setting {
     kind: Length(SECOND..=HOUR),
     default: Default::Is("30s"),
     is_secret: false,
-    meaning: "How long the end may take after the first signal",
+    meaning: "How long a shutdown may take after the first signal",
 };
