@@ -26,15 +26,14 @@ use std::sync::OnceLock;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use self::failure::Failure;
-pub use self::failure::tell;
+pub use self::failure::{Failure, tell};
 use crate::config::rows::{self, LogFormat};
 use crate::config::{Given, Mistakes};
 use crate::database::Database;
 use crate::database::migrate::newest_version;
 use crate::keyring::Keyring;
 use crate::keys as keys_of_tables;
-use crate::mask::MaskKind;
+use crate::mask::{BASE64_IS_NO_MASK, MaskKind};
 use crate::shutdown::Signal;
 use crate::telemetry::{self, Log};
 
@@ -66,11 +65,11 @@ pub enum Command {
     Demo(demo::Args),
     /// Load messages from the queue until told to stop
     Run(run::Args),
-    /// Look before running: queue, database, schema, grants, durability, TLS, keys, clocks
+    /// Check before a run: queue, database, tables, grants, durability, TLS, keys, clocks
     Check(check::Args),
-    /// Make the database's tables, or bring them to this version
+    /// Create the tables, or upgrade them to this version
     Migrate(migrate::Args),
-    /// Send a file of message bodies, one a line, to the queue
+    /// Send a file of logins, one per line, to the queue
     Send(send::Args),
     /// Serve an SQS-compatible queue from memory
     #[cfg(feature = "demo")]
@@ -81,15 +80,15 @@ pub enum Command {
     Unmask(unmask::Args),
     /// Mask clear values, to look for them in the tables
     Mask(mask::Args),
-    /// Look at dead letters and load them again
+    /// List, show, replay or discard dead letters
     DeadLetters(dead_letters::Args),
-    /// Prove the promise from the tables
+    /// Prove from the tables that every message is recorded exactly once
     Audit(audit::Args),
     /// Show the settings, and where each comes from
     Config(config::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
-    /// Print the manual page, or write one page a command
+    /// Print the manual page, or write one page per command
     Man(man::Args),
 }
 
@@ -139,8 +138,8 @@ impl Invocation {
     ///
     /// # Errors
     ///
-    /// Whatever kept the job from its end; bad settings are [`Mistakes`].
-    pub async fn run(self) -> anyhow::Result<Outcome> {
+    /// [`Failure`]: what kept the job from its end, or what is wrong with the settings.
+    pub async fn run(self) -> Result<Outcome, Failure> {
         let given = &self.given;
         match self.command {
             #[cfg(feature = "demo")]
@@ -202,9 +201,15 @@ fn below(path: &str, inner: clap::Command, change: fn(clap::Command, &str) -> cl
     change(inner, path.trim_start())
 }
 
+/// Says where the mask hides nothing.
+fn warn_of_weak_mask(mask: MaskKind) {
+    if mask == MaskKind::Base64 {
+        tracing::warn!("--mask {BASE64_IS_NO_MASK}");
+    }
+}
+
 /// Refuses a keyring, and a way of masking, that differ from what the tables are written with.
-async fn refuse_other_keys(database: &Database, keyring: &Keyring, mask: Option<MaskKind>) -> anyhow::Result<()> {
+async fn refuse_other_keys(database: &Database, keyring: &Keyring, mask: Option<MaskKind>) -> Result<(), Failure> {
     let registered = keys_of_tables::registered(database).await?;
-    let compared = keys_of_tables::compare(&registered, keyring, mask);
-    Ok(compared.map_err(|mismatch| Failure::new(&mismatch, mismatch.remedy()))?)
+    Ok(keys_of_tables::compare(&registered, keyring, mask)?)
 }

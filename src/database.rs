@@ -8,6 +8,7 @@ mod error;
 pub mod migrate;
 mod patience;
 mod rds_token;
+mod remedy;
 pub mod rivals;
 pub mod schemas;
 pub mod server;
@@ -193,7 +194,7 @@ impl Database {
         let transaction = Transaction::on(client, self);
         let answer = transaction.call(Phase::Beginning, async |client| client.simple_query(begin).await).await?;
         match session::is_passed_round(&answer) {
-            true => Err(transaction.broken_in(Phase::Beginning, error::PASSED_ROUND.to_owned())),
+            true => Err(transaction.broken_in(Phase::Beginning, remedy::PASSED_ROUND, remedy::NEEDS_A_SESSION)),
             false => Ok(transaction),
         }
     }

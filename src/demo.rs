@@ -61,7 +61,7 @@ pub struct Settings {
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct HowFar {
     /// Messages that the queue took.
     pub sent: u64,
     /// Messages that the tables hold.
@@ -74,7 +74,7 @@ pub struct Progress {
 /// # Errors
 ///
 /// [`DemoError`] when something other than the promise broke. A broken promise is a [`Report`].
-pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(Progress)) -> Result<Report, DemoError> {
+pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(HowFar)) -> Result<Report, DemoError> {
     let Settings { messages, seed } = settings;
     // Before the faults begin: finding the queue is not what is shown here.
     let sender = world.sender().await?;
@@ -157,13 +157,13 @@ async fn load(
     loaders: &mut Loaders<'_>,
     messages: u64,
     sent: &AtomicU64,
-    progress: &mut impl FnMut(Progress),
+    progress: &mut impl FnMut(HowFar),
 ) -> Result<Option<u64>, DemoError> {
     let mut killed_at = None;
-    let mut moved = (Instant::now(), Progress { sent: 0, recorded: 0 });
+    let mut moved = (Instant::now(), HowFar { sent: 0, recorded: 0 });
     loop {
         let look = Instant::now();
-        let now = Progress { sent: sent.load(Ordering::Relaxed), recorded: recorded(&world.database).await? };
+        let now = HowFar { sent: sent.load(Ordering::Relaxed), recorded: recorded(&world.database).await? };
         let pause = (look.elapsed() * LOOKS_SELDOM).clamp(PAUSES.0, PAUSES.1);
         progress(now);
         if killed_at.is_none() && now.recorded * 2 >= messages && loaders.kill_one_and_start_it_again().await? {
@@ -197,7 +197,7 @@ async fn dead_letters_by_code(transaction: &Transaction) -> Result<BTreeMap<Stri
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// There is no PostgreSQL to start.
-    #[error("{0}. Or name the folder of its programs in TURNSTILE_PG_BIN")]
+    #[error(transparent)]
     NoPostgres(PostgresError),
     /// The PostgreSQL does not start or does not obey.
     #[error(transparent)]
@@ -215,7 +215,7 @@ pub enum DemoError {
     #[error(transparent)]
     Register(#[from] RegisterError),
     /// The database fails the demo's own questions.
-    #[error("the demo's own look at the database failed: {0}")]
+    #[error("the demo cannot look into its database: {0}")]
     Database(#[from] DatabaseError),
     /// The URL of the throw-away PostgreSQL cannot be read: a defect.
     #[error(transparent)]
@@ -230,8 +230,8 @@ pub enum DemoError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// A send ended in a way that leaves open what the queue took.
-    #[error("a send was not answered ({0}), so that what was sent cannot be compared: try again, or fewer --messages")]
-    Send(#[source] QueueError),
+    #[error("a send was not answered ({0}), so that what was sent cannot be compared")]
+    Send(QueueError),
     /// The queue will never take a message.
     #[error("the queue refuses a message of the demo: {code}")]
     Refused {
@@ -248,12 +248,12 @@ pub enum DemoError {
     },
     /// Nothing moves any more.
     #[error(
-        "nothing has moved for {} s: {} messages are sent and {} recorded. The loaders' logs may say why",
+        "nothing has moved for {} s: {} messages are sent and {} recorded",
         PATIENCE.as_secs(), .0.sent, .0.recorded
     )]
-    Stalled(Progress),
+    Stalled(HowFar),
     /// A call to the system failed.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}")]
     System {
         /// What was attempted.
         what: &'static str,
@@ -277,6 +277,29 @@ impl From<PostgresError> for DemoError {
 }
 
 impl DemoError {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        let remedy = match self {
+            Self::NoPostgres(error) => {
+                return format!("{}; or name the folder of its programs in TURNSTILE_PG_BIN", error.remedy());
+            }
+            Self::Postgres(error) => error.remedy(),
+            Self::Keyring(error) => error.remedy(),
+            Self::Migrate(error) => error.remedy(),
+            Self::Register(error) => error.remedy(),
+            Self::Database(error) => error.remedy(),
+            Self::Tls(error) => error.remedy(),
+            Self::Connect(error) => return error.remedy(),
+            Self::Address(_) | Self::QueueName(_) | Self::Refused { .. } => "report it: it is a defect of the demo",
+            Self::Send(_) => "try again, or with fewer --messages",
+            Self::Loader { .. } | Self::Stalled(_) => "look into the logs of the loaders",
+            Self::Queue(_) | Self::System { .. } => {
+                "look at the cause: a full disk, a TMPDIR that cannot be written to, too few open files (ulimit -n)"
+            }
+        };
+        remedy.to_owned()
+    }
+
     fn system(what: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::System { what, source }
     }

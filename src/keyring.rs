@@ -133,7 +133,7 @@ impl Keyring {
         Masters::parse(text)?.derive()
     }
 
-    /// A keyring of one new random key, under a new random id, and a new hash key, for whoever needs it once.
+    /// A keyring of one new random key, under a new random id, and a new hash key, to be used once.
     ///
     /// # Errors
     ///
@@ -245,7 +245,7 @@ pub enum KeyringError {
         path: PathBuf,
     },
     /// The text does not start with the keyring's version.
-    #[error("no keyring of this version: the first line must be `{header}`", header = text::HEADER)]
+    #[error("it is not a keyring of this version: the first line must be `{header}`", header = text::HEADER)]
     WrongHeader,
     /// A line is wrong.
     #[error("line {line} of the keyring {problem}")]

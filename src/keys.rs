@@ -1,6 +1,6 @@
 //! The keys of a keyring, and those with which the tables are written: two programs must not disagree in silence.
 //!
-//! Whoever migrates registers the first keys. From then on a program whose keyring differs from what is registered does not
+//! `migrate` registers the first keys. From then on a program whose keyring differs from what is registered does not
 //! write, and another key is registered by the owner of the tables.
 
 use crate::database::{Database, DatabaseError, Transaction};
@@ -51,7 +51,7 @@ impl KeyMismatch {
         match self {
             Self::NoneRegistered | Self::Unregistered(_) => "run `turnstile keys register` as the owner of the tables",
             Self::Lacking(_) | Self::OtherHashKey { .. } | Self::OtherKey(_) => {
-                "use the keyring that the other loaders use; it is not in the database, but in your copy of it"
+                "use the keyring of the other loaders, or a copy of it: the database does not hold it"
             }
             Self::OtherMask { .. } => {
                 "start with that --mask, or run `turnstile keys register --mask …` as the owner of the tables"
@@ -146,12 +146,12 @@ pub enum RegisterError {
 }
 
 impl RegisterError {
-    /// What to do about it, where the error does not say so itself.
-    pub fn remedy(&self) -> Option<&'static str> {
+    /// What to do about it.
+    pub fn remedy(&self) -> &str {
         match self {
-            Self::Database(_) => None,
-            Self::Differs(mismatch) => Some(mismatch.remedy()),
-            Self::ForgetsIdentities { .. } => Some("if that is meant, stop every loader and add --replace-hash"),
+            Self::Database(error) => error.remedy(),
+            Self::Differs(mismatch) => mismatch.remedy(),
+            Self::ForgetsIdentities { .. } => "if that is meant, stop every loader and add --replace-hash",
         }
     }
 }
@@ -187,7 +187,7 @@ async fn register_in(
     match before.iter().find(|one| one.purpose == Purpose::Hash) {
         Some(one) if one.check_value == hash_key.check_value().as_bytes()[..] => {}
         Some(one) => {
-            // Whoever claims keys waits from here on, and finds the new key registered.
+            // Others that claim keys wait from here on, and find the new key registered.
             identities::lock(transaction).await?;
             let forgotten = Forgotten {
                 identities: identities::count(transaction).await?,

@@ -77,6 +77,17 @@ pub enum LaneError {
     Load(#[from] LoadError),
 }
 
+impl LaneError {
+    /// What to do about it.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Queue(error) => Some(error.remedy()),
+            Self::Deletes(refused) => Some(refused.remedy().to_owned()),
+            Self::Load(error) => error.remedy().map(str::to_owned),
+        }
+    }
+}
+
 impl<Q: Queue> Lane<Q> {
     /// Works until told to stop, or until the queue is drained where that was asked.
     ///
@@ -168,7 +179,7 @@ impl<Q: Queue> Lane<Q> {
         let report = BatchReport { received: count, unknown_keys, ..BatchReport::default() };
         let (recorded, parts) = mpsc::unbounded_channel();
         let loading = async {
-            // Whoever listens hears of the end when this is dropped.
+            // The other half of the channel hears of the end when this is dropped.
             let recorded = recorded;
             self.destination.load(batch, giving_up, &recorded).await
         };

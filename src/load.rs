@@ -1,9 +1,9 @@
 //! A batch into the database: each message ends as a row, as a dead letter, or absorbed by another that brought the same
 //! login.
 //!
-//! `transaction` is the one transaction: all of it holds, or nothing. Here stands what is done when it fails, which
-//! neither its SQLSTATE nor a single attempt tells: whoever waits lets the others go first, whoever is refused alone is
-//! tried again once others have landed, and what nobody gets past is no matter of one message.
+//! `transaction` is the one transaction: all of it holds, or nothing. This is what is done when it fails, which
+//! neither its SQLSTATE nor a single attempt tells: what waits lets the others go first, what is refused alone is tried
+//! again once others have landed, and what nobody gets past is no matter of one message.
 
 mod mutants;
 mod queue;
@@ -68,7 +68,7 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// The deliveries, for whoever only looks at them.
+    /// The deliveries, to look at.
     pub fn deliveries(&self) -> &[Delivery] {
         &self.deliveries
     }
@@ -134,6 +134,16 @@ pub enum LoadError {
     /// The loader was told to end while the database could not be reached.
     #[error("told to end before the database had recorded the batch")]
     GaveUp,
+}
+
+impl LoadError {
+    /// What to do about it; nothing about an end that was asked for.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::Stopped(error) => Some(error.remedy()),
+            Self::GaveUp => None,
+        }
+    }
 }
 
 /// What becomes of a message that brings another login under a key that is taken (`--contradictions`).
@@ -458,7 +468,7 @@ impl Destination {
     }
 }
 
-/// Sends on what is recorded; whoever has stopped to listen has given up the lane.
+/// Sends on what is recorded; if nobody listens any more, the lane is given up.
 fn hand_over(recorded: &UnboundedSender<Loaded>, batch: Batch, done: Recorded) {
     let mut deliveries = Vec::with_capacity(batch.len());
     for entry in batch.into_entries() {
@@ -479,7 +489,8 @@ fn hand_over(recorded: &UnboundedSender<Loaded>, batch: Batch, done: Recorded) {
 
 fn repeat(error: &DatabaseError, part: &Part, lasting: Lasted, work: &mut Work) {
     let (class, messages, attempt) = (error.class(), part.batch.len(), lasting.attempts);
-    tracing::warn!(%error, ?class, messages, attempt, %lasting, "the transaction runs again");
+    let remedy = error.remedy();
+    tracing::warn!(%error, ?class, messages, attempt, %lasting, remedy, "the transaction runs again");
     work.left.attempts_repeated += 1;
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, setrlimit};
-use turnstile::cli::{self, Invocation, Outcome};
+use turnstile::cli::{self, Failure, Invocation, Outcome};
 
 fn main() -> ExitCode {
     let invocation = Invocation::typed();
@@ -22,14 +22,16 @@ fn keep_memory_private() {
         false => without_core.and_then(|()| nix::sys::prctl::set_dumpable(false)),
     };
     if let Err(error) = without_core {
-        tracing::warn!(%error, "a core dump of this process would hold its keys: forbid core dumps (ulimit -c 0)");
+        let remedy = "forbid core dumps (ulimit -c 0)";
+        tracing::warn!(%error, remedy, "a core dump of this process would hold its keys");
     }
 }
 
-fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+fn run(invocation: Invocation) -> Result<Outcome, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(Failure::of_system("starting the program's threads"))?;
     let ended = runtime.block_on(invocation.run());
-    // Whoever asked for the end is not kept waiting by a name look-up on a thread that cannot be stopped.
+    // The end does not wait for a name look-up on a thread that cannot be stopped.
     runtime.shutdown_background();
     ended
 }

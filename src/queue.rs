@@ -34,7 +34,7 @@ pub trait Queue: Clone + Send + Sync + 'static {
     ///
     /// `Ok` with no message means only that none came: the queue may hold some. A message whose body was damaged on
     /// the way (its MD5 does not match) is not among them: it is counted, and comes again.
-    /// Dropping this future hides the messages that it was about to bring until their timeout: let it come home.
+    /// Dropping this future hides the messages that it was about to bring until their timeout: let it return.
     fn receive(
         &self,
         max: usize,
@@ -77,7 +77,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Whether the same again would be refused again. A throttle passes, whoever's fault the queue calls it.
+    /// Whether the same again would be refused again. A throttle passes, even if the queue calls it the sender's fault.
     pub fn is_for_good(&self) -> bool {
         self.sender_fault && !self.fault.passes()
     }
@@ -114,6 +114,36 @@ pub struct QueueError {
 }
 
 impl QueueError {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        let remedy = match &self.fault {
+            _ if self.names_no_queue() => "create the queue, or correct --queue, AWS_REGION or AWS_ENDPOINT_URL",
+            _ if self.names_expired_credentials() => {
+                "renew the AWS credentials; ones from a role or a profile are renewed without a restart"
+            }
+            _ if self.names_signature() => "correct AWS_SECRET_ACCESS_KEY, or set this machine's clock by NTP",
+            Fault::Timeout | Fault::Unreachable | Fault::Connection => {
+                "check the network, AWS_ENDPOINT_URL, AWS_REGION and the host in --queue"
+            }
+            Fault::Response => "look at what answers in the queue's place: a proxy, or a server that is not SQS",
+            Fault::Credentials => {
+                "look whether AWS credentials are available: AWS_PROFILE, the role of this machine, the service that gives \
+                 them"
+            }
+            Fault::Clock => "set this machine's clock by NTP",
+            Fault::Request | Fault::Missing | Fault::OtherBody => {
+                "run `turnstile check`, and report it if that finds nothing: it may be a defect"
+            }
+            Fault::Refused(_) => {
+                return format!(
+                    "let the credentials call sqs:{} on the queue; `turnstile check` looks at it",
+                    self.call
+                );
+            }
+        };
+        remedy.to_owned()
+    }
+
     /// Whether the same call would fail again: the queue refuses it, and no pause helps.
     pub fn is_for_good(&self) -> bool {
         class_of_fault(&self.fault, self.status) != Class::Transient

@@ -53,6 +53,19 @@ pub enum RunError {
     Overrun(usize),
 }
 
+impl RunError {
+    /// What to do about it.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Lane(error) => error.remedy(),
+            Self::Defect => Some("start the loader again, and report the defect with the log".to_owned()),
+            Self::Overrun(_) => {
+                Some("raise --shutdown-timeout, or lower --database-timeout, if that happens again".to_owned())
+            }
+        }
+    }
+}
+
 impl<Q: Queue> Loader<Q> {
     /// Runs the lanes to their end.
     ///
@@ -66,7 +79,7 @@ impl<Q: Queue> Loader<Q> {
             Err(LoadError::GaveUp) => return Ok(()),
             Err(error) => {
                 let error = RunError::Lane(error.into());
-                tracing::error!("the loader cannot begin: {error}");
+                tracing::error!(remedy = error.remedy(), "the loader cannot begin: {error}");
                 return Err(error);
             }
         }
@@ -96,7 +109,7 @@ impl<Q: Queue> Loader<Q> {
         let cut_off = lanes.len();
         lanes.shutdown().await;
         let overrun = RunError::Overrun(cut_off);
-        tracing::error!("{overrun}");
+        tracing::error!(remedy = overrun.remedy(), "{overrun}");
         Err(overrun)
     }
 
@@ -129,7 +142,7 @@ async fn wait_for_all(
         };
         // The others will meet the same, or nothing: the first tells.
         if outcome.is_ok() {
-            tracing::error!("a lane cannot go on, and the others end: {failure}");
+            tracing::error!(remedy = failure.remedy(), "a lane cannot go on, and the others end: {failure}");
             outcome = Err(failure);
         }
         if !shutdown.stopping.is_cancelled() {
@@ -167,6 +180,8 @@ pub(crate) async fn extend_outbox(database: &Database) {
     match outbox::extend(database).await {
         Ok(0) => {}
         Ok(made) => tracing::info!(made, "partitions of the outbox made"),
-        Err(error) => tracing::warn!(%error, "partitions of the outbox could not be looked after"),
+        Err(error) => {
+            tracing::warn!(%error, remedy = error.remedy(), "partitions of the outbox could not be looked after");
+        }
     }
 }

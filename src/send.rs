@@ -76,7 +76,7 @@ pub enum EndedEarly {
     #[error(transparent)]
     Queue(#[from] QueueError),
     /// The file could not be read on.
-    #[error("the file cannot be read: {0}")]
+    #[error("the file cannot be read on: {0}")]
     File(#[from] io::Error),
     /// A line is not a login. No line from it on is sent.
     #[error(transparent)]
@@ -84,6 +84,20 @@ pub enum EndedEarly {
     /// Someone asked for it.
     #[error("stopped by a signal")]
     Signal,
+}
+
+impl EndedEarly {
+    /// What to do about it; nothing about an end that was asked for.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Queue(error) => Some(error.remedy()),
+            Self::File(_) => {
+                Some("look at the disk or the pipe that the file is read from, and send the rest".to_owned())
+            }
+            Self::Misfit(misfit) => Some(misfit.remedy().to_owned()),
+            Self::Signal => None,
+        }
+    }
 }
 
 impl SendReport {

@@ -39,9 +39,6 @@ fn key_from(transaction: &Transaction, row: &Row) -> Result<MessageKey, Database
 fn insist_on_all(transaction: &Transaction, table: &str, standing: u64, given: usize) -> Result<(), DatabaseError> {
     match standing == given as u64 {
         true => Ok(()),
-        false => Err(transaction.dropped(
-            "insert rows",
-            format!("{table} took {standing} of {given} rows: look for a trigger or rule that drops rows"),
-        )),
+        false => Err(transaction.dropped("insert rows", format!("{table} took {standing} of {given} rows"))),
     }
 }

@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use time::OffsetDateTime;
 use tracing::Metadata;
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::field::{RecordFields, VisitFmt as _, VisitOutput as _};
 use tracing_subscriber::filter::Directive;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -53,7 +57,7 @@ pub fn start(log: &Log) {
     let wanted = EnvFilter::builder().parse_lossy(format!("{},{}", log.level, directives.join(",")));
     let format = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let lines = match log.is_json {
-        false => format.with_ansi(log.has_colours).with_target(false).boxed(),
+        false => format.with_ansi(log.has_colours).with_target(false).fmt_fields(RemedyBelow).boxed(),
         true => format.json().flatten_event(true).boxed(),
     };
     // A second start (tests) keeps the first log.
@@ -64,6 +68,43 @@ pub fn start(log: &Log) {
         tracing::warn!(
             "RUST_LOG: {directive:?} is neither a level (error, warn, info, debug, trace, off) nor MODULE=LEVEL, and is not followed"
         );
+    }
+}
+
+/// Writes the fields of a line as usual, and below them what to do about it, as the errors of every command do.
+struct RemedyBelow;
+
+impl<'w> FormatFields<'w> for RemedyBelow {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut line = WithoutRemedy { rest: DefaultVisitor::new(writer, true), remedy: None };
+        fields.record(&mut line);
+        if let Some(remedy) = line.remedy {
+            write!(line.rest.writer(), "\n    {remedy}")?;
+        }
+        line.rest.finish()
+    }
+}
+
+/// Writes every field but one.
+struct WithoutRemedy<'w> {
+    rest: DefaultVisitor<'w>,
+    remedy: Option<String>,
+}
+
+impl Visit for WithoutRemedy<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.rest.record_debug(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "remedy" => self.remedy = Some(value.to_owned()),
+            _ => self.rest.record_str(field, value),
+        }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.rest.record_error(field, value);
     }
 }
 
@@ -287,6 +328,8 @@ impl fmt::Display for Totals {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use tracing::Level;
 
@@ -307,6 +350,33 @@ mod tests {
         ] {
             assert_eq!(may_be_logged(target, level), may, "{target} {level}");
         }
+    }
+
+    /// Where a test finds what was written.
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_to_do_about_a_line_is_told_below_it() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let lines = tracing_subscriber::fmt::layer().without_time().with_ansi(false).with_target(false);
+        let to = written.clone();
+        let lines = lines.fmt_fields(RemedyBelow).with_writer(move || Shared(to.clone()));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            tracing::error!(remedy = "set it on", attempt = 2, "it is off");
+            tracing::error!(remedy = None::<&str>, "so be it");
+        });
+        let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(written, "ERROR it is off attempt=2\n    set it on\nERROR so be it\n");
     }
 
     #[test]

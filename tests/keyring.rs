@@ -174,9 +174,9 @@ fn a_file_that_others_can_open_is_an_exposure_with_its_remedy() {
     Masters::generate().unwrap().write_new(&path).unwrap();
     for mode in [0o640, 0o604, 0o620] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let exposure = Keyring::exposure(&path).unwrap().unwrap().to_string();
-        assert!(exposure.contains(&format!("0{mode:o}")), "{exposure}");
-        assert!(exposure.contains(&format!("chmod 600 {}", path.display())), "{exposure}");
+        let exposure = Keyring::exposure(&path).unwrap().unwrap();
+        assert!(exposure.to_string().contains(&format!("0{mode:o}")), "{exposure}");
+        assert_eq!(exposure.remedy(), format!("chmod 600 {}", path.display()));
     }
 }
 
@@ -274,7 +274,7 @@ fn a_keyring_that_others_can_replace_is_warned_of() {
     for mode in [0o777, 0o720] {
         let exposure = of_folder(mode).unwrap();
         assert!(matches!(exposure, Exposure::InOpenFolder { .. }), "{exposure}");
-        assert!(exposure.to_string().ends_with(&format!("chmod go-w {}", folder.path().display())), "{exposure}");
+        assert_eq!(exposure.remedy(), format!("chmod go-w {}", folder.path().display()));
     }
     assert_eq!(of_folder(0o755), None);
     if nix::unistd::geteuid().is_root() {

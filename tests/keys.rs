@@ -85,7 +85,7 @@ async fn the_first_keys_are_registered_by_migrate_and_another_keyring_is_refused
     assert_eq!(keys.registered().await, ["main seal"]);
     assert!(!keys.succeeds(&ours, &["migrate"]).contains("registered"), "once");
 
-    keys.is_refused(&same_id, &RUN, &["hash key", "the keyring that the other loaders use"]);
+    keys.is_refused(&same_id, &RUN, &["hash key", "the keyring of the other loaders"]);
     keys.is_refused(&other, &RUN, &["hash key"]);
     keys.is_refused(&ours, &["run", "--until-empty", "--mask", "token"], &["--mask is token", "main", "seal"]);
     keys.is_refused(&other, &["dead-letters", "replay", "--all"], &["hash key"]);

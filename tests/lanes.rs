@@ -140,7 +140,7 @@ async fn a_message_that_is_sent_to_an_idle_loader_is_loaded_at_once() {
     loader.shutdown.stopping.cancel();
     insert(&pipeline, 1);
     let totals = loader.ended().await.unwrap();
-    assert_eq!(totals.loaded, 4, "the receive in flight comes home with what was sent after the signal");
+    assert_eq!(totals.loaded, 4, "the receive in flight returns with what was sent after the signal");
 }
 
 #[tokio::test]

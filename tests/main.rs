@@ -64,6 +64,7 @@ mod upgrade;
 // The command line, the demo, the documents, the source.
 mod config;
 mod help;
+mod errors;
 mod send;
 mod demo;
 mod local_queue;

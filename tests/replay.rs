@@ -285,7 +285,7 @@ async fn the_commands_show_a_body_only_when_told_to_reveal_it() {
     entries.assert_said(0, &[&hash, "invalid_json", "bad", "the body is not JSON"]);
     let shown = tables.turnstile(&["dead-letters", "show", &hash[..8]]).await;
     shown.assert_said(0, &[&hash, "dead_lettered", tables.keyring.active().as_str()]);
-    let json = tables.turnstile(&["dead-letters", "show", "--json", &hash]).await;
+    let json = tables.turnstile(&["dead-letters", "show", "--format", "json", &hash]).await;
     json.assert_said(0, &[&hash, "\"outcome\":\"dead_lettered\""]);
     let replayed = tables.turnstile(&["dead-letters", "replay", "--all"]).await;
     replayed.assert_said(1, &["1 of 2 open dead letters replayed", "1 stay open: invalid_json"]);
@@ -297,7 +297,7 @@ async fn the_commands_show_a_body_only_when_told_to_reveal_it() {
 
     let revealed = tables.turnstile(&["dead-letters", "show", &hash, "--reveal"]).await;
     revealed.assert_said(0, &[r#"{"ip": "203.0.113.7\u{1b}\n"#]);
-    let revealed = tables.turnstile(&["dead-letters", "show", &hash, "--reveal", "--json"]).await;
+    let revealed = tables.turnstile(&["dead-letters", "show", &hash, "--reveal", "--format", "json"]).await;
     let json: serde_json::Value = serde_json::from_str(&revealed.stdout).unwrap();
     assert_eq!(json["body"], "{\"ip\": \"203.0.113.7\x1b\n");
 }
@@ -306,17 +306,21 @@ async fn the_commands_show_a_body_only_when_told_to_reveal_it() {
 async fn the_commands_say_what_they_left_out_and_what_they_cannot_find() {
     let tables = Tables::new().await;
     tables.turnstile(&["dead-letters", "list"]).await.assert_said(0, &["no dead letters"]);
-    let said = tables.turnstile(&["dead-letters", "list", "--json"]).await;
+    let said = tables.turnstile(&["dead-letters", "list", "--format", "json"]).await;
     assert_eq!((said.code, said.stdout.as_str()), (0, ""));
     tables.turnstile(&["dead-letters", "replay", "--all"]).await.assert_said(0, &["0 of 0"]);
     tables.load_once_rejected(&["a", "b", "c"]).await;
     let cut = tables.turnstile(&["dead-letters", "list", "--entries", "--limit", "2"]).await;
     cut.assert_said(0, &["the newest 2 of 3"]);
-    let json = tables.turnstile(&["dead-letters", "list", "--entries", "--json", "--since", "1h"]).await;
+    let json = tables.turnstile(&["dead-letters", "list", "--entries", "--format", "json", "--since", "1h"]).await;
     let lines: Vec<serde_json::Value> = json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[0]["status"]), (3, &serde_json::Value::from("open")));
-    let cut = tables.turnstile(&["dead-letters", "list", "--entries", "--json", "--limit", "2"]).await;
+    let cut = tables.turnstile(&["dead-letters", "list", "--entries", "--format", "json", "--limit", "2"]).await;
     assert!(cut.stdout.lines().count() == 2 && cut.stderr.contains("the newest 2 of 3"), "{cut:?}");
+
+    let rehearsed = tables.turnstile(&["dead-letters", "replay", "--all", "--dry-run", "--format", "json"]).await;
+    let rehearsed: serde_json::Value = serde_json::from_str(&rehearsed.stdout).unwrap();
+    assert_eq!((&rehearsed["dry_run"], &rehearsed["replayed"]), (&true.into(), &3.into()), "{rehearsed}");
 
     let absent = tables.turnstile(&["dead-letters", "show", "00000000"]).await;
     assert_eq!(absent.code, 1);
@@ -346,6 +350,8 @@ async fn letters_asked_for_by_hash_are_replayed_or_discarded_and_no_others() {
     tables.turnstile(&["dead-letters", "replay", &a]).await.assert_said(0, &["0 of 0"]);
     tables.turnstile(&["dead-letters", "discard", &b, "--by", "ada"]).await.assert_said(0, &["discarded"]);
     tables.turnstile(&["dead-letters", "discard", &b]).await.assert_said(1, &["is not open"]);
+    let again = tables.turnstile(&["dead-letters", "discard", &b, "--format", "json"]).await;
+    again.assert_said(1, &[&format!("{{\"discarded\":false,\"hash\":\"{b}\"}}")]);
     tables.turnstile(&["dead-letters", "replay", &b]).await.assert_said(1, &["0 of 0"]);
     assert_eq!(tables.count("user_logins").await, 1);
     assert_eq!(tables.count("dead_letters WHERE status = 'open'").await, 1);

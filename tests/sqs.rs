@@ -59,7 +59,7 @@ async fn a_queue_that_is_not_there_is_an_error_that_names_it_and_the_remedy() {
         let server = ScriptedHttp::start(move |_, _| Reply::error(400, code)).await;
         let error = SqsQueue::connect_with(&settings("logins"), &server.aws()).await.unwrap_err();
         assert!(matches!(error, ConnectError::NoQueue { .. }), "{error}");
-        let text = error.to_string();
+        let text = format!("{error}: {}", error.remedy());
         assert!(["logins", &server.url(), "--queue", "AWS_REGION"].iter().all(|word| text.contains(word)), "{text}");
         assert_eq!(server.asked("GetQueueUrl").len(), 1);
     }
@@ -101,11 +101,11 @@ async fn settings_that_are_missing_are_named_and_never_waited_for() {
     let patient = SqsSettings { wait_for_queue: Duration::from_secs(60), ..settings("logins") };
     let bare = aws_config::SdkConfig::builder().build();
     let error = SqsQueue::connect_with(&patient, &bare).await.unwrap_err();
-    assert!(error.to_string().contains("AWS_REGION"), "{error}");
+    assert!(error.remedy().contains("AWS_REGION"), "{}", error.remedy());
 
     let region = aws_config::Region::new("eu-central-1");
     let error = SqsQueue::connect_with(&patient, &bare.into_builder().region(region).build()).await.unwrap_err();
-    assert!(error.to_string().contains("AWS_ACCESS_KEY_ID"), "{error}");
+    assert!(error.remedy().contains("AWS_ACCESS_KEY_ID"), "{}", error.remedy());
 }
 
 #[tokio::test]

@@ -233,8 +233,9 @@ async fn a_database_that_cannot_hold_every_text_is_refused_before_anything_is_ma
     let (before, _) = test.url().rsplit_once('/').unwrap();
     let url = format!("{before}/{name}");
 
-    let refused = database(&url).migrate().await.unwrap_err().to_string();
-    assert!(refused.contains("LATIN1") && refused.contains("ENCODING 'UTF8'"), "{refused}");
+    let refused = database(&url).migrate().await.unwrap_err();
+    assert!(refused.to_string().contains("LATIN1"), "{refused}");
+    assert!(refused.remedy().contains("ENCODING 'UTF8'"), "{}", refused.remedy());
     let latin = connect(&url).await;
     let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'turnstile'";
     assert_eq!(latin.query_one(made, &[]).await.unwrap().get::<_, i64>(0), 0, "nothing is left behind");

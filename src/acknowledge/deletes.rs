@@ -30,10 +30,7 @@ pub struct Deletes {
 
 /// Every delete is refused, for good and for too long. What was loaded stays; its messages come again.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "the queue has refused every delete for {} s ({fault}, {messages} messages): {remedy}",
-    .lasted.as_secs()
-)]
+#[error("the queue has refused every delete for {} s ({fault}, {messages} messages)", .lasted.as_secs())]
 pub struct DeletesRefused {
     /// What the queue says.
     pub fault: Fault,
@@ -42,6 +39,13 @@ pub struct DeletesRefused {
     /// Since when none was.
     pub lasted: Duration,
     remedy: &'static str,
+}
+
+impl DeletesRefused {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        self.remedy
+    }
 }
 
 #[derive(Debug)]
@@ -253,7 +257,7 @@ mod tests {
         impatient.taken();
         let error = impatient.settled().await.unwrap_err();
         assert_eq!((&error.fault, error.messages), (&*DENIED, 30));
-        assert!(error.to_string().contains("sqs:DeleteMessage"), "{error}");
+        assert!(error.remedy().contains("sqs:DeleteMessage"), "{error}");
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ pub(super) fn transport(transport: Transport) -> Judgement {
 pub(super) fn reached(address: &DatabaseAddress, server: &Result<Server, Unreached>) -> Judgement {
     match server {
         Ok(server) => fitness(address, &server.facts),
-        Err(Unreached::Tls(error)) => Judgement::error(format!("{address}: {}", error.found()), error.remedy()),
+        Err(Unreached::Tls(error)) => Judgement::error(format!("{address}: {error}"), error.remedy()),
         Err(Unreached::Database(error)) => failed(error),
     }
 }
@@ -31,15 +31,15 @@ pub(super) fn reached(address: &DatabaseAddress, server: &Result<Server, Unreach
 fn fitness(address: &DatabaseAddress, facts: &ServerFacts) -> Judgement {
     let ServerFacts { version, role, .. } = facts;
     let found = format!("{address}, PostgreSQL {version}, as role {role}");
-    match facts.refusal() {
+    match facts.shortcoming() {
         None => Judgement::ok(found),
-        Some(refusal) => Judgement::error(found, refusal),
+        Some(lacks) => Judgement::error(format!("{found}: {}", lacks.found), lacks.remedy),
     }
 }
 
 /// What the database layer says of a failure, in the same words as everywhere.
 pub(super) fn failed(error: &DatabaseError) -> Judgement {
-    Judgement::error(error.found(), error.remedy().unwrap_or_else(|| "look into the server's log".to_owned()))
+    Judgement::error(error.to_string(), error.remedy())
 }
 
 pub(super) fn durability(found: &Result<Durability, DatabaseError>, synchronous_standbys: bool) -> Judgement {
@@ -49,7 +49,9 @@ pub(super) fn durability(found: &Result<Durability, DatabaseError>, synchronous_
     };
     let problems = durability.problems();
     if !problems.is_empty() {
-        return Judgement::error("commits that were acknowledged may be lost", problems.join("; "));
+        let (found, remedies): (Vec<_>, Vec<_>) =
+            problems.into_iter().map(|problem| (problem.found, problem.remedy)).unzip();
+        return Judgement::error(found.join("; "), remedies.join("; "));
     }
     let Durability { fsync, synchronous_commit, full_page_writes } = durability;
     let found = format!("fsync {fsync}, synchronous_commit {synchronous_commit}, full_page_writes {full_page_writes}");

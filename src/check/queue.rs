@@ -21,7 +21,7 @@ pub(super) fn reached(queue: &Result<SqsQueue, ConnectError>) -> Judgement {
             let kind = if queue.facts().fifo { "FIFO" } else { "standard" };
             Judgement::ok(format!("{}, a {kind} queue, called at {}", queue.facts().url, queue.endpoint()))
         }
-        Err(error) => Judgement::error("cannot be used", error.to_string()),
+        Err(error) => Judgement::error(error.to_string(), error.remedy()),
     }
 }
 

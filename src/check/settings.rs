@@ -6,7 +6,7 @@ use super::Judgement;
 use crate::config::RunSettings;
 use crate::keyring::{KEYS_VARIABLE, Keyring, KeyringError, KeyringPlace};
 use crate::keys;
-use crate::mask::MaskKind;
+use crate::mask::{BASE64_IS_NO_MASK, MaskKind};
 use crate::message::Identity;
 use crate::stream::{Field, LOGIN};
 use crate::table::turnstile_keys::Registered;
@@ -26,7 +26,7 @@ pub(super) fn keyring_file(place: &KeyringPlace) -> Judgement {
     match place.path().map(Keyring::exposure) {
         None => Judgement::ok(format!("none: the keys are looked for in {KEYS_VARIABLE}")),
         Some(Ok(None)) => Judgement::ok("only its owner may read or replace it"),
-        Some(Ok(Some(exposure))) => Judgement::warning("others can get at it", exposure.to_string()),
+        Some(Ok(Some(exposure))) => Judgement::warning(exposure.to_string(), exposure.remedy()),
         Some(Err(_)) => Judgement::skipped("the file cannot be read"),
     }
 }
@@ -36,7 +36,7 @@ pub(super) fn mask(kind: MaskKind) -> Judgement {
         MaskKind::Seal => Judgement::ok("seal: encrypted, and recoverable with the keyring only"),
         MaskKind::Token => Judgement::ok("token: a keyed digest, not recoverable"),
         MaskKind::Base64 => Judgement::warning(
-            "base64 is an encoding and no mask: whoever reads the table reads the values",
+            BASE64_IS_NO_MASK,
             "use --mask seal (recoverable with the keyring) or --mask token (not recoverable)",
         ),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::terminal::{Progress, say};
-use super::{Outcome, migrate};
+use super::{Failure, Outcome, migrate};
 use crate::audit::{Audit, audit};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
@@ -14,11 +14,11 @@ use crate::table::agreement::{Breaks, RULES, Rule};
 
 /// What `turnstile audit` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Reads one snapshot: loaders may go on meanwhile, and a standby will do.")]
+#[command(after_long_help = "Reads one snapshot: loaders may keep running, and a standby is good enough.")]
 pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let (settings, deadline, format) = read(given)?;
         let database = Database::new(&settings)?;
         migrate::refuse_older(&database).await?;
@@ -79,7 +79,7 @@ fn json_of(audit: &Audit) -> serde_json::Value {
     })
 }
 
-fn say_counts(audit: &Audit) -> anyhow::Result<()> {
+fn say_counts(audit: &Audit) -> Result<(), Failure> {
     let counts = audit.counts;
     let recorded = counts.loaded + counts.dead_lettered + counts.absorbed;
     let (loaded, dead_lettered, absorbed) = (counts.loaded, counts.dead_lettered, counts.absorbed);
@@ -100,7 +100,7 @@ fn say_counts(audit: &Audit) -> anyhow::Result<()> {
     say(&format!("outbox              {}", counts.events))
 }
 
-fn say_broken(rule: &Rule, breaks: &Breaks) -> anyhow::Result<()> {
+fn say_broken(rule: &Rule, breaks: &Breaks) -> Result<(), Failure> {
     say(&format!("broken: {}: {} messages, each of which {}", rule.name, breaks.total, rule.broken_by))?;
     breaks.first.iter().try_for_each(|hash| say(&format!("  {} {hash}", rule.name)))?;
     match breaks.total - breaks.first.len() as u64 {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::terminal::{counted, say, wrapped};
-use super::{Outcome, terminal};
+use super::{Failure, Outcome, terminal};
 use crate::check::{Finding, Judgement, Level, check};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, RunSettings};
@@ -11,12 +11,12 @@ use crate::config::{Given, RunSettings};
 /// What `turnstile check` takes: the settings of the run that it looks ahead to.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Takes what `turnstile run` takes, and looks at what that run would meet; changes nothing."
+    after_long_help = "Takes what `turnstile run` takes, and looks at everything that this run would depend on. Changes nothing."
 )]
 pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let settings = RunSettings::read(given, &mut mistakes);
         let format = given.read(&rows::FORMAT, &mut mistakes);

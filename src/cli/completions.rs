@@ -2,8 +2,8 @@
 
 use clap_complete::Shell;
 
-use super::Outcome;
 use super::terminal::write_out;
+use super::{Failure, Outcome};
 
 /// What `turnstile completions` takes.
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self) -> Result<Outcome, Failure> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::command(), "turnstile", &mut script);
         write_out(&script)?;

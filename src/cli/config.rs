@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::Outcome;
 use super::terminal::{aligned, printable, say};
+use super::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes, Origin, Row};
 
@@ -18,13 +18,13 @@ pub struct Args {
 enum Command {
     /// Show every setting with its value and where it comes from; secrets are hidden
     ///
-    /// Takes the flags of `turnstile run`, so that it can be put in the place of `run` to see what that run would be told.
-    /// A value that its setting does not take is told too.
+    /// Takes the flags of `turnstile run`: put it in the place of `run` to see what that run would use. A value that its
+    /// setting does not accept is reported.
     Show {},
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let Command::Show {} = self.command;
         let mut mistakes = given.mistakes();
         let format = given.read(&rows::FORMAT, &mut mistakes).unwrap_or_default();

@@ -8,7 +8,7 @@ mod text;
 
 use clap::Subcommand;
 
-use super::{Outcome, migrate};
+use super::{Failure, Outcome, migrate};
 use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::MessageHash;
@@ -25,16 +25,16 @@ pub struct Args {
 enum Command {
     /// Count dead letters by status and code, or list them
     List(list::Args),
-    /// Show all that is known of single ones; the body only with --reveal
+    /// Show everything that is known about single dead letters; the body only with --reveal
     Show(show::Args),
-    /// Decode, mask and load open ones again, under the same message hash
+    /// Decode, mask and load open dead letters again, under the same message hash
     Replay(replay::Args),
-    /// Resolve open ones as worth nothing; they stay in the table
+    /// Discard open dead letters that are not worth replaying; they stay in the table
     Discard(discard::Args),
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         match self.command {
             Command::List(args) => args.run(given).await,
             Command::Show(args) => args.run(given).await,
@@ -93,27 +93,35 @@ impl Prefix {
 }
 
 /// The messages that the prefixes mean, each once.
-async fn find(database: &Database, prefixes: &[Prefix]) -> anyhow::Result<Vec<MessageHash>> {
+async fn find(database: &Database, prefixes: &[Prefix]) -> Result<Vec<MessageHash>, Failure> {
     let mut hashes = Vec::with_capacity(prefixes.len());
-    let mut problems = Vec::new();
+    let mut complaints = Vec::new();
     let look = async |seen: &Transaction| {
         for Prefix { digits, first, last } in prefixes {
             match *dead_letters::between(seen, *first, *last, 2).await? {
-                [] => problems.push(format!("no dead letter's hash starts with {digits}")),
+                [] => {
+                    let remedy = "`turnstile dead-letters list --entries` shows their hashes";
+                    complaints.push((format!("no dead letter's hash starts with {digits}"), Some(remedy.to_owned())));
+                }
                 [hash] => hashes.push(hash),
-                _ => problems.push(format!("the hashes of several dead letters start with {digits}: give more digits")),
+                _ => {
+                    let what = format!("the hashes of several dead letters start with {digits}");
+                    complaints.push((what, Some("give more digits".to_owned())));
+                }
             }
         }
         Ok(())
     };
     database.snapshot(look).await?;
-    anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
+    if !complaints.is_empty() {
+        return Err(Failure::of(complaints));
+    }
     hashes.sort_unstable();
     hashes.dedup();
     Ok(hashes)
 }
 
-async fn open(settings: &DatabaseSettings) -> anyhow::Result<Database> {
+async fn open(settings: &DatabaseSettings) -> Result<Database, Failure> {
     let database = Database::new(settings)?;
     migrate::refuse_older(&database).await?;
     Ok(database)

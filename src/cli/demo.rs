@@ -1,12 +1,12 @@
 //! `turnstile demo`.
 
-use anyhow::Context;
 use indicatif::HumanCount;
 
+use super::failure::Remedied;
 use super::terminal::say;
-use super::{Outcome, terminal};
+use super::{Failure, Outcome, terminal};
 use crate::config::{Given, Mistakes, rows};
-use crate::demo::{Progress, Report, Settings, World, run};
+use crate::demo::{DemoError, HowFar, Report, Settings, World, run};
 use crate::shutdown::{Signal, Signals};
 
 /// What `turnstile demo` takes.
@@ -14,13 +14,13 @@ use crate::shutdown::{Signal, Signals};
 #[command(after_long_help = "\
 Starts a queue of its own and a throw-away PostgreSQL (which must be installed), sends made-up logins, lets two loaders \
 load them while the queue misbehaves and one of them is killed, and compares what was sent with what the tables hold. \
-Nothing of it stays; Ctrl-C ends it at any time.")]
+It leaves nothing behind; Ctrl-C ends it at any time.")]
 pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let settings = read(given)?;
-        let mut signals = Signals::listen().context("listening for signals")?;
+        let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
         let (mut world, report) = tokio::select! {
             played = play(settings) => played?,
             signal = signals.next() => return interrupted(signal),
@@ -37,6 +37,12 @@ impl Args {
     }
 }
 
+impl Remedied for DemoError {
+    fn remedy(&self) -> String {
+        Self::remedy(self)
+    }
+}
+
 fn read(given: &Given) -> Result<Settings, Mistakes> {
     let mut mistakes = given.mistakes();
     let messages = given.read(&rows::MESSAGES, &mut mistakes);
@@ -45,19 +51,19 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
 }
 
 /// What was dropped before this is called is stopped and removed.
-fn interrupted(signal: Signal) -> anyhow::Result<Outcome> {
+fn interrupted(signal: Signal) -> Result<Outcome, Failure> {
     say(&format!("Ended by {signal}: both servers and the loaders are stopped, and nothing is left behind."))?;
     Ok(Outcome::EndedBy(signal))
 }
 
 /// Plays the demo and tells its report. The world goes on for as long as it is held.
-async fn play(settings: Settings) -> anyhow::Result<(World, Report)> {
+async fn play(settings: Settings) -> Result<(World, Report), Failure> {
     say("Starting a queue and a throw-away PostgreSQL …")?;
     let mut world = World::start().await?;
     let messages = HumanCount(settings.messages);
     say(&format!("Sending {messages} made-up messages (seed {}), while two loaders load them …", settings.seed))?;
     let (of, mut view) = (settings.messages, terminal::Progress::of(settings.messages, "in the tables"));
-    let show = |Progress { sent, recorded }| view.show(recorded, || how_far(sent, recorded, of));
+    let show = |HowFar { sent, recorded }| view.show(recorded, || how_far(sent, recorded, of));
     let played = run(&world, settings, show).await;
     view.end();
     match played {
@@ -67,8 +73,8 @@ async fn play(settings: Settings) -> anyhow::Result<(World, Report)> {
         }
         Err(error) => {
             let logs = world.keep_logs();
-            Err(error)
-                .with_context(|| format!("the demo broke off (the logs of its loaders stay in {})", logs.display()))
+            let of = format!("the demo broke off (the logs of its loaders stay in {})", logs.display());
+            Err(Failure::from(error).within(of))
         }
     }
 }

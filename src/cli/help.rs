@@ -17,12 +17,12 @@ const COMMANDS: &[Told] = &[
     Told {
         command: "demo",
         done: "the promise held",
-        failed: "it did not, or the demo could not be played",
+        failed: "it did not hold, or the demo could not run",
         examples: &["turnstile demo", "turnstile demo --messages 500 --keep"],
     },
     Told {
         command: "run",
-        done: "done, or ended in order by a signal",
+        done: "done, or shut down by a signal",
         failed: "failed; nothing is lost, and what was not committed comes again",
         examples: &[
             "turnstile run --queue logins --keyring turnstile.keyring",
@@ -38,14 +38,14 @@ const COMMANDS: &[Told] = &[
     },
     Told {
         command: "migrate",
-        done: "the tables are at this version, or a newer one; with --status and --dry-run: it is told",
-        failed: "they could not be brought to it",
+        done: "the tables are at this version or a newer one; with --status and --dry-run: it looked",
+        failed: "they could not be upgraded",
         examples: &["turnstile migrate --keyring turnstile.keyring", "turnstile migrate --dry-run"],
     },
     Told {
         command: "send",
-        done: "everything was sent; with --dry-run: can be",
-        failed: "something was not",
+        done: "everything was sent; with --dry-run: can be sent",
+        failed: "something was not sent",
         examples: &[
             "turnstile send --queue logins logins.ndjson",
             "turnstile send --dry-run logins.ndjson",
@@ -79,13 +79,13 @@ const COMMANDS: &[Told] = &[
     Told {
         command: "unmask",
         done: "every value is recovered",
-        failed: "one could not be",
+        failed: "at least one could not be",
         examples: &["turnstile unmask --keyring turnstile.keyring VALUE", "turnstile unmask < masked.txt"],
     },
     Told {
         command: "mask",
         done: "every value is masked",
-        failed: "one could not be",
+        failed: "at least one could not be",
         examples: &["turnstile mask --field ip 203.0.113.7", "turnstile mask --field device_id --all-keys DEVICE"],
     },
     Told {
@@ -100,7 +100,7 @@ const COMMANDS: &[Told] = &[
     Told {
         command: "dead-letters show",
         done: "done",
-        failed: "one could not be found, or its body not be opened",
+        failed: "one was not found, or its body could not be opened",
         examples: &["turnstile dead-letters show 0123abcd", "turnstile dead-letters show --reveal 0123abcd"],
     },
     Told {

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::Outcome;
-use super::failure::Failure;
 use super::terminal::{note, say};
+use super::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::Database;
@@ -28,7 +27,7 @@ enum Command {
     /// An existing file is never overwritten. Keep a copy of the file in a safe place: without it, nothing that was
     /// masked with it can be recovered.
     New {
-        /// Add a key that masks to an existing keyring: it is used from now on, the old ones stay to recover what they masked
+        /// Add a key that masks to an existing keyring: it is used from now on; the old ones still recover what they masked
         #[arg(long)]
         add: bool,
     },
@@ -50,7 +49,7 @@ struct RegisterArgs {
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         match &self.command {
             Command::New { add } => {
                 let (path, id) = settings_of_new(given)?;
@@ -89,7 +88,7 @@ fn new(path: &Path, id: Option<KeyId>, add: bool) -> Result<String, KeyringError
     ))
 }
 
-async fn register(args: &RegisterArgs, given: &Given) -> anyhow::Result<()> {
+async fn register(args: &RegisterArgs, given: &Given) -> Result<(), Failure> {
     let mut mistakes = given.mistakes();
     let database = given.database(1, &mut mistakes);
     let keyring = given.keyring(&mut mistakes);
@@ -134,15 +133,15 @@ pub(super) fn warn_of_exposure(given: &Given) {
     let place = given.keyring_place(&mut Mistakes::default());
     let path = place.as_ref().and_then(KeyringPlace::path);
     if let Some(exposure) = path.and_then(|path| Keyring::exposure(path).ok().flatten()) {
-        note(&format!("warning: {exposure}"));
+        note(&format!("warning: {exposure}\n    {}", exposure.remedy()));
     }
 }
 
 /// Why there is no keyring: a wrong setting, or a failure.
-fn refusal(error: KeyringError, given: &Given) -> anyhow::Error {
+fn refusal(error: KeyringError, given: &Given) -> Failure {
     let name = given.name_of(&rows::KEYRING);
     if !error.is_wrong_setting() {
-        return Failure::new(format!("{name}: {error}"), error.remedy()).into();
+        return Failure::from(error).within(name);
     }
     let mut mistakes = given.mistakes();
     mistakes.note::<()>(name, &error, error.remedy());

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use stand_ins::sqs::{Faults, LocalQueue, QueueOptions, Redrive, ServerOptions};
-use tokio::signal::unix::{SignalKind, signal};
 
-use super::Outcome;
+use super::failure::with_causes;
 use super::terminal::say;
+use super::{Failure, Outcome};
 use crate::config::{Given, Kind, Mistakes, Setting, rows};
+use crate::shutdown::Signals;
 
 /// What `turnstile local-queue` takes.
 ///
@@ -18,7 +18,7 @@ use crate::config::{Given, Kind, Mistakes, Setting, rows};
 pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let options = options(given, &mut mistakes);
         serve(mistakes.or(options)?).await.map(|()| Outcome::Done)
@@ -113,19 +113,16 @@ fn whole_seconds(
     }
 }
 
-async fn serve(options: ServerOptions) -> anyhow::Result<()> {
+async fn serve(options: ServerOptions) -> Result<(), Failure> {
     // Asked for before the server says that it is ready, so that no early signal is missed.
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
     let names: Vec<String> = options.queues.iter().map(|queue| queue.name.clone()).collect();
     let region = options.region.clone();
-    let queue = LocalQueue::start_with(options)
-        .await
-        .context("the queue could not start; --listen takes another address, port 0 a free one")?;
+    let listen = "choose another address with --listen; port 0 takes a free one";
+    let started = LocalQueue::start_with(options).await;
+    let queue = started.map_err(|error| Failure::new(with_causes(&error), listen).within("the queue cannot start"))?;
     say(&greeting(&queue, &names, &region))?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.next().await;
     let last = farewell(&queue);
     queue.shutdown().await;
     say(&last)
@@ -172,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_reported_at_once_with_its_option() {
-        let mistakes = settings(&[
+        let refused = settings(&[
             "--listen=nowhere",
             "--host-name=http://queue",
             "--queue=a b",
@@ -187,9 +184,9 @@ mod tests {
             "--max-fault-delay=soon",
             "--seed=x",
         ])
-        .unwrap_err()
-        .to_string();
-        let options: Vec<&str> = mistakes
+        .unwrap_err();
+        let refused = Failure::from(refused).to_string();
+        let options: Vec<&str> = refused
             .lines()
             .filter(|line| line.starts_with("error: --"))
             .map(|line| line.split(' ').nth(1).unwrap())
@@ -222,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_dead_letter_queue_of_another_kind_is_refused() {
-        assert_eq!(settings(&["--queue=a.fifo", "--redrive=dead:3"]).unwrap_err().to_string().lines().count(), 2);
+        assert_eq!(settings(&["--queue=a.fifo", "--redrive=dead:3"]).unwrap_err().into_iter().count(), 1);
         assert!(settings(&["--queue=a.fifo", "--redrive=dead.fifo:3"]).is_ok());
     }
 }

@@ -3,34 +3,34 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap_mangen::Man;
 
 use super::terminal::{say, write_out};
-use super::{Outcome, help};
+use super::{Failure, Outcome, help};
 
 /// What `turnstile man` takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder to write one page a command into; without it, the first page goes to standard output
+    /// The folder to write one page per command into; without it, the first page goes to standard output
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     folder: Option<PathBuf>,
 }
 
 impl Args {
-    pub(super) async fn run(self) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self) -> Result<Outcome, Failure> {
         let mut program = super::settled_command().disable_help_subcommand(true);
         program.build();
         let Some(folder) = self.folder else {
-            write_out(&page(&program)?)?;
+            write_out(&page(&program).map_err(Failure::of_system("writing the page"))?)?;
             return Ok(Outcome::Done);
         };
         let name = folder.display();
-        std::fs::create_dir_all(&folder).with_context(|| format!("making the folder {name}"))?;
+        std::fs::create_dir_all(&folder).map_err(Failure::of_system(format!("making the folder {name}")))?;
         let mut to_do = vec![program];
         while let Some(command) = to_do.pop() {
             let file = folder.join(Man::new(command.clone()).get_filename());
-            std::fs::write(&file, page(&command)?).with_context(|| format!("writing {}", file.display()))?;
+            let written = page(&command).and_then(|page| std::fs::write(&file, page));
+            written.map_err(Failure::of_system(format!("writing {}", file.display())))?;
             to_do.extend(command.get_subcommands().cloned());
         }
         say(&format!("the pages are in {name}"))?;

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead as _};
 
-use super::Outcome;
 use super::terminal::{note, say};
+use super::{Failure, Outcome};
 use crate::config::rows::{self, MaskedField};
 use crate::config::{Given, Mistakes};
 use crate::decode::read_text;
@@ -16,21 +16,21 @@ use crate::stream::Field;
 #[command(after_long_help = "\
 Each masked value is printed on a line of its own, as the tables hold it: `WHERE masked_ip IN (…)` finds its rows. Rows that \
 were loaded before `keys new --add` are masked with an older key; --all-keys prints the value under each, the newest last. \
-In the place of a value that cannot be masked stands an empty line, and standard error says why.
+For a value that cannot be masked, the line is empty, and standard error says why.
 
 Clear values on the command line can be read in the list of processes; those on standard input cannot.")]
 pub struct Args {
-    /// Clear values; without any they are read from standard input, one a line
+    /// Clear values; if none is given, they are read from standard input, one per line
     #[arg(value_name = "VALUE")]
     values: Vec<String>,
 
-    /// Under every key of the keyring, and not under the active one alone
+    /// Print the value under every key of the keyring, not only under the active one
     #[arg(long)]
     all_keys: bool,
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let (field, maskers) = self.read(given)?;
         let mut outcome = Outcome::Done;
         let mut tell = |number: usize, value: &str| match masked(field, value, &maskers) {
@@ -43,7 +43,7 @@ impl Args {
         };
         if self.values.is_empty() {
             for (line, number) in io::stdin().lock().lines().zip(1..) {
-                tell(number, &line?)?;
+                tell(number, &line.map_err(Failure::of_system("standard input cannot be read"))?)?;
             }
         } else {
             self.values.iter().zip(1..).try_for_each(|(value, number)| tell(number, value))?;

@@ -1,10 +1,9 @@
 //! `turnstile migrate`.
 
-use super::Outcome;
 use serde_json::json;
 
-use super::failure::Failure;
 use super::terminal::say;
+use super::{Failure, Outcome};
 use crate::config::Given;
 use crate::config::rows::{self, Format};
 use crate::database::Database;
@@ -31,7 +30,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let settings = given.database(1, &mut mistakes);
         let keyring = given.keyring_if_any(&mut mistakes);
@@ -50,7 +49,7 @@ impl Args {
 }
 
 /// Says where the tables are, and what a migration would do.
-async fn tell_state(database: &Database, is_dry_run: bool, format: Format) -> anyhow::Result<()> {
+async fn tell_state(database: &Database, is_dry_run: bool, format: Format) -> Result<(), Failure> {
     let (version, needed) = (database.schema_version().await?, migrations::newest_version());
     let pending = migrations::newer_than(version.unwrap_or(0));
     if format == Format::Json {
@@ -73,7 +72,7 @@ pub(super) struct Done {
 }
 
 /// Migrates, and registers the keys with tables that know none.
-pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKind)>) -> anyhow::Result<Done> {
+pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKind)>) -> Result<Done, Failure> {
     let migrated = database.migrate().await?;
     let mut done = Done { migrated, registered: Vec::new(), lacks_keys: false };
     if done.migrated.is_newer() {
@@ -91,7 +90,7 @@ pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKin
 }
 
 impl Done {
-    pub(super) fn tell(&self, format: Format) -> anyhow::Result<()> {
+    pub(super) fn tell(&self, format: Format) -> Result<(), Failure> {
         let Self { migrated, registered, lacks_keys } = self;
         let (version, ours) = (migrated.version, migrations::newest_version());
         if format == Format::Json {
@@ -115,15 +114,15 @@ impl Done {
 }
 
 /// Refuses tables that are older than this program; on newer ones that lack what it relies on, it stops when it loads.
-pub(super) async fn refuse_older(database: &Database) -> anyhow::Result<()> {
+pub(super) async fn refuse_older(database: &Database) -> Result<(), Failure> {
     const REMEDY: &str = "run `turnstile migrate` (or `turnstile run --migrate`)";
     let needed = migrations::newest_version();
     match database.schema_version().await? {
         Some(version) if version >= needed => Ok(()),
         Some(version) => {
             let what = format!("the tables are at version {version} and this program needs {needed}");
-            Err(Failure::new(what, REMEDY).into())
+            Err(Failure::new(what, REMEDY))
         }
-        None => Err(Failure::new("the database has no tables of Turnstile", REMEDY).into()),
+        None => Err(Failure::new("the database has no tables of Turnstile", REMEDY)),
     }
 }

@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
-
-use super::Outcome;
-use super::failure::on_one_line;
+use super::{Failure, Outcome};
 use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
 use crate::config::rows::Format;
 use crate::config::{Given, RunSettings};
 use crate::database::{Database, persist};
 use crate::keyring::Keyring;
 use crate::load::Destination;
-use crate::mask::MaskKind;
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
 use crate::run::{Loader, extend_outbox};
@@ -23,23 +19,21 @@ use crate::verdict::Judge;
 /// What `turnstile run` takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Ends on SIGINT or SIGTERM: the first lets what is in hand come to its end, the second does not."
+    after_long_help = "The first SIGINT or SIGTERM shuts it down: what is in hand is loaded or given back. The second cuts it off."
 )]
 pub struct Args {}
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let settings = RunSettings::read(given, &mut mistakes);
         let keyring = given.keyring(&mut mistakes);
         let (settings, keyring) = mistakes.or(settings.zip(keyring))?;
-        if settings.mask == MaskKind::Base64 {
-            tracing::warn!("--mask base64 is an encoding and no mask: whoever reads the table reads the values");
-        }
+        super::warn_of_weak_mask(settings.mask);
         if let Some(exposure) = settings.keyring.path().and_then(|path| Keyring::exposure(path).ok().flatten()) {
-            tracing::warn!("{exposure}");
+            tracing::warn!(remedy = exposure.remedy(), "{exposure}");
         }
-        let mut signals = Signals::listen().context("listening for signals")?;
+        let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
         let shutdown_timeout = settings.shutdown_timeout;
         let shutdown = Shutdown::default();
         let running = load_with(settings, keyring, shutdown.clone());
@@ -60,14 +54,14 @@ impl Args {
                 Ok(Outcome::EndedBy(signal))
             }
         };
-        Ok(ended.unwrap_or_else(|error| {
-            tracing::error!("{}", on_one_line(&error));
+        Ok(ended.unwrap_or_else(|failure| {
+            failure.log();
             Outcome::Failed
         }))
     }
 }
 
-async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) -> anyhow::Result<Outcome> {
+async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) -> Result<Outcome, Failure> {
     let (database, queue) = tokio::select! {
         prepared = prepare(&settings, &keyring) => prepared?,
         () = shutdown.stopping.cancelled() => return Ok(Outcome::Done),
@@ -113,7 +107,7 @@ async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) 
 }
 
 /// Makes sure of the database, then of the queue.
-async fn prepare(settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<(Database, SqsQueue)> {
+async fn prepare(settings: &RunSettings, keyring: &Keyring) -> Result<(Database, SqsQueue), Failure> {
     let database = Database::new(&settings.database)?;
     if settings.migrate {
         persist(settings.patience(), || database.server_facts()).await?;
@@ -134,17 +128,16 @@ async fn prepare(settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<(D
 
 /// Refuses a database in which the promise would not hold: whatever `turnstile check` calls an error of it, unless a loader
 /// can mend it.
-async fn refuse_unfit(database: &Database, settings: &RunSettings, keyring: &Keyring) -> anyhow::Result<()> {
+async fn refuse_unfit(database: &Database, settings: &RunSettings, keyring: &Keyring) -> Result<(), Failure> {
     let look = || persist(settings.patience(), || refusals(database, settings, keyring));
     let mut refusals = look().await?;
     if refusals.iter().any(|refusal| refusal.what == PARTITIONS_OF_OUTBOX) {
         extend_outbox(database).await;
         refusals = look().await?;
     }
-    let said = refusals.iter().map(|Finding { what, judgement }| {
-        let remedy = judgement.remedy.as_deref().unwrap_or_default();
-        format!("{what}: {} → {remedy}", judgement.found)
-    });
-    anyhow::ensure!(refusals.is_empty(), "{}", said.collect::<Vec<_>>().join("; "));
-    Ok(())
+    let complaint = |Finding { what, judgement }: Finding| (format!("{what}: {}", judgement.found), judgement.remedy);
+    match refusals.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::of(refusals.into_iter().map(complaint))),
+    }
 }

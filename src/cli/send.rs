@@ -2,23 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek as _, Write};
+use std::io::{self, BufRead, BufReader, Seek as _};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::ValueHint;
 use indicatif::{HumanCount, HumanDuration};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::Outcome;
 use super::terminal::{Progress, counted, note, say};
+use super::{Failure, Outcome};
 use crate::config::Given;
 use crate::config::rows::{self, Format};
 use crate::queue::Fault;
 use crate::queue::sqs::{QueueAddress, Sender};
-use crate::send::{Bodies, EndedEarly, Form, Look, NotSent, SendReport, look, send};
+use crate::send::{Bodies, EndedEarly, Look, NotSent, SendReport, look, send};
 use crate::shutdown::Signals;
 
 /// What `turnstile send` takes.
@@ -26,16 +25,16 @@ use crate::shutdown::Signals;
 #[command(after_long_help = "\
 A file is looked through before anything is sent: if one line of it is not a login, nothing is sent. Standard input \
 cannot be read twice: there the lines before the first that is not a login are sent, and none after. jq turns JSON of \
-another form into one login a line: `jq -c '.[]'` for an array, `jq -c .` for objects over several lines.
+another form into one login per line: `jq -c '.[]'` for an array, `jq -c .` for objects over several lines.
 
 Sending is at least once: where a reply is lost, the same messages are sent again, and the last line says how many may \
 be in the queue twice. Lines that are not logins, or that the queue does not take, are named by number and code, and \
 never by content.")]
 pub struct Args {
-    /// The logins, one a line, each 1 byte to 1 MiB of UTF-8 (LF or CRLF; empty lines are skipped); - is standard input
+    /// The logins, one per line, each 1 byte to 1 MiB of UTF-8 (LF or CRLF; empty lines are skipped); - is standard input
     #[arg(value_name = "FILE|-", value_hint = ValueHint::FilePath)]
     file: String,
-    /// Send the lines whatever they hold: a body that is not a login becomes a dead letter
+    /// Send every line, whatever it holds: a body that is not a login becomes a dead letter
     #[arg(long)]
     raw: bool,
     /// Look at every line and say what would be sent; no queue is asked or needed
@@ -44,12 +43,12 @@ pub struct Args {
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let input = mistakes.take(
             "FILE",
             Input::open(&self.file),
-            "give a file with one login a line, or - for standard input",
+            "give a file with one login per line, or - for standard input",
         );
         if self.dry_run {
             let format = given.read(&rows::FORMAT, &mut mistakes);
@@ -62,10 +61,7 @@ impl Args {
         let ((settings, group), (input, format)) = mistakes.or(queue.zip(group).zip(input.zip(format)))?;
         if input.bytes.is_some() && !self.raw {
             let looked = looked(&input, self.bodies()).await?;
-            if looked.wrong_count() > 0 {
-                tell_wrong(&looked, self.bodies())?;
-                return Ok(Outcome::Failed);
-            }
+            refuse_wrong(&looked, self.bodies())?;
         }
         let sender = Sender::connect(&settings, &group).await?;
         let stop = CancellationToken::new();
@@ -74,9 +70,10 @@ impl Args {
             let not_sent = HumanCount(report.not_sent_count());
             progress.show(report.bytes_read, || format!("{} sent, {not_sent} not sent", HumanCount(report.sent)));
         };
-        let sending = send(input.reader()?, self.bodies(), &sender, &stop, show);
+        let sending =
+            send(input.reader().map_err(Failure::of_system(UNREADABLE))?, self.bodies(), &sender, &stop, show);
         // The first signal lets the batches under way return, the second does not.
-        let mut signals = Signals::listen()?;
+        let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
         let asked_to_end = OnceLock::new();
         let cut_off = async {
             let _first = asked_to_end.set(signals.next().await);
@@ -91,24 +88,18 @@ impl Args {
             }
         };
         progress.end();
-        tell(&report, input.bytes)?;
+        tell_lines("not sent", &report.not_sent, &report.not_sent_by_code);
         let place = place_of(&settings.queue, sender.endpoint());
         say(&match format {
             Format::Text => summary(&report, &place, began.elapsed()),
             Format::Json => json_of(&report, &place, began.elapsed()).to_string(),
         })?;
-        if matches!(&report.stopped, Some(EndedEarly::Queue(error)) if error.fault == Fault::Unreachable) {
-            let endpoint = sender.endpoint();
-            writeln!(
-                io::stderr(),
-                "the queue server at {endpoint} cannot be reached: check the network, AWS_ENDPOINT_URL and the host in --queue"
-            )?;
+        match (asked_to_end.get(), &report.stopped) {
+            _ if report.is_complete() => Ok(Outcome::Done),
+            (Some(signal), _) => Ok(Outcome::EndedBy(*signal)),
+            (None, None) => Ok(Outcome::Failed),
+            (None, Some(stopped)) => Err(ended_early(&report, stopped, input.bytes, sender.endpoint())),
         }
-        Ok(match asked_to_end.get() {
-            _ if report.is_complete() => Outcome::Done,
-            Some(signal) => Outcome::EndedBy(*signal),
-            None => Outcome::Failed,
-        })
     }
 
     fn bodies(&self) -> Bodies {
@@ -116,12 +107,9 @@ impl Args {
     }
 
     /// Looks at everything and sends nothing.
-    async fn rehearse(&self, input: Input, format: Format) -> anyhow::Result<Outcome> {
+    async fn rehearse(&self, input: Input, format: Format) -> Result<Outcome, Failure> {
         let looked = looked(&input, self.bodies()).await?;
         let wrong = looked.wrong_count();
-        if wrong > 0 {
-            tell_wrong(&looked, self.bodies())?;
-        }
         let mut text = format!("{} to be sent", counted(looked.sendable, "message"));
         if looked.empty > 0 {
             text += &format!(", {} to be skipped", counted(looked.empty, "empty line"));
@@ -131,7 +119,7 @@ impl Args {
                 .to_string();
         }
         say(&text)?;
-        Ok(if wrong == 0 { Outcome::Done } else { Outcome::Failed })
+        refuse_wrong(&looked, self.bodies()).map(|()| Outcome::Done)
     }
 }
 
@@ -169,63 +157,60 @@ impl Input {
     }
 }
 
+const UNREADABLE: &str = "the file cannot be read";
+
 /// Looks in a thread that may take its time.
-async fn looked(input: &Input, bodies: Bodies) -> anyhow::Result<Look> {
-    let reader = input.reader()?;
-    let look = tokio::task::spawn_blocking(move || look(reader, bodies)).await?;
-    look.context("the file cannot be read")
+async fn looked(input: &Input, bodies: Bodies) -> Result<Look, Failure> {
+    let reader = input.reader().map_err(Failure::of_system(UNREADABLE))?;
+    let looking = tokio::task::spawn_blocking(move || look(reader, bodies)).await;
+    looking.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(Failure::of_system(UNREADABLE))
 }
 
-/// What cannot be sent, and the remedy.
-fn tell_wrong(looked: &Look, bodies: Bodies) -> io::Result<()> {
-    let mut complaints = io::stderr().lock();
-    if let (Some(form), Some(line)) = (looked.form, looked.wrong.first()) {
-        writeln!(complaints, "line {} {form}: {}", line.line, form.remedy())?;
-        return writeln!(complaints, "nothing was sent; --raw sends each line as it is");
+/// Refuses a file of which something cannot be sent.
+fn refuse_wrong(looked: &Look, bodies: Bodies) -> Result<(), Failure> {
+    let Some(first) = looked.wrong.first() else { return Ok(()) };
+    if let Some(form) = looked.form {
+        let remedy = format!("{}; --raw sends each line as it is", form.remedy());
+        return Err(Failure::new(format!("nothing was sent: line {} {form}", first.line), remedy));
     }
-    tell_lines(&mut complaints, "cannot be sent", &looked.wrong, &looked.wrong_by_code)?;
-    let such = counted(looked.wrong_count(), "such line");
-    match bodies {
-        Bodies::Logins => writeln!(complaints, "nothing was sent: mend or remove {such}, or send with --raw"),
-        Bodies::Raw => writeln!(complaints, "nothing was sent: {such}, which no queue takes"),
-    }
+    tell_lines("cannot be sent", &looked.wrong, &looked.wrong_by_code);
+    let lines = counted(looked.wrong_count(), "line");
+    Err(match bodies {
+        Bodies::Logins => {
+            Failure::new(format!("nothing was sent: {lines} cannot be"), "mend or remove them, or send with --raw")
+        }
+        Bodies::Raw => Failure::new(format!("nothing was sent: no queue takes {lines}"), "mend or remove them"),
+    })
 }
 
-/// The first lines by their numbers, all by their codes.
-fn tell_lines(
-    complaints: &mut impl Write,
-    what: &str,
-    first: &[NotSent],
-    by_code: &BTreeMap<String, u64>,
-) -> io::Result<()> {
+/// The first lines by their numbers, all by their codes, on standard error.
+fn tell_lines(what: &str, first: &[NotSent], by_code: &BTreeMap<String, u64>) {
     for line in first {
-        writeln!(complaints, "line {}: {what}: {}", line.line, line.code)?;
+        note(&format!("line {}: {what}: {}", line.line, line.code));
     }
     if by_code.values().sum::<u64>() > first.len() as u64 {
         let counts = by_code.iter().map(|(code, lines)| format!("{} {code}", HumanCount(*lines)));
-        writeln!(complaints, "… in all: {}", counts.collect::<Vec<_>>().join(", "))?;
+        note(&format!("… in all: {}", counts.collect::<Vec<_>>().join(", ")));
     }
-    Ok(())
 }
 
-/// What was not sent, on standard error. `length` is the file's, where it is one.
-fn tell(report: &SendReport, length: Option<u64>) -> io::Result<()> {
-    let mut complaints = io::stderr().lock();
-    tell_lines(&mut complaints, "not sent", &report.not_sent, &report.not_sent_by_code)?;
+/// Why not all of it was sent, and from where on nothing was. `length` is the file's, where it is one.
+fn ended_early(report: &SendReport, stopped: &EndedEarly, length: Option<u64>, endpoint: &str) -> Failure {
     let last = report.last_line;
-    match &report.stopped {
-        Some(EndedEarly::Misfit(misfit)) => {
-            let remedy = misfit.form.map_or("mend or remove it, or send with --raw", Form::remedy);
-            writeln!(complaints, "{misfit}: {remedy}")?;
-            writeln!(complaints, "no line from {} on was sent", misfit.line)?;
+    let until = match stopped {
+        EndedEarly::Misfit(misfit) => format!("no line from {} on was sent", misfit.line),
+        _ if report.sent + report.perhaps_sent == 0 => "nothing was sent".to_owned(),
+        _ if length == Some(report.bytes_read) => format!("all lines were tried, up to the last, {last}"),
+        _ => format!("no line after {last} was sent"),
+    };
+    let what = match stopped {
+        EndedEarly::Queue(error) if error.fault == Fault::Unreachable => {
+            format!("the queue server at {endpoint} cannot be reached")
         }
-        Some(stopped) if length == Some(report.bytes_read) => {
-            writeln!(complaints, "{stopped}: the file ends with line {last}")?;
-        }
-        Some(stopped) => writeln!(complaints, "{stopped}: no line after {last} was sent")?,
-        None => {}
-    }
-    Ok(())
+        EndedEarly::Queue(error) => format!("{error} at {endpoint}"),
+        EndedEarly::File(_) | EndedEarly::Misfit(_) | EndedEarly::Signal => stopped.to_string(),
+    };
+    Failure::of([(format!("{what}: {until}"), stopped.remedy())])
 }
 
 fn json_of(report: &SendReport, queue: &str, took: Duration) -> serde_json::Value {

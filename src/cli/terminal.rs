@@ -6,29 +6,30 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
+use super::Failure;
 use crate::config::rows::Colours;
 
 /// Writes a line of a command's answer to standard output, at once.
 ///
-/// Whoever reads may stop to read, as `head` does: what is written then is lost, and the command goes on to its end.
+/// A reader may stop before the end, as `head` does: what is written then is lost, and the command goes on to its end.
 ///
 /// # Errors
 ///
 /// When it cannot be written for another reason: a full disk.
-pub(super) fn say(line: &str) -> anyhow::Result<()> {
+pub(super) fn say(line: &str) -> Result<(), Failure> {
     write_out(format!("{line}\n").as_bytes())
 }
 
 /// Writes bytes as they are; else as [`say`].
-pub(super) fn write_out(bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written.map_err(|error| anyhow::anyhow!("the answer cannot be written: {error}"))?),
+        written => written.map_err(Failure::of_system("the answer cannot be written")),
     }
 }
 
-/// Writes a line for people to standard error. Whoever does not read it still wants the command to go on.
+/// Writes a line for people to standard error. The command goes on if nobody reads it.
 pub(super) fn note(line: &str) {
     writeln!(io::stderr(), "{line}").unwrap_or_default();
 }
@@ -67,7 +68,7 @@ fn is_invisible(character: char) -> bool {
     )
 }
 
-/// Rows as lines whose columns stand below each other.
+/// Rows as lines with aligned columns.
 pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
@@ -159,8 +160,7 @@ impl Progress {
     }
 
     fn with(bar: ProgressBar, template: &str) -> Self {
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = bar.with_style(style);
+        let bar = bar.with_style(style(template));
         // It hides itself where standard error is not a terminal.
         if !bar.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(200));
@@ -183,6 +183,10 @@ impl Progress {
     pub(super) fn end(self) {
         self.bar.finish_and_clear();
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 #[cfg(test)]
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_below_each_other() {
+    fn columns_are_aligned() {
         let rows = [vec!["a".to_owned(), "é".to_owned(), "x".to_owned()], vec!["bcd".to_owned(), "ef".to_owned()]];
         assert_eq!(aligned(&rows), ["a    é   x", "bcd  ef"]);
     }

@@ -3,24 +3,23 @@
 use std::io::{self, BufRead, Write};
 
 use super::terminal::printable;
-use super::{Outcome, keys};
+use super::{Failure, Outcome, keys};
 use crate::config::{Given, Mistakes, rows};
 use crate::mask::{MaskKind, UnmaskError, Unmasker, decode_base64};
 
 /// What `turnstile unmask` takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Masked values; without any they are read from standard input, one a line
+    /// Masked values; if none is given, they are read from standard input, one per line
     ///
-    /// Each clear value is printed on a line of its own, in the same order. In the place of one that cannot be
-    /// recovered stands an empty line, and standard error says why; the exit code is 1 then. Control characters in a
-    /// clear value are printed as escapes.
+    /// Each clear value is printed on a line of its own, in the same order. For one that cannot be recovered, the line is
+    /// empty, standard error says why, and the exit code is 1. Control characters in a clear value are printed as escapes.
     #[arg(value_name = "VALUE")]
     values: Vec<String>,
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let recovery = recovery(given, &mut mistakes);
         let recovery = mistakes.or(recovery)?;
@@ -34,9 +33,9 @@ impl Args {
             recover(&recovery, "value", self.values.into_iter().map(|value| Ok(value.into_bytes())), out, err)
         };
         match ended {
-            // Whoever reads may stop to read.
+            // A reader may stop before the end.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
-            ended => Ok(ended?),
+            ended => ended.map_err(Failure::of_system("the values cannot be read or written")),
         }
     }
 }

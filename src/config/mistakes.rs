@@ -10,19 +10,29 @@ use super::kinds::Unfit;
 pub struct Mistake {
     setting: String,
     problem: String,
-    remedy: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}: {}\n    {}", self.setting, self.problem, self.remedy)
+impl Mistake {
+    /// The setting, and what is wrong with it.
+    pub fn what(&self) -> String {
+        format!("{}: {}", self.setting, self.problem)
     }
 }
 
 /// The mistakes found so far. A reader notes each and goes on with `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
+
+impl IntoIterator for Mistakes {
+    type Item = Mistake;
+    type IntoIter = std::vec::IntoIter<Mistake>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
 impl Mistakes {
     /// Notes a mistake.

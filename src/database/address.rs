@@ -110,7 +110,7 @@ impl AddressError {
     }
 }
 
-/// The certificates that TLS needs are not available. Its text says what to do.
+/// The certificates that TLS needs are not available.
 #[derive(Debug)]
 pub enum TlsError {
     /// The files of `sslcert` and `sslkey`.
@@ -139,7 +139,14 @@ impl std::error::Error for TlsError {}
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.found(), self.remedy())
+        match self {
+            Self::ClientCertificate { parameter, path, problem } => {
+                write!(f, "{parameter} {}: {problem}", path.display())
+            }
+            Self::RootCertificates { path, problem } => write!(f, "sslrootcert {}: {problem}", path.display()),
+            Self::NoSystemCertificates(problem) => write!(f, "no root certificate is on this system ({problem})"),
+            Self::Library(error) => write!(f, "TLS: {error}"),
+        }
     }
 }
 
@@ -150,18 +157,6 @@ impl From<rustls::Error> for TlsError {
 }
 
 impl TlsError {
-    /// What is wrong, without what to do about it.
-    pub fn found(&self) -> String {
-        match self {
-            Self::ClientCertificate { parameter, path, problem } => {
-                format!("{parameter} {}: {problem}", path.display())
-            }
-            Self::RootCertificates { path, problem } => format!("sslrootcert {}: {problem}", path.display()),
-            Self::NoSystemCertificates(problem) => format!("no root certificate is on this system ({problem})"),
-            Self::Library(error) => format!("TLS: {error}"),
-        }
-    }
-
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {

@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::DatabaseError;
 use super::address::{DatabaseAddress, TlsError};
 use super::error::{Phase, Place};
 use super::rds_token::RdsTokens;
+use super::{DatabaseError, remedy};
 
 /// Opens connections and reads the notices that come with them.
 #[derive(Clone)]
@@ -78,7 +78,7 @@ impl Connector {
             | PoolError::Closed
             | PoolError::NoRuntimeSpecified
             | PoolError::PostCreateHook(_) => {
-                DatabaseError::unexpected(Phase::Connecting, error.to_string()).at(&self.place)
+                DatabaseError::unexpected(Phase::Connecting, error.to_string(), remedy::DEFECT).at(&self.place)
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Whether the server keeps the commits that it acknowledges.
 
+use super::server::Shortcoming;
 use super::{Database, DatabaseError};
 
 /// The settings on which the promise rests, as they are in a session of ours.
@@ -14,8 +15,8 @@ pub struct Durability {
 }
 
 impl Durability {
-    /// What is wrong with the settings, each with the remedy; empty when acknowledged commits are kept.
-    pub fn problems(&self) -> Vec<String> {
+    /// What is wrong with the settings; empty when acknowledged commits are kept.
+    pub fn problems(&self) -> Vec<Shortcoming> {
         let off = [
             ("fsync", &self.fsync),
             ("synchronous_commit", &self.synchronous_commit),
@@ -25,12 +26,14 @@ impl Durability {
     }
 }
 
-/// What follows when a setting is off, and the remedy.
-pub(super) fn problem_with(name: &str) -> String {
-    format!(
-        "{name} is off: PostgreSQL may lose commits that it acknowledged, after their messages were deleted; set \
-         {name} = on for this server, database and role"
-    )
+/// What follows when a setting is off.
+pub(super) fn problem_with(name: &str) -> Shortcoming {
+    Shortcoming {
+        found: format!(
+            "{name} is off: PostgreSQL may lose commits that it acknowledged, after their messages were deleted"
+        ),
+        remedy: format!("set {name} = on for this server, database and role"),
+    }
 }
 
 impl Database {
@@ -40,8 +43,8 @@ impl Database {
     ///
     /// [`DatabaseError`]
     pub async fn durability(&self) -> Result<Durability, DatabaseError> {
-        // A transaction of ours does not keep a `synchronous_commit` of the session that is off; whoever looks for what is
-        // wrong wants the session's.
+        // A transaction of ours does not keep a `synchronous_commit` of the session that is off. What is wrong is the
+        // session's.
         let sql = "SELECT pg_catalog.current_setting('fsync'),
                           (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'synchronous_commit'),
                           pg_catalog.current_setting('full_page_writes')";

@@ -1,5 +1,6 @@
 //! Why a call to the database failed, and what that means.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -7,13 +8,14 @@ use std::{fmt, io};
 use tokio_postgres::error::DbError;
 
 use super::certificate::{Explained, explained};
+use super::remedy::{PASSED_ROUND, of_driver};
 use super::schemas::Schema;
 use crate::retry::{Class, class_of_sqlstate};
 
 /// A call to the database failed. Holds SQLSTATE and names of tables and constraints, and the server's message only where
-/// no connection was made: later it quotes values. Its text says what to do, where that is known.
+/// no connection was made: later it quotes values. Its text says what happened, and for a connection where it should have
+/// led; [`DatabaseError::remedy`] says what to do.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}{}", self.found(), self.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default())]
 pub struct DatabaseError {
     phase: Phase,
     /// Where no connection could be made to.
@@ -24,6 +26,15 @@ pub struct DatabaseError {
     passes: bool,
     /// Whether it is a failure of a statement whose rows others may have constraints and triggers for.
     of_rows: bool,
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "connect to {}: {}", place.text, self.failure.of_connecting()),
+            None => write!(f, "{}: {}", self.phase, self.failure),
+        }
+    }
 }
 
 /// How far a transaction had come when a call of it failed.
@@ -73,13 +84,14 @@ const TAKES_NO_ROWS: &str = "database does not allow writes";
 /// The SQLSTATE of what the server did not expect itself.
 const INTERNAL_ERROR: &str = "XX000";
 
+/// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("no answer within {} ms", .0.as_millis())]
     Deadline(Duration),
-    #[error("the connection was lost or could not be made{}", .0.map(|kind| format!(" ({kind})")).unwrap_or_default())]
+    #[error("the connection was lost{}", .0.map(|kind| format!(" ({kind})")).unwrap_or_default())]
     Connection(Option<io::ErrorKind>),
-    /// The name of the host is not known, or whoever knows it is away.
+    /// The name of the host is not known, or nobody answers for names.
     #[error("the host's name is not found ({0})")]
     NoSuchName(String),
     #[error("the host that answers takes no rows: it is a standby, or read-only by default")]
@@ -95,8 +107,8 @@ enum Failure {
     NoToken(String),
     #[error("{0}")]
     Refused(Box<Refusal>),
-    #[error("{0}")]
-    Unexpected(String),
+    #[error("{problem}")]
+    Unexpected { problem: String, remedy: Cow<'static, str> },
     /// An answer that another run of the transaction is expected to change.
     #[error("{0}")]
     Unsettled(String),
@@ -117,8 +129,8 @@ fn no_tls(offered_before: bool) -> &'static str {
 
 /// What the server says of what it refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Refusal {
-    sqlstate: Box<str>,
+pub(super) struct Refusal {
+    pub(super) sqlstate: Box<str>,
     /// The server's words, where no statement was under way.
     said: Option<Box<str>>,
     schema: Option<Box<str>>,
@@ -166,68 +178,33 @@ impl fmt::Display for Refusal {
             return write!(f, "{said} (SQLSTATE {})", self.sqlstate);
         }
         write!(f, "SQLSTATE {}", self.sqlstate)?;
+        if let Some(meaning) = meaning_of(&self.sqlstate) {
+            write!(f, " ({meaning})")?;
+        }
         self.constraint.as_ref().map_or(Ok(()), |constraint| write!(f, ", constraint {constraint}"))
     }
 }
 
-/// What to do about a statement that the server refuses.
-fn remedy_of_statement(sqlstate: &str) -> Option<&'static str> {
+/// What a SQLSTATE means, where its remedy alone would leave that open.
+fn meaning_of(sqlstate: &str) -> Option<&'static str> {
     match sqlstate {
-        "42501" => Some(
-            "this role may not do that; `migrate` needs the owner of the tables, `dead-letters` a role in \
-             turnstile_operator, `audit` one in turnstile_auditor, and of `run` `turnstile check` names what is missing: \
-             deploy/grants.sql grants all of it",
-        ),
-        "42P01" => Some(
-            "a table is missing; run `turnstile migrate`, unless it is one of a trigger, whose function must set its own search_path",
-        ),
+        "42501" => Some("this role may not do that"),
+        "42P01" => Some("a table is missing"),
         "26000" | "42P05" => Some(PASSED_ROUND),
         _ => None,
     }
 }
 
-/// What to do about a connection that the server refuses.
-fn remedy_of_connection(sqlstate: &str, by_token: bool) -> &'static str {
-    match sqlstate {
-        "28P01" | "28000" if by_token => {
-            "let the role be a member of rds_iam, the instance allow IAM authentication, and the credentials call \
-             rds-db:connect for this role"
-        }
-        "28P01" => {
-            "put the role's password into the variable DATABASE_URL or PGPASSWORD, and look whether the role exists"
-        }
-        _ if sqlstate.starts_with("28") => {
-            "look whether the role exists and may log in, and whether the server's pg_hba.conf lets it in from here, in this \
-             database, with or without TLS; where that asks for a client certificate, name one by sslcert=FILE and sslkey=FILE"
-        }
-        "3D000" => "create the database, or correct its name in the database URL",
-        "42501" => "let the role connect: GRANT CONNECT ON DATABASE",
-        _ if sqlstate.starts_with("53") => "raise the server's max_connections, or end other connections",
-        "57P03" => "wait until the server has started",
-        _ => "look into the server's log",
-    }
-}
-
-/// Prepared statements do not stay with their connection.
-pub(super) const PASSED_ROUND: &str = "a pooler gives each transaction another connection, with the prepared statements \
-     of others; use its session mode, or PgBouncer 1.21 or newer with max_prepared_statements above 0";
-
 impl DatabaseError {
-    /// What happened, without what to do about it: for a connection, where it should have led.
-    pub fn found(&self) -> String {
-        match &self.place {
-            Some(place) => format!("connect to {}: {}", place.text, self.failure),
-            None => format!("{}: {}", self.phase, self.failure),
+    /// What to do about it.
+    pub fn remedy(&self) -> &str {
+        match self.phase {
+            Phase::Connecting => {
+                let by_token = self.place.as_ref().is_some_and(|place| place.by_token);
+                self.failure.remedy_of_connection(by_token)
+            }
+            Phase::Beginning | Phase::Working(_) | Phase::Committing => self.failure.remedy_of_transaction(),
         }
-    }
-
-    /// What to do about it, where that is known.
-    pub fn remedy(&self) -> Option<String> {
-        if self.phase == Phase::Connecting {
-            let by_token = self.place.as_ref().is_some_and(|place| place.by_token);
-            return Some(self.failure.remedy_of_connection(by_token)).filter(|remedy| !remedy.is_empty());
-        }
-        self.sqlstate().and_then(remedy_of_statement).map(str::to_owned)
     }
 
     /// What the failure means for the messages in hand.
@@ -246,7 +223,7 @@ impl DatabaseError {
             | Failure::NoTls { .. }
             | Failure::NoPassword
             | Failure::NoToken(_)
-            | Failure::Unexpected(_)
+            | Failure::Unexpected { .. }
             | Failure::Dropped(_) => Class::OfTheSystem,
             Failure::Refused(refusal) => match class_of_sqlstate(&refusal.sqlstate) {
                 // A server whose disk is full may fail to start a session with an internal error; nothing of ours is wrong.
@@ -297,7 +274,7 @@ impl DatabaseError {
             | Failure::NoToken(_)
             | Failure::Tls { .. }
             | Failure::NoTls { .. }
-            | Failure::Unexpected(_)
+            | Failure::Unexpected { .. }
             | Failure::Unsettled(_)
             | Failure::Dropped(_) => false,
         }
@@ -335,7 +312,7 @@ impl DatabaseError {
             | Failure::NoTls { .. }
             | Failure::NoPassword
             | Failure::NoToken(_)
-            | Failure::Unexpected(_)
+            | Failure::Unexpected { .. }
             | Failure::Unsettled(_)
             | Failure::Dropped(_) => None,
         }
@@ -367,7 +344,7 @@ impl DatabaseError {
             | Failure::NoSuchName(_)
             | Failure::NoToken(_)
             | Failure::TakesNoRows
-            | Failure::Unexpected(_)
+            | Failure::Unexpected { .. }
             | Failure::Unsettled(_)
             | Failure::Dropped(_) => true,
         };
@@ -375,8 +352,8 @@ impl DatabaseError {
     }
 
     /// A finding of our own: an answer that breaks what the caller relies on.
-    pub(super) fn unexpected(phase: Phase, problem: String) -> Self {
-        Self::new(phase, Failure::Unexpected(problem))
+    pub(super) fn unexpected(phase: Phase, problem: impl Into<String>, remedy: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(phase, Failure::Unexpected { problem: problem.into(), remedy: remedy.into() })
     }
 
     pub(super) fn unsettled(phase: Phase, problem: String) -> Self {
@@ -415,6 +392,15 @@ impl DatabaseError {
 }
 
 impl Failure {
+    /// The same, where there was no connection yet.
+    fn of_connecting(&self) -> String {
+        match self {
+            Self::Connection(Some(kind)) => kind.to_string(),
+            Self::Connection(None) => "the server ended the connection before it was made".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     fn of(phase: Phase, error: &tokio_postgres::Error) -> Self {
         if let Some(refusal) = error.as_db_error() {
             return Self::Refused(Box::new(Refusal::of(phase, refusal)));
@@ -433,16 +419,11 @@ impl Failure {
                 _ => {}
             }
         }
-        match phase {
-            // While connecting, the driver speaks of settings; later it may speak of values.
-            Phase::Connecting => {
-                let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                Self::Unexpected(format!("{error}{cause}"))
-            }
-            Phase::Beginning | Phase::Working(_) | Phase::Committing => {
-                Self::Unexpected("the driver cannot make or read a value".to_owned())
-            }
-        }
+        // While connecting, the driver's cause speaks of settings; later it may speak of values.
+        let cause = std::error::Error::source(error).filter(|_| phase == Phase::Connecting);
+        let said = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+        let (problem, remedy) = of_driver(&said);
+        Self::Unexpected { problem, remedy: remedy.into() }
     }
 
     fn of_io(io: &io::Error) -> Self {
@@ -457,46 +438,13 @@ impl Failure {
             _ => Self::Connection(Some(io.kind())),
         }
     }
-
-    /// What to do about a connection that could not be made; empty where there is nothing to do.
-    fn remedy_of_connection(&self, by_token: bool) -> String {
-        let remedy = match self {
-            Self::Refused(refusal) => remedy_of_connection(&refusal.sqlstate, by_token),
-            Self::Tls { explained, .. } => &explained.remedy,
-            Self::NoTls { offered_before: true } => "",
-            Self::NoTls { offered_before: false } => {
-                "set ssl = on there, or, where the way to it needs no protection, name sslmode=disable in the database URL"
-            }
-            Self::NoPassword => "put it into the variable PGPASSWORD, or into the URL in the variable DATABASE_URL",
-            Self::NoToken(_) => {
-                "give AWS settings by which a token of IAM can be made (AWS_REGION, AWS_PROFILE, a role of this machine), or \
-                 remove auth=aws-iam from the database URL"
-            }
-            Self::NoSuchName(_) => "correct the host in the database URL, or look at this machine's DNS",
-            Self::Connection(Some(io::ErrorKind::ConnectionRefused)) => {
-                "look whether the server runs and listens there (listen_addresses, port), and at host and port in the \
-                 database URL"
-            }
-            Self::Connection(Some(io::ErrorKind::NotFound)) => {
-                "look whether the server runs, and at the folder of its socket in the database URL"
-            }
-            Self::Deadline(_) | Self::Connection(_) => {
-                "look whether the server runs, at host and port in the database URL, and whether a firewall lets this machine \
-                 through; --database-timeout is how long an answer may take"
-            }
-            Self::TakesNoRows => "name the primary in the database URL, or all of its hosts",
-            Self::Unexpected(_) => "look at the database URL and into the server's log",
-            Self::Unsettled(_) | Self::Dropped(_) => "",
-        };
-        remedy.to_owned()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Whoever rewords a label changes what is read, and not what is done.
+    /// To reword a label changes what is read, and not what is done.
     #[test]
     fn the_words_for_a_statement_change_no_class() {
         let late = |phase| DatabaseError::deadline(phase, Duration::from_secs(1)).class();

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::error::Phase;
 use super::schemas::Schemas;
-use super::server::refusal_of_encoding;
+use super::server::{Shortcoming, shortcoming_of_encoding};
 use super::{Database, DatabaseError};
 use crate::failpoint::{Step, around};
 
@@ -48,9 +48,24 @@ pub enum MigrateError {
     /// The database cannot be reached or does not answer.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// A migration was refused; none of its statements holds.
-    #[error("{0}")]
-    Refused(String),
+    /// The database is not one to migrate, or a migration was refused; none of its statements holds.
+    #[error("{found}")]
+    Refused {
+        /// What is in the way.
+        found: String,
+        /// What to do about it.
+        remedy: String,
+    },
+}
+
+impl MigrateError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &str {
+        match self {
+            Self::Database(error) => error.remedy(),
+            Self::Refused { remedy, .. } => remedy,
+        }
+    }
 }
 
 /// The version of the tables that this program needs: the number of its last migration.
@@ -166,25 +181,29 @@ impl Database {
         let Some(row) = client.query_opt(&sql, &[&own.name()]).await.map_err(failed)? else {
             let made = client.batch_execute(&format!("CREATE SCHEMA {own}")).await;
             return made.map_err(|error| match error.code().map(tokio_postgres::error::SqlState::code) {
-                Some("42501") => MigrateError::Refused(format!(
-                    "the schema {own} is not there, and this role may not make it: let the owner of the database \
-                     run CREATE SCHEMA {own} AUTHORIZATION to it, or GRANT CREATE ON DATABASE"
-                )),
+                Some("42501") => MigrateError::Refused {
+                    found: format!("the schema {own} is not there, and this role may not make it"),
+                    remedy: format!(
+                        "let the owner of the database run CREATE SCHEMA {own} AUTHORIZATION with this role, or GRANT CREATE \
+                         ON DATABASE to it"
+                    ),
+                },
                 _ => failed(error),
             });
         };
         let (owner, is_ours, creators): (&str, bool, Option<&str>) = (row.get(0), row.get(1), row.get(2));
         if !is_ours {
-            return Err(MigrateError::Refused(format!(
-                "the schema {own} belongs to {owner}: migrate as that role, or choose another with --schema"
-            )));
+            return Err(MigrateError::Refused {
+                found: format!("the schema {own} belongs to {owner}"),
+                remedy: "migrate as that role, or choose another schema with --schema".to_owned(),
+            });
         }
         match creators {
             None => Ok(()),
-            Some(creators) => Err(MigrateError::Refused(format!(
-                "others may create objects in the schema {own}, which would run as its owner: REVOKE CREATE ON SCHEMA \
-                 {own} FROM {creators}"
-            ))),
+            Some(creators) => Err(MigrateError::Refused {
+                found: format!("others may create objects in the schema {own}, which would run as its owner"),
+                remedy: format!("REVOKE CREATE ON SCHEMA {own} FROM {creators}"),
+            }),
         }
     }
 
@@ -202,10 +221,13 @@ impl Database {
         let foreign = client.query_opt(&sql, &[&own.name(), &logins.name(), &ADOPTED]).await.map_err(failed)?;
         let Some(row) = foreign else { return Ok(()) };
         let (name, owner): (&str, &str) = (row.get(0), row.get(1));
-        Err(MigrateError::Refused(format!(
-            "{name} belongs to {owner}, who could change what stands in it: migrate as that role, give it to this one \
-             (ALTER TABLE {name} OWNER TO …), or choose other schemas with --schema and --logins-schema"
-        )))
+        Err(MigrateError::Refused {
+            found: format!("{name} belongs to {owner}, who could change what it holds"),
+            remedy: format!(
+                "migrate as that role, give {name} to this one (ALTER TABLE {name} OWNER TO …), or choose other schemas \
+                 with --schema and --logins-schema"
+            ),
+        })
     }
 }
 
@@ -224,7 +246,10 @@ fn is_ours(owner: &str) -> String {
 /// What is refused half-way leaves half of the tables behind.
 async fn insist_on_encoding(client: &Client) -> Result<(), MigrateError> {
     let row = client.query_one("SELECT current_setting('server_encoding')", &[]).await.map_err(failed)?;
-    refusal_of_encoding(row.get(0)).map_or(Ok(()), |refusal| Err(MigrateError::Refused(refusal)))
+    match shortcoming_of_encoding(row.get(0)) {
+        None => Ok(()),
+        Some(Shortcoming { found, remedy }) => Err(MigrateError::Refused { found, remedy }),
+    }
 }
 
 /// The table in which refinery keeps the versions.
@@ -253,21 +278,25 @@ async fn lock(client: &Client) -> Result<(), MigrateError> {
 const MAY_NOT_MIGRATE: &str = "migrate as the owner of the tables, which may create tables in --schema and --logins-schema \
      (GRANT CREATE ON SCHEMA), and not as a loader or an operator";
 
+/// What to do about any other refusal.
+const MEND_AND_MIGRATE: &str = "mend what is in the way, and run `turnstile migrate` again: what it did before holds";
+
 /// What PostgreSQL says of a refused migration is about tables and columns, so it may be shown whole.
 fn refused(error: refinery::Error) -> MigrateError {
-    let mut said = error.to_string();
+    let mut found = error.to_string();
+    let mut remedy = MEND_AND_MIGRATE;
     let mut source: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(&error);
     while let Some(cause) = source {
         if let Some(refusal) = cause.downcast_ref::<tokio_postgres::error::DbError>() {
-            said = format!("{said}: {} (SQLSTATE {})", refusal.message(), refusal.code().code());
+            found = format!("{found}: {} (SQLSTATE {})", refusal.message(), refusal.code().code());
             if let Some(hint) = refusal.hint() {
-                said = format!("{said}. {hint}");
+                found = format!("{found}. {hint}");
             }
             if refusal.code() == &tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE {
-                said = format!("{said}: {MAY_NOT_MIGRATE}");
+                remedy = MAY_NOT_MIGRATE;
             }
         }
         source = cause.source();
     }
-    MigrateError::Refused(said)
+    MigrateError::Refused { found, remedy: remedy.to_owned() }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::DatabaseError;
-use crate::outage::{Lasted, Outage};
+use crate::outage::Outage;
 use crate::retry::{Class, Pauses};
 
 /// How long somebody waits for a database that is away or busy.
@@ -47,34 +47,32 @@ pub async fn persist<T, F: Future<Output = Result<T, DatabaseError>>>(
     patience: Patience,
     attempt: impl Fn() -> F,
 ) -> Result<T, DatabaseError> {
-    let since = Instant::now();
     let mut pauses = Pauses::through_an_outage();
-    let (mut attempts, mut contended) = (0, 0);
+    let (mut contended, mut was_away) = (0, false);
     let outage = Outage::default();
     loop {
         let begun = Instant::now();
         let error = match attempt().await {
             Ok(value) => {
-                tell_end(&outage);
+                if was_away {
+                    tell_end(&outage);
+                }
                 return Ok(value);
             }
             Err(error) => error,
         };
-        attempts += 1;
-        contended += u32::from(error.class() == Class::Contended);
+        let (class, lasting) = (error.class(), outage.failed(begun.into_std()));
+        contended += u32::from(class == Class::Contended);
+        was_away |= class == Class::Transient;
         let pause = pauses.next_pause_after(begun.elapsed());
-        let is_over = attempts >= patience.attempts
+        let is_over = lasting.attempts >= u64::from(patience.attempts)
             || contended >= patience.contended
-            || since.elapsed() + pause > patience.within;
-        if is_over || !error.class().passes() {
+            || lasting.away + pause > patience.within;
+        if is_over || !class.passes() {
             return Err(error);
         }
-        if error.class() == Class::Transient {
-            outage.failed(begun.into_std());
-        }
-        let lasting = Lasted { away: since.elapsed(), attempts: u64::from(attempts) };
-        let (class, attempt) = (error.class(), lasting.attempts);
-        tracing::warn!(%error, ?class, attempt, %lasting, "the transaction runs again");
+        let (attempt, remedy) = (lasting.attempts, error.remedy());
+        tracing::warn!(%error, ?class, attempt, %lasting, remedy, "the transaction runs again");
         tokio::time::sleep(pause).await;
     }
 }

@@ -39,6 +39,8 @@ impl RdsTokens {
         let provider = aws.credentials_provider().ok_or("no AWS credentials are configured")?;
         let credentials = provider.provide_credentials().await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            // The rest is a list of where they were looked for.
+            let cause = cause.lines().next().unwrap_or_default().trim_end_matches(". Attempted:");
             format!("no AWS credentials are available ({error}{cause})")
         })?;
         self.sign(&credentials, &region, SystemTime::now()).map_err(|error| error.to_string())

@@ -38,37 +38,53 @@ pub struct ServerFacts {
 }
 
 impl ServerFacts {
-    /// Why nothing can be loaded into this server, with the remedy; `None` where it can.
-    pub fn refusal(&self) -> Option<String> {
+    /// Why nothing can be loaded into this server; `None` where it can.
+    pub fn shortcoming(&self) -> Option<Shortcoming> {
         if self.version_number < OLDEST_SERVER {
             let (version, oldest) = (&self.version, OLDEST_SERVER / 10_000);
-            return Some(format!(
-                "PostgreSQL {version} cannot tell whether a commit holds (pg_xact_status of an xid8): \
-                 use PostgreSQL {oldest} or newer"
-            ));
+            return Some(Shortcoming {
+                found: format!("PostgreSQL {version} cannot tell whether a commit holds (pg_xact_status of an xid8)"),
+                remedy: format!("use PostgreSQL {oldest} or newer"),
+            });
         }
         if self.standby {
-            return Some(
-                "the server is a standby, which takes no rows: name the primary in the database URL".to_owned(),
-            );
+            return Some(Shortcoming::new(
+                "the server is a standby, which takes no rows",
+                "name the primary in the database URL",
+            ));
         }
         if self.read_only {
-            return Some(
-                "default_transaction_read_only is on, so that no row can be written: set it off for this server, database \
-                 and role (some services set it when the disk is full)"
-                    .to_owned(),
-            );
+            return Some(Shortcoming::new(
+                "default_transaction_read_only is on, so that no row can be written",
+                "set default_transaction_read_only = off for this server, database and role (some services set it on when \
+                 the disk is full)",
+            ));
         }
-        refusal_of_encoding(&self.encoding)
+        shortcoming_of_encoding(&self.encoding)
+    }
+}
+
+/// What a server lacks that the promise needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortcoming {
+    /// What it lacks.
+    pub found: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Shortcoming {
+    fn new(found: &str, remedy: &str) -> Self {
+        Self { found: found.to_owned(), remedy: remedy.to_owned() }
     }
 }
 
 /// Why texts cannot be stored in this encoding; `None` where they can.
-pub(super) fn refusal_of_encoding(encoding: &str) -> Option<String> {
+pub(super) fn shortcoming_of_encoding(encoding: &str) -> Option<Shortcoming> {
     (encoding != "UTF8").then(|| {
-        format!(
-            "the database stores text as {encoding}, which cannot hold what apps send: make another one with \
-             CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        Shortcoming::new(
+            &format!("the database stores text as {encoding}, which cannot hold what apps send"),
+            "make another database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
         )
     })
 }

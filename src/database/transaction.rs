@@ -1,5 +1,6 @@
 //! A transaction whose commit is verified.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -13,7 +14,8 @@ use tokio_postgres::{Row, SimpleQueryMessage};
 
 use super::error::Phase;
 use super::schemas::Schemas;
-use super::{Database, DatabaseError, durability, rivals, session};
+use super::server::Shortcoming;
+use super::{Database, DatabaseError, durability, remedy, rivals, session};
 use crate::failpoint::{Mutant, Step, around, unless};
 use crate::retry::Class;
 
@@ -164,7 +166,12 @@ impl Transaction {
 
     /// Poisons the transaction with a finding of our own: an answer that breaks what the caller relies on.
     pub fn broken(&self, attempted: &'static str, problem: String) -> DatabaseError {
-        self.broken_in(Phase::Working(attempted), problem)
+        self.broken_in(Phase::Working(attempted), problem, remedy::DEFECT)
+    }
+
+    /// The same, where something else than an audit helps.
+    pub fn broken_with_remedy(&self, attempted: &'static str, problem: String, remedy: &'static str) -> DatabaseError {
+        self.broken_in(Phase::Working(attempted), problem, remedy)
     }
 
     /// Poisons the transaction with a finding of our own that another run of it is expected to mend.
@@ -179,9 +186,14 @@ impl Transaction {
         DatabaseError::dropped(Phase::Working(attempted), problem)
     }
 
-    pub(super) fn broken_in(&self, phase: Phase, problem: String) -> DatabaseError {
+    pub(super) fn broken_in(
+        &self,
+        phase: Phase,
+        problem: impl Into<String>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> DatabaseError {
         self.poisoned.store(true, Ordering::SeqCst);
-        DatabaseError::unexpected(phase, problem)
+        DatabaseError::unexpected(phase, problem, remedy)
     }
 
     /// Makes the commit wait for the disk and the synchronous standbys even if nothing else is written.
@@ -232,7 +244,7 @@ impl Transaction {
     /// Ends the transaction with what its statements came to: commits their `Ok`; after an error none of them holds,
     /// unless it is [`Class::Ambiguous`].
     ///
-    /// After a refusal of data the connection is kept, because whoever splits the data goes on with it; any other
+    /// After a refusal of data the connection is kept, because the caller that splits the data goes on with it; any other
     /// failure takes the connection with it, and so does any failure of [`Self::copy`].
     ///
     /// # Errors
@@ -263,7 +275,11 @@ impl Transaction {
         taken?;
         let failed = self.poisoned.load(Ordering::SeqCst) || self.open_copies.load(Ordering::SeqCst) > 0;
         let (Some(id), false) = (self.id.get(), failed) else {
-            return Err(self.broken_in(Phase::Committing, "an earlier statement of the transaction failed".to_owned()));
+            return Err(self.broken_in(
+                Phase::Committing,
+                "an earlier statement of the transaction failed",
+                remedy::DEFECT,
+            ));
         };
         unless(Mutant::CommitNotVerified, (), |()| self.commit_verified(id), |()| self.commit_unverified()).await?;
         drop(self.client.take()); // Back to the pool.
@@ -279,15 +295,16 @@ impl Transaction {
         let after = AfterCommit::of(&answer);
         if after.status != Some("committed") {
             let problem = format!("the server answers {:?} for the transaction", after.status.unwrap_or("nothing"));
-            return Err(self.broken_in(Phase::Committing, problem).made_ambiguous());
+            return Err(self.broken_in(Phase::Committing, problem, remedy::RUN_AGAIN).made_ambiguous());
         }
         if let Some(setting) = after.not_kept_for {
             // Not ambiguous: it would be the same again, for ever.
-            return Err(self.broken_in(Phase::Committing, durability::problem_with(setting)));
+            let Shortcoming { found, remedy } = durability::problem_with(setting);
+            return Err(self.broken_in(Phase::Committing, found, remedy));
         }
         if self.unreplicated.load(Ordering::SeqCst) != unreplicated {
-            let problem = "a synchronous standby did not confirm a commit".to_owned();
-            return Err(self.broken_in(Phase::Committing, problem).made_ambiguous());
+            let problem = "a synchronous standby did not confirm a commit";
+            return Err(self.broken_in(Phase::Committing, problem, remedy::RUN_AGAIN).made_ambiguous());
         }
         Ok(())
     }
@@ -322,7 +339,7 @@ impl Transaction {
         call: impl AsyncFnOnce(&Object) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
         let Some(client) = &self.client else {
-            return Err(self.broken_in(phase, "the transaction has ended".to_owned()));
+            return Err(self.broken_in(phase, "the transaction has ended", remedy::DEFECT));
         };
         let outcome = match tokio::time::timeout(self.call_timeout, call(client)).await {
             Err(_) => Err(DatabaseError::deadline(phase, self.call_timeout)),

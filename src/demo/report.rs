@@ -154,7 +154,7 @@ impl Report {
     }
 
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Rows of user_logins, as everybody sees them who may read the table (long values cut here):")?;
+        writeln!(f, "Rows of user_logins, as anyone with access to the table sees them (long values are cut here):")?;
         let mut lines = vec![LOGIN.columns().map(|column| column.name.to_owned()).collect::<Vec<_>>()];
         for (login, day) in &self.rows {
             lines.push(login.values().map(cell).chain([day.to_string()]).collect());

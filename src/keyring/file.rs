@@ -124,23 +124,31 @@ impl fmt::Display for Exposure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Readable { path, mode } => {
-                let path = path.display();
-                write!(f, "the keyring {path} is open to others than its owner (mode {mode:04o}): chmod 600 {path}")
+                write!(f, "others than its owner may read the keyring {} (mode {mode:04o})", path.display())
             }
-            Self::OfAnotherUser { path, owner } => write!(
-                f,
-                "the keyring {} belongs to the user {owner}, who can put other keys in its place: give it to the user \
-                 that runs turnstile, or to root",
-                path.display()
-            ),
-            Self::InOpenFolder { folder, mode } => {
-                let folder = folder.display();
+            Self::OfAnotherUser { path, owner } => {
                 write!(
                     f,
-                    "others may put another keyring in the place of this one: its folder {folder} is open to them \
-                     (mode {mode:04o}): chmod go-w {folder}"
+                    "the keyring {} belongs to the user {owner}, who can put other keys in its place",
+                    path.display()
                 )
             }
+            Self::InOpenFolder { folder, mode } => write!(
+                f,
+                "others may put another keyring in the place of this one: they may write to its folder {} (mode {mode:04o})",
+                folder.display()
+            ),
+        }
+    }
+}
+
+impl Exposure {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Readable { path, .. } => format!("chmod 600 {}", path.display()),
+            Self::OfAnotherUser { .. } => "give it to the user that runs turnstile, or to root".to_owned(),
+            Self::InOpenFolder { folder, .. } => format!("chmod go-w {}", folder.display()),
         }
     }
 }

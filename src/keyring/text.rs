@@ -25,7 +25,7 @@ pub(super) fn parse(text: &str) -> Result<Masters, KeyringError> {
 pub(super) fn write(masters: &Masters) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(1024));
     text.push_str(HEADER);
-    text.push_str("\n# Whoever reads this file can recover what its keys masked.\n");
+    text.push_str("\n# Anyone who can read this file can recover what its keys masked.\n");
     let (id, master) = &masters.hash;
     write_key(&mut text, "hash ", id, master);
     for (id, master) in &masters.keys {

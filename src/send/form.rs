@@ -28,6 +28,13 @@ pub struct Misfit {
     pub form: Option<Form>,
 }
 
+impl Misfit {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        self.form.map_or("mend or remove it, or send with --raw", Form::remedy)
+    }
+}
+
 /// What a file is that is not one login a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -49,8 +56,8 @@ impl fmt::Display for Form {
             Self::Gzip => "begins as gzip does: the lines are compressed",
             Self::Utf16 => "begins with the byte order mark of UTF-16: a body must be UTF-8",
             Self::ByteOrderMark => "begins with a byte order mark, which a body must not",
-            Self::Array => "begins a JSON array: each login must stand on a line of its own",
-            Self::Spread => "begins a JSON object and does not end it: each login must stand on one line",
+            Self::Array => "begins a JSON array: each login must be on a line of its own",
+            Self::Spread => "begins a JSON object and does not end it: each login must be on one line",
         })
     }
 }

@@ -88,17 +88,14 @@ async fn unowned(transaction: &Transaction, check_value: &[u8]) -> Result<Databa
     );
     let registered: i64 = transaction.query_one(attempted, &sql, &[&check_value]).await?.get(0);
     Ok(match registered {
-        0 => transaction.broken(
+        0 => transaction.broken_with_remedy(
             attempted,
-            "the keyring's hash key is not the one that these tables are written with now: give this loader the new \
-             keyring, and start it again"
-                .to_owned(),
+            "the keyring's hash key is not the one that these tables are written with now".to_owned(),
+            "give this loader the new keyring, and start it again",
         ),
-        _ => transaction.unsettled(
-            attempted,
-            "a key could not be claimed, and nobody owns it: look for a trigger that drops rows of identities"
-                .to_owned(),
-        ),
+        _ => {
+            transaction.unsettled(attempted, "a key could not be claimed in identities, and nobody owns it".to_owned())
+        }
     })
 }
 

@@ -105,8 +105,7 @@ pub async fn insist(transaction: &Transaction, claimed: &[MessageKey]) -> Result
         gone => Err(transaction.unsettled(
             attempted,
             format!(
-                "{gone} of {} messages could not be claimed, and are not claimed: look for a trigger that drops rows of \
-                 processed_messages",
+                "{gone} of {} messages could not be claimed in processed_messages, and are not claimed",
                 claimed.len()
             ),
         )),

@@ -57,8 +57,10 @@ async fn a_server_without_tls_is_told_from_one_that_had_it() {
     let gate = Gate::before(&server.url).await;
     gate.answers(Some(b"N"));
     let database = server.by_way_of(&gate);
-    let first = connecting(&database).await.unwrap_err().to_string();
-    assert!(first.contains("did not offer TLS: set ssl = on") && first.contains("sslmode=disable"), "{first}");
+    let first = connecting(&database).await.unwrap_err();
+    assert!(first.to_string().ends_with("did not offer TLS"), "{first}");
+    let remedy = first.remedy();
+    assert!(remedy.contains("set ssl = on") && remedy.contains("sslmode=disable"), "{remedy}");
     gate.answers(None);
     connecting(&database).await.unwrap();
     gate.answers(Some(b"N"));
@@ -159,7 +161,7 @@ impl TlsServer {
     }
 }
 
-/// Makes a new key and certificate for `localhost`, and gives them to whoever runs the server.
+/// Makes a new key and certificate for `localhost`, and gives them to the user that runs the server.
 fn make_certificate(folder: &Path) {
     let extensions = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"];
     make_self_signed(folder, "server", "localhost", &extensions);
@@ -181,7 +183,7 @@ pub(super) fn openssl(folder: &Path, arguments: &[&str]) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// Lets whoever runs the server read its key, and nobody else.
+/// Lets the user that runs the server read its key, and nobody else.
 pub(super) fn give_to_server(folder: &Path) {
     std::fs::set_permissions(folder.join("server.key"), PermissionsExt::from_mode(0o600)).unwrap();
     if Uid::effective().is_root() {

@@ -75,10 +75,10 @@ async fn deletes_that_are_denied_end_the_loader_with_the_remedy_and_use_up_no_re
     let pipeline = Pipeline::new().await;
     let (error, [received, deleted, not_deleted]) = end_of(start(&server, &pipeline, impatient()).await).await;
     assert!(matches!(error, LaneError::Deletes(_)), "{error}");
-    let text = error.to_string();
+    let text = format!("{error}: {}", error.remedy().unwrap());
     assert!(text.contains("AccessDeniedException") && text.contains("sqs:DeleteMessage"), "{text}");
     assert_eq!((deleted, not_deleted), (0, received));
-    // Whoever is receiving or loading when the first delete is refused brings one batch more.
+    // A lane that is receiving or loading when the first delete is refused brings one batch more.
     let receives = server.asked("ReceiveMessage").len();
     assert!(receives <= 2 * LANES, "{receives} receives");
     assert!(server.asked("DeleteMessageBatch").len() > receives, "they are tried again");
@@ -90,7 +90,7 @@ async fn receipts_that_are_all_refused_end_the_loader_and_are_not_counted_as_del
     let pipeline = Pipeline::new().await;
     let (error, [received, deleted, not_deleted]) = end_of(start(&server, &pipeline, impatient()).await).await;
     assert!(matches!(error, LaneError::Deletes(_)), "{error}");
-    let text = error.to_string();
+    let text = format!("{error}: {}", error.remedy().unwrap());
     let words = ["ReceiptHandleIsInvalid", "sqs:DeleteMessage", "--visibility-timeout"];
     assert!(words.iter().all(|word| text.contains(word)), "{text}");
     assert_eq!((deleted, not_deleted), (0, received));

@@ -1,4 +1,4 @@
-//! [`UserLogin`] in, [`MaskedLogin`] out; and back, for whoever holds the keys.
+//! [`UserLogin`] in, [`MaskedLogin`] out; and back, for the holder of the keys.
 //!
 //! Equal values mask alike, whatever their spelling, so that they can still be joined on; different ones never do.
 //! The key's id stands in front: under a new key the same value masks differently.
@@ -152,13 +152,16 @@ pub enum UnmaskError {
     NotAuthentic,
 }
 
+/// What is to be said of [`MaskKind::Base64`] wherever it is chosen.
+pub const BASE64_IS_NO_MASK: &str = "base64 is an encoding, not a mask: anyone who reads the table reads the values";
+
 /// How personal values are masked (`--mask`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MaskKind {
-    /// Deterministic authenticated encryption, `KEYID.` and base64url: whoever holds the key can recover the value.
+    /// Deterministic authenticated encryption, `KEYID.` and base64url: the holder of the key can recover the value.
     #[default]
     Seal,
-    /// A keyed digest, `KEYID:` and base64url: nobody can recover the value, and whoever holds the key can try one.
+    /// A keyed digest, `KEYID:` and base64url: nobody can recover the value, and the holder of the key can try one.
     Token,
     /// Standard Base64 of the value. An encoding that everybody reads, and no mask: for older data's sake only.
     Base64,

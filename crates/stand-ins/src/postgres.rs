@@ -367,19 +367,13 @@ impl fmt::Debug for Postgres {
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// PostgreSQL is not installed, or not where it was looked for.
-    #[error(
-        "found no PostgreSQL server: no `initdb` and `postgres` in {searched}. Install it (Debian and Ubuntu: `apt-get \
-         install postgresql`; Fedora: `dnf install postgresql-server`; macOS: `brew install postgresql@17`)"
-    )]
+    #[error("found no PostgreSQL server: no `initdb` and `postgres` in {searched}")]
     ProgramsMissing {
         /// The folders that were searched.
         searched: String,
     },
     /// PostgreSQL refuses to run as root, and there is nobody to run it as.
-    #[error(
-        "PostgreSQL does not run as root, and there is no user `postgres` to run it as: run this as another user, or \
-         make that one (`useradd --system postgres`)"
-    )]
+    #[error("PostgreSQL does not run as root, and there is no user `postgres` to run it as")]
     NoAccount,
     /// A call to the system failed.
     #[error("cannot {what}")]
@@ -390,10 +384,7 @@ pub enum PostgresError {
         source: io::Error,
     },
     /// The cluster could not be made.
-    #[error(
-        "cannot {what}; as root, the user `postgres` must be able to enter the temporary folder (TMPDIR). It said:\n\
-         {output}"
-    )]
+    #[error("cannot {what}. The end of what it said:\n{output}")]
     NoCluster {
         /// What was attempted.
         what: &'static str,
@@ -422,6 +413,26 @@ pub enum PostgresError {
         /// Why not.
         source: StatementError,
     },
+}
+
+impl PostgresError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::ProgramsMissing { .. } => {
+                "install it (Debian and Ubuntu: `apt-get install postgresql`; Fedora: `dnf install postgresql-server`; macOS: \
+                 `brew install postgresql@17`)"
+            }
+            Self::NoAccount => "run this as another user, or make that one (`useradd --system postgres`)",
+            Self::Io { .. } | Self::NoCluster { .. } => {
+                "set TMPDIR to a folder with some hundred MiB free, which this user (for root: the user `postgres`) may enter and \
+                 write to"
+            }
+            Self::EndedEarly { .. } | Self::NoAnswer { .. } | Self::Statement { .. } => {
+                "look at what the server says; a full disk and too little memory are the usual causes"
+            }
+        }
+    }
 }
 
 /// Why a statement to a server did not run.

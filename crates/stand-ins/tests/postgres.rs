@@ -148,7 +148,7 @@ async fn missing_programs_are_an_error_that_says_what_to_install() {
     let programs = Some(PathBuf::from("/nowhere"));
     let error = Postgres::start(Options { programs, ..Options::default() }).await.unwrap_err();
     assert!(matches!(error, PostgresError::ProgramsMissing { .. }));
-    let text = error.to_string();
+    let text = format!("{error}: {}", error.remedy());
     for remedy in ["/nowhere", "apt-get install postgresql", "brew install postgresql@17"] {
         assert!(text.contains(remedy), "{text}");
     }

@@ -1,8 +1,11 @@
 //! `turnstile dead-letters discard`.
 
+use serde_json::json;
+
 use super::{Prefix, by, find, open};
-use crate::cli::Outcome;
 use crate::cli::terminal::say;
+use crate::cli::{Failure, Outcome};
+use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::DatabaseSettings;
 use crate::discard::discard;
@@ -19,19 +22,22 @@ struct Settings {
     database: DatabaseSettings,
     prefixes: Vec<Prefix>,
     by: String,
+    format: Format,
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let Settings { database, prefixes, by } = self.read(given)?;
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
+        let Settings { database, prefixes, by, format } = self.read(given)?;
         let database = open(&database).await?;
         let hashes = find(&database, &prefixes).await?;
         let discarded = discard(&database, &hashes, &by).await?;
         for hash in &hashes {
-            match discarded.contains(hash) {
-                true => say(&format!("discarded {hash}"))?,
-                false => say(&format!("{hash} is not open"))?,
-            }
+            let is_discarded = discarded.contains(hash);
+            say(&match format {
+                Format::Json => json!({"hash": hash.to_string(), "discarded": is_discarded}).to_string(),
+                Format::Text if is_discarded => format!("discarded {hash}"),
+                Format::Text => format!("{hash} is not open"),
+            })?;
         }
         Ok(if discarded.len() == hashes.len() { Outcome::Done } else { Outcome::Failed })
     }
@@ -41,7 +47,8 @@ impl Args {
         let database = given.database(1, &mut mistakes);
         let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
         let by = by(given, &mut mistakes);
-        let all = || Some(Settings { database: database?, prefixes, by: by? });
+        let format = given.read(&rows::FORMAT, &mut mistakes);
+        let all = || Some(Settings { database: database?, prefixes, by: by?, format: format? });
         mistakes.or(all())
     }
 }

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::{Prefix, by, filter, find, open};
 use crate::cli::terminal::{Progress, say};
-use crate::cli::{Outcome, refuse_other_keys};
-use crate::config::{Given, Mistakes, rows};
+use crate::cli::{Failure, Outcome, refuse_other_keys, warn_of_weak_mask};
+use crate::config::rows::{self, Format};
+use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
 use crate::mask::MaskKind;
@@ -19,25 +20,21 @@ use crate::table::dead_letters::{self, Filter, Status};
 The key of a login is that of the --identity which is recorded for its queue. Where another message has brought the same \
 login, the letter is absorbed. Replaying twice changes nothing, and several may replay at once.")]
 pub(super) struct Args {
-    /// These: hashes, or at least their first 8 digits
+    /// Which ones: hashes, or at least their first 8 digits
     #[arg(value_name = "HASH")]
     hashes: Vec<String>,
 
-    /// All that are open
+    /// Every open dead letter
     #[arg(long, conflicts_with = "hashes")]
     all: bool,
 
-    /// Only say what would be replayed; what the database itself refuses is not found like this
+    /// Only say what would be replayed; a row that the database would refuse is not found this way
     #[arg(long)]
     dry_run: bool,
 
-    /// Load those too whose messages are older than what the tables remember: they may have been loaded before
+    /// Also load those whose messages are older than what the tables remember; they may have been loaded before
     #[arg(long)]
     force: bool,
-
-    /// One JSON object, for scripts
-    #[arg(long)]
-    json: bool,
 }
 
 struct Settings {
@@ -48,14 +45,13 @@ struct Settings {
     prefixes: Vec<Prefix>,
     by: String,
     limit: u64,
+    format: Format,
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let Settings { database, keyring, mask, mut filter, prefixes, by, limit } = self.read(given)?;
-        if mask == MaskKind::Base64 {
-            tracing::warn!("--mask base64 is an encoding and no mask: whoever reads the table reads the values");
-        }
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
+        let Settings { database, keyring, mask, mut filter, prefixes, by, limit, format } = self.read(given)?;
+        warn_of_weak_mask(mask);
         let database = open(&database).await?;
         refuse_other_keys(&database, &keyring, Some(mask)).await?;
         let mut discarded = 0;
@@ -85,9 +81,9 @@ impl Args {
             Ok(report) => (report, None),
             Err(Unfinished { report, error }) => (*report, Some(error)),
         };
-        self.say_report(&report, limit)?;
+        self.say_report(&report, limit, format)?;
         match stopped {
-            Some(error) => Err(anyhow::Error::new(error).context("the replay stopped; what is reported above holds")),
+            Some(error) => Err(Failure::from(error).within("the replay stopped, and what is reported above holds")),
             None if report.stay_open() > 0 || discarded > 0 => Ok(Outcome::Failed),
             None => Ok(Outcome::Done),
         }
@@ -102,6 +98,7 @@ impl Args {
         let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
         let by = by(given, &mut mistakes);
         let limit = given.optional(&rows::REPLAY_LIMIT, &mut mistakes).map(|limit| limit.unwrap_or(u64::MAX));
+        let format = given.read(&rows::FORMAT, &mut mistakes);
         let asked = self.all || !self.hashes.is_empty() || given.has(&rows::CODE);
         if !asked {
             let remedy = "give HASH…, --code CODE or --all";
@@ -109,14 +106,14 @@ impl Args {
         }
         let all = || {
             let (database, keyring, mask) = (database?, keyring?, mask?);
-            Some(Settings { database, keyring, mask, filter, prefixes, by: by?, limit: limit? })
+            Some(Settings { database, keyring, mask, filter, prefixes, by: by?, limit: limit?, format: format? })
         };
         mistakes.or(all())
     }
 
     /// Says which of the letters that were asked for by name are resolved already, and counts those that were discarded:
     /// they are not replayed.
-    async fn say_resolved(&self, database: &Database, hashes: &[MessageHash]) -> anyhow::Result<u64> {
+    async fn say_resolved(&self, database: &Database, hashes: &[MessageHash]) -> Result<u64, Failure> {
         let filter = Filter { hashes: Some(hashes.to_vec()), ..Filter::default() };
         let most = hashes.len() as u64;
         let letters = database.snapshot(async |seen| dead_letters::newest(seen, &filter, most).await).await?;
@@ -128,9 +125,9 @@ impl Args {
         Ok(discarded)
     }
 
-    fn say_report(&self, report: &Report, limit: u64) -> anyhow::Result<()> {
+    fn say_report(&self, report: &Report, limit: u64, format: Format) -> Result<(), Failure> {
         let Report { replayed, absorbed, open, no_longer_open } = report;
-        if self.json {
+        if format == Format::Json {
             let open: Vec<_> =
                 open.iter().map(|(why, letters)| json!({"why": why.to_string(), "letters": letters})).collect();
             let report = json!({"dry_run": self.dry_run, "replayed": replayed, "absorbed": absorbed, "stay_open": open, "no_longer_open": no_longer_open});
@@ -156,7 +153,7 @@ impl Args {
     }
 }
 
-async fn count_open(database: &Database, filter: &Filter) -> anyhow::Result<u64> {
+async fn count_open(database: &Database, filter: &Filter) -> Result<u64, Failure> {
     let filter = Filter { status: Some(Status::Open), ..filter.clone() };
     let counts = database.snapshot(async |seen| dead_letters::count(seen, &filter).await).await?;
     Ok(counts.iter().map(|count| count.letters).sum())

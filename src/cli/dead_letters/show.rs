@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::text::{body_json, exact, letter_json, seconds};
 use super::{Prefix, find, open};
-use crate::cli::Outcome;
 use crate::cli::terminal::{aligned, printable, say};
+use crate::cli::{Failure, Outcome};
+use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::{MessageHash, RawBody};
@@ -20,19 +21,16 @@ pub(super) struct Args {
     #[arg(value_name = "HASH", required = true)]
     hashes: Vec<String>,
 
-    /// Show the body too, which is personal data; needs the keyring. What a terminal cannot print is escaped
+    /// Also show the body, which is personal data; needs the keyring. What a terminal cannot print is escaped
     #[arg(long)]
     reveal: bool,
-
-    /// One JSON object a line, for scripts
-    #[arg(long)]
-    json: bool,
 }
 
 struct Settings {
     database: DatabaseSettings,
     prefixes: Vec<Prefix>,
     opener: Option<BodyOpener>,
+    format: Format,
 }
 
 /// All that is known of a dead letter.
@@ -45,8 +43,8 @@ struct Facts {
 }
 
 impl Args {
-    pub(super) async fn run(self, given: &Given) -> anyhow::Result<Outcome> {
-        let Settings { database, prefixes, opener } = self.read(given)?;
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
+        let Settings { database, prefixes, opener, format } = self.read(given)?;
         let database = open(&database).await?;
         let mut outcome = Outcome::Done;
         for (n, letter) in letters(&database, find(&database, &prefixes).await?).await?.into_iter().enumerate() {
@@ -54,10 +52,10 @@ impl Args {
             if matches!(facts.body, Some(Err(_))) {
                 outcome = Outcome::Failed;
             }
-            match self.json {
-                true => say(&facts.json().to_string())?,
-                false if n > 0 => say(&format!("\n{}", facts.lines()))?,
-                false => say(&facts.lines())?,
+            match format {
+                Format::Json => say(&facts.json().to_string())?,
+                Format::Text if n > 0 => say(&format!("\n{}", facts.lines()))?,
+                Format::Text => say(&facts.lines())?,
             }
         }
         Ok(outcome)
@@ -71,12 +69,14 @@ impl Args {
             true => given.keyring(&mut mistakes).map(|keyring| keyring.body_opener()),
             false => None,
         };
-        mistakes.or(database.map(|database| Settings { database, prefixes, opener }))
+        let format = given.read(&rows::FORMAT, &mut mistakes);
+        let settings = |(database, format)| Settings { database, prefixes, opener, format };
+        mistakes.or(database.zip(format).map(settings))
     }
 }
 
 /// The dead letters of these messages. A message has a second one where it came again after the tables had forgotten it.
-async fn letters(database: &Database, hashes: Vec<MessageHash>) -> anyhow::Result<Vec<DeadLetter>> {
+async fn letters(database: &Database, hashes: Vec<MessageHash>) -> Result<Vec<DeadLetter>, Failure> {
     let only = Filter { hashes: Some(hashes), ..Filter::default() };
     let mut letters = database.snapshot(async |seen| dead_letters::newest(seen, &only, u64::MAX).await).await?;
     letters.sort_by_key(|letter| (letter.key.hash, letter.key.sent_at));
@@ -84,7 +84,7 @@ async fn letters(database: &Database, hashes: Vec<MessageHash>) -> anyhow::Resul
 }
 
 impl Facts {
-    async fn read(database: &Database, letter: DeadLetter, opener: Option<&BodyOpener>) -> anyhow::Result<Self> {
+    async fn read(database: &Database, letter: DeadLetter, opener: Option<&BodyOpener>) -> Result<Self, Failure> {
         let read = async |seen: &Transaction| {
             Ok((processed_messages::read(seen, letter.key).await?, dead_letters::body(seen, letter.key).await?))
         };

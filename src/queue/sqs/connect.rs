@@ -16,7 +16,7 @@ use super::SqsSettings;
 use super::address::{QueueAddress, QueueUrl};
 use super::caller::Caller;
 use super::endpoint::{endpoint, region, told};
-use super::failure::{chain, explanation, failure};
+use super::failure::{chain, explanation, failure, innermost};
 use crate::message::QueueIdentity;
 use crate::queue::{Fault, QueueError};
 use crate::retry::Pauses;
@@ -54,29 +54,20 @@ pub struct QueueFacts {
     pub encrypted: bool,
 }
 
-/// Why a queue could not be connected to. The text says the remedy.
+/// Why a queue could not be connected to.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No region in the environment, the profile or the instance.
-    #[error(
-        "no AWS region is set: set AWS_REGION (for example AWS_REGION=eu-central-1) or `region` in the AWS profile; \
-         a local SQS server accepts any value"
-    )]
+    #[error("no AWS region is set")]
     NoRegion,
     /// No credentials in the environment, the profile, the container or the instance.
-    #[error(
-        "no AWS credentials are available ({cause}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE \
-         to a profile that has them, or run where a role provides them; a local SQS server accepts any value"
-    )]
+    #[error("no AWS credentials are available ({cause})")]
     NoCredentials {
         /// What the search ended with.
         cause: String,
     },
     /// The endpoint that the AWS settings give is not one.
-    #[error(
-        "the endpoint {endpoint} of the AWS settings (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS) is not a URL: write http:// or \
-         https:// and a host"
-    )]
+    #[error("the endpoint {endpoint} of the AWS settings (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS) is not a URL")]
     NotAnEndpoint {
         /// As it is given, without a user and a password.
         endpoint: String,
@@ -84,7 +75,7 @@ pub enum ConnectError {
     /// The AWS settings would lead the calls elsewhere than the queue's URL.
     #[error(
         "the AWS settings give the endpoint {endpoint} (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_SQS), and --queue names a queue at \
-         {host}: unset the variable, or add --allow-endpoint-override if the calls shall go to that endpoint"
+         {host}"
     )]
     EndpointOverride {
         /// Where the calls would go.
@@ -93,16 +84,13 @@ pub enum ConnectError {
         host: String,
     },
     /// The bodies would leave this machine in clear.
-    #[error(
-        "the queue server at {endpoint} is reached in clear, and everybody on the way can read the logins: use https://, or \
-         add --allow-clear-queue where the way needs no protection"
-    )]
+    #[error("the queue server at {endpoint} is reached in clear, and everybody on the way can read the logins")]
     InClear {
         /// Where the calls would go.
         endpoint: String,
     },
     /// The server is there and has no such queue.
-    #[error("there is no queue {queue} at {place}: create it, or correct --queue, AWS_REGION or AWS_ENDPOINT_URL")]
+    #[error("there is no queue {queue} at {place}")]
     NoQueue {
         /// The queue as the settings name it.
         queue: String,
@@ -110,10 +98,7 @@ pub enum ConnectError {
         place: String,
     },
     /// No server answers.
-    #[error(
-        "the queue server at {place} does not answer ({cause}): check the network, AWS_ENDPOINT_URL, AWS_REGION and \
-         the host in --queue"
-    )]
+    #[error("the queue server at {place} does not answer ({cause})")]
     Unreachable {
         /// Region and endpoint.
         place: String,
@@ -121,7 +106,7 @@ pub enum ConnectError {
         cause: String,
     },
     /// The server answers and refuses.
-    #[error("{error} at {place} ({cause}): check that the credentials may make this call on the queue")]
+    #[error("{error} at {place} ({cause})")]
     Refused {
         /// The call and its code.
         error: QueueError,
@@ -130,6 +115,31 @@ pub enum ConnectError {
         /// The queue's own words.
         cause: String,
     },
+}
+
+impl ConnectError {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        let remedy = match self {
+            Self::NoRegion => {
+                "set AWS_REGION (for example AWS_REGION=eu-central-1) or `region` in the AWS profile; a local SQS server \
+                 accepts any value"
+            }
+            Self::NoCredentials { .. } => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile that has them, or run where a \
+                 role provides them; a local SQS server accepts any value"
+            }
+            Self::NotAnEndpoint { .. } => "write http:// or https:// and a host",
+            Self::EndpointOverride { .. } => {
+                "unset the variable, or add --allow-endpoint-override if the calls are meant to go to that endpoint"
+            }
+            Self::InClear { .. } => "use https://, or add --allow-clear-queue where the way needs no protection",
+            Self::NoQueue { .. } => "create the queue, or correct --queue, AWS_REGION or AWS_ENDPOINT_URL",
+            Self::Unreachable { .. } => "check the network, AWS_ENDPOINT_URL, AWS_REGION and the host in --queue",
+            Self::Refused { error, .. } => return error.remedy(),
+        };
+        remedy.to_owned()
+    }
 }
 
 /// A way to the queue's server, and to the queue once it is found.
@@ -142,7 +152,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Settles region and endpoint, and looks whether credentials can be had at all.
+    /// Settles region and endpoint, and looks whether credentials are available at all.
     pub(super) async fn new(settings: &SqsSettings, aws: &SdkConfig) -> Result<Self, ConnectError> {
         let region = region(&settings.queue, aws)?;
         let endpoint = endpoint(settings, aws)?;
@@ -164,7 +174,7 @@ impl Place {
     /// The client for receives, which are at most `longest` long.
     ///
     /// It never repeats a receive by itself: the messages of a lost reply are hidden until their timeout, and a
-    /// second try would hide more. Whoever receives decides what follows a failure, and when.
+    /// second try would hide more. The lane decides what follows a failure, and when.
     pub(super) fn receiver(&self, longest: Duration) -> Caller {
         self.client("turnstile-receive", RetryConfig::disabled(), longest, longest)
     }
@@ -254,10 +264,12 @@ impl Place {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let (place, cause) = (self.to_string(), explanation(error));
+        let (place, cause, innermost) = (self.to_string(), explanation(error), innermost(error));
         let error = failure(call, error);
         match error.fault {
-            Fault::Timeout | Fault::Unreachable | Fault::Connection => ConnectError::Unreachable { place, cause },
+            Fault::Timeout | Fault::Unreachable | Fault::Connection => {
+                ConnectError::Unreachable { place, cause: innermost }
+            }
             Fault::Credentials => ConnectError::NoCredentials { cause },
             _ if error.names_no_queue() => ConnectError::NoQueue { queue: self.queue.to_string(), place },
             _ => ConnectError::Refused { error, place, cause },

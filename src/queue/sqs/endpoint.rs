@@ -121,10 +121,16 @@ mod tests {
         SqsSettings::new(queue.parse().unwrap())
     }
 
+    /// What a user is told of a refusal.
+    fn told_of(refused: Result<Option<String>, ConnectError>) -> String {
+        let error = refused.unwrap_err();
+        format!("{error}\n    {}", error.remedy())
+    }
+
     #[test]
     fn an_endpoint_of_the_environment_does_not_lead_a_queue_s_url_elsewhere_unless_that_is_allowed() {
         let local = aws("http://127.0.0.1:9324");
-        let error = endpoint(&settings(AMAZON), &local).unwrap_err().to_string();
+        let error = told_of(endpoint(&settings(AMAZON), &local));
         let said = ["http://127.0.0.1:9324", "sqs.eu-central-1.amazonaws.com", "--allow-endpoint-override"];
         assert!(said.iter().all(|text| error.contains(text)), "{error}");
 
@@ -155,17 +161,17 @@ mod tests {
             let allowed = SqsSettings { allow_clear_queue: true, ..settings("logins") };
             assert!(endpoint(&allowed, &aws(place)).is_ok(), "{place}");
         }
-        let url = endpoint(&settings("http://192.0.2.2/1/logins"), &aws("")).unwrap_err().to_string();
+        let url = told_of(endpoint(&settings("http://192.0.2.2/1/logins"), &aws("")));
         assert!(url.contains("in clear") && url.contains("--allow-clear-queue"), "{url}");
     }
 
     #[test]
     fn an_endpoint_without_a_scheme_is_told_as_that() {
         for place in ["127.0.0.1:15998", "ftp://host", "https://"] {
-            let error = endpoint(&settings("logins"), &aws(place)).unwrap_err().to_string();
+            let error = told_of(endpoint(&settings("logins"), &aws(place)));
             assert!(error.contains(place) && error.contains("http://"), "{error}");
         }
-        let error = endpoint(&settings("logins"), &aws("me:sesame@host")).unwrap_err().to_string();
+        let error = told_of(endpoint(&settings("logins"), &aws("me:sesame@host")));
         assert!(!error.contains("sesame"), "{error}");
     }
 

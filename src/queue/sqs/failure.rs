@@ -60,11 +60,16 @@ where
     }
 }
 
-/// An error and its causes, outermost first, without repeating what a cause already says, and without the dumps of
-/// requests that some hold.
+/// The cause of all others: what the system says, without the layers above it.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().map_or_else(String::new, |cause| first_line(&cause.to_string()))
+}
+
+/// An error and its causes, outermost first and on one line, without repeating what a cause already says, and without the
+/// dumps of requests and the lists of attempts that some hold.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     causes(error).fold(String::new(), |text, cause| {
-        let cause = cause.to_string();
+        let cause = first_line(&cause.to_string());
         match text {
             text if holds_dump(&cause) => text,
             text if text.is_empty() => cause,
@@ -72,6 +77,11 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
             text => format!("{text}: {cause}"),
         }
     })
+}
+
+/// `no credentials found in chain` of the search for credentials, which lists below it where it looked.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim_end_matches(". Attempted:").to_owned()
 }
 
 fn holds_dump(text: &str) -> bool {
@@ -99,5 +109,7 @@ mod tests {
         let dump =
             cause("failed: Request { body: SdkBody { inner: Once(Some(b\"sesame\")) } }", Some(cause("no host", None)));
         assert_eq!(chain(&cause("dispatch failure", Some(dump))), "dispatch failure: no host");
+        let list = cause("no credentials found in chain. Attempted:\n  Environment: no\n  Profile: no", None);
+        assert_eq!(chain(&list), "no credentials found in chain");
     }
 }
