@@ -9,6 +9,9 @@ mod settings;
 mod tables;
 
 use std::collections::HashMap;
+use std::pin::pin;
+
+use futures_util::future::maybe_done;
 
 use crate::config::RunSettings;
 use crate::database::durability::Durability;
@@ -88,14 +91,45 @@ pub struct Finding {
     pub judgement: Judgement,
 }
 
-/// Runs every check, whatever the ones before it came to.
-pub async fn check(settings: &RunSettings) -> Vec<Finding> {
-    let (queue, server) = futures_util::future::join(SqsQueue::connect(&settings.queue), Server::reach(settings)).await;
+/// What a check tells while it works.
+#[derive(Debug)]
+pub enum Event {
+    /// What it waits for from here on.
+    Asking(String),
+    /// What it found. Findings come in one order, each as soon as it and those before it are known.
+    Found(Finding),
+}
+
+/// Runs every check, whatever the ones before it came to. Queue and database are asked at the same time.
+pub async fn check(settings: &RunSettings, mut tell: impl FnMut(Event)) {
     let keyring = Keyring::find(&settings.keyring);
-    let base = Base { settings, keyring: keyring.as_ref(), server };
-    let seen = Seen { queue, base };
-    let others = OTHERS.iter().map(|(what, judge)| Finding { what, judgement: judge(&seen) });
-    others.chain(of_database(&seen.base)).collect()
+    let here = Here { settings, keyring: keyring.as_ref() };
+    OF_SETTINGS.iter().for_each(|(what, judge)| tell(found(what, judge(&here))));
+
+    let mut reaching = pin!(maybe_done(Server::reach(settings)));
+    tell(Event::Asking(format!("the queue {}", settings.queue.queue)));
+    let queue = tokio::select! {
+        queue = SqsQueue::connect(&settings.queue) => queue,
+        () = async { reaching.as_mut().await; std::future::pending().await } => unreachable!("it is pending"),
+    };
+    OF_QUEUE.iter().for_each(|(what, judge)| tell(found(what, judge(&here, &queue))));
+
+    tell(Event::Asking(format!("the database {}", settings.database.address)));
+    reaching.as_mut().await;
+    let Some(server) = reaching.take_output() else { unreachable!("it is done") };
+    let base = Base { here, server };
+    tell(found(KEYS_REMEMBERED, keys_remembered(&base, &queue)));
+    of_database(&base).into_iter().for_each(|finding| tell(Event::Found(finding)));
+}
+
+fn found(what: &'static str, judgement: Judgement) -> Event {
+    Event::Found(Finding { what, judgement })
+}
+
+/// Everything that is looked at, in the order of the findings.
+pub fn looked_at() -> impl Iterator<Item = &'static str> {
+    let (settings, queue) = (OF_SETTINGS.iter().map(|(what, _)| *what), OF_QUEUE.iter().map(|(what, _)| *what));
+    settings.chain(queue).chain([KEYS_REMEMBERED]).chain(OF_DATABASE.iter().map(|(what, _)| *what))
 }
 
 /// Why nothing can be loaded into this database: every error that [`check`] finds in it, in the same words.
@@ -113,7 +147,7 @@ pub async fn refusals(
         return Err(error.clone());
     }
     database.mark_sharded(server.facts.sharded);
-    let mut findings = of_database(&Base { settings, keyring: Ok(keyring), server: Ok(server) });
+    let mut findings = of_database(&Base { here: Here { settings, keyring: Ok(keyring) }, server: Ok(server) });
     findings.retain(|finding| finding.judgement.level == Level::Error);
     Ok(findings)
 }
@@ -122,72 +156,88 @@ fn of_database(base: &Base<'_>) -> Vec<Finding> {
     OF_DATABASE.iter().map(|(what, judge)| Finding { what, judgement: judge(base) }).collect()
 }
 
-type Check = (&'static str, fn(&Seen<'_>) -> Judgement);
+type CheckOfSettings = (&'static str, fn(&Here<'_>) -> Judgement);
+type CheckOfQueue = (&'static str, fn(&Here<'_>, &Result<SqsQueue, ConnectError>) -> Judgement);
 type CheckOfDatabase = (&'static str, fn(&Base<'_>) -> Judgement);
 
 /// What is looked at that a run can mend itself, with [`extend`](crate::table::outbox::extend).
 pub const PARTITIONS_OF_OUTBOX: &str = "partitions of outbox";
 
-/// Settings and queue, in the order in which their findings are told.
-const OTHERS: [Check; 13] = [
-    ("keyring", |seen| settings::keyring(&seen.base.settings.keyring, &seen.base.keyring)),
-    ("keyring file", |seen| settings::keyring_file(&seen.base.settings.keyring)),
-    ("mask", |seen| settings::mask(seen.base.settings.mask)),
-    ("identity", |seen| settings::identity(&seen.base.settings.identity)),
-    ("lease", |seen| settings::lease(&settings::Times::of(seen.base.settings))),
-    ("queue", |seen| queue::reached(&seen.queue)),
-    ("queue redrive", |seen| {
-        seen.of_queue(|queue| queue::redrive(queue.facts().max_receive_count, seen.base.settings.lane.max_attempts))
-    }),
-    ("queue retention", |seen| seen.of_queue(|queue| queue::retention(queue.facts().retention))),
-    ("retries", |seen| {
-        let lane = &seen.base.settings.lane;
-        seen.of_queue(|queue| queue::retries(queue.facts().retention, lane.max_attempts, lane.retry_delay))
-    }),
-    ("queue deduplication", |seen| {
-        seen.of_queue(|queue| queue::deduplication(&seen.base.settings.identity, queue.facts()))
-    }),
-    ("queue encryption", |seen| seen.of_queue(|queue| queue::encryption(queue.facts().encrypted))),
-    ("queue clock", |seen| seen.of_queue(|queue| queue::clock(queue.clock_difference()))),
-    ("keys remembered", |seen| {
-        let scheme = &seen.base.settings.identity;
-        seen.of_queue(|queue| {
-            let remembered =
-                |records: &HashMap<_, QueueRecord>| queue::remembered(scheme, records.get(queue.identity()));
-            seen.base.of_tables(|server| judge(&server.queues, remembered))
-        })
-    }),
+/// What needs both the queue and the database.
+const KEYS_REMEMBERED: &str = "keys remembered";
+
+/// The settings and this machine, in the order in which the findings are told.
+const OF_SETTINGS: [CheckOfSettings; 5] = [
+    ("keyring", |here| settings::keyring(&here.settings.keyring, &here.keyring)),
+    ("keyring file", |here| settings::keyring_file(&here.settings.keyring)),
+    ("mask", |here| settings::mask(here.settings.mask)),
+    ("identity", |here| settings::identity(&here.settings.identity)),
+    ("lease", |here| settings::lease(&settings::Times::of(here.settings))),
 ];
+
+/// The queue, in the order in which the findings are told.
+const OF_QUEUE: [CheckOfQueue; 7] = [
+    ("queue", |_, queue| queue::reached(queue)),
+    ("queue redrive", |here, queue| {
+        let max_attempts = here.settings.lane.max_attempts;
+        of_queue(queue, |queue| queue::redrive(queue.facts().max_receive_count, max_attempts))
+    }),
+    ("queue retention", |_, queue| of_queue(queue, |queue| queue::retention(queue.facts().retention))),
+    ("retries", |here, queue| {
+        let lane = &here.settings.lane;
+        of_queue(queue, |queue| queue::retries(queue.facts().retention, lane.max_attempts, lane.retry_delay))
+    }),
+    ("queue deduplication", |here, queue| {
+        of_queue(queue, |queue| queue::deduplication(&here.settings.identity, queue.facts()))
+    }),
+    ("queue encryption", |_, queue| of_queue(queue, |queue| queue::encryption(queue.facts().encrypted))),
+    ("queue clock", |_, queue| of_queue(queue, |queue| queue::clock(queue.clock_difference()))),
+];
+
+fn of_queue(queue: &Result<SqsQueue, ConnectError>, judge: impl FnOnce(&SqsQueue) -> Judgement) -> Judgement {
+    match queue {
+        Ok(queue) => judge(queue),
+        Err(_) => Judgement::skipped("the queue cannot be reached"),
+    }
+}
+
+fn keys_remembered(base: &Base<'_>, queue: &Result<SqsQueue, ConnectError>) -> Judgement {
+    let scheme = &base.here.settings.identity;
+    of_queue(queue, |queue| {
+        let remembered = |records: &HashMap<_, QueueRecord>| queue::remembered(scheme, records.get(queue.identity()));
+        base.of_tables(|server| judge(&server.queues, remembered))
+    })
+}
 
 /// The database, in the order in which the findings are told.
 const OF_DATABASE: [CheckOfDatabase; 28] = [
-    ("database transport", |base| database::transport(base.settings.database.address.transport())),
-    ("database", |base| database::reached(&base.settings.database.address, &base.server)),
+    ("database transport", |base| database::transport(base.here.settings.database.address.transport())),
+    ("database", |base| database::reached(&base.here.settings.database.address, &base.server)),
     ("database durability", |base| {
         base.of_server(|server| database::durability(&server.durability, server.facts.has_synchronous_standbys))
     }),
     ("database clock", |base| base.of_server(|server| database::clock(server.facts.clock_difference))),
     ("database connections", |base| {
-        base.of_server(|server| database::connections(&server.facts, base.settings.database.connections))
+        base.of_server(|server| database::connections(&server.facts, base.here.settings.database.connections))
     }),
     ("tables", |base| {
         let needed = migrate::newest_version();
-        base.of_server(|server| database::tables(&server.tables_version, needed, base.settings.migrate))
+        base.of_server(|server| database::tables(&server.tables_version, needed, base.here.settings.migrate))
     }),
     ("tables' number", |base| base.of_facts(tables::complete)),
     ("tables' durability", |base| base.of_facts(tables::logged)),
-    ("unique keys", |base| base.of_facts(|facts| tables::unique(facts, &base.settings.database.schemas))),
+    ("unique keys", |base| base.of_facts(|facts| tables::unique(facts, &base.here.settings.database.schemas))),
     ("triggers and rules", |base| base.of_facts(tables::droppers)),
     ("columns of user_logins", |base| base.of_facts(tables::required)),
     ("owners", |base| base.of_facts(tables::owners)),
     ("positions of events", |base| {
-        let schemas = &base.settings.database.schemas;
+        let schemas = &base.here.settings.database.schemas;
         base.of_positions(|facts, positions| tables::sequence(facts, positions, schemas))
     }),
     (PARTITIONS_OF_OUTBOX, |base| base.of_positions(tables::partitions)),
     ("registered keys", |base| {
         base.of_tables(|server| {
-            judge(&server.keys, |keys| settings::registered(keys, &base.keyring, base.settings.mask))
+            judge(&server.keys, |keys| settings::registered(keys, &base.here.keyring, base.here.settings.mask))
         })
     }),
     ("grants on the schemas", |base| base.grants(&[Object::OwnSchema, Object::LoginsSchema])),
@@ -207,25 +257,15 @@ const OF_DATABASE: [CheckOfDatabase; 28] = [
     }),
 ];
 
-/// What the checks judge.
-struct Seen<'s> {
-    queue: Result<SqsQueue, ConnectError>,
-    base: Base<'s>,
-}
-
-impl Seen<'_> {
-    fn of_queue(&self, judge: impl FnOnce(&SqsQueue) -> Judgement) -> Judgement {
-        match &self.queue {
-            Ok(queue) => judge(queue),
-            Err(_) => Judgement::skipped("the queue cannot be reached"),
-        }
-    }
+/// What is known before anybody is asked.
+struct Here<'s> {
+    settings: &'s RunSettings,
+    keyring: Result<&'s Keyring, &'s KeyringError>,
 }
 
 /// What the checks of the database judge.
 struct Base<'s> {
-    settings: &'s RunSettings,
-    keyring: Result<&'s Keyring, &'s KeyringError>,
+    here: Here<'s>,
     server: Result<Server, Unreached>,
 }
 
@@ -259,7 +299,7 @@ impl Base<'_> {
     }
 
     fn grants(&self, objects: &[Object]) -> Judgement {
-        let schemas = &self.settings.database.schemas;
+        let schemas = &self.here.settings.database.schemas;
         self.of_tables(|server| {
             judge(&server.rights, |rights| grants::needed(objects, rights, &server.facts.role, schemas))
         })

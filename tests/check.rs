@@ -2,11 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::format_description::well_known::Rfc2822;
 use time::{Duration, OffsetDateTime};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 use turnstile::database::address::DatabaseAddress;
 use turnstile::database::schemas::Schemas;
@@ -68,6 +71,43 @@ async fn every_check_runs_though_everything_is_missing() {
         assert!(line.contains(" → "), "says no remedy: {line}");
     }
     checked.holds_none_of(&["sesame"]);
+}
+
+#[tokio::test]
+async fn what_is_known_is_shown_while_the_database_is_still_asked() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://loader@127.0.0.1:{}/logins", silent.local_addr().unwrap().port());
+    let installation = Installation::new(&url).await;
+    let mut checking = installation.command("check", &["--database-timeout", "5m"]);
+    let mut checking = checking.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut shown = BufReader::new(checking.stdout.take().unwrap()).lines();
+    let mut names = Vec::new();
+    // Far less than the deadline of the database, which says nothing all the while.
+    let reading = async {
+        while !names.iter().any(|name| name == "queue clock") {
+            let line = shown.next_line().await.unwrap().expect("it ended before the database answered");
+            names.push(line[9..].split("  ").next().unwrap().to_owned());
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), reading)
+        .await
+        .expect("nothing is shown until all is known");
+    let known: Vec<&str> = turnstile::check::looked_at().take(names.len()).collect();
+    assert_eq!(names, known);
+    assert!(checking.try_wait().unwrap().is_none(), "it still waits for the database");
+}
+
+#[tokio::test]
+async fn in_json_each_finding_is_a_line_with_its_remedy_and_nothing_else_is_told() {
+    let installation = Installation::new("postgres://nobody@127.0.0.1:1/nothing").await;
+    let checked = installation.check(&["--format", "json"]).await;
+    let findings: Vec<Value> = checked.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&str> = findings.iter().map(|finding| finding["what"].as_str().unwrap()).collect();
+    assert_eq!((checked.exit_code, names), (1, turnstile::check::looked_at().collect()));
+    for finding in findings {
+        let needs_remedy = ["warning", "error"].contains(&finding["level"].as_str().unwrap());
+        assert_eq!(finding["remedy"].is_string(), needs_remedy, "{finding}");
+    }
 }
 
 #[tokio::test]
@@ -210,11 +250,15 @@ impl Installation {
     }
 
     pub(crate) async fn run(&self, command: &str, more: &[&str]) -> Checked {
-        let mut process = program::command(program::turnstile(), &self.database_url, &self.keyring);
-        process.args([command, "--queue", &self.queue]).args(more).env("AWS_REGION", "eu-central-1");
-        let output = Command::from(process).output().await.unwrap();
+        let output = self.command(command, more).output().await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Checked { exit_code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    fn command(&self, command: &str, more: &[&str]) -> Command {
+        let mut process = program::command(program::turnstile(), &self.database_url, &self.keyring);
+        process.args([command, "--queue", &self.queue]).args(more).env("AWS_REGION", "eu-central-1");
+        Command::from(process)
     }
 }
 

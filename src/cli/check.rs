@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::terminal::{counted, say, wrapped};
+use super::terminal::{Waiting, counted, say, wrapped};
 use super::{Failure, Outcome, terminal};
-use crate::check::{Finding, Judgement, Level, check};
+use crate::check::{Event, Finding, Judgement, Level, check, looked_at};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, RunSettings};
 
@@ -21,16 +21,27 @@ impl Args {
         let settings = RunSettings::read(given, &mut mistakes);
         let format = given.read(&rows::FORMAT, &mut mistakes);
         let (settings, format) = mistakes.or(settings.zip(format))?;
-        let findings = check(&settings).await;
-        let of = |level| findings.iter().filter(|finding| finding.judgement.level == level).count();
-        let (errors, warnings) = (of(Level::Error), of(Level::Warning));
-        match format {
-            Format::Json => findings.iter().try_for_each(|finding| say(&json_of(finding).to_string()))?,
-            Format::Text => {
-                let lines = lines(&findings, terminal::has_colours(), terminal::width());
-                lines.iter().try_for_each(|line| say(line))?;
-                say(&format!("{}, {}", counted(errors as u64, "error"), counted(warnings as u64, "warning")))?;
+        let (waiting, form) = (Waiting::for_nothing(), Form::of_terminal());
+        let (mut errors, mut warnings, mut written) = (0, 0, Ok(()));
+        let tell = |event| match event {
+            Event::Asking(what) => waiting.show(&what),
+            Event::Found(finding) => {
+                errors += u64::from(finding.judgement.level == Level::Error);
+                warnings += u64::from(finding.judgement.level == Level::Warning);
+                let line = match format {
+                    Format::Json => json_of(&finding).to_string(),
+                    Format::Text => form.line(&finding),
+                };
+                if written.is_ok() {
+                    written = waiting.aside(|| say(&line));
+                }
             }
+        };
+        check(&settings, tell).await;
+        waiting.end();
+        written?;
+        if format == Format::Text {
+            say(&format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")))?;
         }
         Ok(if errors > 0 { Outcome::Failed } else { Outcome::Done })
     }
@@ -41,23 +52,34 @@ fn json_of(Finding { what, judgement }: &Finding) -> serde_json::Value {
     json!({"what": what, "level": level.as_str(), "found": found, "remedy": remedy})
 }
 
-/// One line a finding, their columns aligned; broken between words where a terminal is narrower.
-fn lines(findings: &[Finding], colours: bool, width: Option<usize>) -> Vec<String> {
-    const LONGEST_LEVEL: usize = "warning".len();
-    let longest = findings.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
-    let line = |Finding { what, judgement }: &Finding| {
-        let Judgement { level, found, remedy } = judgement;
+/// How a finding is written for people: one line, its columns aligned with those of the others.
+struct Form {
+    /// The longest name of what is looked at.
+    longest: usize,
+    has_colours: bool,
+    /// How wide a line may be; it is broken between words.
+    width: Option<usize>,
+}
+
+impl Form {
+    fn of_terminal() -> Self {
+        let longest = looked_at().map(str::len).max().unwrap_or(0);
+        Self { longest, has_colours: terminal::has_colours(), width: terminal::width() }
+    }
+
+    fn line(&self, Finding { what, judgement }: &Finding) -> String {
+        const LONGEST_LEVEL: usize = "warning".len();
+        let (Judgement { level, found, remedy }, longest) = (judgement, self.longest);
         let word = format!("{:<LONGEST_LEVEL$}", level.as_str());
         let remedy = remedy.as_ref().map(|remedy| format!(" → {remedy}")).unwrap_or_default();
         let line = format!("{word}  {what:<longest$}  {found}{remedy}");
-        let line = width.map_or(line.clone(), |width| wrapped(&line, width, LONGEST_LEVEL + longest + 4));
+        let line = self.width.map_or(line.clone(), |width| wrapped(&line, width, LONGEST_LEVEL + longest + 4));
         // The colour comes last: it has no width.
         match line.strip_prefix(&word) {
-            Some(rest) if colours => format!("\x1b[{}m{word}\x1b[0m{rest}", colour(*level)),
+            Some(rest) if self.has_colours => format!("\x1b[{}m{word}\x1b[0m{rest}", colour(*level)),
             Some(_) | None => line,
         }
-    };
-    findings.iter().map(line).collect()
+    }
 }
 
 /// Green, yellow, red and faint, as ECMA-48 numbers them ("select graphic rendition").
@@ -90,8 +112,9 @@ mod tests {
             "error    database clock  it is off → set it on",
             "skipped  tables          no database",
         ];
-        assert_eq!(lines(&findings, false, None), expected);
-        let coloured = lines(&findings, true, None);
-        assert_eq!(coloured[1], "\x1b[31merror  \x1b[0m  database clock  it is off → set it on");
+        let form = |has_colours| Form { longest: "database clock".len(), has_colours, width: None };
+        assert_eq!(findings.each_ref().map(|finding| form(false).line(finding)), expected);
+        let coloured = form(true).line(&findings[1]);
+        assert_eq!(coloured, "\x1b[31merror  \x1b[0m  database clock  it is off → set it on");
     }
 }

@@ -185,6 +185,34 @@ impl Progress {
     }
 }
 
+/// What a command waits for: a line on standard error, shown on a terminal only, until it is answered.
+pub(super) struct Waiting(ProgressBar);
+
+impl Waiting {
+    /// For nothing yet.
+    pub(super) fn for_nothing() -> Self {
+        Self(ProgressBar::new_spinner().with_style(style("{spinner} {wide_msg}")))
+    }
+
+    /// Shows what is waited for from here on.
+    pub(super) fn show(&self, what: &str) {
+        self.0.set_message(format!("asking {what} …"));
+        if !self.0.is_hidden() {
+            self.0.enable_steady_tick(Duration::from_millis(100));
+        }
+    }
+
+    /// Takes the line away while something else is written.
+    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.0.suspend(write)
+    }
+
+    /// Takes it from the terminal.
+    pub(super) fn end(self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
