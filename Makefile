@@ -6,6 +6,8 @@ SECONDS ?= 60
 KILLS ?= 200
 HOURS ?= 1
 PROFILE ?= dev
+# Most tests wait for something most of the time.
+TEST_THREADS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 ROUNDS ?= 5
 OPT_LEVEL ?= 3
 TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --test torture -- $(if $(SEED),--seed $(SEED))
@@ -24,9 +26,9 @@ demo: setup ## See it work: real queue protocol, real PostgreSQL, faults, a cras
 	@[ -x target/debug/turnstile ] || echo "Building Turnstile: the first time takes some minutes."
 	@$(CARGO) run --quiet --locked -- demo
 
-test: setup ## Run every test, doctests included
+test: setup ## Run every test, doctests included: TEST_THREADS (three for each core) at once
 	@scripts/setup pgbouncer
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked
 
 model: ## Visit every state of the protocol's model, and let every mutant break it (docs/PROTOCOL.md)
 	$(CARGO) test --release --locked $(MODEL) -- --nocapture

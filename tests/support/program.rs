@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::LONG_PATIENCE;
 use super::verdicts::masters;
-
-/// How long a loader may take to its end.
-const LOADER_PATIENCE: Duration = Duration::from_secs(300);
 
 /// The program under test.
 pub(crate) fn turnstile() -> &'static Path {
@@ -57,7 +55,7 @@ impl Loader {
 
     /// Waits for its end.
     pub(crate) async fn ended(mut self) -> ExitStatus {
-        match self.ends_within(LOADER_PATIENCE).await {
+        match self.ends_within(LONG_PATIENCE).await {
             Some(status) => status,
             None => panic!("the loader does not end: {}", self.said()),
         }

@@ -18,7 +18,7 @@ use super::postgres::{connect, pool};
 use super::program::{self, Loader, keyring_in, write_keyring};
 use super::scripted_http::aws_at;
 use super::verdicts::{CANARIES, login};
-use super::wait_until;
+use super::{LONG_PATIENCE, wait_for};
 
 /// The queue of a site that has no other.
 pub(crate) const QUEUE: &str = "logins";
@@ -138,7 +138,7 @@ impl Site {
 
     /// Waits until it holds none.
     pub(crate) async fn is_drained(&self) {
-        wait_until("the queue is drained", async || self.depth() == 0).await;
+        wait_for(LONG_PATIENCE, "the queue is drained", async || self.depth() == 0).await;
     }
 
     /// `turnstile` with these arguments, in an environment that leads to this site.
