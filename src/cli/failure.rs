@@ -16,8 +16,8 @@ use crate::queue::sqs::ConnectError;
 
 /// Why a command did not do what it was asked.
 ///
-/// `?` makes one of the errors that say what to do about them ([`Remedied`]), and of no other: what else goes wrong is
-/// given its remedy where it is met ([`Failure::new`]), or deliberately none ([`Failure::without_remedy`]).
+/// `?` makes one of the errors that say what to do about them (`Remedied`), and of no other: what else goes wrong is given
+/// its remedy where it is met, or deliberately none.
 #[derive(Debug)]
 pub struct Failure {
     complaints: Vec<Complaint>,

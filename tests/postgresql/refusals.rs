@@ -30,6 +30,17 @@ async fn a_refusal_names_schema_table_and_constraint() {
 }
 
 #[tokio::test]
+async fn a_value_of_another_type_than_the_servers_is_told_as_that_and_never_shown() {
+    let (_test, database) = database_with("CREATE TABLE numbers (n int)").await;
+    let transaction = database.begin().await.unwrap();
+    let sql = "INSERT INTO public.numbers VALUES ($1)";
+    let error = transaction.execute("insert numbers", sql, &[&"sesame"]).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("insert numbers: a value does not fit the type that the server expects"), "{said}");
+    assert!(error.remedy().contains("turnstile check") && !said.contains("sesame"), "{said}: {}", error.remedy());
+}
+
+#[tokio::test]
 async fn what_a_trigger_gives_as_a_name_is_kept_only_if_it_looks_like_one() {
     let (_test, database) = database_with(
         "CREATE TABLE numbers (said text);
