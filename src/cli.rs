@@ -9,6 +9,7 @@ pub mod dead_letters;
 pub mod demo;
 mod failure;
 mod help;
+pub mod health;
 pub mod keys;
 #[cfg(feature = "demo")]
 pub mod local_queue;
@@ -65,6 +66,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Load messages from the queue until told to stop
     Run(run::Args),
+    /// Ask a running loader whether it is alive, or ready
+    Health(health::Args),
     /// Check before a run: queue, database, tables, grants, durability, TLS, keys, clocks
     Check(check::Args),
     /// Create the tables, or upgrade them to this version
@@ -145,6 +148,7 @@ impl Invocation {
             #[cfg(feature = "demo")]
             Command::Demo(args) => args.run(given).await,
             Command::Run(args) => args.run(given).await,
+            Command::Health(args) => args.run(given).await,
             Command::Check(args) => args.run(given).await,
             Command::Migrate(args) => args.run(given).await,
             Command::Send(args) => args.run(given).await,

@@ -18,7 +18,7 @@ mod transaction;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Connect, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::{Client, Config};
@@ -31,6 +31,7 @@ pub use self::patience::{Patience, persist, tell_end};
 use self::schemas::Schemas;
 use self::session::Beginnings;
 pub use self::transaction::Transaction;
+use crate::metrics::Metrics;
 
 /// What the pool is made with.
 #[derive(Clone, Debug)]
@@ -62,6 +63,7 @@ pub struct Database {
     call_timeout: Duration,
     beginnings: Arc<Beginnings>,
     sharded: Arc<AtomicBool>,
+    metrics: Metrics,
     /// Whether it was said that frozen rivals may not be ended.
     said_not_permitted: Arc<AtomicBool>,
 }
@@ -91,6 +93,7 @@ impl Database {
             call_timeout,
             beginnings: Arc::new(Beginnings::with_deadline(call_timeout)),
             sharded: Arc::default(),
+            metrics: Metrics::default(),
             said_not_permitted: Arc::default(),
         })
     }
@@ -98,6 +101,16 @@ impl Database {
     /// Where the tables stand.
     pub fn schemas(&self) -> &Schemas {
         &self.schemas
+    }
+
+    /// The same connections; what is done by way of these is counted here.
+    pub fn counted_in(self, metrics: &Metrics) -> Self {
+        Self { metrics: metrics.clone(), ..self }
+    }
+
+    /// Where it is counted what is done with it.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Runs statements in one transaction, and commits what they did where they come to `Ok`.
@@ -186,7 +199,10 @@ impl Database {
     }
 
     async fn begin_as(&self, begin: &str) -> Result<Transaction, DatabaseError> {
-        let client = match tokio::time::timeout(self.call_timeout, self.pool.get()).await {
+        let begun = Instant::now();
+        let client = tokio::time::timeout(self.call_timeout, self.pool.get()).await;
+        self.metrics.count(|figures| figures.connection_wait.observe((), begun.elapsed().as_secs_f64()));
+        let client = match client {
             Err(_) => return Err(self.connector.too_late(self.call_timeout)),
             Ok(Err(error)) => return Err(self.connector.error_of_pool(&error)),
             Ok(Ok(client)) => client,

@@ -2,6 +2,7 @@
 //!
 //! It receives in its turn only, and what it has committed is deleted while it receives and loads the next.
 
+mod books;
 mod mutants;
 mod turns;
 
@@ -14,18 +15,19 @@ use tokio::time::Instant;
 
 pub use self::turns::Turns;
 
-use self::turns::News;
-use crate::acknowledge::{Deletes, DeletesRefused, UnderWay};
+use self::books::ended;
+use self::turns::{News, Turn};
+use crate::acknowledge::{Acknowledged, Deletes, DeletesRefused, UnderWay};
 use crate::batch::Sorted;
 use crate::failpoint::{Step, around};
 use crate::lease::{self, InHand};
-use crate::load::{Committed, Destination, LoadError, Loaded};
+use crate::load::{Destination, LoadError, Loaded};
 use crate::message::{Delivery, ReceivedMessage, SentAt, TimeBasis};
+use crate::metrics::{Deletion, LaneState, LaneWatch, Metrics, Outcome, Peer, unix_seconds};
 use crate::queue::{Depth, Queue, QueueError};
 use crate::receive::{ReceiveLimits, Received, Stride, receive};
 use crate::retry::Pauses;
 use crate::shutdown::Shutdown;
-use crate::telemetry::{BatchReport, Metrics};
 use crate::verdict::Judge;
 
 /// How a lane works; the same for all of a process.
@@ -54,7 +56,9 @@ pub struct Lane<Q> {
     /// How to work.
     pub settings: LaneSettings,
     /// Where it is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
+    /// What it is doing.
+    pub watch: LaneWatch,
     /// When to receive; shared by the lanes of a process.
     pub turns: Arc<Turns>,
     /// Whether the queue deletes what is committed; shared by the lanes of a process.
@@ -104,13 +108,14 @@ impl<Q: Queue> Lane<Q> {
     async fn work(&self, under_way: &mut UnderWay) -> Result<(), LaneError> {
         let mut pauses = Pauses::through_an_outage();
         let mut stride = Stride::default();
-        while let Some(turn) = self.turns.next(&self.shutdown.stopping).await {
+        while let Some(turn) = self.next_turn().await {
             // What cannot be deleted comes again: its receives must not be used up.
             self.deletes.settled().await?;
             if self.shutdown.stopping.is_cancelled() {
                 break;
             }
             let begun = Instant::now();
+            self.watch.is(LaneState::Receiving);
             let receiving = receive(&self.queue, &self.settings.limits, &mut stride, &self.shutdown.stopping);
             let mut received = match around(Step::Receive, receiving).await {
                 Ok(received) => received,
@@ -136,13 +141,26 @@ impl<Q: Queue> Lane<Q> {
                 Some(error) => self.pause_after(error, begun, &mut pauses).await?,
                 None => {
                     pauses.reset();
-                    if let Some(lasted) = self.turns.outage.ended() {
-                        tracing::info!(after = %lasted, attempts = lasted.attempts, "the queue is back");
-                    }
+                    self.queue_answered();
                 }
             }
         }
         Ok(())
+    }
+
+    async fn next_turn(&self) -> Option<Turn<'_>> {
+        self.watch.is(LaneState::Resting);
+        self.turns.next(&self.shutdown.stopping).await
+    }
+
+    fn queue_answered(&self) {
+        if let Some(lasted) = self.turns.outage.ended() {
+            tracing::info!(after = %lasted, attempts = lasted.attempts, "the queue is back");
+        }
+        self.metrics.count(|figures| {
+            figures.answered(Peer::Queue);
+            figures.last_receive.set((), unix_seconds(OffsetDateTime::now_utc()));
+        });
     }
 
     /// What the other lanes should know.
@@ -159,29 +177,27 @@ impl<Q: Queue> Lane<Q> {
     async fn take_through(&self, received: Received, under_way: &mut UnderWay) -> Result<(), LaneError> {
         let LaneSettings { limits, max_attempts, retry_delay, .. } = self.settings;
         let giving_up = &self.shutdown.giving_up;
-        let count = received.messages.len() as u64;
-        let receipts = received.messages.iter().map(|message| message.delivery.receipt.clone());
-        let in_hand = InHand::new(receipts);
+        self.watch.is(LaneState::Loading);
+        let in_hand = self.in_hand(&received);
         let seen = TimeBasis::of_first(received.messages.iter().map(|message| &message.delivery));
         let basis = self.destination.time_basis(seen, giving_up);
         let basis = match lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, basis).await {
             Ok(basis) => basis,
-            Err(error) => return self.give_back(error, &in_hand, count, 0).await,
+            Err(error) => return self.give_back(error, &in_hand).await,
         };
         let (messages, timeless) = by_time(received.messages, basis);
         let judge = |message| mutants::verdict(self.judge.judge(message));
         let verdicts: Vec<_> = messages.into_iter().map(judge).collect();
-        let unknown_keys = verdicts.iter().map(|verdict| verdict.unknown_keys as u64).sum();
+        self.metrics.count(|figures| figures.judged(&verdicts));
         let Sorted { batch, mut returned } = Sorted::from_verdicts(verdicts, max_attempts);
         returned.extend(timeless);
-        in_hand.let_go(&returned);
+        in_hand.let_go(&returned, ended(Outcome::Returned));
         mutants::before_the_commit(&self.queue, &in_hand).await;
-        let report = BatchReport { received: count, unknown_keys, ..BatchReport::default() };
         let (recorded, parts) = mpsc::unbounded_channel();
         let loading = async {
             // The other half of the channel hears of the end when this is dropped.
             let recorded = recorded;
-            self.destination.load(batch, giving_up, &recorded).await
+            self.destination.load(batch, giving_up, &recorded, &self.watch).await
         };
         let loading = lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, loading);
         let returning = around(Step::Return, lease::return_for_retry(&self.queue, &returned, retry_delay));
@@ -189,15 +205,23 @@ impl<Q: Queue> Lane<Q> {
         let (loaded, (), ()) = futures_util::future::join3(loading, returning, acknowledging).await;
         match loaded {
             Ok(left) => {
+                in_hand.let_go(&left.returned, ended(Outcome::Returned));
+                in_hand.let_go(&left.released, ended(Outcome::Released));
                 let given_back: Vec<Delivery> = left.returned.into_iter().chain(left.released).collect();
                 lease::return_for_retry(&self.queue, &given_back, retry_delay).await;
-                let returned = (returned.len() + given_back.len()) as u64;
-                let attempts_repeated = left.attempts_repeated;
-                self.metrics.add(&BatchReport { returned, attempts_repeated, ..report });
                 Ok(())
             }
-            Err(error) => self.give_back(error, &in_hand, count, unknown_keys).await,
+            Err(error) => self.give_back(error, &in_hand).await,
         }
+    }
+
+    /// What was received, as it is counted.
+    fn in_hand(&self, received: &Received) -> InHand {
+        let messages = &received.messages;
+        let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
+        let holding = self.metrics.hold(messages.len() as u64, bytes as u64);
+        self.metrics.count(|figures| figures.came(messages));
+        InHand::new(messages.iter().map(|message| message.delivery.receipt.clone()), holding)
     }
 
     /// Deletes what is recorded as soon as it is, while the rest is still being loaded.
@@ -207,25 +231,18 @@ impl<Q: Queue> Lane<Q> {
         in_hand: &InHand,
         under_way: &mut UnderWay,
     ) {
-        while let Some(Loaded { committed, sent_at, tally }) = parts.recv().await {
-            in_hand.let_go(committed.deliveries());
-            self.metrics.time(&sent_at, OffsetDateTime::now_utc());
-            under_way.begin(self.conclude(committed, BatchReport { tally, ..BatchReport::default() })).await;
+        while let Some(loaded) = parts.recv().await {
+            let contradictions = self.destination.contradictions;
+            in_hand.let_go(loaded.committed.deliveries(), |figures, _| figures.recorded(&loaded, contradictions));
+            under_way.begin(self.conclude(loaded)).await;
         }
     }
 
     /// What becomes of messages that were not loaded.
-    async fn give_back(
-        &self,
-        error: LoadError,
-        in_hand: &InHand,
-        received: u64,
-        unknown_keys: u64,
-    ) -> Result<(), LaneError> {
-        self.metrics.add(&BatchReport { received, unknown_keys, ..BatchReport::default() });
+    async fn give_back(&self, error: LoadError, in_hand: &InHand) -> Result<(), LaneError> {
         match error {
             LoadError::GaveUp => {
-                let receipts = in_hand.receipts();
+                let receipts = in_hand.take_all(ended(Outcome::Released));
                 lease::release(&self.queue, &receipts).await;
                 tracing::warn!(%error, messages = receipts.len(), "given back to the queue");
                 Ok(())
@@ -237,20 +254,24 @@ impl<Q: Queue> Lane<Q> {
     }
 
     /// Lets go of what is loaded, and counts it. It borrows nothing, so that the lane can go on meanwhile.
-    fn conclude(&self, committed: Committed, report: BatchReport) -> impl Future<Output = ()> + Send + 'static {
+    fn conclude(&self, loaded: Loaded) -> impl Future<Output = ()> + Send + 'static {
         let (queue, metrics, deletes) = (self.queue.clone(), self.metrics.clone(), self.deletes.clone());
+        let Loaded { committed, tally, .. } = loaded;
         async move {
-            let acknowledged = around(Step::Delete, mutants::acknowledge(&queue, committed, &deletes)).await;
-            let report = BatchReport { acknowledged, ..report };
+            let Acknowledged { deleted, not_deleted } =
+                around(Step::Delete, mutants::acknowledge(&queue, committed, &deletes)).await;
             tracing::debug!(
-                loaded = report.tally.loaded,
-                dead_lettered = report.tally.dead_lettered,
-                duplicates = report.tally.duplicates(),
-                deleted = report.acknowledged.deleted,
-                not_deleted = report.acknowledged.not_deleted,
+                loaded = tally.loaded,
+                dead_lettered = tally.dead_lettered,
+                duplicates = tally.duplicates(),
+                deleted,
+                not_deleted,
                 "recorded"
             );
-            metrics.add(&report);
+            metrics.count(|figures| {
+                figures.deletes.add((Deletion::Deleted,), deleted);
+                figures.deletes.add((Deletion::NotDeleted,), not_deleted);
+            });
         }
     }
 
@@ -278,6 +299,8 @@ impl<Q: Queue> Lane<Q> {
         let lasting = self.turns.outage.failed(begun.into_std());
         let (pause_ms, attempt) = (pause.as_millis(), lasting.attempts);
         tracing::warn!(%error, pause_ms, attempt, %lasting, "receiving failed and is tried again");
+        self.metrics.count(|figures| figures.unanswered(Peer::Queue, lasting));
+        self.watch.is(LaneState::WaitingForQueue);
         self.rest(pause).await;
         Ok(())
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::failpoint::{Step, around};
 use crate::message::{Delivery, ReceiptHandle};
+use crate::metrics::{Holding, Renewal, Snapshot};
 use crate::queue::{MESSAGES_PER_CALL, Queue, side_by_side};
 use crate::retry::pause_before_redelivery;
 
@@ -18,25 +19,51 @@ pub const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// The receipts of what is in hand, until it is let go.
 #[derive(Debug)]
-pub struct InHand(Mutex<HashSet<ReceiptHandle>>);
+pub struct InHand {
+    receipts: Mutex<HashSet<ReceiptHandle>>,
+    holding: Holding,
+}
 
 impl InHand {
-    /// Everything that was received.
-    pub fn new(receipts: impl IntoIterator<Item = ReceiptHandle>) -> Self {
-        Self(Mutex::new(receipts.into_iter().collect()))
+    /// Everything that was received, as it was counted.
+    pub fn new(receipts: impl IntoIterator<Item = ReceiptHandle>, holding: Holding) -> Self {
+        Self { receipts: Mutex::new(receipts.into_iter().collect()), holding }
     }
 
-    /// What has been recorded, or goes back to the queue.
-    pub fn let_go<'d>(&self, deliveries: impl IntoIterator<Item = &'d Delivery>) {
-        let mut receipts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        deliveries.into_iter().for_each(|delivery| {
-            receipts.remove(&delivery.receipt);
-        });
+    /// What has been recorded, or goes back to the queue, and how that is counted.
+    pub fn let_go<'d>(
+        &self,
+        deliveries: impl IntoIterator<Item = &'d Delivery>,
+        how: impl FnOnce(&mut Snapshot, usize),
+    ) {
+        let gone = {
+            let mut receipts = self.held();
+            deliveries.into_iter().filter(|delivery| receipts.remove(&delivery.receipt)).count()
+        };
+        self.holding.settle(gone, |figures| how(figures, gone));
     }
 
     /// What is still in hand, in no order that means anything.
     pub fn receipts(&self) -> Vec<ReceiptHandle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.held().iter().cloned().collect()
+    }
+
+    /// Everything that is still in hand, let go.
+    pub fn take_all(&self, how: impl FnOnce(&mut Snapshot, usize)) -> Vec<ReceiptHandle> {
+        let receipts: Vec<_> = self.held().drain().collect();
+        self.holding.settle(receipts.len(), |figures| how(figures, receipts.len()));
+        receipts
+    }
+
+    fn renewed(&self, renewed: usize, of: usize) {
+        self.holding.settle(0, |figures| {
+            figures.renewals.add((Renewal::Renewed,), renewed as u64);
+            figures.renewals.add((Renewal::Failed,), of.saturating_sub(renewed) as u64);
+        });
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashSet<ReceiptHandle>> {
+        self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,6 +84,7 @@ pub async fn hold<Q: Queue, T>(
             sleep_until(next).await;
             let changes: Vec<_> = in_hand.receipts().into_iter().map(|receipt| (receipt, visibility_timeout)).collect();
             let renewed = around(Step::Renew, change_visibility(queue, &changes)).await;
+            in_hand.renewed(renewed, changes.len());
             tracing::debug!(renewed, messages = changes.len(), "lease renewed");
             // What was not renewed is tried again while its lease still holds.
             next = Instant::now() + if renewed == changes.len() { period } else { period / 4 };

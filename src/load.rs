@@ -5,6 +5,7 @@
 //! neither its SQLSTATE nor a single attempt tells: what waits lets the others go first, what is refused alone is tried
 //! again once others have landed, and what nobody gets past is no matter of one message.
 
+mod books;
 mod mutants;
 mod queue;
 mod transaction;
@@ -26,6 +27,7 @@ use crate::batch::{Batch, Entry};
 use crate::database::{Database, DatabaseError, Transaction, tell_end};
 use crate::decode::Rejection;
 use crate::message::{Delivery, MessageKey, QueueIdentity, TimeBasis};
+use crate::metrics::{LaneState, LaneWatch, Peer};
 use crate::outage::{Lasted, Outage};
 use crate::retry::Class;
 use crate::seal::CheckValue;
@@ -83,10 +85,21 @@ impl Committed {
 pub struct Loaded {
     /// Every delivery of it.
     pub committed: Committed,
-    /// When the logins that were loaded now had been sent, where their queue said so.
-    pub sent_at: Vec<OffsetDateTime>,
+    /// The logins that were loaded now, where their queue said when they had been sent.
+    pub logins: Vec<TimedLogin>,
+    /// The codes of the dead letters that were written now.
+    pub letters: Vec<&'static str>,
     /// What was counted.
     pub tally: Tally,
+}
+
+/// When a login that was loaded had been sent, and how often it was received.
+#[derive(Clone, Copy, Debug)]
+pub struct TimedLogin {
+    /// When its queue took it.
+    pub sent_at: OffsetDateTime,
+    /// 1 for its first delivery.
+    pub receive_count: u32,
 }
 
 /// What of a batch was not recorded.
@@ -234,7 +247,7 @@ impl Destination {
         }
     }
 
-    /// Loads a batch, and sends each part of it to `recorded` as soon as it is: a row, a dead letter or an absorbed message
+    /// Loads a batch, says to `watch` what it is doing, and sends each part of it to `recorded` as soon as it is: a row, a dead letter or an absorbed message
     /// for each of its messages, or a place in what is left.
     ///
     /// A failure that passes, and a commit that may or may not hold, make the same transaction run again, as often as it
@@ -254,10 +267,12 @@ impl Destination {
         batch: Batch,
         give_up: &CancellationToken,
         recorded: &UnboundedSender<Loaded>,
+        watch: &LaneWatch,
     ) -> Result<Left, LoadError> {
         let mut work = Work::of(batch);
         while let Some(part) = work.next() {
             self.wait_before(&part, &mut work, give_up).await?;
+            watch.is(LaneState::Loading);
             let begun = Instant::now();
             // Giving up in the middle is safe, even of a commit: nothing is acknowledged, and the claim decides later.
             let attempt = tokio::select! {
@@ -269,6 +284,7 @@ impl Destination {
                 Ok(Attempt::Recorded(done)) => {
                     work.succeeded();
                     tell_end(&self.outage);
+                    self.database.metrics().count(|figures| figures.committed(part.batch.len()));
                     self.landed.fetch_add(done.tally.loaded, Ordering::SeqCst);
                     hand_over(recorded, part.batch, done);
                 }
@@ -278,6 +294,7 @@ impl Destination {
                 }
                 Err(error) => {
                     if self.react(error, part, begun, &mut work).await? {
+                        watch.is(LaneState::WaitingForDatabase);
                         rest(&mut work, begun, give_up).await?;
                     }
                 }
@@ -302,6 +319,7 @@ impl Destination {
         begun: Instant,
         work: &mut Work,
     ) -> Result<bool, LoadError> {
+        self.database.metrics().count(|figures| figures.failed(&error, part.way));
         let Some(part) = mutants::failed(&error, part, work)? else { return Ok(false) };
         match error.class() {
             Class::Transient | Class::Ambiguous => {
@@ -312,6 +330,9 @@ impl Destination {
                     Class::Transient => self.outage.failed(begun.into_std()),
                     _ => Lasted { away: begun.elapsed(), attempts: 1 },
                 };
+                if error.class() == Class::Transient {
+                    self.database.metrics().count(|figures| figures.unanswered(Peer::Database, lasting));
+                }
                 repeat(&error, &part, lasting, work);
                 work.last(part);
                 Ok(true)
@@ -475,14 +496,14 @@ fn hand_over(recorded: &UnboundedSender<Loaded>, batch: Batch, done: Recorded) {
         deliveries.push(entry.delivery);
         deliveries.extend(entry.repeats);
     }
-    let Recorded { tally, sent_at } = done;
+    let Recorded { tally, logins, letters } = done;
     if tally.contradicting > 0 {
         tracing::warn!(
             contradicting = tally.contradicting,
             "messages brought other logins under keys that were taken: their producer gives one key to several logins"
         );
     }
-    if recorded.send(Loaded { committed: Committed { deliveries }, sent_at, tally }).is_err() {
+    if recorded.send(Loaded { committed: Committed { deliveries }, logins, letters, tally }).is_err() {
         tracing::debug!("a batch is recorded, and nobody is there to delete it");
     }
 }

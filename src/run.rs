@@ -11,10 +11,11 @@ use crate::database::Database;
 use crate::failpoint::{Step, around};
 use crate::lane::{Lane, LaneError, LaneSettings, Turns};
 use crate::load::{Destination, LoadError};
+use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::table::outbox;
-use crate::telemetry::Metrics;
+use crate::telemetry::Report;
 use crate::verdict::Judge;
 
 /// How often a line says what was done: by a loader that runs for ever, and by one that somebody waits for.
@@ -36,7 +37,7 @@ pub struct Loader<Q> {
     /// How long the end may take once it was asked for.
     pub shutdown_timeout: Duration,
     /// Where it is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Metrics,
 }
 
 /// Why the loader ended otherwise than it should. No message is lost by it.
@@ -98,6 +99,7 @@ impl<Q: Queue> Loader<Q> {
         let extending = keep_extending_outbox(&self.destination);
         let timed_out = async {
             shutdown.stopping.cancelled().await;
+            self.metrics.count(|figures| figures.draining.set((), 1));
             around(Step::Shutdown, tokio::time::sleep(self.shutdown_timeout)).await;
         };
         tokio::select! {
@@ -120,6 +122,7 @@ impl<Q: Queue> Loader<Q> {
             judge: self.judge.clone(),
             settings: self.lane,
             metrics: self.metrics.clone(),
+            watch: self.metrics.lane(),
             turns: turns.clone(),
             deletes: deletes.clone(),
             shutdown: shutdown.clone(),
@@ -154,11 +157,14 @@ async fn wait_for_all(
 }
 
 async fn report(metrics: &Metrics, every: Duration) -> std::convert::Infallible {
+    let mut before = metrics.snapshot();
     let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        metrics.take().log("so far");
+        let now = metrics.snapshot();
+        Report::between(&before, &now).log("so far");
+        before = now;
     }
 }
 

@@ -1,12 +1,10 @@
-//! What can be seen from outside: the log, and the counts and latencies behind its lines.
+//! What can be seen from outside: the log, and the line in it that says what was done.
 
-use std::fmt;
+mod report;
+
 use std::io;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 
-use hdrhistogram::Histogram;
-use time::OffsetDateTime;
 use tracing::Metadata;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -18,8 +16,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::acknowledge::Acknowledged;
-use crate::load::Tally;
+pub use self::report::Report;
 
 /// Libraries whose lower levels print bound parameters, bodies or credentials; they stay at these levels or above,
 /// whatever `RUST_LOG` says. Everything that is not ours and not named here stays at `info` or above.
@@ -51,6 +48,9 @@ pub struct Log {
     pub directives: String,
 }
 
+/// Whether the log is JSON, once it was started.
+static IS_JSON: OnceLock<bool> = OnceLock::new();
+
 /// Starts the log on standard error. A directive that is none is told and left out: it must not silence the program.
 pub fn start(log: &Log) {
     let (directives, wrong) = directives(&log.directives);
@@ -60,6 +60,7 @@ pub fn start(log: &Log) {
         false => format.with_ansi(log.has_colours).with_target(false).fmt_fields(RemedyBelow).boxed(),
         true => format.json().flatten_event(true).boxed(),
     };
+    IS_JSON.get_or_init(|| log.is_json);
     // A second start (tests) keeps the first log.
     if tracing_subscriber::registry().with(NeverValues).with(wanted).with(lines).try_init().is_err() {
         tracing::debug!("the log was started before");
@@ -140,192 +141,6 @@ fn may_be_logged(target: &str, level: tracing::Level) -> bool {
     level <= capped
 }
 
-/// What one batch brought, from the lane that took it through.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BatchReport {
-    /// Deliveries received.
-    pub received: u64,
-    /// What the transactions did.
-    pub tally: Tally,
-    /// Deliveries given back to the queue for another attempt.
-    pub returned: u64,
-    /// Transactions that ran again.
-    pub attempts_repeated: u64,
-    /// What became of the deletes.
-    pub acknowledged: Acknowledged,
-    /// Keys in bodies that are none of a login's.
-    pub unknown_keys: u64,
-}
-
-/// The counts of a process since its start, and its latencies since the last time they were taken.
-#[derive(Debug)]
-pub struct Metrics(Mutex<State>);
-
-#[derive(Debug)]
-struct State {
-    started: Instant,
-    totals: Totals,
-    latencies: Histogram<u64>,
-    all_latencies: Histogram<u64>,
-    last: (Instant, Totals),
-}
-
-/// Counts since the start of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Deliveries received.
-    pub received: u64,
-    /// Logins loaded.
-    pub loaded: u64,
-    /// Messages dead-lettered.
-    pub dead_lettered: u64,
-    /// Deliveries that brought nothing new.
-    pub duplicates: u64,
-    /// Of these, messages whose login another message had brought under the same key.
-    pub absorbed: u64,
-    /// Messages that brought another login under a key that was taken.
-    pub contradicting: u64,
-    /// Deliveries given back to the queue for another attempt.
-    pub returned: u64,
-    /// Deliveries deleted from the queue.
-    pub deleted: u64,
-    /// Deliveries that the queue did not delete.
-    pub not_deleted: u64,
-    /// Keys in bodies that are none of a login's.
-    pub unknown_keys: u64,
-    /// Transactions that ran again.
-    pub attempts_repeated: u64,
-}
-
-/// Counts and latencies over a stretch of time.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// Counts since the start.
-    pub totals: Totals,
-    /// How long the stretch was.
-    pub over: Duration,
-    /// Logins loaded in it, a second.
-    pub loaded_per_second: f64,
-    /// Half of its logins took at most this long from the queue's SentTimestamp to the commit.
-    pub p50: Duration,
-    /// 99 of a hundred did.
-    pub p99: Duration,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        let now = Instant::now();
-        Self(Mutex::new(State {
-            started: now,
-            totals: Totals::default(),
-            latencies: milliseconds(),
-            all_latencies: milliseconds(),
-            last: (now, Totals::default()),
-        }))
-    }
-}
-
-/// Three digits, from a millisecond to as long as a queue can hold a message.
-fn milliseconds() -> Histogram<u64> {
-    let fourteen_days = 14 * 24 * 60 * 60 * 1000;
-    Histogram::new_with_max(fourteen_days, 3).unwrap_or_else(|_| unreachable!("the bounds are constants in order"))
-}
-
-impl Metrics {
-    /// Adds what a batch brought.
-    pub fn add(&self, batch: &BatchReport) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).totals.add(batch);
-    }
-
-    /// Adds the latencies of logins that were sent at these times and committed now.
-    pub fn time(&self, sent: &[OffsetDateTime], committed_at: OffsetDateTime) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for sent_at in sent {
-            let latency = u64::try_from((committed_at - *sent_at).whole_milliseconds()).unwrap_or(0);
-            state.latencies.saturating_record(latency);
-            state.all_latencies.saturating_record(latency);
-        }
-    }
-
-    /// What happened since the last call, and starts a new stretch.
-    pub fn take(&self) -> Summary {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, before) = state.last;
-        let summary = summarize(&state.totals, before.loaded, since.elapsed(), &state.latencies);
-        state.last = (Instant::now(), state.totals);
-        state.latencies.reset();
-        summary
-    }
-
-    /// What happened since the start.
-    pub fn whole(&self) -> Summary {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        summarize(&state.totals, 0, state.started.elapsed(), &state.all_latencies)
-    }
-}
-
-fn summarize(totals: &Totals, loaded_before: u64, over: Duration, latencies: &Histogram<u64>) -> Summary {
-    let loaded = totals.loaded.saturating_sub(loaded_before);
-    Summary {
-        totals: *totals,
-        over,
-        loaded_per_second: loaded as f64 / over.as_secs_f64().max(0.001),
-        p50: Duration::from_millis(latencies.value_at_quantile(0.5)),
-        p99: Duration::from_millis(latencies.value_at_quantile(0.99)),
-    }
-}
-
-impl Summary {
-    /// Writes the line of the log that says what was done: counts since the start, rate and latencies of the stretch.
-    pub fn log(&self, what: &str) {
-        let milliseconds = |latency: Duration| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(
-            seconds = self.over.as_secs(),
-            loaded_per_second = (self.loaded_per_second * 10.0).round() / 10.0,
-            p50_ms = milliseconds(self.p50),
-            p99_ms = milliseconds(self.p99),
-            received = self.totals.received,
-            loaded = self.totals.loaded,
-            dead_lettered = self.totals.dead_lettered,
-            duplicates = self.totals.duplicates,
-            absorbed = self.totals.absorbed,
-            contradicting = self.totals.contradicting,
-            returned = self.totals.returned,
-            not_deleted = self.totals.not_deleted,
-            unknown_keys = self.totals.unknown_keys,
-            attempts_repeated = self.totals.attempts_repeated,
-            "{what}: {}",
-            self.totals
-        );
-    }
-}
-
-impl Totals {
-    fn add(&mut self, batch: &BatchReport) {
-        self.received += batch.received;
-        self.loaded += batch.tally.loaded;
-        self.dead_lettered += batch.tally.dead_lettered;
-        self.duplicates += batch.tally.duplicates();
-        self.absorbed += batch.tally.absorbed;
-        self.contradicting += batch.tally.contradicting;
-        self.returned += batch.returned;
-        self.deleted += batch.acknowledged.deleted;
-        self.not_deleted += batch.acknowledged.not_deleted;
-        self.unknown_keys += batch.unknown_keys;
-        self.attempts_repeated += batch.attempts_repeated;
-    }
-}
-
-impl fmt::Display for Totals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} received, {} loaded, {} dead-lettered, {} duplicates absorbed, {} returned for another attempt",
-            self.received, self.loaded, self.dead_lettered, self.duplicates, self.returned
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -392,21 +207,5 @@ mod tests {
         ] {
             assert_eq!(directives(text), (followed.to_vec(), wrong.to_vec()), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_stretch_counts_what_came_in_it_and_the_whole_counts_all() {
-        let metrics = Metrics::default();
-        let sent = OffsetDateTime::UNIX_EPOCH;
-        let batch = |loaded| BatchReport { tally: Tally { loaded, ..Tally::default() }, ..BatchReport::default() };
-        metrics.add(&batch(10));
-        metrics.time(&[sent; 10], sent + Duration::from_millis(20));
-        assert_eq!(metrics.take().p99.as_millis(), 20);
-        metrics.add(&batch(5));
-        metrics.time(&[sent; 5], sent + Duration::from_millis(80));
-        let stretch = metrics.take();
-        assert_eq!((stretch.totals.loaded, stretch.p50.as_millis()), (15, 80));
-        assert_eq!(metrics.take().p99, Duration::ZERO);
-        assert_eq!(metrics.whole().p50.as_millis(), 20);
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use turnstile::lane::LaneSettings;
 use turnstile::receive::ReceiveLimits;
-use turnstile::telemetry::Totals;
 
 use crate::support::evidence::survived;
 use crate::support::pipeline::{Pipeline, quick};
 use crate::support::postgres::pool;
 use crate::support::proxy::{Asked, Cut, Ending, Kind, Moment, PostgresProxy, Side};
+use crate::support::totals::Totals;
 
 /// How many connections are cut; `TURNSTILE_TEST_CUTS` sets more than a test run of every day needs.
 fn cuts() -> u64 {
@@ -58,12 +58,7 @@ async fn a_batch_whose_commit_is_cut_off_is_loaded_exactly_once() {
         let messages = MESSAGES_PER_CUT * usize::try_from(cuts() - proxy.strikes()).unwrap();
         pipeline.send_mixed(messages, messages / 10).await;
         let done = pipeline.start(LANES, small_batches()).await.ended().await.unwrap();
-        totals.received += done.received;
-        totals.loaded += done.loaded;
-        totals.dead_lettered += done.dead_lettered;
-        totals.duplicates += done.duplicates;
-        totals.returned += done.returned;
-        totals.attempts_repeated += done.attempts_repeated;
+        totals += done;
     }
     proxy.disarm();
 

@@ -11,6 +11,7 @@ use crate::support::pipeline::{Pipeline, quick};
 use crate::support::postgres::block_claims;
 use crate::support::scripted_http::{Reply, ScriptedHttp, aws_at};
 use crate::support::site::QUEUE;
+use crate::support::totals::Totals;
 use crate::support::verdicts::login;
 use crate::support::wait_until;
 
@@ -161,7 +162,7 @@ async fn deletes_that_are_slow_hold_up_neither_the_next_receive_nor_the_next_com
     insert(&pipeline, 20);
     let loader = pipeline.start(1, small_batches()).await;
     wait_until("two batches are committed", async || pipeline.counts().await[1] == 20).await;
-    assert_eq!(loader.metrics.whole().totals.loaded, 0, "the first batch still waits for its deletes");
+    assert_eq!(Totals::of(&loader.metrics).deleted, 0, "the first batch still waits for its deletes");
     pipeline.sqs.set_faults(Faults::default());
     let totals = loader.stop().await;
     assert_eq!((totals.loaded, totals.deleted), (20, 20), "the end waits for the deletes");
@@ -180,5 +181,5 @@ async fn a_loader_that_cannot_go_on_still_deletes_what_it_had_committed() {
     delivered(&pipeline, 11).await;
     pipeline.sqs.set_faults(Faults::default());
     loader.ended().await.unwrap_err();
-    assert_eq!(metrics.whole().totals.deleted, 10);
+    assert_eq!(Totals::of(&metrics).deleted, 10);
 }

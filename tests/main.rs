@@ -36,6 +36,7 @@ mod poolers;
 mod sqs;
 mod other_servers;
 mod logging;
+mod metrics;
 
 // Dead letters, and the proof from the tables.
 mod replay;

@@ -19,7 +19,7 @@ const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load
 /// Composes steps.
 const JOBS: &[&str] = &["lane", "replay", "discard", "audit"];
 /// What the steps and jobs stand on.
-const GROUND: &[&str] = &["keyring", "config", "shutdown", "telemetry"];
+const GROUND: &[&str] = &["keyring", "config", "shutdown", "metrics", "telemetry"];
 
 /// Rooms, what they may import, and why no more.
 type Rule = (&'static [&'static str], &'static [&'static [&'static str]], &'static str);
@@ -27,24 +27,24 @@ type Rule = (&'static [&'static str], &'static [&'static [&'static str]], &'stat
 /// Who may import whom. Each room may also import itself.
 const ROOMS: &[Rule] = &[
     (CORE, &[CORE], "the pure core imports only itself, so that it can be tested and fuzzed without a world around it"),
-    (&["queue"], &[CORE], "the queue never sees a table, a database or a step"),
+    (&["queue"], &[CORE, &["metrics"]], "the queue never sees a table, a database or a step"),
     (&["receive"], &[CORE, &["queue"]], "what is in hand is no matter of the database"),
-    (&["lease"], &[CORE, &["queue", "failpoint"]], "what is in hand is no matter of the database"),
+    (&["lease"], &[CORE, &["queue", "failpoint", "metrics"]], "what is in hand is no matter of the database"),
     (
         &["database"],
-        &[CORE, &["failpoint", "outage"]],
+        &[CORE, &["failpoint", "outage", "metrics"]],
         "the database's calls and deadlines are the same for every table",
     ),
     (&["table"], &[CORE, &["database"]], "a table knows its own rows, and no other table"),
     (
         &["load"],
-        &[CORE, &["database", "table", "failpoint", "outage"]],
+        &[CORE, &["database", "table", "failpoint", "outage", "metrics"]],
         "the transaction has no queue: it only says what is committed",
     ),
     (&["acknowledge"], &[CORE, &["queue", "load"]], "a delete needs the proof of a commit, and no database"),
     (
         JOBS,
-        &[CORE, STEPS, &["keyring", "shutdown", "telemetry", "failpoint", "outage"]],
+        &[CORE, STEPS, &["keyring", "shutdown", "metrics", "failpoint", "outage"]],
         "a job calls steps and tables, never another job",
     ),
     (&["send"], &[CORE, &["queue"], GROUND], "sending needs a queue and nothing behind it"),
@@ -63,16 +63,18 @@ const ROOMS: &[Rule] = &[
     (&["keyring"], &[CORE], "keys come before everything that needs them"),
     (
         &["config"],
-        &[CORE, STEPS, JOBS, &["keyring", "failpoint"]],
+        &[CORE, STEPS, JOBS, &["keyring", "failpoint", "metrics"]],
         "settings know the parts that they set, and start none",
     ),
     (&["shutdown"], &[], "a signal knows nobody: it is asked"),
     (&["failpoint"], &[], "an edge knows nobody: the steps name it"),
     (&["outage"], &[], "it counts what it is told, and asks nobody"),
-    (&["telemetry"], &[CORE, &["receive", "load", "acknowledge"]], "it counts what steps return, and calls nobody"),
+    (&["metrics"], &[CORE, &["outage"]], "a figure knows nobody: it is counted where it happens"),
+    (&["telemetry"], &[CORE, &["metrics", "outage"]], "a line of the log renders a snapshot, and nothing else"),
+    (&["serve"], &[CORE, &["queue", "metrics", "outage"]], "what is shown is a snapshot: no lane waits for who looks"),
     (
         &["cli"],
-        &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo", "keys"]],
+        &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo", "keys", "serve"]],
         "the command line starts everything",
     ),
     (&["main"], &[&["cli", "telemetry"]], "the program parses, dispatches and turns the end into an exit code"),

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use turnstile::batch::Batch;
 use turnstile::load::LoadError;
+use turnstile::metrics::Metrics;
 
 use crate::support::loading::{Outcome, destination, load, load_into};
 use crate::support::tables::Tables;
@@ -181,7 +182,8 @@ async fn a_message_in_whose_way_somebody_stands_goes_back_uncounted_and_its_neig
     let destination = destination(&scene.0.database, MAX_ATTEMPTS);
     let begun = Instant::now();
     let (give_up, batch) = (CancellationToken::new(), scene.logins(0..50, MAX_ATTEMPTS));
-    let loading = tokio::spawn(async move { destination.load(batch, &give_up, &recorded).await });
+    let lane = Metrics::default().lane();
+    let loading = tokio::spawn(async move { destination.load(batch, &give_up, &recorded, &lane).await });
     let first = parts.recv().await.unwrap();
     assert!(!loading.is_finished(), "what has landed is handed over while the rest is tried");
     let left = loading.await.unwrap().unwrap();

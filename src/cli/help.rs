@@ -37,6 +37,15 @@ const COMMANDS: &[Told] = &[
         examples: &["turnstile check --queue logins --keyring turnstile.keyring", "turnstile check --format json"],
     },
     Told {
+        command: "health",
+        done: "the loader is alive; with --ready: ready",
+        failed: "it is not, or does not answer",
+        examples: &[
+            "turnstile health --metrics-address 127.0.0.1:9464",
+            "turnstile health --ready --metrics-address 127.0.0.1:9464",
+        ],
+    },
+    Told {
         command: "migrate",
         done: "the tables are at this version or a newer one; with --status and --dry-run: it looked",
         failed: "they could not be upgraded",

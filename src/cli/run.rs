@@ -1,19 +1,25 @@
 //! `turnstile run`.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::{Failure, Outcome};
 use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
-use crate::config::rows::Format;
+use crate::config::rows::{Format, QueueDepth};
 use crate::config::{Given, RunSettings};
 use crate::database::{Database, persist};
 use crate::keyring::Keyring;
 use crate::load::Destination;
+use crate::metrics::{Build, Metrics, Peer};
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
 use crate::run::{Loader, extend_outbox};
+use crate::serve::{Health, Patience, Service, serve};
 use crate::shutdown::{Shutdown, Signals};
-use crate::telemetry::Metrics;
+use crate::telemetry::Report;
 use crate::verdict::Judge;
 
 /// What `turnstile run` takes.
@@ -61,9 +67,13 @@ impl Args {
     }
 }
 
-async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) -> Result<Outcome, Failure> {
+async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdown) -> Result<Outcome, Failure> {
+    let metrics = Metrics::default();
+    let begun = metrics.snapshot();
+    settings.queue.metrics = metrics.clone();
+    let faces = Faces::of(&settings, &metrics).await?;
     let (database, queue) = tokio::select! {
-        prepared = prepare(&settings, &keyring) => prepared?,
+        prepared = prepare(&settings, &keyring, &metrics) => prepared?,
         () = shutdown.stopping.cancelled() => return Ok(Outcome::Done),
     };
     let judge = Judge {
@@ -71,6 +81,9 @@ async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) 
         masker: keyring.masker(settings.mask),
         sealer: keyring.body_sealer(),
     };
+    faces.know(&queue);
+    // Both have just been asked.
+    metrics.count(|figures| [Peer::Database, Peer::Queue].into_iter().for_each(|peer| figures.answered(peer)));
     tracing::info!(
         queue = queue.facts().url,
         endpoint = queue.endpoint(),
@@ -81,7 +94,6 @@ async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) 
         key = %keyring.active().as_str(),
         "loading"
     );
-    let metrics = Arc::new(Metrics::default());
     let destination = Destination::new(
         database,
         queue.identity().clone(),
@@ -102,13 +114,64 @@ async fn load_with(settings: RunSettings, keyring: Keyring, shutdown: Shutdown) 
         Ok(()) => Outcome::Done,
         Err(_already_logged) => Outcome::Failed,
     };
-    metrics.whole().log("ended");
+    Report::between(&begun, &metrics.snapshot()).log("ended");
     Ok(outcome)
 }
 
+/// What shows how the loader is while it runs; dropped, it is shown no more.
+struct Faces {
+    service: Arc<Service<SqsQueue>>,
+    _serving: JoinSet<()>,
+}
+
+/// How many calls to the database an attempt at a transaction makes one after the other, at most.
+const CALLS_OF_AN_ATTEMPT: u32 = 12;
+
+impl Faces {
+    /// Serves the figures and the probes, where that is wanted.
+    async fn of(settings: &RunSettings, metrics: &Metrics) -> Result<Self, Failure> {
+        let limits = &settings.lane.limits;
+        let patience = Patience {
+            receiving: limits.wait + limits.linger + settings.queue.call_deadline,
+            loading: settings.database.call_timeout * CALLS_OF_AN_ATTEMPT,
+            pausing: Duration::from_secs(10),
+        };
+        let build = Build {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: env!("TURNSTILE_COMMIT"),
+            mask: settings.mask.to_string(),
+            identity: settings.identity.to_string(),
+        };
+        let health = Health { patience, away_within: Duration::from_secs(30) };
+        let asks_depth = settings.queue_depth == QueueDepth::OnScrape;
+        let service = Arc::new(Service::new(metrics.clone(), build, health, asks_depth));
+        let mut serving = JoinSet::new();
+        if let Some(address) = settings.metrics_address {
+            let listener = TcpListener::bind(address).await.map_err(|error| {
+                let what = format!("--metrics-address (TURNSTILE_METRICS_ADDRESS): {address} cannot be bound: {error}");
+                Failure::new(what, "name an address of this machine and a port that is free")
+            })?;
+            let address = listener.local_addr().unwrap_or(address);
+            tracing::info!(%address, "serving /metrics, /livez and /readyz");
+            let service = service.clone();
+            serving.spawn(async move { match serve(listener, service).await {} });
+        }
+        Ok(Self { service, _serving: serving })
+    }
+
+    /// From now on the queue can be asked what it holds.
+    fn know(&self, queue: &SqsQueue) {
+        self.service.know(queue.clone());
+    }
+}
+
 /// Makes sure of the database, then of the queue.
-async fn prepare(settings: &RunSettings, keyring: &Keyring) -> Result<(Database, SqsQueue), Failure> {
-    let database = Database::new(&settings.database)?;
+async fn prepare(
+    settings: &RunSettings,
+    keyring: &Keyring,
+    metrics: &Metrics,
+) -> Result<(Database, SqsQueue), Failure> {
+    let database = Database::new(&settings.database)?.counted_in(metrics);
     if settings.migrate {
         persist(settings.patience(), || database.server_facts()).await?;
         super::migrate::migrate(&database, Some((keyring, settings.mask))).await?.tell(Format::Text)?;

@@ -65,6 +65,8 @@ pub const ALL: &[&dyn Row] = &[
     &MIGRATE,
     &UNTIL_EMPTY,
     &SHUTDOWN_TIMEOUT,
+    &METRICS_ADDRESS,
+    &QUEUE_DEPTH,
     &GROUP,
     &AUDIT_TIMEOUT,
     &BY,

@@ -1,7 +1,9 @@
 //! Everything that `turnstile run` is told. `turnstile check` reads the same, so that it looks at what a run would meet.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::rows::QueueDepth;
 use super::{Given, Mistakes, rows};
 use crate::acknowledge;
 use crate::database::{DatabaseSettings, Patience};
@@ -38,6 +40,10 @@ pub struct RunSettings {
     pub shutdown_timeout: Duration,
     /// Whether to migrate first.
     pub migrate: bool,
+    /// Where figures and probes are served, if anywhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// Whether a scrape asks the queue what it holds.
+    pub queue_depth: QueueDepth,
 }
 
 impl RunSettings {
@@ -57,6 +63,8 @@ impl RunSettings {
         if let (Some(lane), Some(shutdown_timeout)) = (&lane, shutdown_timeout) {
             leave_time_to_return(lane.limits.wait, shutdown_timeout, given, mistakes);
         }
+        let metrics_address = given.optional(&rows::METRICS_ADDRESS, mistakes);
+        let queue_depth = given.read(&rows::QUEUE_DEPTH, mistakes);
         let identity = identity?;
         let mut queue = queue?;
         queue.identity_attribute = identity.attribute().map(str::to_owned);
@@ -72,6 +80,8 @@ impl RunSettings {
             lane: lane?,
             shutdown_timeout: shutdown_timeout?,
             migrate: given.is_on(&rows::MIGRATE),
+            metrics_address: metrics_address?,
+            queue_depth: queue_depth?,
         })
     }
 

@@ -2,9 +2,10 @@
 
 use std::future::ready;
 
+use super::books::Laps;
 use super::transaction::{Attempt, Recorded};
 use super::work::{Part, Way, Work};
-use super::{Destination, LoadError, Tally};
+use super::{Destination, LoadError};
 use crate::batch::{Batch, DeadLetterRow, Entry};
 use crate::database::{DatabaseError, Transaction};
 use crate::decode::Rejection;
@@ -22,9 +23,7 @@ pub(super) async fn transact(destination: &Destination, entries: &[Entry], way: 
     let one_or_late = |()| unless(Mutant::ClaimInALaterTransaction, (), one, late);
     let attempt = unless(Mutant::ClaimInAnEarlierTransaction, (), one_or_late, early).await;
     mutated(Mutant::AmbiguousCommitTakenAsCommitted, attempt, |attempt| match attempt {
-        Err(error) if error.class() == Class::Ambiguous => {
-            Ok(Attempt::Recorded(Recorded { tally: Tally::default(), sent_at: Vec::new() }))
-        }
+        Err(error) if error.class() == Class::Ambiguous => Ok(Attempt::Recorded(Recorded::default())),
         attempt => attempt,
     })
 }
@@ -59,7 +58,9 @@ async fn record_as_claimed(
     claimed: &Claimed,
     way: Way,
 ) -> Result<Recorded, DatabaseError> {
-    let record = async |transaction: &Transaction| destination.record_claimed(transaction, entries, claimed, way).await;
+    let record = async |transaction: &Transaction| {
+        destination.record_claimed(transaction, entries, claimed, way, &mut Laps::default()).await
+    };
     destination.database.transaction(record).await
 }
 

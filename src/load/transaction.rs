@@ -6,12 +6,14 @@
 
 use time::OffsetDateTime;
 
-use super::{Contradictions, Destination, Tally, Way, mutants};
+use super::books::Laps;
+use super::{Contradictions, Destination, Tally, TimedLogin, Way, mutants};
 use crate::batch::{DeadLetterRow, Entry, LoginRow};
 use crate::database::{DatabaseError, Transaction};
 use crate::decode::Rejection;
 use crate::failpoint::{Step, around};
 use crate::message::MessageKey;
+use crate::metrics::Phase;
 use crate::table::processed_messages::Claimed;
 use crate::table::{dead_letters, horizon, identities, outbox, processed_messages, user_logins};
 use crate::verdict::LoginIdentity;
@@ -25,10 +27,13 @@ pub(super) enum Attempt {
 }
 
 /// What one committed transaction did.
+#[derive(Default)]
 pub(super) struct Recorded {
     pub(super) tally: Tally,
-    /// When the logins that it loaded had been sent.
-    pub(super) sent_at: Vec<OffsetDateTime>,
+    /// The logins that it loaded.
+    pub(super) logins: Vec<TimedLogin>,
+    /// The codes of the dead letters that it wrote.
+    pub(super) letters: Vec<&'static str>,
 }
 
 /// What becomes of new messages.
@@ -51,14 +56,28 @@ impl Destination {
     }
 
     pub(super) async fn transact_once(&self, entries: &[Entry], way: Way) -> Result<Attempt, DatabaseError> {
+        let mut laps = Laps::default();
         let transaction = self.database.begin().await?;
-        match self.record(&transaction, entries, way).await {
+        laps.end(Phase::Begin);
+        match self.record(&transaction, entries, way, &mut laps).await {
             Ok(Attempt::Older(horizon)) => transaction.rollback().await.map(|()| Attempt::Older(horizon)),
-            recorded => transaction.conclude(recorded).await,
+            recorded => {
+                laps.end(Phase::Write);
+                let recorded = transaction.conclude(recorded).await?;
+                laps.end(Phase::Commit);
+                self.database.metrics().count(|figures| laps.count(figures));
+                Ok(recorded)
+            }
         }
     }
 
-    async fn record(&self, transaction: &Transaction, entries: &[Entry], way: Way) -> Result<Attempt, DatabaseError> {
+    async fn record(
+        &self,
+        transaction: &Transaction,
+        entries: &[Entry],
+        way: Way,
+        laps: &mut Laps,
+    ) -> Result<Attempt, DatabaseError> {
         let claiming = around(Step::Claim, processed_messages::claim(transaction, entries));
         let horizon = horizon::retained_since(transaction);
         let (claimed, taken, horizon) = futures_util::future::join3(claiming, transaction.take_id(), horizon).await;
@@ -68,7 +87,7 @@ impl Destination {
         let is_older = |entry: &Entry| entry.is_older_than(horizon) && claimed.holds(&entry.key);
         match entries.iter().any(is_older) {
             true => Ok(Attempt::Older(horizon)),
-            false => self.record_claimed(transaction, entries, &claimed, way).await.map(Attempt::Recorded),
+            false => self.record_claimed(transaction, entries, &claimed, way, laps).await.map(Attempt::Recorded),
         }
     }
 
@@ -79,11 +98,13 @@ impl Destination {
         entries: &[Entry],
         claimed: &Claimed,
         way: Way,
+        laps: &mut Laps,
     ) -> Result<Recorded, DatabaseError> {
         let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.holds(&entry.key));
         let repeated: Vec<MessageKey> = repeated.into_iter().map(|entry| entry.key).collect();
         mutants::claim_keys_of_all(self, transaction, entries).await?;
         let Decided { loaded, absorbed, buried, contradicting } = self.decide(transaction, &new).await?;
+        laps.end(Phase::Claim);
         let logins: Vec<LoginRow<'_>> = loaded.iter().filter_map(|entry| entry.login_row()).collect();
         let contradictions = buried.iter().map(|(entry, rejection)| entry.as_dead_letter(rejection));
         let letters = new.iter().filter_map(|entry| entry.dead_letter_row()).chain(contradictions).collect();
@@ -102,8 +123,12 @@ impl Destination {
             redelivered: repeated.len() as u64,
             repeated_in_batch: entries.iter().map(|entry| entry.repeats.len() as u64).sum(),
         };
-        let sent_at = loaded.iter().filter_map(|entry| entry.delivery.sent_at.of_queue()).collect();
-        Ok(Recorded { tally, sent_at })
+        let timed = |Entry { delivery, .. }: &Entry| {
+            let receive_count = delivery.receive_count;
+            delivery.sent_at.of_queue().map(|sent_at| TimedLogin { sent_at, receive_count })
+        };
+        let codes = letters.iter().map(|letter| letter.rejection.code()).collect();
+        Ok(Recorded { tally, logins: loaded.iter().filter_map(|entry| timed(entry)).collect(), letters: codes })
     }
 
     /// Claims the keys of new logins, and lets their owners decide.

@@ -5,6 +5,7 @@
 
 mod address;
 mod answers;
+mod calls;
 mod caller;
 mod clock;
 mod connect;
@@ -15,7 +16,7 @@ mod odd_reply;
 mod send;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -37,6 +38,7 @@ use self::connect::Place;
 use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered};
 use super::{Answer, Depth, Fault, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError};
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
+use crate::metrics::{Metrics, Operation, Outcome};
 
 /// Which queue to connect to, and how.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub struct SqsSettings {
     pub allow_clear_queue: bool,
     /// How long a call may take in all; a receive may take as long as it waits, and this.
     pub call_deadline: Duration,
+    /// Where the calls are counted.
+    pub metrics: Metrics,
 }
 
 impl SqsSettings {
@@ -66,6 +70,7 @@ impl SqsSettings {
             allow_endpoint_override: false,
             allow_clear_queue: false,
             call_deadline: Duration::from_secs(5),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -83,7 +88,7 @@ struct Connected {
     call_deadline: Duration,
     system_attributes: Vec<MessageSystemAttributeName>,
     message_attributes: Option<Vec<String>>,
-    damaged: AtomicU64,
+    metrics: Metrics,
     /// Whether it was said that the server does not tell the system's attributes.
     silence_told: AtomicBool,
 }
@@ -118,7 +123,7 @@ impl SqsQueue {
             call_deadline: settings.call_deadline,
             system_attributes,
             message_attributes,
-            damaged: AtomicU64::new(0),
+            metrics: settings.metrics.clone(),
             silence_told: AtomicBool::new(false),
         })))
     }
@@ -142,7 +147,7 @@ impl SqsQueue {
     /// How many received messages were not delivered on since the start, because their bodies did not match their
     /// MD5 or they had no id.
     pub fn damaged(&self) -> u64 {
-        self.0.damaged.load(Ordering::Relaxed)
+        self.0.metrics.snapshot().messages.get((Outcome::Damaged,))
     }
 
     fn deliver(&self, delivered: Vec<Delivered>) -> Vec<ReceivedMessage> {
@@ -157,14 +162,17 @@ impl SqsQueue {
         for message in delivered {
             match message.into_message(received_at) {
                 Ok(message) => messages.push(message),
-                Err(damaged) => self.count(&damaged),
+                Err(damaged) => self.count_damaged(&damaged),
             }
         }
         messages
     }
 
-    fn count(&self, damaged: &Damaged) {
-        self.0.damaged.fetch_add(1, Ordering::Relaxed);
+    fn count_damaged(&self, damaged: &Damaged) {
+        self.0.metrics.count(|figures| {
+            figures.received.add((), 1);
+            figures.messages.add((Outcome::Damaged,), 1);
+        });
         let message_id = damaged.message_id.as_ref().map_or("unknown", |id| id.as_str());
         tracing::warn!(
             message_id,
@@ -179,6 +187,38 @@ impl Queue for SqsQueue {
     }
 
     async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+        visibility_timeout: Duration,
+    ) -> Result<Vec<ReceivedMessage>, QueueError> {
+        let call = self.receive_uncounted(max, wait, visibility_timeout);
+        calls::counted(&self.0.metrics, Operation::Receive, call).await
+    }
+
+    async fn delete(&self, receipts: &[ReceiptHandle]) -> Result<Vec<Answer<()>>, QueueError> {
+        if receipts.is_empty() {
+            return Ok(Vec::new());
+        }
+        calls::counted(&self.0.metrics, Operation::Delete, self.delete_uncounted(receipts)).await
+    }
+
+    async fn change_visibility(&self, changes: &[(ReceiptHandle, Duration)]) -> Result<Vec<Answer<()>>, QueueError> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let call = self.change_visibility_uncounted(changes);
+        calls::counted(&self.0.metrics, Operation::ChangeVisibility, call).await
+    }
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        calls::counted(&self.0.metrics, Operation::Attributes, self.depth_uncounted()).await
+    }
+}
+
+/// The calls themselves.
+impl SqsQueue {
+    async fn receive_uncounted(
         &self,
         max: usize,
         wait: Duration,
@@ -210,11 +250,8 @@ impl Queue for SqsQueue {
         }
     }
 
-    async fn delete(&self, receipts: &[ReceiptHandle]) -> Result<Vec<Answer<()>>, QueueError> {
+    async fn delete_uncounted(&self, receipts: &[ReceiptHandle]) -> Result<Vec<Answer<()>>, QueueError> {
         const CALL: &str = "DeleteMessageBatch";
-        if receipts.is_empty() {
-            return Ok(Vec::new());
-        }
         let entries = receipts.iter().enumerate().map(|(index, receipt)| {
             DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(receipt.as_str()).build()
         });
@@ -226,11 +263,11 @@ impl Queue for SqsQueue {
         Ok(in_order(receipts.len(), deleted, reply.failed))
     }
 
-    async fn change_visibility(&self, changes: &[(ReceiptHandle, Duration)]) -> Result<Vec<Answer<()>>, QueueError> {
+    async fn change_visibility_uncounted(
+        &self,
+        changes: &[(ReceiptHandle, Duration)],
+    ) -> Result<Vec<Answer<()>>, QueueError> {
         const CALL: &str = "ChangeMessageVisibilityBatch";
-        if changes.is_empty() {
-            return Ok(Vec::new());
-        }
         let entries = changes.iter().enumerate().map(|(index, (receipt, hidden))| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -246,7 +283,7 @@ impl Queue for SqsQueue {
         Ok(in_order(changes.len(), changed, reply.failed))
     }
 
-    async fn depth(&self) -> Result<Depth, QueueError> {
+    async fn depth_uncounted(&self) -> Result<Depth, QueueError> {
         const CALL: &str = "GetQueueAttributes";
         let attempt = self.0.controller.attempt();
         let call = (attempt.get_queue_attributes())

@@ -8,6 +8,7 @@ use turnstile::run::RunError;
 
 use crate::support::pipeline::{Pipeline, Running, quick};
 use crate::support::scripted_http::{Asked, Reply, ScriptedHttp, aws_at, md5_of};
+use crate::support::totals::Totals;
 use crate::support::verdicts::login;
 use crate::support::{self, wait_until};
 
@@ -65,7 +66,7 @@ async fn end_of(loader: Running) -> (LaneError, [u64; 3]) {
         RunError::Lane(error) => error,
         error @ (RunError::Defect | RunError::Overrun(_)) => panic!("{error}"),
     };
-    let totals = metrics.whole().totals;
+    let totals = Totals::of(&metrics);
     (error, [totals.received, totals.deleted, totals.not_deleted])
 }
 
@@ -120,7 +121,7 @@ async fn a_stale_receipt_in_every_batch_stops_nothing_and_is_counted() {
     let loader = start(&server, &pipeline, impatient()).await;
     let since = std::time::Instant::now();
     wait_until("it goes on when twice the patience is over", async || {
-        since.elapsed() > 2 * PATIENCE && loader.metrics.whole().totals.received >= 100
+        since.elapsed() > 2 * PATIENCE && Totals::of(&loader.metrics).received >= 100
     })
     .await;
     let totals = loader.stop().await;

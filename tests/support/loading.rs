@@ -9,6 +9,7 @@ use turnstile::keys;
 use turnstile::load::{Contradictions, Destination, Left, LoadError, Tally};
 use turnstile::mask::MaskKind;
 use turnstile::message::{Delivery, Identity, QueueIdentity};
+use turnstile::metrics::Metrics;
 
 use super::verdicts::{QUEUE_ARN, keyring};
 
@@ -59,13 +60,14 @@ pub(crate) async fn load_into(
     give_up: &CancellationToken,
 ) -> Result<Outcome, LoadError> {
     let (recorded, mut parts) = mpsc::unbounded_channel();
-    let Left { returned, released, attempts_repeated } = destination.load(batch, give_up, &recorded).await?;
+    let Left { returned, released, attempts_repeated } =
+        destination.load(batch, give_up, &recorded, &Metrics::default().lane()).await?;
     drop(recorded);
     let mut outcome = Outcome { returned, released, attempts_repeated, ..Outcome::default() };
     while let Some(part) = parts.recv().await {
         outcome.parts += 1;
         outcome.committed.extend(part.committed.into_deliveries());
-        outcome.sent_at.extend(part.sent_at);
+        outcome.sent_at.extend(part.logins.iter().map(|login| login.sent_at));
         let (sum, one) = (&mut outcome.tally, part.tally);
         sum.loaded += one.loaded;
         sum.dead_lettered += one.dead_lettered;

@@ -16,6 +16,7 @@ pub(crate) mod scripted_http;
 pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod tables;
+pub(crate) mod totals;
 pub(crate) mod verdicts;
 
 use std::time::{Duration, Instant};

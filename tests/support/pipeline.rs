@@ -12,18 +12,19 @@ use turnstile::database::Database;
 use turnstile::lane::LaneSettings;
 use turnstile::load::Contradictions;
 use turnstile::message::Identity;
+use turnstile::metrics::Metrics;
 use turnstile::queue::Queue;
 use turnstile::queue::sqs::{SqsQueue, SqsSettings};
 use turnstile::receive::ReceiveLimits;
 use turnstile::run::{Loader, RunError};
 use turnstile::shutdown::Shutdown;
-use turnstile::telemetry::{Metrics, Totals};
 
 use super::PATIENCE;
 use super::loading::{counts, destination_of};
 use super::postgres::{TestDatabase, pool};
 use super::scripted_http::aws_at;
 use super::site::{QUEUE, Site};
+use super::totals::Totals;
 use super::verdicts::judge_of;
 
 /// A site whose database is one of the tests' own, and what a loader in this process needs beside its queue.
@@ -103,7 +104,7 @@ impl Pipeline {
 pub(crate) struct Running {
     ended: JoinHandle<Result<(), RunError>>,
     pub(crate) shutdown: Shutdown,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Running {
@@ -115,7 +116,10 @@ impl Running {
         lanes: usize,
         lane: LaneSettings,
     ) -> Self {
+        let metrics = Metrics::default();
+        let database = &database.clone().counted_in(&metrics);
         let mut settings = SqsSettings::new(queue.parse().unwrap());
+        settings.metrics = metrics.clone();
         settings.identity_attribute = identity.attribute().map(str::to_owned);
         // A machine that is busy is no failure.
         settings.wait_for_queue = PATIENCE;
@@ -123,7 +127,6 @@ impl Running {
         let arn = queue.identity().as_str();
         let judge = judge_of(&identity.to_string(), arn);
         let destination = destination_of(arn, database, lane.max_attempts, Contradictions::default());
-        let metrics = Arc::new(Metrics::default());
         let shutdown = Shutdown::default();
         let loader = Loader {
             queue,
@@ -145,6 +148,6 @@ impl Running {
 
     /// Waits for its end and gives what it counted.
     pub(crate) async fn ended(self) -> Result<Totals, RunError> {
-        self.ended.await.unwrap().map(|()| self.metrics.whole().totals)
+        self.ended.await.unwrap().map(|()| Totals::of(&self.metrics))
     }
 }

@@ -1,5 +1,6 @@
 //! What a run takes: queue, database, keys, identity and lanes. Other commands take some of it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{DATABASE_COMMANDS, QUEUE_COMMANDS, RUN};
@@ -18,6 +19,7 @@ const KEYS_HEADING: &str = "Keys and masks";
 const IDENTITY_HEADING: &str = "Identity";
 const LANES_HEADING: &str = "Lanes";
 const START_AND_END: &str = "Start and end";
+const FIGURES_HEADING: &str = "Figures and probes";
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -163,6 +165,55 @@ pub static MIGRATE: Setting<Switch> = Setting {
     is_secret: false,
     meaning: "Bring the tables to this version first, as `turnstile migrate` does",
 };
+
+/// Where figures and probes are served.
+pub static METRICS_ADDRESS: Setting<Text<SocketAddr>> = Setting {
+    flag: Some("metrics-address"),
+    variable: Some("TURNSTILE_METRICS_ADDRESS"),
+    commands: &["run", "check", "config show", "health"],
+    heading: FIGURES_HEADING,
+    kind: Text::of("ADDRESS", "give an address and a port, for example 127.0.0.1:9464", |text| {
+        text.parse().map_err(|_| "is not an address and port".to_owned())
+    }),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Where a running loader serves /metrics, /livez and /readyz: an address of this machine and a port. Without it, \
+              nothing is served. Nothing personal is in what is served, and nobody is asked for a password",
+};
+
+/// Whether the queue is asked what it holds.
+pub static QUEUE_DEPTH: Setting<Word<QueueDepth>> = Setting {
+    flag: Some("queue-depth"),
+    variable: Some("TURNSTILE_QUEUE_DEPTH"),
+    commands: RUN,
+    heading: FIGURES_HEADING,
+    kind: Word::of("WHEN", &["on-scrape", "off"]),
+    default: Default::Is("on-scrape"),
+    is_secret: false,
+    meaning: "Whether a scrape of /metrics asks the queue what it holds: at most every 15 s, and each time is a call that is \
+              paid for. One of many loaders is enough; the others can have it off",
+};
+
+/// Whether a scrape asks the queue what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueDepth {
+    /// At most every 15 s.
+    OnScrape,
+    /// Never.
+    Off,
+}
+
+impl std::str::FromStr for QueueDepth {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "on-scrape" => Ok(Self::OnScrape),
+            "off" => Ok(Self::Off),
+            _ => Err(()),
+        }
+    }
+}
 
 /// The keyring's file.
 pub static KEYRING: Setting<KeyringFile> = Setting {

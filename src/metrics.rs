@@ -1,0 +1,263 @@
+//! What the process is doing, in figures: counted where it happens, and read as one [`Snapshot`].
+//!
+//! Every face (the log's line, the exposition) renders a snapshot and nothing else, so that no two of them disagree. What
+//! happened in a stretch of time is the difference of two snapshots.
+
+mod catalogue;
+mod exposition;
+mod figure;
+mod labels;
+mod page;
+mod process;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use time::OffsetDateTime;
+
+pub use self::catalogue::{PREFIX, Row, Snapshot};
+pub use self::exposition::{Build, CONTENT_TYPE};
+pub use self::figure::{Counter, Family, Figure, Gauge, Histogram, Kind, Label, Sample};
+pub use self::labels::{
+    CallOutcome, Code, Deletion, Ended, LaneState, Nth, Operation, Outcome, Peer, Phase, Renewal, Whereabouts,
+};
+pub use self::page::page;
+use crate::outage::Lasted;
+
+/// The figures of a process. Clones count into the same.
+#[derive(Clone)]
+pub struct Metrics(Arc<Mutex<State>>);
+
+struct State {
+    figures: Snapshot,
+    /// What each gathering still has in hand.
+    held: BTreeMap<u64, Held>,
+    lanes: BTreeMap<u64, (LaneState, Instant)>,
+    next: u64,
+}
+
+struct Held {
+    since: OffsetDateTime,
+    messages: u64,
+    bytes: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let now = OffsetDateTime::now_utc();
+        let mut figures = Snapshot::at(now);
+        figures.started_at.set((), unix_seconds(now));
+        figures.draining.set((), 0);
+        Self(Arc::new(Mutex::new(State { figures, held: BTreeMap::new(), lanes: BTreeMap::new(), next: 0 })))
+    }
+}
+
+impl Metrics {
+    /// Counts what happened: all of it, or none, for whoever takes a snapshot.
+    pub fn count(&self, happened: impl FnOnce(&mut Snapshot)) {
+        happened(&mut self.state().figures);
+    }
+
+    /// Counts deliveries that were received, whose bodies have so many bytes; they are in hand until they are settled.
+    pub fn hold(&self, messages: u64, bytes: u64) -> Holding {
+        let mut state = self.state();
+        state.figures.received.add((), messages);
+        let number = state.number();
+        state.held.insert(number, Held { since: OffsetDateTime::now_utc(), messages, bytes });
+        Holding { metrics: self.clone(), number }
+    }
+
+    /// Watches a lane, which rests.
+    pub fn lane(&self) -> LaneWatch {
+        let mut state = self.state();
+        let number = state.number();
+        state.lanes.insert(number, (LaneState::Resting, Instant::now()));
+        LaneWatch { metrics: self.clone(), number }
+    }
+
+    /// The figures of this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = OffsetDateTime::now_utc();
+        let state = self.state();
+        let mut figures = state.figures.clone();
+        figures.taken_at = now;
+        figures.read_at.set((), unix_seconds(now));
+        let held = state.held.values();
+        figures.in_hand.set((), held.clone().map(|held| held.messages).sum::<u64>() as f64);
+        figures.in_hand_bytes.set((), held.clone().map(|held| held.bytes).sum::<u64>() as f64);
+        let oldest = held.filter(|held| held.messages > 0).map(|held| held.since).min();
+        oldest.into_iter().for_each(|oldest| figures.in_hand_since.set((), unix_seconds(oldest)));
+        for state_of_lane in LaneState::ALL {
+            let lanes = state.lanes.values().filter(|(lane, _)| lane == state_of_lane).count();
+            figures.lanes.set((*state_of_lane,), lanes as f64);
+        }
+        figures
+    }
+
+    /// What each lane is doing, and since when.
+    pub fn lanes(&self) -> Vec<(LaneState, Instant)> {
+        self.state().lanes.values().copied().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Deliveries in hand. What is not settled when this is dropped stays in hand: it comes again when its lease runs out.
+#[derive(Debug)]
+pub struct Holding {
+    metrics: Metrics,
+    number: u64,
+}
+
+impl Holding {
+    /// Counts how so many of them ended, and takes them out of the hand, in one step.
+    pub fn settle(&self, messages: usize, how: impl FnOnce(&mut Snapshot)) {
+        let mut state = self.metrics.state();
+        if let Some(held) = state.held.get_mut(&self.number) {
+            held.messages = held.messages.saturating_sub(messages as u64);
+        }
+        how(&mut state.figures);
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let mut state = self.metrics.state();
+        if state.held.get(&self.number).is_some_and(|held| held.messages == 0) {
+            state.held.remove(&self.number);
+        }
+    }
+}
+
+/// A lane that is watched. It is one less when this is dropped.
+#[derive(Debug)]
+pub struct LaneWatch {
+    metrics: Metrics,
+    number: u64,
+}
+
+impl LaneWatch {
+    /// Says what the lane is doing now.
+    pub fn is(&self, doing: LaneState) {
+        self.metrics.state().lanes.insert(self.number, (doing, Instant::now()));
+    }
+}
+
+impl Drop for LaneWatch {
+    fn drop(&mut self) {
+        self.metrics.state().lanes.remove(&self.number);
+    }
+}
+
+impl Snapshot {
+    /// Notes that a call was answered.
+    pub fn answered(&mut self, peer: Peer) {
+        self.reachable.set((peer,), 1);
+        self.away_since.clear((peer,));
+        self.attempts.set((peer,), 0);
+    }
+
+    /// Notes that a call was not answered, and how long that has been so.
+    pub fn unanswered(&mut self, peer: Peer, lasting: Lasted) {
+        self.reachable.set((peer,), 0);
+        self.away_since.set((peer,), unix_seconds(OffsetDateTime::now_utc() - lasting.away));
+        self.attempts.set((peer,), lasting.attempts as f64);
+    }
+
+    /// What was received and neither ended nor is in hand. Zero, or the program is wrong.
+    pub fn imbalance(&self) -> i64 {
+        let in_hand = self.in_hand.get(()).unwrap_or_default() as i64;
+        self.received.total() as i64 - self.messages.total() as i64 - in_hand
+    }
+}
+
+/// A time as the figures give it.
+pub fn unix_seconds(time: OffsetDateTime) -> f64 {
+    time.unix_timestamp_nanos() as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_received_is_in_hand_until_it_is_settled_and_the_books_balance_at_each_moment() {
+        let metrics = Metrics::default();
+        let holding = metrics.hold(10, 1_000);
+        let in_hand = || metrics.snapshot().in_hand.get(());
+        assert_eq!((in_hand(), metrics.snapshot().imbalance()), (Some(10.0), 0));
+        assert!(metrics.snapshot().in_hand_since.get(()).is_some());
+        holding.settle(7, |figures| figures.messages.add((Outcome::Loaded,), 7));
+        assert_eq!((in_hand(), metrics.snapshot().imbalance()), (Some(3.0), 0));
+        holding.settle(1, |_| ());
+        assert_eq!(metrics.snapshot().imbalance(), 1, "one has ended in no way");
+        holding.settle(2, |figures| figures.messages.add((Outcome::Returned,), 3));
+        assert_eq!(metrics.snapshot().imbalance(), 0);
+        drop(holding);
+        let left = metrics.hold(2, 10);
+        drop(left);
+        assert_eq!(in_hand(), Some(2.0), "nobody has settled these");
+    }
+
+    #[test]
+    fn what_came_between_two_snapshots_is_their_difference() {
+        let metrics = Metrics::default();
+        let load = |count, lag| {
+            metrics.count(|figures| {
+                figures.messages.add((Outcome::Loaded,), count);
+                (0..count).for_each(|_| figures.lag.observe((Nth::First,), lag));
+            });
+            metrics.snapshot()
+        };
+        let first = load(10, 0.02);
+        let stretch = load(5, 0.08).since(&first);
+        assert_eq!(stretch.messages.get((Outcome::Loaded,)), 5);
+        let p50 = stretch.lag.get((Nth::First,)).and_then(|lag| lag.quantile(0.5)).unwrap();
+        assert!((0.08..0.09).contains(&p50), "{p50}");
+        let idle = metrics.snapshot().since(&metrics.snapshot());
+        assert_eq!(idle.lag.get((Nth::First,)).and_then(|lag| lag.quantile(0.99)), None);
+    }
+
+    #[test]
+    fn whoever_is_away_is_so_since_the_first_failure_and_until_it_answers() {
+        let metrics = Metrics::default();
+        let lasting = Lasted { away: Duration::from_secs(60), attempts: 3 };
+        metrics.count(|figures| figures.unanswered(Peer::Database, lasting));
+        let away = metrics.snapshot();
+        let since = away.away_since.get((Peer::Database,)).unwrap();
+        assert!((unix_seconds(away.taken_at) - since - 60.0).abs() < 5.0);
+        assert_eq!((away.reachable.get((Peer::Database,)), away.reachable.get((Peer::Queue,))), (Some(0.0), None));
+        metrics.count(|figures| figures.answered(Peer::Database));
+        assert_eq!(metrics.snapshot().away_since.get((Peer::Database,)), None);
+    }
+
+    #[test]
+    fn lanes_are_counted_by_what_they_do_and_no_more_once_they_have_ended() {
+        let metrics = Metrics::default();
+        let [one, other] = [metrics.lane(), metrics.lane()];
+        one.is(LaneState::Loading);
+        let doing = |state| metrics.snapshot().lanes.get((state,));
+        assert_eq!((doing(LaneState::Loading), doing(LaneState::Resting)), (Some(1.0), Some(1.0)));
+        drop((one, other));
+        assert_eq!((doing(LaneState::Loading), doing(LaneState::Resting)), (Some(0.0), Some(0.0)));
+    }
+}

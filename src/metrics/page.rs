@@ -1,0 +1,58 @@
+//! The page of all figures, docs/METRICS.md, as the catalogue says it.
+
+use super::catalogue::{PREFIX, Row, Snapshot};
+use super::figure::{Figure, Kind};
+use super::process;
+
+const HEAD: &str = "# Metrics
+
+<!-- Generated from src/metrics/catalogue.rs: `make metrics` writes it, and tests/metrics.rs compares it with the program. -->
+
+`turnstile run --metrics-address 127.0.0.1:9464` serves these figures at `/metrics`, in Prometheus' text format 0.0.4. Every
+series is there from the start, and no label grows with the traffic. A figure that is not known has no sample. Counters start
+at zero with the process. Times are Unix times, so that `time() - x` is an age that grows even if the loader stands still.
+
+| metric | type | unit | labels | meaning |
+|---|---|---|---|---|
+";
+
+/// The page.
+pub fn page() -> String {
+    let snapshot = Snapshot::at(time::OffsetDateTime::UNIX_EPOCH);
+    let labels = "`version`, `revision`, `mask`, `identity`";
+    let build = format!(
+        "| `{PREFIX}build_info` | gauge | 1 | {labels} | The program that runs, and how it masks and recognises logins. |\n"
+    );
+    let figures = snapshot.figures();
+    let lines = figures.iter().map(|(row, figure)| line(row, *figure));
+    let of_process = process::figures().map(|(row, _)| {
+        let unit = if row.name.contains("_seconds") {
+            "seconds"
+        } else if row.name.ends_with("_bytes") {
+            "bytes"
+        } else {
+            "count"
+        };
+        format!("| `{}` | {} | {unit} | | {}. |\n", row.name, named(row.kind), row.help)
+    });
+    HEAD.to_owned() + &build + &lines.chain(of_process).collect::<String>()
+}
+
+fn line(row: &Row, figure: &dyn Figure) -> String {
+    let labels = figure.labels().iter().map(|(key, values)| {
+        let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+        format!("`{key}`: {}", values.join(", "))
+    });
+    let labels = labels.collect::<Vec<_>>().join("; ");
+    let meaning = [row.help(), row.reading()].join(" ");
+    let meaning = meaning.trim_end().replace('|', "\\|");
+    format!("| `{PREFIX}{}` | {} | {} | {labels} | {meaning} |\n", row.name, named(figure.kind()), row.unit())
+}
+
+fn named(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    }
+}

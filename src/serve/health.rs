@@ -1,0 +1,138 @@
+//! Whether the loader is alive, and whether it is ready.
+//!
+//! Alive means that a restart would mend nothing: every lane still moves, whatever it waits for. The database is not asked: while
+//! it is away, loaders that are started anew only add to the storm.
+
+use std::time::Duration;
+
+use crate::metrics::{LaneState, Metrics, Peer, unix_seconds};
+
+/// For how long a lane may do one thing before it is taken to be stuck.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// One receive, or one gathering.
+    pub receiving: Duration,
+    /// One attempt at a transaction, from its beginning to its end.
+    pub loading: Duration,
+    /// A pause between two attempts.
+    pub pausing: Duration,
+}
+
+/// What the probes know besides the figures.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// When a lane is stuck.
+    pub patience: Patience,
+    /// For how long database and queue may be away.
+    pub away_within: Duration,
+}
+
+/// One thing that a probe looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What it is called.
+    pub name: &'static str,
+    /// What is wrong, where something is.
+    pub failure: Option<String>,
+}
+
+impl Check {
+    fn of(name: &'static str, failure: Option<String>) -> Self {
+        Self { name, failure }
+    }
+}
+
+impl Health {
+    /// Whether every lane still moves.
+    pub fn live(&self, metrics: &Metrics) -> Vec<Check> {
+        let stuck = metrics.lanes().into_iter().find_map(|(doing, since)| {
+            let (for_long, limit) = (since.elapsed(), self.limit(doing)?);
+            (for_long > limit).then(|| format!("a lane is {} for {} s", said(doing), for_long.as_secs()))
+        });
+        vec![Check::of("lanes", stuck)]
+    }
+
+    /// Whether the loader loads, or would if there were something to load.
+    pub fn ready(&self, metrics: &Metrics) -> Vec<Check> {
+        let figures = metrics.snapshot();
+        let is_draining = figures.draining.get(()).is_some_and(|draining| draining > 0.0);
+        let away = |peer| {
+            let since = figures.away_since.get((peer,))?;
+            let away = unix_seconds(figures.taken_at) - since;
+            (away > self.away_within.as_secs_f64()).then(|| format!("away for {away:.0} s"))
+        };
+        vec![
+            Check::of("draining", is_draining.then(|| "the loader is ending".to_owned())),
+            Check::of("lanes", metrics.lanes().is_empty().then(|| "no lane is at work".to_owned())),
+            Check::of("database", away(Peer::Database)),
+            Check::of("queue", away(Peer::Queue)),
+        ]
+    }
+
+    /// For how long a lane may be so; as long as it likes where nothing is given.
+    fn limit(&self, doing: LaneState) -> Option<Duration> {
+        match doing {
+            // It waits for its turn: whether the others move is what counts.
+            LaneState::Resting => None,
+            LaneState::Receiving => Some(3 * self.patience.receiving),
+            LaneState::Loading => Some(3 * self.patience.loading),
+            LaneState::WaitingForDatabase | LaneState::WaitingForQueue => Some(3 * self.patience.pausing),
+        }
+    }
+}
+
+fn said(doing: LaneState) -> &'static str {
+    match doing {
+        LaneState::Resting => "resting",
+        LaneState::Receiving => "receiving",
+        LaneState::Loading => "loading",
+        LaneState::WaitingForDatabase => "waiting for the database",
+        LaneState::WaitingForQueue => "waiting for the queue",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outage::Lasted;
+
+    fn health(limit: Duration) -> Health {
+        let patience = Patience { receiving: limit, loading: limit, pausing: limit };
+        Health { patience, away_within: Duration::from_secs(30) }
+    }
+
+    fn failures(checks: Vec<Check>) -> Vec<&'static str> {
+        checks.into_iter().filter(|check| check.failure.is_some()).map(|check| check.name).collect()
+    }
+
+    #[test]
+    fn a_lane_that_does_one_thing_for_too_long_is_stuck_and_one_that_rests_is_not() {
+        let metrics = Metrics::default();
+        let lane = metrics.lane();
+        let impatient = health(Duration::ZERO);
+        assert_eq!(failures(impatient.live(&metrics)), [""; 0]);
+        for doing in [LaneState::Receiving, LaneState::Loading, LaneState::WaitingForDatabase] {
+            lane.is(doing);
+            assert_eq!(failures(impatient.live(&metrics)), ["lanes"], "{doing:?}");
+            assert_eq!(failures(health(Duration::from_secs(60)).live(&metrics)), [""; 0], "{doing:?}");
+        }
+    }
+
+    #[test]
+    fn a_loader_is_not_ready_while_it_ends_or_a_peer_has_been_away_for_long_and_is_alive_all_the_same() {
+        let metrics = Metrics::default();
+        let health = health(Duration::from_secs(60));
+        assert_eq!(failures(health.ready(&metrics)), ["lanes"], "nothing has begun");
+        let _lane = metrics.lane();
+        assert_eq!(failures(health.ready(&metrics)), [""; 0]);
+        for (seconds, failing) in [(10, &[][..]), (60, &["database"][..])] {
+            let lasting = Lasted { away: Duration::from_secs(seconds), attempts: 1 };
+            metrics.count(|figures| figures.unanswered(Peer::Database, lasting));
+            assert_eq!(failures(health.ready(&metrics)), failing, "{seconds} s");
+        }
+        metrics.count(|figures| figures.answered(Peer::Database));
+        metrics.count(|figures| figures.draining.set((), 1));
+        assert_eq!(failures(health.ready(&metrics)), ["draining"]);
+        assert_eq!(failures(health.live(&metrics)), [""; 0]);
+    }
+}

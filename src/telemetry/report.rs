@@ -1,0 +1,132 @@
+//! The line that says what was done: short for people, whole for programs.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::IS_JSON;
+use crate::metrics::{Deletion, Ended, Nth, Outcome, Peer, Snapshot};
+
+/// What a process has done since its start, and in a stretch of time.
+pub struct Report {
+    whole: Snapshot,
+    stretch: Snapshot,
+    over: Duration,
+}
+
+impl Report {
+    /// What was done between two snapshots, and until the second.
+    pub fn between(before: &Snapshot, now: &Snapshot) -> Self {
+        let over = (now.taken_at - before.taken_at).unsigned_abs();
+        Self { whole: now.clone(), stretch: now.since(before), over }
+    }
+
+    /// Writes the line. On a terminal it says each figure once; as JSON it has all of them.
+    pub fn log(&self, what: &str) {
+        if IS_JSON.get().copied().unwrap_or_default() {
+            self.log_fields(what);
+        } else {
+            tracing::info!("{what}: {self}");
+        }
+    }
+
+    fn log_fields(&self, what: &str) {
+        let ended = |outcome| self.whole.messages.get((outcome,));
+        let committed = self.whole.transactions.get((Ended::Committed,));
+        tracing::info!(
+            seconds = round(self.over.as_secs_f64()),
+            loaded_per_second = round(self.per_second()),
+            p50_ms = self.lag(0.5).map(milliseconds),
+            p99_ms = self.lag(0.99).map(milliseconds),
+            received = self.whole.received.total(),
+            loaded = ended(Outcome::Loaded),
+            dead_lettered = ended(Outcome::DeadLettered),
+            absorbed = ended(Outcome::Absorbed),
+            contradicting = ended(Outcome::Contradicting),
+            returned = ended(Outcome::Returned),
+            released = ended(Outcome::Released),
+            damaged = ended(Outcome::Damaged),
+            in_hand = self.in_hand(),
+            not_deleted = self.whole.deletes.get((Deletion::NotDeleted,)),
+            unknown_keys = self.whole.unknown_keys.total(),
+            transactions = committed,
+            attempts_repeated = self.whole.transactions.total() - committed,
+            database_away_s = self.away(Peer::Database).map(round),
+            queue_away_s = self.away(Peer::Queue).map(round),
+            "{what}"
+        );
+    }
+
+    fn per_second(&self) -> f64 {
+        self.stretch.messages.get((Outcome::Loaded,)) as f64 / self.over.as_secs_f64().max(0.001)
+    }
+
+    /// How late the logins were that this share of the first deliveries did not exceed.
+    fn lag(&self, share: f64) -> Option<f64> {
+        self.stretch.lag.get((Nth::First,))?.quantile(share)
+    }
+
+    fn in_hand(&self) -> u64 {
+        self.whole.in_hand.get(()).unwrap_or_default() as u64
+    }
+
+    /// For how many seconds somebody has been away.
+    fn away(&self, peer: Peer) -> Option<f64> {
+        Some(self.whole.read_at.get(())? - self.whole.away_since.get((peer,))?)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.lag(0.99) {
+            Some(p99) => write!(f, "{:.0}/s, p99 {:.1} s", self.per_second(), p99)?,
+            None => f.write_str("nothing came in")?,
+        }
+        let ended = |outcome| self.whole.messages.get((outcome,));
+        let dead = ended(Outcome::DeadLettered) + ended(Outcome::Contradicting);
+        write!(f, "; {} loaded, {dead} dead, {} in hand", ended(Outcome::Loaded), self.in_hand())?;
+        for (peer, name) in [(Peer::Database, "database"), (Peer::Queue, "queue")] {
+            if let Some(away) = self.away(peer) {
+                write!(f, "; {name} away {away:.0} s")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds(seconds: f64) -> u64 {
+    (seconds * 1_000.0).round() as u64
+}
+
+/// To a tenth.
+fn round(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::outage::Lasted;
+
+    #[test]
+    fn the_line_fits_a_terminal_and_shows_no_latency_where_nothing_was_loaded() {
+        let metrics = Metrics::default();
+        let before = metrics.snapshot();
+        let idle = Report::between(&before, &metrics.snapshot());
+        assert_eq!(idle.to_string(), "nothing came in; 0 loaded, 0 dead, 0 in hand");
+        metrics.count(|figures| {
+            figures.messages.add((Outcome::Loaded,), 12_345_678);
+            figures.messages.add((Outcome::DeadLettered,), 4_321);
+            figures.lag.observe((Nth::First,), 3.2);
+        });
+        let holding = metrics.hold(12_345, 0);
+        let lasting = Lasted { away: Duration::from_secs(3_600), attempts: 400 };
+        metrics.count(|figures| figures.unanswered(Peer::Database, lasting));
+        let busy = Report::between(&before, &metrics.snapshot()).to_string();
+        assert!(busy.ends_with("12345678 loaded, 4321 dead, 12345 in hand; database away 3600 s"), "{busy}");
+        // What stands before it: the time, the level and "so far: ".
+        let before_it = "2026-11-26T06:05:28.123456Z  INFO so far: ".len();
+        assert!(before_it + "675/s, p99 3.2 s; 12345678 loaded, 4321 dead, 12345 in hand".len() <= 102, "{busy}");
+        drop(holding);
+    }
+}

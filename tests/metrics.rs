@@ -1,0 +1,256 @@
+//! The figures: their books balance whatever fails, and what is served is what Prometheus and probes expect.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use stand_ins::sqs::Faults;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use turnstile::lane::LaneSettings;
+use turnstile::metrics::{Ended, Outcome};
+use turnstile::receive::ReceiveLimits;
+
+use crate::support::pipeline::{Pipeline, quick};
+use crate::support::postgres::{TestDatabase, pool};
+use crate::support::program::Loader;
+use crate::support::proxy::{Asked, Cut, Ending, Kind, Moment, PostgresProxy, Side};
+use crate::support::site::Site;
+use crate::support::{PATIENCE, wait_until};
+
+#[test]
+fn the_page_of_the_figures_says_what_the_program_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/METRICS.md");
+    if std::env::var_os("TURNSTILE_TEST_WRITE_METRICS").is_some() {
+        std::fs::write(path, turnstile::metrics::page()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(
+        written == turnstile::metrics::page(),
+        "docs/METRICS.md is not what the program says: `make metrics` writes it anew"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_books_balance_at_every_moment_whatever_fails() {
+    let mut pipeline = Pipeline::new().await;
+    let proxy = PostgresProxy::before(pipeline.test.url()).await;
+    pipeline.database = pool(proxy.url(), 4, Duration::from_secs(2));
+    pipeline.fill(600, 60);
+    let faults = Faults {
+        duplicate_in_receive: 0.1,
+        redelivery_after_delete: 0.05,
+        partial_batch_failure: 0.1,
+        ..Faults::default()
+    };
+    pipeline.sqs.set_faults(faults);
+    proxy.arm(each_fifth_commit_is_cut());
+    let limits = ReceiveLimits { batch_size: 20, ..quick().limits };
+    let loader = pipeline.start(4, LaneSettings { limits, ..quick() }).await;
+    let metrics = loader.metrics.clone();
+    let (mut looks, mut in_hand) = (0, BTreeSet::new());
+    wait_until("everything is loaded", async || {
+        let seen = metrics.snapshot();
+        assert_eq!(seen.imbalance(), 0, "{seen:?}");
+        looks += 1;
+        in_hand.insert(seen.in_hand.get(()).unwrap() as u64);
+        pipeline.sqs.set_faults(if looks > 20 { Faults::default() } else { faults });
+        if looks > 20 {
+            proxy.disarm();
+        }
+        pipeline.counts().await[0] == 660
+    })
+    .await;
+    loader.ended().await.unwrap();
+    let seen = metrics.snapshot();
+    let ended = |how| seen.messages.get((how,));
+    assert_eq!((seen.imbalance(), seen.in_hand.get(())), (0, Some(0.0)));
+    // A commit that was cut off and held is met again, so its logins count as absorbed.
+    assert!(ended(Outcome::Loaded) + ended(Outcome::Absorbed) >= 600, "{seen:?}");
+    assert!(ended(Outcome::Returned) >= 120 && ended(Outcome::Absorbed) > 0, "{seen:?}");
+    assert!(seen.transactions.get((Ended::Transient,)) > 0, "no commit was cut off: {seen:?}");
+    assert!(in_hand.len() > 2, "nothing was in hand: {in_hand:?}");
+}
+
+fn each_fifth_commit_is_cut() -> impl FnMut(Asked) -> Option<Cut> {
+    let mut commits = 0;
+    move |asked| {
+        commits += usize::from(asked.kind == Kind::Commit);
+        let cut = Cut { moment: Moment::Before, side: Side::Both, ending: Ending::Close };
+        (asked.kind == Kind::Commit && commits % 5 == 0).then_some(cut)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_loader_has_in_hand_when_it_gives_up_is_released_in_the_books() {
+    let pipeline = Pipeline::new().await;
+    pipeline.fill(20, 0);
+    pipeline.client.batch_execute("BEGIN; LOCK TABLE processed_messages IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let loader = pipeline.start(1, quick()).await;
+    let metrics = loader.metrics.clone();
+    wait_until("it has them in hand", async || metrics.snapshot().in_hand.get(()) == Some(20.0)).await;
+    loader.shutdown.stopping.cancel();
+    loader.shutdown.giving_up.cancel();
+    loader.ended().await.unwrap();
+    let seen = metrics.snapshot();
+    assert_eq!((seen.messages.get((Outcome::Released,)), seen.imbalance(), seen.in_hand.get(())), (20, 0, Some(0.0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_served_is_a_text_that_prometheus_reads_and_it_has_every_series_from_the_start() {
+    let served = Served::start(&["--wait", "1s"]).await;
+    let idle = served.scrape().await;
+    served.site.fill(40, 4);
+    let loaded = "turnstile_messages_total{outcome=\"loaded\"}";
+    wait_until("the logins are loaded", async || served.scrape().await[loaded] == 40.0).await;
+    wait_until("the rest is buried", async || {
+        served.scrape().await["turnstile_messages_total{outcome=\"dead_lettered\"}"] == 4.0
+    })
+    .await;
+    let busy = served.scrape().await;
+    let new: Vec<_> = busy.keys().filter(|series| !idle.contains_key(*series)).collect();
+    assert!(new.iter().all(|series| !series.contains('{')), "a label came with the traffic: {new:?}");
+    assert_eq!(busy["turnstile_login_lag_seconds_count{delivery=\"first\"}"], 40.0);
+    assert_eq!(busy["turnstile_login_lag_seconds_bucket{delivery=\"first\",le=\"+Inf\"}"], 40.0);
+    assert_eq!(busy["turnstile_deletes_total{outcome=\"deleted\"}"], 44.0);
+    assert!(
+        busy["turnstile_sqs_calls_total{operation=\"attributes\",outcome=\"ok\"}"] >= 1.0,
+        "nobody asked for the depth"
+    );
+    assert!(busy["turnstile_queue_messages{state=\"visible\"}"] >= 0.0);
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_whose_depth_is_not_wanted_is_not_asked() {
+    let served = Served::start(&["--wait", "1s", "--queue-depth", "off"]).await;
+    let figures = served.scrape().await;
+    assert_eq!(figures["turnstile_sqs_calls_total{operation=\"attributes\",outcome=\"ok\"}"], 0.0);
+    assert!(!figures.contains_key("turnstile_queue_messages{state=\"visible\"}"));
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loader_that_is_ending_is_alive_and_not_ready() {
+    let served = Served::start(&["--wait", "20s"]).await;
+    wait_until("it receives", async || served.scrape().await["turnstile_lanes{state=\"receiving\"}"] == 1.0).await;
+    assert_eq!(served.health(&[]), (Some(0), "[+]lanes ok\nok\n".to_owned()));
+    assert_eq!(served.health(&["--ready"]).0, Some(0));
+    served.loader.terminate();
+    wait_until("it is ending", async || served.health(&["--ready"]).0 == Some(1)).await;
+    assert!(served.health(&["--ready"]).1.contains("[-]draining failed: the loader is ending"));
+    assert_eq!(served.health(&[]).0, Some(0), "a restart would mend nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_connects_and_says_nothing_keeps_others_out_for_seconds_and_no_lane_from_its_work() {
+    let served = Served::start(&["--wait", "1s"]).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(served.address).await.unwrap());
+    }
+    served.site.fill(30, 0);
+    let client = served.site.client().await;
+    wait_until("the logins are loaded", async || {
+        let rows: i64 = client.query_one("SELECT count(*) FROM user_logins", &[]).await.unwrap().get(0);
+        rows == 30
+    })
+    .await;
+    assert_eq!(served.scrape().await["turnstile_messages_total{outcome=\"loaded\"}"], 30.0);
+    drop(silent);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_the_loader_and_names_the_setting() {
+    let test = TestDatabase::with_tables().await;
+    let site = Site::without_tables(test.url()).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = site.command(&["run", "--metrics-address", &address]).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("--metrics-address") && said.contains(&address), "{said}");
+    assert!(said.contains("name an address of this machine and a port that is free"), "{said}");
+}
+
+/// A loader whose figures are served.
+struct Served {
+    site: Site,
+    loader: Loader,
+    address: std::net::SocketAddr,
+    _test: TestDatabase,
+}
+
+impl Served {
+    async fn start(arguments: &[&str]) -> Self {
+        let test = TestDatabase::with_tables().await;
+        let site = Site::without_tables(test.url()).await;
+        let mut command = site.command(&["run", "--metrics-address", "127.0.0.1:0"]);
+        command.args(arguments);
+        let loader = site.start(command, "log");
+        let mut address = None;
+        wait_until("it says where it serves", async || {
+            let log = std::fs::read_to_string(site.log("log")).unwrap();
+            address = log.lines().find_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).ok()?;
+                line.get("address")?.as_str()?.parse().ok()
+            });
+            address.is_some() && log.contains("\"loading\"")
+        })
+        .await;
+        Self { site, loader, address: address.unwrap(), _test: test }
+    }
+
+    /// Every series with its value.
+    async fn scrape(&self) -> BTreeMap<String, f64> {
+        let answer = tokio::time::timeout(PATIENCE, get(self.address, "/metrics")).await.expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+        series(body)
+    }
+
+    fn health(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+        command.env_clear().args(["health", "--metrics-address", &self.address.to_string()]).args(arguments);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    async fn end(self) {
+        self.loader.terminate();
+        assert!(self.loader.ended().await.success());
+    }
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Reads the text format 0.0.4 strictly: every family is announced once, with its help and its type, before its samples.
+fn series(text: &str) -> BTreeMap<String, f64> {
+    let mut families = BTreeSet::new();
+    let mut announced = String::new();
+    let mut series = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            announced = help.split_once(' ').expect("a help text").0.to_owned();
+            assert!(families.insert(announced.clone()), "{announced} is announced twice");
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            assert_eq!(name, announced, "the type of another family");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with(&announced), "{name} stands below {announced}");
+            assert!(series.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{name} twice");
+        }
+    }
+    series
+}
