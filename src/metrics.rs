@@ -12,6 +12,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ pub use self::catalogue::{PREFIX, Row, Snapshot};
 pub use self::exposition::{Build, CONTENT_TYPE};
 pub use self::figure::{Counter, Family, Figure, Gauge, Histogram, Kind, Label, Sample};
 pub use self::labels::{
-    CallOutcome, Code, Deletion, Ended, LaneState, Nth, Operation, Outcome, Peer, Phase, Renewal, Whereabouts,
+    CallOutcome, Code, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase, Renewal, Whereabouts,
 };
 pub use self::page::page;
 use crate::outage::Lasted;
@@ -89,6 +90,9 @@ impl Metrics {
         figures.in_hand_bytes.set((), held.clone().map(|held| held.bytes).sum::<u64>() as f64);
         let oldest = held.filter(|held| held.messages > 0).map(|held| held.since).min();
         oldest.into_iter().for_each(|oldest| figures.in_hand_since.set((), unix_seconds(oldest)));
+        for (level, lines) in LogLevel::ALL.iter().zip(&LOG_LINES) {
+            figures.log_lines.add((*level,), lines.load(Ordering::Relaxed));
+        }
         for state_of_lane in LaneState::ALL {
             let lanes = state.lanes.values().filter(|(lane, _)| lane == state_of_lane).count();
             figures.lanes.set((*state_of_lane,), lanes as f64);
@@ -185,6 +189,16 @@ impl Snapshot {
     pub fn imbalance(&self) -> i64 {
         let in_hand = self.in_hand.get(()).unwrap_or_default() as i64;
         self.received.total() as i64 - self.messages.total() as i64 - in_hand
+    }
+}
+
+/// The lines of the log since the start of the process, which has one log.
+static LOG_LINES: [AtomicU64; LogLevel::ALL.len()] = [const { AtomicU64::new(0) }; LogLevel::ALL.len()];
+
+/// Counts a line of the log.
+pub fn count_log_line(level: LogLevel) {
+    if let Some(lines) = LOG_LINES.get(level.index()) {
+        lines.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod report;
 
+use std::fmt;
 use std::io;
 use std::sync::OnceLock;
 
@@ -17,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 pub use self::report::Report;
+use crate::metrics::{LogLevel, count_log_line};
 
 /// Libraries whose lower levels print bound parameters, bodies or credentials; they stay at these levels or above,
 /// whatever `RUST_LOG` says. Everything that is not ours and not named here stays at `info` or above.
@@ -62,7 +64,7 @@ pub fn start(log: &Log) {
     };
     IS_JSON.get_or_init(|| log.is_json);
     // A second start (tests) keeps the first log.
-    if tracing_subscriber::registry().with(NeverValues).with(wanted).with(lines).try_init().is_err() {
+    if tracing_subscriber::registry().with(NeverValues).with(wanted).with(lines).with(Counted).try_init().is_err() {
         tracing::debug!("the log was started before");
     }
     for directive in wrong {
@@ -132,6 +134,20 @@ impl<S: tracing::Subscriber> Layer<S> for NeverValues {
     }
 }
 
+/// Counts what is logged.
+struct Counted;
+
+impl<S: tracing::Subscriber> Layer<S> for Counted {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        match *event.metadata().level() {
+            tracing::Level::ERROR => count_log_line(LogLevel::Error),
+            tracing::Level::WARN => count_log_line(LogLevel::Warn),
+            tracing::Level::INFO => count_log_line(LogLevel::Info),
+            tracing::Level::DEBUG | tracing::Level::TRACE => {}
+        }
+    }
+}
+
 fn may_be_logged(target: &str, level: tracing::Level) -> bool {
     let is_of = |name: &str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
     if is_of("turnstile") {
@@ -143,7 +159,7 @@ fn may_be_logged(target: &str, level: tracing::Level) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
     use tracing::Level;

@@ -113,6 +113,7 @@ async fn what_is_served_is_a_text_that_prometheus_reads_and_it_has_every_series_
     assert_eq!(busy["turnstile_login_lag_seconds_count{delivery=\"first\"}"], 40.0);
     assert_eq!(busy["turnstile_login_lag_seconds_bucket{delivery=\"first\",le=\"+Inf\"}"], 40.0);
     assert_eq!(busy["turnstile_deletes_total{outcome=\"deleted\"}"], 44.0);
+    assert!(busy["turnstile_log_lines_total{level=\"info\"}"] >= 2.0, "where it serves, and that it loads");
     assert!(
         busy["turnstile_sqs_calls_total{operation=\"attributes\",outcome=\"ok\"}"] >= 1.0,
         "nobody asked for the depth"

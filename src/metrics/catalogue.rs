@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::figure::{Bounds, Counter, Family, Figure, Gauge, Histogram};
 use super::labels::{
-    CallOutcome, Code, Deletion, Ended, LaneState, Nth, Operation, Outcome, Peer, Phase, Renewal, Whereabouts,
+    CallOutcome, Code, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase, Renewal, Whereabouts,
 };
 
 /// What stands before every name.
@@ -164,6 +164,10 @@ catalogue! {
     /// Renewals of the lease on a message in hand.
     renewals: Family<(Renewal,), Counter> = "lease_renewals_total",
 
+    /// Lines of the log.
+    ///
+    /// An error means that the loader stops, and that somebody must look.
+    log_lines: Family<(LogLevel,), Counter> = "log_lines_total",
     /// Lanes, by what they are doing.
     lanes: Family<(LaneState,), Gauge> = "lanes",
     /// What the queue says that it holds; absent where it was not asked.

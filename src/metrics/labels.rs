@@ -159,6 +159,18 @@ label! {
     }
 }
 
+label! {
+    /// How much a line of the log matters.
+    pub LogLevel as "level" {
+        /// The loader stops.
+        Error = "error",
+        /// Something was refused, or failed and should recover by itself.
+        Warn = "warn",
+        /// All is as it should be.
+        Info = "info",
+    }
+}
+
 /// Why a message is no login, by the code of [`Rejection::code`].
 #[derive(Clone, Copy, Debug)]
 pub struct Code(pub &'static str);
