@@ -70,4 +70,5 @@ mod send;
 mod demo;
 mod local_queue;
 mod readme;
+mod alerts;
 mod tidy;
