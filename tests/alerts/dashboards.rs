@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::known::Known;
 use super::promql::asked;
-use super::{Rule, families, promtool, read, rules, watched};
+use super::{NIGHT_PAGE, Rule, families, promtool, read, rules, watched};
 
 const DASHBOARDS: [&str; 2] = ["deploy/grafana/turnstile-overview.json", "deploy/grafana/turnstile-loader.json"];
 
@@ -86,9 +86,24 @@ fn every_alert_has_a_panel_that_shows_what_it_watches() {
     }
 }
 
+#[test]
+fn every_panel_that_the_night_page_names_is_on_a_dashboard() {
+    let page = read(NIGHT_PAGE);
+    let alerts = page.split_once("\n### The alerts\n").unwrap().1.split("\n### ").next().unwrap();
+    let prose = alerts.split_whitespace().collect::<Vec<_>>().join(" ").replace("**", "");
+    let named: BTreeSet<&str> = prose.split('*').skip(1).step_by(2).collect();
+    let titles = DASHBOARDS.map(|path| text(&dashboard(path)["title"]).replace("Turnstile / ", ""));
+    let panels: BTreeSet<String> = panels().into_iter().map(|panel| panel.title).chain(titles).collect();
+    let unknown: Vec<&str> = named.iter().filter(|name| !panels.contains(**name)).copied().collect();
+    assert_eq!(unknown, [""; 0]);
+    assert!(named.len() > 10, "{named:?}");
+}
+
 /// A panel that shows something.
 struct Panel {
     dashboard: &'static str,
+    title: String,
+    /// Dashboard and title.
     place: String,
     id: u64,
     kind: String,
@@ -113,6 +128,7 @@ fn panels() -> Vec<Panel> {
             let expressions = array(&panel["targets"]).iter().map(|target| with_variables(text(&target["expr"])));
             found.push(Panel {
                 dashboard: path,
+                title: text(&panel["title"]).to_owned(),
                 place: format!("{path}, {}", text(&panel["title"])),
                 id: panel["id"].as_u64().unwrap(),
                 kind: text(&panel["type"]).to_owned(),
