@@ -9,7 +9,6 @@ mod turns;
 use std::sync::Arc;
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::Instant;
 
@@ -23,7 +22,7 @@ use crate::failpoint::{Step, around};
 use crate::lease::{self, InHand};
 use crate::load::{Destination, LoadError, Loaded};
 use crate::message::{Delivery, ReceivedMessage, SentAt, TimeBasis};
-use crate::metrics::{Deletion, LaneState, LaneWatch, Metrics, Outcome, Peer, unix_seconds};
+use crate::metrics::{Deletion, LaneState, LaneWatch, Metrics, Outcome, Peer};
 use crate::queue::{Depth, Queue, QueueError};
 use crate::receive::{ReceiveLimits, Received, Stride, receive};
 use crate::retry::Pauses;
@@ -157,10 +156,7 @@ impl<Q: Queue> Lane<Q> {
         if let Some(lasted) = self.turns.outage.ended() {
             tracing::info!(after = %lasted, attempts = lasted.attempts, "the queue is back");
         }
-        self.metrics.count(|figures| {
-            figures.answered(Peer::Queue);
-            figures.last_receive.set((), unix_seconds(OffsetDateTime::now_utc()));
-        });
+        self.metrics.count(|figures| figures.answered(Peer::Queue));
     }
 
     /// What the other lanes should know.
@@ -339,6 +335,8 @@ fn by_time(mut messages: Vec<ReceivedMessage>, basis: TimeBasis) -> (Vec<Receive
 
 #[cfg(test)]
 mod tests {
+    use time::OffsetDateTime;
+
     use super::*;
     use crate::message::{Attributes, MessageId, RawBody, ReceiptHandle};
 

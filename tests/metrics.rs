@@ -119,6 +119,7 @@ async fn what_is_served_is_a_text_that_prometheus_reads_and_it_has_every_series_
         "nobody asked for the depth"
     );
     assert!(busy["turnstile_queue_messages{state=\"visible\"}"] >= 0.0);
+    assert_eq!(busy["turnstile_queue_retention_seconds"], 4.0 * 24.0 * 3600.0, "what a queue has by default");
     served.end().await;
 }
 

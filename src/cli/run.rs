@@ -82,6 +82,9 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
         sealer: keyring.body_sealer(),
     };
     faces.know(&queue);
+    if let Some(retention) = queue.facts().retention {
+        metrics.count(|figures| figures.retention.set((), retention.as_secs_f64()));
+    }
     // Both have just been asked.
     metrics.count(|figures| [Peer::Database, Peer::Queue].into_iter().for_each(|peer| figures.answered(peer)));
     tracing::info!(

@@ -157,7 +157,7 @@ catalogue! {
     empty_receives: Count = "sqs_empty_receives_total",
     /// Requests that the calls are billed as: one for each 64 KiB of payload, at least one.
     billed: Family<(Operation,), Counter> = "sqs_billed_requests_total",
-    /// When the queue last answered a receive; absent before the first.
+    /// When the queue last answered a receive, with messages or without; absent before the first.
     last_receive: Value = "last_receive_timestamp_seconds",
     /// Deliveries whose messages are recorded, by what the queue made of the delete.
     deletes: Family<(Deletion,), Counter> = "deletes_total",

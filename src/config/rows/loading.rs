@@ -190,7 +190,7 @@ pub static QUEUE_DEPTH: Setting<Word<QueueDepth>> = Setting {
     kind: Word::of("WHEN", &["on-scrape", "off"]),
     default: Default::Is("on-scrape"),
     is_secret: false,
-    meaning: "Whether a scrape of /metrics asks the queue what it holds: at most every 15 s, and each time is a call that is \
+    meaning: "When the queue is asked what it holds: on each scrape of /metrics, at most every 15 s, and each time is a call that is \
               paid for. One of many loaders is enough; the others can have it off",
 };
 

@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
+
 use crate::message::ReceivedMessage;
-use crate::metrics::{CallOutcome, Metrics, Operation, Snapshot};
+use crate::metrics::{CallOutcome, Metrics, Operation, Snapshot, unix_seconds};
 use crate::queue::{Answer, Depth, Fault, QueueError};
 
 /// How much payload is billed as one request.
@@ -53,6 +55,9 @@ pub(super) async fn counted<T: Brought>(
 impl Snapshot {
     fn call_was_answered(&mut self, operation: Operation, bytes: Option<usize>, took: Duration) {
         self.calls.add((operation, CallOutcome::Ok), 1);
+        if operation == Operation::Receive {
+            self.last_receive.set((), unix_seconds(OffsetDateTime::now_utc()));
+        }
         self.billed.add((operation,), bytes.unwrap_or_default().div_ceil(BILLED_BYTES).max(1) as u64);
         match bytes {
             Some(_) => self.call_duration.observe((operation,), took.as_secs_f64()),
