@@ -56,7 +56,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts what happened: all of it, or none, for whoever takes a snapshot.
+    /// Counts what happened: a snapshot has all of it, or none.
     pub fn count(&self, happened: impl FnOnce(&mut Snapshot)) {
         happened(&mut self.state().figures);
     }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_away_is_so_since_the_first_failure_and_until_it_answers() {
+    fn a_peer_is_away_from_its_first_failure_until_it_answers() {
         let metrics = Metrics::default();
         let lasting = Lasted { away: Duration::from_secs(60), attempts: 3 };
         metrics.count(|figures| figures.unanswered(Peer::Database, lasting));

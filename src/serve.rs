@@ -1,6 +1,6 @@
 //! The figures and the probes over HTTP: `/metrics`, `/livez` and `/readyz`.
 //!
-//! A task of its own, with limits on connections, headers and time: whoever reads slowly, or stops to read, holds up no lane.
+//! A task of its own, with limits on connections, headers and time: a reader that is slow, or stops, holds up no lane.
 
 mod health;
 

@@ -145,7 +145,7 @@ async fn a_loader_that_is_ending_is_alive_and_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_connects_and_says_nothing_keeps_others_out_for_seconds_and_no_lane_from_its_work() {
+async fn connections_that_say_nothing_keep_others_out_for_seconds_and_no_lane_from_its_work() {
     let served = Served::start(&["--wait", "1s"]).await;
     let mut silent = Vec::new();
     for _ in 0..40 {

@@ -70,7 +70,7 @@ macro_rules! label {
 }
 pub(super) use label;
 
-/// What a figure is, for whoever reads it.
+/// What a figure is, as Prometheus calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows, from zero at the start of the process.
