@@ -46,7 +46,7 @@ impl SharedServer {
     }
 }
 
-/// Starts a server for one test alone. It begins as a copy of one that was made once: that takes half of the time.
+/// Starts a server for one test alone. It begins as a copy of one that was made once: that takes a quarter of the time.
 pub(crate) async fn start(options: Options) -> Postgres {
     /// Never dropped, as no static is: its watchdog removes its folder when the process has ended.
     static STOPPED: OnceCell<Postgres> = OnceCell::const_new();

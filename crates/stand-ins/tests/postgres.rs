@@ -97,6 +97,23 @@ async fn a_standby_has_the_rows_of_its_primary_and_takes_its_place() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_stopped_server_begins_with_its_rows_and_leaves_it_alone() {
+    let mut original = Postgres::start(durable()).await.unwrap();
+    let client = original.connect().await.unwrap();
+    client.batch_execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)").await.unwrap();
+    let refused = Postgres::start_copy_of(&original, durable()).await;
+    assert!(matches!(refused, Err(PostgresError::Io { .. })), "{refused:?}");
+    original.stop().await.unwrap();
+    for _ in 0..2 {
+        let copy = Postgres::start_copy_of(&original, durable()).await.unwrap();
+        let client = copy.connect().await.unwrap();
+        client.batch_execute("INSERT INTO kept VALUES (2)").await.unwrap();
+        let sum: i64 = client.query_one("SELECT sum(n) FROM kept", &[]).await.unwrap().get(0);
+        assert_eq!(sum, 3);
+    }
+}
+
+#[tokio::test]
 async fn a_server_is_durable_unless_asked_to_be_fast() {
     for (options, expected) in [(durable(), "on"), (fast(), "off")] {
         let server = Postgres::start(options).await.unwrap();
