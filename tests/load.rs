@@ -301,6 +301,7 @@ async fn a_commit_that_no_standby_confirmed_is_run_again_until_one_did() {
     migrate(&database).await;
     let client = connect(&server.url()).await;
     set_standby_names(&client, "nobody").await;
+    server::commits_wait(&client, &server.url()).await;
 
     let judge = judge();
     let loading = tokio::spawn({

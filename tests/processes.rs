@@ -115,8 +115,9 @@ async fn a_loader_that_waits_for_the_last_messages_says_so_and_does_not_repeat_i
     assert!(site.start(site.command(&run), "log").ended().await.success());
     let said = text_of(&site.log("log"));
     let waiting = said.lines().filter(|line| line.contains("waiting for messages that cannot be received yet"));
-    // Two long polls at least bring nothing meanwhile.
-    assert_eq!(waiting.count(), 1, "{said}");
+    // Two long polls at least bring nothing meanwhile. A message that has just come back is news.
+    let in_flight = waiting.filter(|line| line.contains(r#""visible":0,"in_flight":1"#));
+    assert_eq!(in_flight.count(), 1, "{said}");
     site.assert_promise().await;
 }
 

@@ -199,6 +199,7 @@ async fn with_a_lost_answer<T>(tables: &Tables, server: &Postgres, doing: impl F
     let admin = connect(&server.url()).await;
     admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
     admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    server::commits_wait(&admin, &server.url()).await;
     let answering = async {
         let waits = "pg_stat_activity WHERE wait_event_type = 'Lock'";
         wait_until("the transaction runs again, and meets the first one's locks", async || {

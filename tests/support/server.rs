@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use stand_ins::postgres::{Options, Postgres};
 use tokio::sync::OnceCell;
+use tokio_postgres::Client;
 
 use super::postgres::connect;
+use super::wait_until;
 
 /// A server in which tests create databases of their own.
 pub(crate) enum SharedServer {
@@ -56,6 +58,24 @@ pub(crate) async fn start(options: Options) -> Postgres {
         server
     };
     Postgres::start_copy_of(STOPPED.get_or_init(make).await, options).await.expect("a copy of a PostgreSQL")
+}
+
+/// Waits until commits wait for a standby that was named just now: the server's processes learn of it one after the other.
+pub(crate) async fn commits_wait(client: &Client, url: &str) {
+    const WAIT: &str = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let waiting = async || !client.query(&format!("SELECT pid {WAIT}"), &[]).await.unwrap().is_empty();
+    let probe = connect(url).await;
+    let committing = async {
+        loop {
+            probe.batch_execute("SELECT pg_logical_emit_message(true, 'probe', '')").await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = committing => {}
+        () = wait_until("commits wait for a standby", waiting) => {}
+    }
+    client.execute(&format!("SELECT pg_terminate_backend(pid) {WAIT}"), &[]).await.unwrap();
+    wait_until("the probe is gone", async || !waiting().await).await;
 }
 
 /// As [`installed`], with connections for as many tests as run at once.
