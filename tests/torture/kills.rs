@@ -324,7 +324,8 @@ impl Torture<'_> {
         const NAME: &str = "witness.log";
         for mischief in self.mischiefs.unmet() {
             let since = self.world.log_length(NAME);
-            let mut loader = self.world.site.start(self.loader_by(Route::Straight), NAME);
+            // By keys: a loader that claims none never misses their index.
+            let mut loader = self.world.site.start(self.loader_as(Route::Straight, true), NAME);
             wait_until("the witness loads", async || self.world.said_since(NAME, since).contains(BEGUN)).await;
             let ending = async {
                 if let Some(status) = loader.ends_within(WITNESS_LIFE).await {

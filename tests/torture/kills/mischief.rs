@@ -130,7 +130,10 @@ impl Mischiefs {
         let mut done = self.done.lock().unwrap();
         let is_recent = |done: &Done| done.over.is_none_or(|over| over.elapsed() < AFTERMATH);
         let excuses = |mischief: &Mischief| mischief.stops_with().iter().any(|text| said.contains(text));
-        let found = done.iter_mut().find(|(mischief, done)| excuses(mischief) && is_recent(done));
+        // Two of them stop it with the same words: it was the one that goes on, or the last to end.
+        let last = |done: &Done| (done.over.is_none(), done.over);
+        let found = done.iter_mut().filter(|(mischief, done)| excuses(mischief) && is_recent(done));
+        let found = found.max_by_key(|(_, done)| last(done));
         let Some((_, done)) = found else { return false };
         match said.contains("SQLSTATE") {
             true => done.met += 1,
