@@ -215,8 +215,7 @@ impl<Q: Queue> Lane<Q> {
     fn in_hand(&self, received: &Received) -> InHand {
         let messages = &received.messages;
         let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
-        let holding = self.metrics.hold(messages.len() as u64, bytes as u64);
-        self.metrics.count(|figures| figures.came(messages));
+        let holding = self.metrics.hold(messages.len() as u64, bytes as u64, |figures| figures.came(messages));
         InHand::new(messages.iter().map(|message| message.delivery.receipt.clone()), holding)
     }
 

@@ -284,7 +284,6 @@ impl Destination {
                 Ok(Attempt::Recorded(done)) => {
                     work.succeeded();
                     tell_end(&self.outage);
-                    self.database.metrics().count(|figures| figures.committed(part.batch.len()));
                     self.landed.fetch_add(done.tally.loaded, Ordering::SeqCst);
                     hand_over(recorded, part.batch, done);
                 }
@@ -327,12 +326,13 @@ impl Destination {
                     return Err(LoadError::Stopped(error));
                 }
                 let lasting = match error.class() {
-                    Class::Transient => self.outage.failed(begun.into_std()),
+                    Class::Transient => {
+                        let lasting = self.outage.failed(begun.into_std());
+                        self.database.metrics().count(|figures| figures.unanswered(Peer::Database, lasting));
+                        lasting
+                    }
                     _ => Lasted { away: begun.elapsed(), attempts: 1 },
                 };
-                if error.class() == Class::Transient {
-                    self.database.metrics().count(|figures| figures.unanswered(Peer::Database, lasting));
-                }
                 repeat(&error, &part, lasting, work);
                 work.last(part);
                 Ok(true)

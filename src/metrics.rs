@@ -61,10 +61,12 @@ impl Metrics {
         happened(&mut self.state().figures);
     }
 
-    /// Counts deliveries that were received, whose bodies have so many bytes; they are in hand until they are settled.
-    pub fn hold(&self, messages: u64, bytes: u64) -> Holding {
+    /// Counts deliveries that were received, whose bodies have so many bytes, and how they came, in one step; they are in hand
+    /// until they are settled.
+    pub fn hold(&self, messages: u64, bytes: u64, how: impl FnOnce(&mut Snapshot)) -> Holding {
         let mut state = self.state();
         state.figures.received.add((), messages);
+        how(&mut state.figures);
         let number = state.number();
         state.held.insert(number, Held { since: OffsetDateTime::now_utc(), messages, bytes });
         Holding { metrics: self.clone(), number }
@@ -185,6 +187,11 @@ impl Snapshot {
         self.attempts.set((peer,), lasting.attempts as f64);
     }
 
+    /// For how many seconds the peer had been away when this was taken; nothing while it is there.
+    pub fn away(&self, peer: Peer) -> Option<f64> {
+        Some(unix_seconds(self.taken_at) - self.away_since.get((peer,))?)
+    }
+
     /// What was received and neither ended nor is in hand. Zero, or the program is wrong.
     pub fn imbalance(&self) -> i64 {
         let in_hand = self.in_hand.get(()).unwrap_or_default() as i64;
@@ -216,7 +223,7 @@ mod tests {
     #[test]
     fn what_is_received_is_in_hand_until_it_is_settled_and_the_books_balance_at_each_moment() {
         let metrics = Metrics::default();
-        let holding = metrics.hold(10, 1_000);
+        let holding = metrics.hold(10, 1_000, |_| ());
         let in_hand = || metrics.snapshot().in_hand.get(());
         assert_eq!((in_hand(), metrics.snapshot().imbalance()), (Some(10.0), 0));
         assert!(metrics.snapshot().in_hand_since.get(()).is_some());
@@ -227,7 +234,7 @@ mod tests {
         holding.settle(2, |figures| figures.messages.add((Outcome::Returned,), 3));
         assert_eq!(metrics.snapshot().imbalance(), 0);
         drop(holding);
-        let left = metrics.hold(2, 10);
+        let left = metrics.hold(2, 10, |_| ());
         drop(left);
         assert_eq!(in_hand(), Some(2.0), "nobody has settled these");
     }

@@ -82,11 +82,12 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
         sealer: keyring.body_sealer(),
     };
     faces.know(&queue);
-    if let Some(retention) = queue.facts().retention {
-        metrics.count(|figures| figures.retention.set((), retention.as_secs_f64()));
-    }
-    // Both have just been asked.
-    metrics.count(|figures| [Peer::Database, Peer::Queue].into_iter().for_each(|peer| figures.answered(peer)));
+    metrics.count(|figures| {
+        let retention = queue.facts().retention;
+        retention.into_iter().for_each(|kept| figures.retention.set((), kept.as_secs_f64()));
+        // Both have just been asked.
+        [Peer::Database, Peer::Queue].into_iter().for_each(|peer| figures.answered(peer));
+    });
     tracing::info!(
         queue = queue.facts().url,
         endpoint = queue.endpoint(),

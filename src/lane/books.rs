@@ -15,7 +15,8 @@ pub(super) fn ended(how: Outcome) -> impl FnOnce(&mut Snapshot, usize) {
 impl Snapshot {
     /// Messages came from the queue.
     pub(super) fn came(&mut self, messages: &[ReceivedMessage]) {
-        let first = messages.iter().map(|message| &message.delivery).filter(|delivery| delivery.receive_count <= 1);
+        let deliveries = messages.iter().map(|message| &message.delivery);
+        let first = deliveries.filter(|delivery| Nth::of(delivery.receive_count) == Nth::First);
         let waited = first.filter_map(|delivery| Some((delivery.sent_at.of_queue()?, delivery.received_at)));
         let mut oldest: Option<OffsetDateTime> = None;
         for (sent_at, received_at) in waited {

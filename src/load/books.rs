@@ -28,18 +28,14 @@ impl Laps {
         self.laps.push((phase, now - self.since));
         self.since = now;
     }
-
-    /// The transaction is committed.
-    pub(super) fn count(&self, figures: &mut Snapshot) {
-        for (phase, took) in &self.laps {
-            figures.phases.observe((*phase,), took.as_secs_f64());
-        }
-    }
 }
 
 impl Snapshot {
-    /// A transaction that recorded so many messages is committed.
-    pub(super) fn committed(&mut self, messages: usize) {
+    /// A transaction that recorded so many messages is committed, and its phases took so long.
+    pub(super) fn committed(&mut self, messages: usize, Laps { laps, .. }: &Laps) {
+        for (phase, took) in laps {
+            self.phases.observe((*phase,), took.as_secs_f64());
+        }
         self.transactions.add((Ended::Committed,), 1);
         self.batch.observe((), messages as f64);
         self.last_commit.set((), unix_seconds(OffsetDateTime::now_utc()));

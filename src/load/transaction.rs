@@ -65,7 +65,7 @@ impl Destination {
                 laps.end(Phase::Write);
                 let recorded = transaction.conclude(recorded).await?;
                 laps.end(Phase::Commit);
-                self.database.metrics().count(|figures| laps.count(figures));
+                self.database.metrics().count(|figures| figures.committed(entries.len(), &laps));
                 Ok(recorded)
             }
         }

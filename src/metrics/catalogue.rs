@@ -32,12 +32,6 @@ impl Row {
         self.paragraphs().skip(1).collect::<Vec<_>>().join(" ")
     }
 
-    /// What a number of it counts, or is measured in.
-    pub fn unit(&self) -> &'static str {
-        let units = [("_timestamp_seconds", "Unix time in seconds"), ("_seconds", "seconds"), ("_bytes", "bytes")];
-        units.iter().find(|(end, _)| self.name.ends_with(end)).map_or("count", |(_, unit)| unit)
-    }
-
     fn paragraphs(&self) -> impl Iterator<Item = String> {
         let lines = |lines: &[&str]| lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
         self.text.split(|line| line.trim().is_empty()).map(lines)

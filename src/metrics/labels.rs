@@ -171,7 +171,7 @@ label! {
     }
 }
 
-/// Why a message is no login, by the code of [`Rejection::code`].
+/// The code of a rejection ([`Rejection::code`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Code(pub &'static str);
 

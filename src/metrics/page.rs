@@ -26,13 +26,7 @@ pub fn page() -> String {
     let figures = snapshot.figures();
     let lines = figures.iter().map(|(row, figure)| line(row, *figure));
     let of_process = process::figures().map(|(row, _)| {
-        let unit = if row.name.contains("_seconds") {
-            "seconds"
-        } else if row.name.ends_with("_bytes") {
-            "bytes"
-        } else {
-            "count"
-        };
+        let unit = unit_of(row.name);
         format!("| `{}` | {} | {unit} | | {}. |\n", row.name, named(row.kind), row.help)
     });
     HEAD.to_owned() + &build + &lines.chain(of_process).collect::<String>()
@@ -46,7 +40,14 @@ fn line(row: &Row, figure: &dyn Figure) -> String {
     let labels = labels.collect::<Vec<_>>().join("; ");
     let meaning = [row.help(), row.reading()].join(" ");
     let meaning = meaning.trim_end().replace('|', "\\|");
-    format!("| `{PREFIX}{}` | {} | {} | {labels} | {meaning} |\n", row.name, named(figure.kind()), row.unit())
+    format!("| `{PREFIX}{}` | {} | {} | {labels} | {meaning} |\n", row.name, named(figure.kind()), unit_of(row.name))
+}
+
+/// What a number of the metric of this name counts, or is measured in.
+fn unit_of(name: &str) -> &'static str {
+    let name = name.trim_end_matches("_total");
+    let units = [("_timestamp_seconds", "Unix time in seconds"), ("_seconds", "seconds"), ("_bytes", "bytes")];
+    units.iter().find(|(end, _)| name.ends_with(end)).map_or("count", |(_, unit)| unit)
 }
 
 fn named(kind: Kind) -> &'static str {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::metrics::{LaneState, Metrics, Peer, unix_seconds};
+use crate::metrics::{LaneState, Metrics, Peer};
 
 /// For how long a lane may do one thing before it is taken to be stuck.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +57,7 @@ impl Health {
         let figures = metrics.snapshot();
         let is_draining = figures.draining.get(()).is_some_and(|draining| draining > 0.0);
         let away = |peer| {
-            let since = figures.away_since.get((peer,))?;
-            let away = unix_seconds(figures.taken_at) - since;
+            let away = figures.away(peer)?;
             (away > self.away_within.as_secs_f64()).then(|| format!("away for {away:.0} s"))
         };
         vec![

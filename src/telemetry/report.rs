@@ -50,8 +50,8 @@ impl Report {
             unknown_keys = self.whole.unknown_keys.total(),
             transactions = committed,
             attempts_repeated = self.whole.transactions.total() - committed,
-            database_away_s = self.away(Peer::Database).map(round),
-            queue_away_s = self.away(Peer::Queue).map(round),
+            database_away_s = self.whole.away(Peer::Database).map(round),
+            queue_away_s = self.whole.away(Peer::Queue).map(round),
             "{what}"
         );
     }
@@ -68,11 +68,6 @@ impl Report {
     fn in_hand(&self) -> u64 {
         self.whole.in_hand.get(()).unwrap_or_default() as u64
     }
-
-    /// For how many seconds somebody has been away.
-    fn away(&self, peer: Peer) -> Option<f64> {
-        Some(self.whole.read_at.get(())? - self.whole.away_since.get((peer,))?)
-    }
 }
 
 impl fmt::Display for Report {
@@ -85,7 +80,7 @@ impl fmt::Display for Report {
         let dead = ended(Outcome::DeadLettered) + ended(Outcome::Contradicting);
         write!(f, "; {} loaded, {dead} dead, {} in hand", ended(Outcome::Loaded), self.in_hand())?;
         for (peer, name) in [(Peer::Database, "database"), (Peer::Queue, "queue")] {
-            if let Some(away) = self.away(peer) {
+            if let Some(away) = self.whole.away(peer) {
                 write!(f, "; {name} away {away:.0} s")?;
             }
         }
@@ -119,7 +114,7 @@ mod tests {
             figures.messages.add((Outcome::DeadLettered,), 4_321);
             figures.lag.observe((Nth::First,), 3.2);
         });
-        let holding = metrics.hold(12_345, 0);
+        let holding = metrics.hold(12_345, 0, |_| ());
         let lasting = Lasted { away: Duration::from_secs(3_600), attempts: 400 };
         metrics.count(|figures| figures.unanswered(Peer::Database, lasting));
         let busy = Report::between(&before, &metrics.snapshot()).to_string();
