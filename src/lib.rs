@@ -51,6 +51,7 @@ pub mod shutdown;
 pub mod metrics;
 pub mod telemetry;
 pub mod serve;
+pub mod http;
 pub mod failpoint;
 pub mod outage;
 pub mod cli;

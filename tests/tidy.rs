@@ -72,9 +72,10 @@ const ROOMS: &[Rule] = &[
     (&["metrics"], &[CORE, &["outage"]], "a figure knows nobody: it is counted where it happens"),
     (&["telemetry"], &[CORE, &["metrics", "outage"]], "a line of the log renders a snapshot, and nothing else"),
     (&["serve"], &[CORE, &["queue", "metrics", "outage"]], "what is shown is a snapshot: no lane waits for who looks"),
+    (&["http"], &[], "a request is sent to whom its address names"),
     (
         &["cli"],
-        &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo", "keys", "serve"]],
+        &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo", "keys", "serve", "http"]],
         "the command line starts everything",
     ),
     (&["main"], &[&["cli", "telemetry"]], "the program parses, dispatches and turns the end into an exit code"),

@@ -3,18 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use bytes::Bytes;
+use hyper::{Response, StatusCode, Uri};
 
 use super::terminal::say;
 use super::{Failure, Outcome};
 use crate::config::{Given, rows};
+use crate::http::{Client, HttpError};
 
 /// How long the loader may take to answer.
 const WITHIN: Duration = Duration::from_secs(5);
-/// How much of an answer is read.
-const MOST_BYTES: u64 = 64 * 1024;
 
 /// What `turnstile health` takes.
 #[derive(Debug, clap::Args)]
@@ -37,17 +35,18 @@ impl Args {
         });
         let address = reachable(mistakes.or(address)?);
         let path = if self.ready { "/readyz" } else { "/livez" };
-        let answer =
-            timeout(WITHIN, ask(address, path)).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-        let answer = answer.map_err(|error| {
+        let answer = ask(&format!("http://{address}{path}?verbose")).await.map_err(|error| {
             let remedy = "see that the loader runs, and was started with the same --metrics-address";
             Failure::new(format!("the loader at {address} does not answer: {error}"), remedy)
         })?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        say(body.trim_end())?;
-        let is_well = head.lines().next().is_some_and(|line| line.split(' ').nth(1) == Some("200"));
-        Ok(if is_well { Outcome::Done } else { Outcome::Failed })
+        say(String::from_utf8_lossy(answer.body()).trim_end())?;
+        Ok(if answer.status() == StatusCode::OK { Outcome::Done } else { Outcome::Failed })
     }
+}
+
+async fn ask(address: &str) -> Result<Response<Bytes>, HttpError> {
+    let address = Uri::try_from(address).map_err(hyper::http::Error::from)?;
+    Client::towards(&address)?.get(&address, WITHIN).await
 }
 
 /// A loader that listens on every address is asked on this machine's own.
@@ -58,14 +57,4 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         host => host,
     };
     SocketAddr::new(host, address.port())
-}
-
-/// One GET whose answer ends with its connection.
-async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path}?verbose HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(MOST_BYTES).read_to_end(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
