@@ -113,7 +113,7 @@ impl Invocation {
     pub fn start_log(&self) {
         let mut unheeded = Mistakes::default();
         let (level, format) = (
-            self.given.read(&rows::LOG_LEVEL, &mut unheeded),
+            self.given.log_level(&mut unheeded),
             self.given.read(&rows::LOG_FORMAT, &mut unheeded).unwrap_or_default(),
         );
         terminal::choose(self.given.read(&rows::COLOR, &mut unheeded).unwrap_or_default());
@@ -132,6 +132,9 @@ impl Invocation {
                 .map(|text| text.to_string_lossy().into_owned())
                 .unwrap_or_default(),
         });
+        if self.given.is_empty_variable("RUST_LOG") {
+            tracing::info!("RUST_LOG is empty: the log is as --log-level says");
+        }
         for oddity in self.given.oddities() {
             tracing::warn!("{oddity}");
         }

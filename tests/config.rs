@@ -83,13 +83,14 @@ fn a_fault_of_the_keys_in_a_variable_names_the_variable_and_two_keyrings_are_tol
 }
 
 #[test]
-fn a_misspelt_variable_is_told_and_neither_it_nor_an_empty_rust_log_silences_the_program() {
+fn a_misspelt_variable_is_told_and_a_wrong_or_empty_rust_log_is_too_and_silences_nothing() {
     for rust_log in ["", "debugg", "turnstile=loud"] {
         let ended = turnstile(&["completions", "bash"], &[("RUST_LOG", rust_log), ("TURNSTILE_LANE", "3")]);
         let told = text(ended.stderr);
         assert!(ended.status.success() && told.contains("did you mean TURNSTILE_LANES?"), "{rust_log:?}: {told}");
-        assert_eq!(told.contains("RUST_LOG"), !rust_log.is_empty(), "{told}");
+        assert!(told.contains("RUST_LOG"), "{told}");
     }
+    assert!(!text(turnstile(&["completions", "bash"], &[]).stderr).contains("RUST_LOG"));
 }
 
 #[test]
@@ -100,7 +101,30 @@ fn the_log_has_the_format_and_the_level_that_are_asked_for() {
     };
     assert!(told(&[]).starts_with('{'), "JSON where there is no terminal");
     assert!(told(&["--log-format", "text"]).contains(" WARN "));
-    assert_eq!(told(&["--log-level", "error"]), "");
+    for (arguments, is_told) in
+        [(&["--log-level", "error"][..], false), (&["--quiet"], true), (&["-q"], true), (&["-v"], true)]
+    {
+        assert_eq!(told(arguments).contains("WARN"), is_told, "{arguments:?}");
+    }
+}
+
+#[test]
+fn quiet_and_verbose_stand_for_levels_and_one_way_to_give_the_level_excludes_the_others() {
+    let levels = |arguments: &[&str]| {
+        let serving = [&["local-queue", "--listen", "nowhere"], arguments].concat();
+        text(turnstile(&serving, &[("RUST_LOG", ""), ("TURNSTILE_LANE", "3")]).stderr)
+    };
+    let [usual, quiet, verbose] = [&[][..], &["-q"], &["-v"]].map(levels);
+    assert!(usual.contains("\"INFO\"") && usual.contains("\"WARN\""), "{usual}");
+    assert!(!quiet.contains("\"INFO\"") && quiet.contains("\"WARN\""), "{quiet}");
+    assert!(verbose.contains("\"INFO\""), "{verbose}");
+    for several in [&["-q", "-v"][..], &["-qv"], &["-v", "--log-level", "info"], &["--log-level", "info", "-q"]] {
+        let told = levels(several);
+        assert!(
+            told.contains("--log-level, --quiet and --verbose: exclude each other\n    give one of them"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use tracing::level_filters::LevelFilter;
 
 use super::file::ConfigFile;
 use super::kinds::{Kind, Switch};
@@ -59,7 +60,7 @@ impl Given {
     /// own mistakes after these.
     pub fn mistakes(&self) -> Mistakes {
         let mut mistakes = self.found.clone();
-        self.optional(&rows::LOG_LEVEL, &mut mistakes);
+        self.log_level(&mut mistakes);
         self.optional(&rows::LOG_FORMAT, &mut mistakes);
         self.optional(&rows::COLOR, &mut mistakes);
         mistakes
@@ -81,6 +82,11 @@ impl Given {
         text.filter(|text| !text.is_empty())
     }
 
+    /// Whether a variable is there, and empty.
+    pub fn is_empty_variable(&self, name: &str) -> bool {
+        self.variables.get(OsStr::new(name)).is_some_and(|text| text.is_empty())
+    }
+
     /// Whether somebody has set it.
     pub fn has(&self, row: &dyn Row) -> bool {
         self.text(row).is_some_and(|(_, origin)| origin != Origin::Default)
@@ -89,6 +95,17 @@ impl Given {
     /// Whether a switch is on.
     pub fn is_on(&self, switch: &Setting<Switch>) -> bool {
         self.text(switch).is_some_and(|(text, _)| Switch.read(text).unwrap_or_default())
+    }
+
+    /// What is logged; what is wrong with it is noted.
+    pub fn log_level(&self, mistakes: &mut Mistakes) -> Option<LevelFilter> {
+        let is_typed = |row: &dyn Row| matches!(self.text(row), Some((_, Origin::Flag)));
+        match (is_typed(&rows::QUIET), is_typed(&rows::VERBOSE), is_typed(&rows::LOG_LEVEL)) {
+            (false, false, _) => self.read(&rows::LOG_LEVEL, mistakes),
+            (true, false, false) => Some(LevelFilter::WARN),
+            (false, true, false) => Some(LevelFilter::DEBUG),
+            _ => mistakes.note("--log-level, --quiet and --verbose", "exclude each other", "give one of them"),
+        }
     }
 
     /// Reads a setting that must have a value; what is wrong with it is noted.

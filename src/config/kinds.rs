@@ -43,6 +43,11 @@ pub trait Kind: Sync {
         false
     }
 
+    /// The letter that stands for its flag.
+    fn letter(&self) -> Option<char> {
+        None
+    }
+
     /// What a shell completes.
     fn hint(&self) -> ValueHint {
         ValueHint::Other
@@ -84,6 +89,25 @@ impl Kind for Switch {
     fn read(&self, text: &OsStr) -> Result<bool, Unfit> {
         let text = text.to_string_lossy().to_lowercase();
         Ok(!["", "0", "false", "f", "no", "n", "off"].contains(&text.trim()))
+    }
+}
+
+/// A switch that can be given as one letter.
+pub struct Lettered(pub char);
+
+impl Kind for Lettered {
+    type Value = bool;
+
+    fn value_name(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn read(&self, text: &OsStr) -> Result<bool, Unfit> {
+        Switch.read(text)
+    }
+
+    fn letter(&self) -> Option<char> {
+        Some(self.0)
     }
 }
 

@@ -36,6 +36,8 @@ const DATABASE_COMMANDS: &[&str] = &[
 pub const ALL: &[&dyn Row] = &[
     &CONFIG,
     &LOG_LEVEL,
+    &QUIET,
+    &VERBOSE,
     &LOG_FORMAT,
     &COLOR,
     &FORMAT,

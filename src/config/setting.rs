@@ -71,6 +71,8 @@ pub trait Row: Sync {
     fn words(&self) -> &'static [&'static str];
     /// Whether it can be given several times.
     fn repeats(&self) -> bool;
+    /// The letter that stands for its flag.
+    fn letter(&self) -> Option<char>;
     /// What a shell completes.
     fn hint(&self) -> ValueHint;
     /// What is wrong with a value.
@@ -120,6 +122,10 @@ impl<K: Kind> Row for Setting<K> {
 
     fn repeats(&self) -> bool {
         self.kind.repeats()
+    }
+
+    fn letter(&self) -> Option<char> {
+        self.kind.letter()
     }
 
     fn hint(&self) -> ValueHint {
@@ -185,7 +191,7 @@ impl dyn Row + '_ {
     /// Its flag; none where it has none.
     pub fn argument(&self) -> Option<Arg> {
         let flag = self.flag()?;
-        let argument = Arg::new(flag).long(flag).help(self.short_help()).long_help(self.help());
+        let argument = Arg::new(flag).long(flag).short(self.letter()).help(self.short_help()).long_help(self.help());
         // What every command takes is given before or after the command's name.
         let argument = argument.global(self.commands().is_empty());
         // Beside --help, which has no heading of ours.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::config::kinds::{FilePath, Word};
+use crate::config::kinds::{FilePath, Lettered, Word};
 use crate::config::setting::{Default, OPTIONS, Setting};
 
 const EVERY_COMMAND: &str = "Every command";
@@ -33,6 +33,30 @@ pub static LOG_LEVEL: Setting<Word<LevelFilter>> = Setting {
     is_secret: false,
     meaning: "What is logged: error, warn, info, debug or trace; each includes those before it. The directives of RUST_LOG \
               refine it by module (turnstile::load=debug)",
+};
+
+/// Only what is wrong is logged.
+pub static QUIET: Setting<Lettered> = Setting {
+    flag: Some("quiet"),
+    variable: None,
+    commands: &[],
+    heading: EVERY_COMMAND,
+    kind: Lettered('q'),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Log warnings and errors only: --log-level warn",
+};
+
+/// More is logged.
+pub static VERBOSE: Setting<Lettered> = Setting {
+    flag: Some("verbose"),
+    variable: None,
+    commands: &[],
+    heading: EVERY_COMMAND,
+    kind: Lettered('v'),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Log every batch too: --log-level debug",
 };
 
 /// How it is logged.

@@ -76,7 +76,7 @@ pub static WAIT_FOR_QUEUE: Setting<Length> = Setting {
     kind: Length(Duration::ZERO..=HOUR),
     default: Default::Is("0s"),
     is_secret: false,
-    meaning: "How long to wait for a queue that does not exist yet",
+    meaning: "How long to wait for a queue that is missing",
 };
 
 /// Which database.
@@ -139,7 +139,7 @@ pub static DATABASE_CONNECTIONS: Setting<Whole<usize>> = Setting {
     kind: Whole(1..=64),
     default: Default::Found("as many as lanes"),
     is_secret: false,
-    meaning: "The most connections to the database at once",
+    meaning: "The most connections at once",
 };
 
 /// How long a database is waited for at start.
