@@ -27,7 +27,7 @@ demo: setup ## See it work: real queue protocol, real PostgreSQL, faults, a cras
 	@$(CARGO) run --quiet --locked -- demo
 
 test: setup ## Run every test, doctests included: TEST_THREADS (three for each core) at once
-	@scripts/setup pgbouncer promtool
+	@scripts/setup pgbouncer promtool systemd_analyze
 	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked
 
 model: ## Visit every state of the protocol's model, and let every mutant break it (docs/PROTOCOL.md)

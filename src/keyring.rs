@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-pub use self::file::Exposure;
+pub use self::file::{Exposure, is_private};
 pub use self::masters::Masters;
 use crate::mask::{MaskKind, Masker, Unmasker};
 use crate::message::{Identifier, Identity, QueueIdentity};

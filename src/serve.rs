@@ -1,8 +1,10 @@
-//! The figures and the probes over HTTP: `/metrics`, `/livez` and `/readyz`.
+//! Who wants to know how the loader is: the figures and the probes over HTTP (`/metrics`, `/livez` and `/readyz`), and the words
+//! for a supervisor.
 //!
 //! A task of its own, with limits on connections, headers and time: a reader that is slow, or stops, holds up no lane.
 
 mod health;
+mod supervisor;
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -21,6 +23,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout};
 
 pub use self::health::{Check, Health, Patience};
+pub use self::supervisor::{Progress, Supervisor};
 use crate::metrics::{Build, CONTENT_TYPE as EXPOSITION, Metrics, Whereabouts, unix_seconds};
 use crate::queue::Queue;
 

@@ -48,6 +48,33 @@ fn every_setting_is_shown_with_its_value_and_where_it_comes_from_and_no_secret_i
 }
 
 #[test]
+fn what_systemd_hands_over_is_private_though_its_access_list_looks_like_a_permission_of_a_group() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let [settings, keyring] = ["settings", "keyring"].map(|name| folder.path().join(name));
+    let made = turnstile(&["keys", "new", "--keyring", keyring.to_str().unwrap()], &[]);
+    assert!(made.status.success());
+    // Nobody listens there.
+    std::fs::write(&settings, "database_url = \"postgres://u:sesame@127.0.0.1:1/d\"\n").unwrap();
+    let registering = |mode, handed_over: &str| {
+        for file in [&settings, &keyring] {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let [settings, keyring] = [&settings, &keyring].map(|path| path.to_str().unwrap());
+        let arguments = ["keys", "register", "--config", settings, "--keyring", keyring];
+        text(turnstile(&arguments, &[("CREDENTIALS_DIRECTORY", handed_over)]).stderr)
+    };
+    let place = folder.path().to_str().unwrap();
+    for (mode, handed_over, is_private) in
+        [(0o440, place, true), (0o440, "/elsewhere", false), (0o440, "", false), (0o444, place, false)]
+    {
+        let told = registering(mode, handed_over);
+        assert_eq!(!told.contains("others may read"), is_private, "{mode:o} {handed_over}: {told}");
+        assert_eq!(told.contains("connection refused"), is_private, "{told}");
+    }
+}
+
+#[test]
 fn mistakes_of_the_file_and_of_flags_are_reported_together() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("turnstile.toml");

@@ -37,6 +37,7 @@ mod sqs;
 mod other_servers;
 mod logging;
 mod metrics;
+mod supervisor;
 
 // Dead letters, and the proof from the tables.
 mod replay;

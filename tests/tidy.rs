@@ -71,7 +71,11 @@ const ROOMS: &[Rule] = &[
     (&["outage"], &[], "it counts what it is told, and asks nobody"),
     (&["metrics"], &[CORE, &["outage"]], "a figure knows nobody: it is counted where it happens"),
     (&["telemetry"], &[CORE, &["metrics", "outage"]], "a line of the log renders a snapshot, and nothing else"),
-    (&["serve"], &[CORE, &["queue", "metrics", "outage"]], "what is shown is a snapshot: no lane waits for who looks"),
+    (
+        &["serve"],
+        &[CORE, &["queue", "metrics", "telemetry", "outage"]],
+        "what is shown is a snapshot: no lane waits for who looks",
+    ),
     (&["http"], &[], "a request is sent to whom its address names"),
     (
         &["cli"],

@@ -17,7 +17,7 @@ use crate::metrics::{Build, Metrics, Peer};
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
 use crate::run::{Loader, extend_outbox};
-use crate::serve::{Health, Patience, Service, serve};
+use crate::serve::{Health, Patience, Progress, Service, Supervisor, serve};
 use crate::shutdown::{Shutdown, Signals};
 use crate::telemetry::Report;
 use crate::verdict::Judge;
@@ -71,7 +71,8 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
     let metrics = Metrics::default();
     let begun = metrics.snapshot();
     settings.queue.metrics = metrics.clone();
-    let faces = Faces::of(&settings, &metrics).await?;
+    let progress = Progress { stopping: shutdown.stopping.clone(), ..Progress::default() };
+    let faces = Faces::of(&settings, &metrics, &progress).await?;
     let (database, queue) = tokio::select! {
         prepared = prepare(&settings, &keyring, &metrics) => prepared?,
         () = shutdown.stopping.cancelled() => return Ok(Outcome::Done),
@@ -82,6 +83,7 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
         sealer: keyring.body_sealer(),
     };
     faces.know(&queue);
+    progress.ready.cancel();
     metrics.count(|figures| {
         let retention = queue.facts().retention;
         retention.into_iter().for_each(|kept| figures.retention.set((), kept.as_secs_f64()));
@@ -132,12 +134,13 @@ struct Faces {
 const CALLS_OF_AN_ATTEMPT: u32 = 12;
 
 impl Faces {
-    /// Serves the figures and the probes, where that is wanted.
-    async fn of(settings: &RunSettings, metrics: &Metrics) -> Result<Self, Failure> {
+    /// Serves the figures and the probes, and tells the supervisor, where that is wanted.
+    async fn of(settings: &RunSettings, metrics: &Metrics, progress: &Progress) -> Result<Self, Failure> {
         let limits = &settings.lane.limits;
         let patience = Patience {
             receiving: limits.wait + limits.linger + settings.queue.call_deadline,
-            loading: settings.database.call_timeout * CALLS_OF_AN_ATTEMPT,
+            // And with the next batch loaded, it waits for the deletes of the last.
+            loading: settings.database.call_timeout * CALLS_OF_AN_ATTEMPT + settings.lane.delete_patience,
             pausing: Duration::from_secs(10),
         };
         let build = Build {
@@ -147,9 +150,20 @@ impl Faces {
             identity: settings.identity.to_string(),
         };
         let health = Health { patience, away_within: Duration::from_secs(30) };
+        let mut serving = JoinSet::new();
+        match Supervisor::of_environment() {
+            Ok(None) => {}
+            Ok(Some(supervisor)) => {
+                serving.spawn(supervisor.tell(metrics.clone(), health.clone(), progress.clone()));
+            }
+            Err(error) => tracing::warn!(
+                %error,
+                remedy = "let NOTIFY_SOCKET name the socket of the supervisor, or nothing",
+                "the supervisor cannot be told how the loader is"
+            ),
+        }
         let asks_depth = settings.queue_depth == QueueDepth::OnScrape;
         let service = Arc::new(Service::new(metrics.clone(), build, health, asks_depth));
-        let mut serving = JoinSet::new();
         if let Some(address) = settings.metrics_address {
             let listener = TcpListener::bind(address).await.map_err(|error| {
                 let what = format!("--metrics-address (TURNSTILE_METRICS_ADDRESS): {address} cannot be bound: {error}");

@@ -11,6 +11,7 @@ use toml::de::DeValue;
 
 use super::rows::{self, CONFIG};
 use super::{Mistakes, Row, values};
+use crate::keyring::is_private;
 
 /// The settings that a file holds, as text by key. It may hold secrets, and cannot be printed.
 #[derive(Clone)]
@@ -25,11 +26,10 @@ impl ConfigFile {
     pub(super) fn load(path: PathBuf, mistakes: &mut Mistakes) -> Option<Self> {
         let name = (&CONFIG as &dyn Row).name();
         let cannot = |error| format!("{} cannot be read: {error}", path.display());
-        let text = match fs::metadata(&path).and_then(|about| Ok((about, fs::read_to_string(&path)?))) {
-            Ok((about, text)) => (about.permissions().mode() & 0o077 == 0, text),
+        let (is_private, text) = match fs::metadata(&path).and_then(|about| Ok((about, fs::read_to_string(&path)?))) {
+            Ok((about, text)) => (is_private(&path, about.permissions().mode()), text),
             Err(error) => return mistakes.note(name, cannot(error), "name a file in TOML that can be read"),
         };
-        let (is_private, text) = text;
         match DeTable::parse(&text) {
             Ok(table) => {
                 let values = table.get_ref().iter().filter_map(|(key, value)| {

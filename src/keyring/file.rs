@@ -1,5 +1,6 @@
 //! A keyring's file: readable by its owner alone, never overwritten, replaced in one step.
 
+use std::env;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
@@ -99,6 +100,16 @@ pub enum Exposure {
     },
 }
 
+/// Whether nobody but its owner may read a file of these permissions.
+///
+/// What systemd hands to a service (`LoadCredential=`) may be shared with it by an access list, which looks like a permission of
+/// the group and is none.
+pub fn is_private(path: &Path, mode: u32) -> bool {
+    let folder = env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+    let of_systemd = folder.is_some_and(|folder| path.starts_with(folder));
+    mode & if of_systemd { 0o007 } else { 0o077 } == 0
+}
+
 pub(super) fn exposure(path: &Path) -> Result<Option<Exposure>, KeyringError> {
     let unreadable = |source| KeyringError::Unreadable { path: path.to_owned(), source };
     let target = path.canonicalize().map_err(unreadable)?;
@@ -107,7 +118,7 @@ pub(super) fn exposure(path: &Path) -> Result<Option<Exposure>, KeyringError> {
         return Err(unreadable(io::ErrorKind::IsADirectory.into()));
     }
     let (path, mode) = (path.to_owned(), file.mode() & 0o777);
-    if mode & 0o077 != 0 {
+    if !is_private(&path, mode) {
         return Ok(Some(Exposure::Readable { path, mode }));
     }
     if ![0, geteuid().as_raw()].contains(&file.uid()) {
