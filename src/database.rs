@@ -31,7 +31,7 @@ pub use self::patience::{Patience, persist, tell_end};
 use self::schemas::Schemas;
 use self::session::Beginnings;
 pub use self::transaction::Transaction;
-use crate::metrics::Metrics;
+use crate::metrics::{ConnectionState, Metrics};
 
 /// What the pool is made with.
 #[derive(Clone, Debug)]
@@ -105,6 +105,13 @@ impl Database {
 
     /// The same connections; what is done by way of these is counted here.
     pub fn counted_in(self, metrics: &Metrics) -> Self {
+        let pool = self.pool.clone();
+        metrics.read_at_each_snapshot(move |figures| {
+            let status = pool.status();
+            let used = status.size.saturating_sub(status.available);
+            figures.connections.set((ConnectionState::Used,), used as f64);
+            figures.connections.set((ConnectionState::Idle,), status.available as f64);
+        });
         Self { metrics: metrics.clone(), ..self }
     }
 

@@ -22,7 +22,8 @@ pub use self::catalogue::{PREFIX, Row, Snapshot};
 pub use self::exposition::{Build, CONTENT_TYPE};
 pub use self::figure::{Counter, Family, Figure, Gauge, Histogram, Kind, Label, Sample};
 pub use self::labels::{
-    CallOutcome, Code, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase, Renewal, Whereabouts,
+    CallOutcome, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase,
+    Renewal, Whereabouts,
 };
 pub use self::page::page;
 use crate::outage::Lasted;
@@ -37,7 +38,11 @@ struct State {
     held: BTreeMap<u64, Held>,
     lanes: BTreeMap<u64, (LaneState, Instant)>,
     next: u64,
+    gauges: Vec<Arc<ReadGauge>>,
 }
+
+/// Reads what is not counted, and can be asked at any moment.
+type ReadGauge = dyn Fn(&mut Snapshot) + Send + Sync;
 
 struct Held {
     since: OffsetDateTime,
@@ -51,7 +56,8 @@ impl Default for Metrics {
         let mut figures = Snapshot::at(now);
         figures.started_at.set((), unix_seconds(now));
         figures.draining.set((), 0);
-        Self(Arc::new(Mutex::new(State { figures, held: BTreeMap::new(), lanes: BTreeMap::new(), next: 0 })))
+        let state = State { figures, held: BTreeMap::new(), lanes: BTreeMap::new(), next: 0, gauges: Vec::new() };
+        Self(Arc::new(Mutex::new(state)))
     }
 }
 
@@ -80,6 +86,11 @@ impl Metrics {
         LaneWatch { metrics: self.clone(), number }
     }
 
+    /// Has a gauge read for every snapshot. It must answer at once.
+    pub fn read_at_each_snapshot(&self, gauge: impl Fn(&mut Snapshot) + Send + Sync + 'static) {
+        self.state().gauges.push(Arc::new(gauge));
+    }
+
     /// The figures of this moment.
     pub fn snapshot(&self) -> Snapshot {
         let now = OffsetDateTime::now_utc();
@@ -99,6 +110,10 @@ impl Metrics {
             let lanes = state.lanes.values().filter(|(lane, _)| lane == state_of_lane).count();
             figures.lanes.set((*state_of_lane,), lanes as f64);
         }
+        let gauges = state.gauges.clone();
+        drop(state);
+        gauges.iter().for_each(|read| read(&mut figures));
+        figures.read_runtime();
         figures
     }
 
@@ -185,6 +200,15 @@ impl Snapshot {
         self.reachable.set((peer,), 0);
         self.away_since.set((peer,), unix_seconds(OffsetDateTime::now_utc() - lasting.away));
         self.attempts.set((peer,), lasting.attempts as f64);
+    }
+
+    /// Reads what Tokio tells of itself, where this is called on one of its threads.
+    fn read_runtime(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let runtime = runtime.metrics();
+        self.workers.set((), runtime.num_workers() as f64);
+        self.tasks.set((), runtime.num_alive_tasks() as f64);
+        self.waiting_tasks.set((), runtime.global_queue_depth() as f64);
     }
 
     /// For how many seconds the peer had been away when this was taken; nothing while it is there.

@@ -85,7 +85,7 @@ impl<Q: Queue> Loader<Q> {
             }
         }
         // The first batch may need it.
-        extend_outbox(&self.destination.database).await;
+        look_after_tables(&self.destination.database).await;
         let mut lanes: JoinSet<Result<(), LaneError>> = JoinSet::new();
         let turns = Arc::new(Turns::among(self.lanes));
         let LaneSettings { delete_patience, limits, .. } = self.lane;
@@ -96,7 +96,7 @@ impl<Q: Queue> Loader<Q> {
         }
         let every = if self.lane.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
         let reporting = report(&self.metrics, every);
-        let extending = keep_extending_outbox(&self.destination);
+        let caring = keep_looking_after_tables(&self.destination);
         let timed_out = async {
             shutdown.stopping.cancelled().await;
             self.metrics.count(|figures| figures.draining.set((), 1));
@@ -106,7 +106,7 @@ impl<Q: Queue> Loader<Q> {
             ended = wait_for_all(&mut lanes, &shutdown, self.shutdown_timeout) => return ended,
             () = timed_out => {}
             never = reporting => match never {},
-            never = extending => match never {},
+            never = caring => match never {},
         }
         let cut_off = lanes.len();
         lanes.shutdown().await;
@@ -168,16 +168,27 @@ async fn report(metrics: &Metrics, every: Duration) -> std::convert::Infallible 
     }
 }
 
-/// How often it is looked whether the outbox needs another partition: each is good for ten million events.
-const EXTEND_EVERY: Duration = Duration::from_secs(60);
+/// How often the tables are looked after: a partition of the outbox is good for ten million events.
+const LOOK_AFTER_EVERY: Duration = Duration::from_secs(60);
 
-/// Keeps partitions of the outbox ready before they are needed.
-async fn keep_extending_outbox(destination: &Destination) -> std::convert::Infallible {
-    let mut ticks = interval_at(tokio::time::Instant::now() + EXTEND_EVERY, EXTEND_EVERY);
+/// Keeps partitions of the outbox ready before they are needed, and knows the version of the tables.
+async fn keep_looking_after_tables(destination: &Destination) -> std::convert::Infallible {
+    let mut ticks = interval_at(tokio::time::Instant::now() + LOOK_AFTER_EVERY, LOOK_AFTER_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        extend_outbox(&destination.database).await;
+        look_after_tables(&destination.database).await;
+    }
+}
+
+async fn look_after_tables(database: &Database) {
+    extend_outbox(database).await;
+    match database.schema_version().await {
+        Ok(version) => database.metrics().count(|figures| match version {
+            Some(version) => figures.schema_version.set((), version),
+            None => figures.schema_version.clear(()),
+        }),
+        Err(error) => tracing::debug!(%error, "the version of the tables could not be read"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use stand_ins::sqs::Faults;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use turnstile::database::migrate::newest_version;
 use turnstile::lane::LaneSettings;
 use turnstile::metrics::{Ended, Outcome};
 use turnstile::receive::ReceiveLimits;
@@ -119,6 +120,10 @@ async fn what_is_served_is_a_text_that_prometheus_reads_and_it_has_every_series_
         "nobody asked for the depth"
     );
     assert!(busy["turnstile_queue_messages{state=\"visible\"}"] >= 0.0);
+    let connections = |state| busy[&format!("turnstile_database_connections{{state=\"{state}\"}}")];
+    assert!(connections("used") + connections("idle") >= 1.0, "the loader has loaded over a connection");
+    assert_eq!(busy["turnstile_schema_version"], f64::from(newest_version()));
+    assert!(busy["turnstile_runtime_workers"] >= 1.0 && busy["turnstile_runtime_alive_tasks"] >= 2.0);
     assert_eq!(busy["turnstile_queue_retention_seconds"], 4.0 * 24.0 * 3600.0, "what a queue has by default");
     served.end().await;
 }

@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 
 use super::figure::{Bounds, Counter, Family, Figure, Gauge, Histogram};
 use super::labels::{
-    CallOutcome, Code, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase, Renewal, Whereabouts,
+    CallOutcome, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase,
+    Renewal, Whereabouts,
 };
 
 /// What stands before every name.
@@ -130,6 +131,14 @@ catalogue! {
     phases: Family<(Phase,), Histogram<Quick>> = "transaction_phase_duration_seconds",
     /// When a transaction was last committed; absent before the first.
     last_commit: Value = "last_commit_timestamp_seconds",
+    /// The version of the tables, as last seen: at the start, and then once a minute.
+    ///
+    /// Loaders of one version run on tables of that version or a newer one.
+    schema_version: Value = "schema_version",
+    /// Connections of the pool to the database.
+    ///
+    /// If all that `--database-connections` allows are used for long, see how long they are waited for.
+    connections: Family<(ConnectionState,), Gauge> = "database_connections",
     /// How long a connection was waited for that the pool had to make or to give back.
     connection_wait: Family<(), Histogram<Quick>> = "database_connection_wait_seconds",
     /// Whether the last call to this peer was answered: 1, or 0 since the first that was not.
@@ -164,6 +173,14 @@ catalogue! {
     log_lines: Family<(LogLevel,), Counter> = "log_lines_total",
     /// Lanes, by what they are doing.
     lanes: Family<(LaneState,), Gauge> = "lanes",
+    /// Threads that the lanes and all else run on.
+    workers: Value = "runtime_workers",
+    /// Tasks that run or wait on these threads.
+    tasks: Value = "runtime_alive_tasks",
+    /// Tasks that are ready to run, and that no thread has taken up.
+    ///
+    /// More than a few for long: the process has too little CPU.
+    waiting_tasks: Value = "runtime_waiting_tasks",
     /// What the queue says that it holds; absent where it was not asked.
     ///
     /// Approximate, and late by up to a minute.

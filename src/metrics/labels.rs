@@ -82,6 +82,16 @@ label! {
 }
 
 label! {
+    /// What a connection of the pool is doing.
+    pub ConnectionState as "state" {
+        /// A lane has it.
+        Used = "used",
+        /// It waits for somebody who wants it.
+        Idle = "idle",
+    }
+}
+
+label! {
     /// A call to the queue.
     pub Operation as "operation" {
         /// ReceiveMessage.

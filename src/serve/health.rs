@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::metrics::{LaneState, Metrics, Peer};
+use crate::metrics::{Label as _, LaneState, Metrics, Peer};
 
 /// For how long a lane may do one thing before it is taken to be stuck.
 #[derive(Clone, Copy, Debug)]
@@ -80,14 +80,9 @@ impl Health {
     }
 }
 
-fn said(doing: LaneState) -> &'static str {
-    match doing {
-        LaneState::Resting => "resting",
-        LaneState::Receiving => "receiving",
-        LaneState::Loading => "loading",
-        LaneState::WaitingForDatabase => "waiting for the database",
-        LaneState::WaitingForQueue => "waiting for the queue",
-    }
+/// As the label says it, in words.
+fn said(doing: LaneState) -> String {
+    LaneState::VALUES.get(doing.index()).map(|word| word.replace('_', " ")).unwrap_or_default()
 }
 
 #[cfg(test)]
