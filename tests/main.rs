@@ -38,6 +38,7 @@ mod other_servers;
 mod logging;
 mod metrics;
 mod supervisor;
+mod prometheus;
 
 // Dead letters, and the proof from the tables.
 mod replay;
