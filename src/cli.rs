@@ -109,7 +109,7 @@ impl Invocation {
         Self { command: cli.command, given: Given::new(innermost(&typed), std::env::vars_os()) }
     }
 
-    /// Starts the log, as it was asked for.
+    /// Starts the log, as it was asked for, and the traces of a loader, which the runtime sends in which this is called.
     pub fn start_log(&self) {
         let mut unheeded = Mistakes::default();
         let (level, format) = (
@@ -131,6 +131,7 @@ impl Invocation {
                 .variable("RUST_LOG")
                 .map(|text| text.to_string_lossy().into_owned())
                 .unwrap_or_default(),
+            has_traces: matches!(self.command, Command::Run(_)),
         });
         if self.given.is_empty_variable("RUST_LOG") {
             tracing::info!("RUST_LOG is empty: the log is as --log-level says");

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 pub use self::turns::Turns;
 
-use self::books::ended;
+use self::books::{Sum, ended};
 use self::turns::{News, Turn};
 use crate::acknowledge::{Acknowledged, Deletes, DeletesRefused, UnderWay};
 use crate::batch::Sorted;
@@ -22,11 +23,12 @@ use crate::failpoint::{Step, around};
 use crate::lease::{self, InHand};
 use crate::load::{Destination, LoadError, Loaded};
 use crate::message::{Delivery, ReceivedMessage, SentAt, TimeBasis};
-use crate::metrics::{Deletion, LaneState, LaneWatch, Metrics, Outcome, Peer};
+use crate::metrics::{Deletion, Label as _, LaneState, LaneWatch, Metrics, Outcome, Peer};
 use crate::queue::{Depth, Queue, QueueError};
 use crate::receive::{ReceiveLimits, Received, Stride, receive};
 use crate::retry::Pauses;
 use crate::shutdown::Shutdown;
+use crate::spans::{self, Settlement};
 use crate::verdict::Judge;
 
 /// How a lane works; the same for all of a process.
@@ -116,15 +118,19 @@ impl<Q: Queue> Lane<Q> {
             let begun = Instant::now();
             self.watch.is(LaneState::Receiving);
             let receiving = receive(&self.queue, &self.settings.limits, &mut stride, &self.shutdown.stopping);
-            let mut received = match around(Step::Receive, receiving).await {
+            let span = spans::receive(self.queue.identity());
+            let mut received = match around(Step::Receive, receiving).instrument(span.clone()).await {
                 Ok(received) => received,
                 Err(error) => {
+                    spans::failed(&span, error.outcome().word(), None);
+                    drop(span);
                     drop(turn);
                     self.pause_after(error, begun, &mut pauses).await?;
                     continue;
                 }
             };
             let took = begun.elapsed();
+            spans::received(&span, received.messages.len());
             let news = self.news_of(&received).await;
             if received.messages.is_empty() {
                 // Within its turn, so that no other lane asks meanwhile.
@@ -132,8 +138,11 @@ impl<Q: Queue> Lane<Q> {
             }
             turn.end(news);
             let failure = received.failure.take();
+            failure.iter().for_each(|error| spans::failed(&span, error.outcome().word(), None));
             if !received.messages.is_empty() {
-                self.take_through(received, under_way).await?;
+                let producers = received.messages.iter().filter_map(|message| message.producer);
+                let span = spans::process(&span, self.queue.identity(), received.messages.len(), producers);
+                self.take_through(received, under_way, &span).instrument(span.clone()).await?;
                 self.turns.loaded();
             }
             match failure {
@@ -170,8 +179,8 @@ impl<Q: Queue> Lane<Q> {
     }
 
     /// The way of the messages of one gathering.
-    async fn take_through(&self, received: Received, under_way: &mut UnderWay) -> Result<(), LaneError> {
-        let LaneSettings { limits, max_attempts, retry_delay, .. } = self.settings;
+    async fn take_through(&self, received: Received, under_way: &mut UnderWay, span: &Span) -> Result<(), LaneError> {
+        let LaneSettings { limits, max_attempts, .. } = self.settings;
         let giving_up = &self.shutdown.giving_up;
         self.watch.is(LaneState::Loading);
         let in_hand = self.in_hand(&received);
@@ -179,7 +188,7 @@ impl<Q: Queue> Lane<Q> {
         let basis = self.destination.time_basis(seen, giving_up);
         let basis = match lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, basis).await {
             Ok(basis) => basis,
-            Err(error) => return self.give_back(error, &in_hand).await,
+            Err(error) => return self.give_back(error, &in_hand, Sum::default(), span).await,
         };
         let (messages, timeless) = by_time(received.messages, basis);
         let judge = |message| mutants::verdict(self.judge.judge(message));
@@ -196,19 +205,28 @@ impl<Q: Queue> Lane<Q> {
             self.destination.load(batch, giving_up, &recorded, &self.watch).await
         };
         let loading = lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, loading);
-        let returning = around(Step::Return, lease::return_for_retry(&self.queue, &returned, retry_delay));
+        let returning = around(Step::Return, self.return_for_retry(&returned));
         let acknowledging = self.acknowledge_parts(parts, &in_hand, under_way);
-        let (loaded, (), ()) = futures_util::future::join3(loading, returning, acknowledging).await;
+        let (loaded, (), mut sum) = futures_util::future::join3(loading, returning, acknowledging).await;
+        sum.returned += returned.len() as u64;
         match loaded {
             Ok(left) => {
+                sum.returned += left.returned.len() as u64;
+                sum.released += left.released.len() as u64;
+                spans::processed(span, sum);
                 in_hand.let_go(&left.returned, ended(Outcome::Returned));
                 in_hand.let_go(&left.released, ended(Outcome::Released));
                 let given_back: Vec<Delivery> = left.returned.into_iter().chain(left.released).collect();
-                lease::return_for_retry(&self.queue, &given_back, retry_delay).await;
+                self.return_for_retry(&given_back).await;
                 Ok(())
             }
-            Err(error) => self.give_back(error, &in_hand).await,
+            Err(error) => self.give_back(error, &in_hand, sum, span).await,
         }
+    }
+
+    async fn return_for_retry(&self, returned: &[Delivery]) {
+        let span = spans::settle(self.queue.identity(), Settlement::Return, returned.len());
+        lease::return_for_retry(&self.queue, returned, self.settings.retry_delay).instrument(span).await;
     }
 
     /// What was received, as it is counted.
@@ -219,32 +237,43 @@ impl<Q: Queue> Lane<Q> {
         InHand::new(messages.iter().map(|message| message.delivery.receipt.clone()), holding)
     }
 
-    /// Deletes what is recorded as soon as it is, while the rest is still being loaded.
+    /// Deletes what is recorded as soon as it is, while the rest is still being loaded; says how that ended.
     async fn acknowledge_parts(
         &self,
         mut parts: UnboundedReceiver<Loaded>,
         in_hand: &InHand,
         under_way: &mut UnderWay,
-    ) {
+    ) -> Sum {
+        let mut sum = Sum::default();
         while let Some(loaded) = parts.recv().await {
+            sum.add(&loaded.tally);
             let contradictions = self.destination.contradictions;
             in_hand.let_go(loaded.committed.deliveries(), |figures, _| figures.recorded(&loaded, contradictions));
             under_way.begin(self.conclude(loaded)).await;
         }
+        sum
     }
 
     /// What becomes of messages that were not loaded.
-    async fn give_back(&self, error: LoadError, in_hand: &InHand) -> Result<(), LaneError> {
+    async fn give_back(&self, error: LoadError, in_hand: &InHand, mut sum: Sum, span: &Span) -> Result<(), LaneError> {
         match error {
             LoadError::GaveUp => {
                 let receipts = in_hand.take_all(ended(Outcome::Released));
-                lease::release(&self.queue, &receipts).await;
+                sum.released += receipts.len() as u64;
+                spans::processed(span, sum);
+                spans::failed(span, "gave_up", None);
+                let settling = spans::settle(self.queue.identity(), Settlement::Release, receipts.len());
+                lease::release(&self.queue, &receipts).instrument(settling).await;
                 tracing::warn!(%error, messages = receipts.len(), "given back to the queue");
                 Ok(())
             }
             // Not released: a program that is started again and again would use up the receives of healthy messages,
             // and the queue's own redrive would take them.
-            LoadError::Stopped(_) => Err(error.into()),
+            LoadError::Stopped(_) => {
+                spans::processed(span, sum);
+                spans::failed(span, "stopped", None);
+                Err(error.into())
+            }
         }
     }
 
@@ -252,9 +281,13 @@ impl<Q: Queue> Lane<Q> {
     fn conclude(&self, loaded: Loaded) -> impl Future<Output = ()> + Send + 'static {
         let (queue, metrics, deletes) = (self.queue.clone(), self.metrics.clone(), self.deletes.clone());
         let Loaded { committed, tally, .. } = loaded;
+        let span = spans::settle(self.queue.identity(), Settlement::Delete, committed.deliveries().len());
         async move {
             let Acknowledged { deleted, not_deleted } =
-                around(Step::Delete, mutants::acknowledge(&queue, committed, &deletes)).await;
+                around(Step::Delete, mutants::acknowledge(&queue, committed, &deletes)).instrument(span.clone()).await;
+            if not_deleted > 0 {
+                spans::failed(&span, "not_deleted", None);
+            }
             tracing::debug!(
                 loaded = tally.loaded,
                 dead_lettered = tally.dead_lettered,
@@ -347,7 +380,7 @@ mod tests {
             received_at: OffsetDateTime::UNIX_EPOCH,
             receive_count: 1,
         };
-        ReceivedMessage { delivery, body: RawBody::new("{}"), attributes: Attributes::default() }
+        ReceivedMessage { delivery, body: RawBody::new("{}"), attributes: Attributes::default(), producer: None }
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub mod keyring;
 pub mod config;
 pub mod shutdown;
 pub mod metrics;
+pub mod spans;
 pub mod telemetry;
 pub mod serve;
 pub mod http;

@@ -8,6 +8,7 @@
 mod books;
 mod mutants;
 mod queue;
+mod traced;
 mod transaction;
 mod work;
 
@@ -21,6 +22,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::traced::traced;
 use self::transaction::{Attempt, Recorded};
 use self::work::{Part, Suspicion, Way, Work};
 use crate::batch::{Batch, Entry};
@@ -278,7 +280,7 @@ impl Destination {
             let attempt = tokio::select! {
                 biased;
                 () = give_up.cancelled() => return Err(LoadError::GaveUp),
-                attempt = self.transact(part.batch.entries(), part.way) => attempt,
+                attempt = traced(part.span(), self.transact(part.batch.entries(), part.way)) => attempt,
             };
             match attempt {
                 Ok(Attempt::Recorded(done)) => {

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, setrlimit};
 use turnstile::cli::{self, Failure, Invocation, Outcome};
+use turnstile::telemetry::traces;
 
 fn main() -> ExitCode {
     let invocation = Invocation::typed();
-    invocation.start_log();
-    keep_memory_private();
     cli::tell(run(invocation))
 }
 
@@ -30,7 +29,12 @@ fn keep_memory_private() {
 fn run(invocation: Invocation) -> Result<Outcome, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::of_system("starting the program's threads"))?;
+    let within = runtime.enter();
+    invocation.start_log();
+    drop(within);
+    keep_memory_private();
     let ended = runtime.block_on(invocation.run());
+    traces::end();
     // The end does not wait for a name look-up on a thread that cannot be stopped.
     runtime.shutdown_background();
     ended

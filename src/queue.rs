@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
+use crate::metrics::CallOutcome;
 use crate::retry::{Class, class_of_fault};
 pub use crate::retry::{Code, Fault};
 
@@ -144,6 +145,26 @@ impl QueueError {
         remedy.to_owned()
     }
 
+    /// How the call is counted: by what an operator would do about it.
+    pub fn outcome(&self) -> CallOutcome {
+        match &self.fault {
+            Fault::Timeout => CallOutcome::Timeout,
+            Fault::Unreachable | Fault::Connection => CallOutcome::Connection,
+            Fault::Clock => CallOutcome::Clock,
+            Fault::Credentials => CallOutcome::Credentials,
+            Fault::Response => CallOutcome::Server,
+            Fault::Refused(_) if self.names_expired_credentials() || self.names_signature() => CallOutcome::Credentials,
+            Fault::Refused(_) => match self.status {
+                Some(429) => CallOutcome::Throttled,
+                Some(500..) => CallOutcome::Server,
+                Some(401 | 403) => CallOutcome::Credentials,
+                Some(_) | None if self.fault.passes() => CallOutcome::Throttled,
+                Some(_) | None => CallOutcome::Other,
+            },
+            Fault::Request | Fault::Missing | Fault::OtherBody => CallOutcome::Other,
+        }
+    }
+
     /// Whether the same call would fail again: the queue refuses it, and no pause helps.
     pub fn is_for_good(&self) -> bool {
         class_of_fault(&self.fault, self.status) != Class::Transient
@@ -207,6 +228,25 @@ mod tests {
                 assert!(is_named(&error), "{error}");
                 assert!(error.is_for_good() != error.names_expired_credentials(), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn a_failed_call_is_counted_by_what_an_operator_would_do_about_it() {
+        let refused = |code: &str| Fault::Refused(Code::new(code));
+        for (fault, status, outcome) in [
+            (Fault::Timeout, None, CallOutcome::Timeout),
+            (Fault::Unreachable, None, CallOutcome::Connection),
+            (Fault::Response, Some(200), CallOutcome::Server),
+            (refused("RequestThrottled"), Some(400), CallOutcome::Throttled),
+            (refused("Whatever"), Some(429), CallOutcome::Throttled),
+            (refused("InternalError"), Some(500), CallOutcome::Server),
+            (refused("ExpiredToken"), Some(403), CallOutcome::Credentials),
+            (refused("AccessDenied"), Some(403), CallOutcome::Credentials),
+            (refused("QueueDoesNotExist"), Some(400), CallOutcome::Other),
+        ] {
+            let error = QueueError { call: "AnyCall", fault, status };
+            assert_eq!(error.outcome(), outcome, "{error}");
         }
     }
 

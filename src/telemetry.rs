@@ -1,6 +1,8 @@
-//! What can be seen from outside: the log, and the line in it that says what was done.
+//! What can be seen from outside: the log, the line in it that says what was done, and traces.
 
 mod report;
+#[cfg_attr(not(feature = "traces"), path = "telemetry/no_traces.rs")]
+pub mod traces;
 
 use std::fmt;
 use std::io;
@@ -9,16 +11,18 @@ use std::sync::OnceLock;
 use tracing::Metadata;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing::subscriber::Interest;
 use tracing_subscriber::field::{RecordFields, VisitFmt as _, VisitOutput as _};
-use tracing_subscriber::filter::Directive;
+use tracing_subscriber::filter::{Directive, FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
-use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 pub use self::report::Report;
 use crate::metrics::{LogLevel, count_log_line};
+use crate::spans;
 
 /// Libraries whose lower levels print bound parameters, bodies or credentials; they stay at these levels or above,
 /// whatever `RUST_LOG` says. Everything that is not ours and not named here stays at `info` or above.
@@ -48,12 +52,15 @@ pub struct Log {
     pub has_colours: bool,
     /// What `RUST_LOG` holds: levels by module, which refine the level. They cannot lower the libraries that print values.
     pub directives: String,
+    /// Whether the command sends traces, where the standard variables ask for them.
+    pub has_traces: bool,
 }
 
 /// Whether the log is JSON, once it was started.
 static IS_JSON: OnceLock<bool> = OnceLock::new();
 
-/// Starts the log on standard error. A directive that is none is told and left out: it must not silence the program.
+/// Starts the log on standard error, and the traces. A directive that is none is told and left out: it must not silence
+/// the program; and traces that cannot be had keep nobody from loading.
 pub fn start(log: &Log) {
     let (directives, wrong) = directives(&log.directives);
     let wanted = EnvFilter::builder().parse_lossy(format!("{},{}", log.level, directives.join(",")));
@@ -63,8 +70,14 @@ pub fn start(log: &Log) {
         true => format.json().flatten_event(true).boxed(),
     };
     IS_JSON.get_or_init(|| log.is_json);
+    let lines = tracing_subscriber::registry().with(lines.and_then(Counted).with_filter(lines_only(wanted)));
+    let (started, unusable) = match if log.has_traces { traces::layer() } else { Ok(None) } {
+        Ok(Some(traces)) => (lines.with(traces).try_init(), None),
+        Ok(None) => (lines.try_init(), None),
+        Err(unusable) => (lines.try_init(), Some(unusable)),
+    };
     // A second start (tests) keeps the first log.
-    if tracing_subscriber::registry().with(NeverValues).with(wanted).with(lines).with(Counted).try_init().is_err() {
+    if started.is_err() {
         tracing::debug!("the log was started before");
     }
     for directive in wrong {
@@ -72,6 +85,15 @@ pub fn start(log: &Log) {
             "RUST_LOG: {directive:?} is neither a level (error, warn, info, debug, trace, off) nor MODULE=LEVEL, and is not followed"
         );
     }
+    if let Some(unusable) = unusable {
+        tracing::warn!(remedy = unusable.remedy, "traces are not sent: {}", unusable.what);
+    }
+}
+
+/// What is wanted of the log, but for what is never shown. Spans are no lines, nor a part of them.
+fn lines_only<S>(wanted: impl Filter<S>) -> impl Filter<S> {
+    let no_spans = filter_fn(|metadata| metadata.target() != spans::TARGET).with_max_level_hint(LevelFilter::TRACE);
+    NeverValues.and(no_spans).and(wanted)
 }
 
 /// Writes the fields of a line as usual, and below them what to do about it, as the errors of every command do.
@@ -125,12 +147,24 @@ fn directives(text: &str) -> (Vec<&str>, Vec<&str>) {
     })
 }
 
-/// A filter over the whole log: what it refuses, no setting brings back.
+/// A filter before everything that leaves the program, log and traces: what it refuses, no setting brings back.
 struct NeverValues;
 
-impl<S: tracing::Subscriber> Layer<S> for NeverValues {
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+impl<S> Filter<S> for NeverValues {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         may_be_logged(metadata.target(), *metadata.level())
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match may_be_logged(metadata.target(), *metadata.level()) {
+            true => Interest::always(),
+            false => Interest::never(),
+        }
+    }
+
+    /// Of ours it refuses nothing.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
     }
 }
 
@@ -158,11 +192,12 @@ fn may_be_logged(target: &str, level: tracing::Level) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use tracing::Level;
+    use crate::message::QueueIdentity;
+    use tracing::{Level, Subscriber as _};
 
     #[test]
     fn libraries_that_print_values_stay_quiet_whatever_is_asked() {
@@ -196,18 +231,57 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_to_do_about_a_line_is_told_below_it() {
+    /// What the log says of what happens, without times.
+    pub(super) fn logged(happens: impl FnOnce()) -> String {
         let written = Arc::new(Mutex::new(Vec::new()));
         let lines = tracing_subscriber::fmt::layer().without_time().with_ansi(false).with_target(false);
         let to = written.clone();
         let lines = lines.fmt_fields(RemedyBelow).with_writer(move || Shared(to.clone()));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+        let lines = lines.with_filter(lines_only(EnvFilter::new("info")));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), happens);
+        let written = written.lock().unwrap().clone();
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn what_to_do_about_a_line_is_told_below_it() {
+        let written = logged(|| {
             tracing::error!(remedy = "set it on", attempt = 2, "it is off");
             tracing::error!(remedy = None::<&str>, "so be it");
         });
-        let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         assert_eq!(written, "ERROR it is off attempt=2\n    set it on\nERROR so be it\n");
+    }
+
+    #[test]
+    fn a_span_is_no_part_of_a_line() {
+        let queue = QueueIdentity::new("logins");
+        let written = logged(|| {
+            let span = spans::receive(&queue);
+            span.in_scope(|| tracing::info!("within"));
+        });
+        assert_eq!(written, " INFO within\n");
+    }
+
+    /// Or each line of a library that is below it would be looked at.
+    #[test]
+    fn what_is_below_the_level_of_the_log_is_refused_before_it_is_looked_at() {
+        let lines = tracing_subscriber::fmt::layer().with_filter(lines_only(EnvFilter::new("info")));
+        let log = tracing_subscriber::registry().with(lines);
+        assert_eq!(log.max_level_hint(), Some(LevelFilter::INFO));
+    }
+
+    #[test]
+    fn nobody_is_interested_in_a_span_unless_traces_are_sent() {
+        let make = || spans::receive(&QueueIdentity::new("logins"));
+        let seen = tracing::subscriber::with_default(tracing_subscriber::registry(), || make().metadata()).unwrap();
+        let lines = || tracing_subscriber::fmt::layer().with_filter(lines_only(EnvFilter::new("turnstile=trace")));
+        let alone = tracing_subscriber::registry().with(lines());
+        assert!(alone.register_callsite(seen).is_never());
+        tracing::subscriber::with_default(alone, || assert!(make().is_disabled()));
+
+        let ours = filter_fn(|metadata| metadata.target() == spans::TARGET);
+        let traced = tracing_subscriber::fmt::layer().with_filter(ours);
+        assert!(!tracing_subscriber::registry().with(lines()).with(traced).register_callsite(seen).is_never());
     }
 
     #[test]

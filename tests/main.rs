@@ -39,6 +39,8 @@ mod logging;
 mod metrics;
 mod supervisor;
 mod prometheus;
+#[cfg(feature = "traces")]
+mod traces;
 
 // Dead letters, and the proof from the tables.
 mod replay;

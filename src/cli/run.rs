@@ -19,7 +19,7 @@ use crate::queue::sqs::SqsQueue;
 use crate::run::{Loader, extend_outbox};
 use crate::serve::{Health, Patience, Progress, Service, Supervisor, serve};
 use crate::shutdown::{Shutdown, Signals};
-use crate::telemetry::Report;
+use crate::telemetry::{Report, traces};
 use crate::verdict::Judge;
 
 /// What `turnstile run` takes.
@@ -71,6 +71,7 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
     let metrics = Metrics::default();
     let begun = metrics.snapshot();
     settings.queue.metrics = metrics.clone();
+    settings.queue.asks_producers = traces::are_on();
     let progress = Progress { stopping: shutdown.stopping.clone(), ..Progress::default() };
     let faces = Faces::of(&settings, &metrics, &progress).await?;
     let (database, queue) = tokio::select! {

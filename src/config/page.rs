@@ -32,7 +32,8 @@ const FOOT: &str = "
 ## Also read
 
 `PGPASSWORD`, the standard `AWS_…` variables and profiles (`AWS_ENDPOINT_URL` leads to another server that speaks SQS),
-`RUST_LOG`, whose directives refine `--log-level` (see [what is logged](LOGGING.md)), `NO_COLOR` and `CLICOLOR_FORCE`.
+`RUST_LOG`, whose directives refine `--log-level` (see [what is logged](LOGGING.md)), `NO_COLOR` and `CLICOLOR_FORCE`,
+and the standard `OTEL_…` variables (see [traces](TRACES.md#the-variables)).
 ";
 
 /// The page.

@@ -5,7 +5,20 @@ use time::OffsetDateTime;
 use crate::load::{Contradictions, Loaded, Tally};
 use crate::message::ReceivedMessage;
 use crate::metrics::{Code, Nth, Outcome, Snapshot, unix_seconds};
+use crate::spans;
 use crate::verdict::{Content, Verdict};
+
+/// How the deliveries of a batch ended, as its span has it.
+pub(super) type Sum = spans::Ended;
+
+impl Sum {
+    /// Adds what one transaction did.
+    pub(super) fn add(&mut self, tally: &Tally) {
+        self.loaded += tally.loaded;
+        self.dead_lettered += tally.dead_lettered;
+        self.duplicates += tally.duplicates();
+    }
+}
 
 /// Deliveries that ended in one way.
 pub(super) fn ended(how: Outcome) -> impl FnOnce(&mut Snapshot, usize) {

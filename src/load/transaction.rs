@@ -5,8 +5,10 @@
 //! a key, a row. So no two loaders wait for each other.
 
 use time::OffsetDateTime;
+use tracing::Span;
 
 use super::books::Laps;
+use super::traced::traced;
 use super::{Contradictions, Destination, Tally, TimedLogin, Way, mutants};
 use crate::batch::{DeadLetterRow, Entry, LoginRow};
 use crate::database::{DatabaseError, Transaction};
@@ -14,6 +16,7 @@ use crate::decode::Rejection;
 use crate::failpoint::{Step, around};
 use crate::message::MessageKey;
 use crate::metrics::Phase;
+use crate::spans::{bracket, statement};
 use crate::table::processed_messages::Claimed;
 use crate::table::{dead_letters, horizon, identities, outbox, processed_messages, user_logins};
 use crate::verdict::LoginIdentity;
@@ -57,13 +60,14 @@ impl Destination {
 
     pub(super) async fn transact_once(&self, entries: &[Entry], way: Way) -> Result<Attempt, DatabaseError> {
         let mut laps = Laps::default();
-        let transaction = self.database.begin().await?;
+        let transaction = traced(bracket("BEGIN"), self.database.begin()).await?;
         laps.end(Phase::Begin);
         match self.record(&transaction, entries, way, &mut laps).await {
             Ok(Attempt::Older(horizon)) => transaction.rollback().await.map(|()| Attempt::Older(horizon)),
             recorded => {
                 laps.end(Phase::Write);
-                let recorded = transaction.conclude(recorded).await?;
+                let span = if recorded.is_ok() { bracket("COMMIT") } else { Span::none() };
+                let recorded = traced(span, transaction.conclude(recorded)).await?;
                 laps.end(Phase::Commit);
                 self.database.metrics().count(|figures| figures.committed(entries.len(), &laps));
                 Ok(recorded)
@@ -78,7 +82,10 @@ impl Destination {
         way: Way,
         laps: &mut Laps,
     ) -> Result<Attempt, DatabaseError> {
-        let claiming = around(Step::Claim, processed_messages::claim(transaction, entries));
+        let claiming = traced(
+            statement("INSERT", "processed_messages", entries.len()),
+            around(Step::Claim, processed_messages::claim(transaction, entries)),
+        );
         let horizon = horizon::retained_since(transaction);
         let (claimed, taken, horizon) = futures_util::future::join3(claiming, transaction.take_id(), horizon).await;
         let claimed = claimed?; // First: behind a failed claim the others only say that the transaction is aborted.
@@ -140,7 +147,8 @@ impl Destination {
             return Ok(Decided { loaded: new.iter().filter(is_login).copied().collect(), ..Decided::default() });
         }
         let claiming = identities::claim(transaction, self.hash_key, &wanted);
-        let owners = around(Step::Identities, claiming).await?;
+        let claiming = around(Step::Identities, claiming);
+        let owners = traced(statement("INSERT", "identities", wanted.len()), claiming).await?;
         let mut decided = Decided::default();
         for entry in new.iter().filter(|entry| entry.login_row().is_some()) {
             let identity = entry.identity.and_then(|identity| Some((identity, owners.get(&identity.hash)?)));
@@ -169,10 +177,13 @@ impl Destination {
         repeated: &[MessageKey],
     ) -> Result<(), DatabaseError> {
         let (stored, announced, buried, found, checked) = futures_util::future::join5(
-            around(Step::Rows, user_logins::copy(transaction, logins)),
-            around(Step::Events, outbox::copy(transaction, logins)),
-            around(Step::DeadLetters, dead_letters::insert(transaction, &self.queue, letters)),
-            around(Step::Compare, find(transaction, repeated)),
+            traced(
+                statement("COPY", "user_logins", logins.len()),
+                around(Step::Rows, user_logins::copy(transaction, logins)),
+            ),
+            traced(statement("COPY", "outbox", logins.len()), around(Step::Events, outbox::copy(transaction, logins))),
+            self.bury(transaction, letters),
+            look_for(transaction, repeated),
             transaction.check_deferred_constraints(),
         )
         .await;
@@ -187,12 +198,24 @@ impl Destination {
         letters: &[DeadLetterRow<'_>],
         repeated: &[MessageKey],
     ) -> Result<(), DatabaseError> {
-        let new = around(Step::Rows, user_logins::insert(transaction, logins)).await?;
+        let storing = around(Step::Rows, user_logins::insert(transaction, logins));
+        let new = traced(statement("INSERT", "user_logins", logins.len()), storing).await?;
         let announced: Vec<LoginRow<'_>> = logins.iter().filter(|login| new.contains(&login.key)).copied().collect();
-        around(Step::Events, outbox::insert(transaction, &announced)).await?;
-        around(Step::DeadLetters, dead_letters::insert(transaction, &self.queue, letters)).await?;
-        around(Step::Compare, find(transaction, repeated)).await
+        let announcing = around(Step::Events, outbox::insert(transaction, &announced));
+        traced(statement("INSERT", "outbox", announced.len()), announcing).await?;
+        self.bury(transaction, letters).await?;
+        look_for(transaction, repeated).await
     }
+
+    async fn bury(&self, transaction: &Transaction, letters: &[DeadLetterRow<'_>]) -> Result<(), DatabaseError> {
+        let burying = around(Step::DeadLetters, dead_letters::insert(transaction, &self.queue, letters));
+        traced(statement("INSERT", "dead_letters", letters.len()), burying).await
+    }
+}
+
+async fn look_for(transaction: &Transaction, repeated: &[MessageKey]) -> Result<(), DatabaseError> {
+    let looking = around(Step::Compare, find(transaction, repeated));
+    traced(statement("SELECT", "processed_messages", repeated.len()), looking).await
 }
 
 /// Messages that were claimed before are deleted from the queue after this commit, as if it had recorded them.

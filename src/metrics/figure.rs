@@ -11,6 +11,11 @@ pub trait Label {
 
     /// Which of the values this is.
     fn index(&self) -> usize;
+
+    /// The value, as it is exported.
+    fn word(&self) -> &'static str {
+        Self::VALUES.get(self.index()).copied().unwrap_or_default()
+    }
 }
 
 /// The labels of a family: none, one or two.

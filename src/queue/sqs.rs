@@ -35,7 +35,7 @@ pub use self::send::{Outgoing, Sender};
 use self::answers::in_order;
 use self::caller::Caller;
 use self::connect::Place;
-use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered};
+use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered, Producers};
 use super::{Answer, Depth, Fault, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError};
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
 use crate::metrics::{Metrics, Operation, Outcome};
@@ -50,6 +50,8 @@ pub struct SqsSettings {
     pub identity_attribute: Option<String>,
     /// How long to wait for a queue that does not exist yet, or whose server does not answer yet. Zero: not at all.
     pub wait_for_queue: Duration,
+    /// Whether to ask which span of its producer sent each message.
+    pub asks_producers: bool,
     /// Whether the endpoint of the AWS settings may lead the calls elsewhere than the host of the queue's URL.
     pub allow_endpoint_override: bool,
     /// Whether a server elsewhere than on this machine may be reached in clear.
@@ -61,11 +63,12 @@ pub struct SqsSettings {
 }
 
 impl SqsSettings {
-    /// No attribute, no waiting, the queue's own host, nothing in clear over a network, 5 s a call.
+    /// No attribute, no producers, no waiting, the queue's own host, nothing in clear over a network, 5 s a call.
     pub fn new(queue: QueueAddress) -> Self {
         Self {
             queue,
             identity_attribute: None,
+            asks_producers: false,
             wait_for_queue: Duration::ZERO,
             allow_endpoint_override: false,
             allow_clear_queue: false,
@@ -88,6 +91,7 @@ struct Connected {
     call_deadline: Duration,
     system_attributes: Vec<MessageSystemAttributeName>,
     message_attributes: Option<Vec<String>>,
+    producers: Producers,
     metrics: Metrics,
     /// Whether it was said that the server does not tell the system's attributes.
     silence_told: AtomicBool,
@@ -113,8 +117,12 @@ impl SqsQueue {
         let controller = place.controller();
         let look = || async { place.ask(&controller, place.find(&controller).await?).await };
         let facts = place.wait_for(settings.wait_for_queue, look).await?;
-        let (system_attributes, message_attributes) =
+        let (mut system_attributes, mut message_attributes) =
             wanted(settings.identity_attribute.clone(), facts.deduplicates_by_group);
+        let producers = match settings.asks_producers {
+            true => Producers::asked_for(&mut system_attributes, &mut message_attributes),
+            false => Producers::Unasked,
+        };
         Ok(Self(Arc::new(Connected {
             receiver: place.receiver(MAX_WAIT + settings.call_deadline),
             controller,
@@ -123,6 +131,7 @@ impl SqsQueue {
             call_deadline: settings.call_deadline,
             system_attributes,
             message_attributes,
+            producers,
             metrics: settings.metrics.clone(),
             silence_told: AtomicBool::new(false),
         })))
@@ -160,7 +169,7 @@ impl SqsQueue {
         }
         let mut messages = Vec::with_capacity(delivered.len());
         for message in delivered {
-            match message.into_message(received_at) {
+            match message.into_message(received_at, self.0.producers) {
                 Ok(message) => messages.push(message),
                 Err(damaged) => self.count_damaged(&damaged),
             }

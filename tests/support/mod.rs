@@ -1,6 +1,8 @@
 //! What the tests stand on.
 
 pub(crate) mod bodies;
+#[cfg(feature = "traces")]
+pub(crate) mod collector;
 pub(crate) mod evidence;
 pub(crate) mod held;
 #[allow(dead_code, reason = "mutants and kills need a build with failpoints")]

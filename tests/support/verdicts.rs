@@ -58,6 +58,7 @@ pub(crate) fn message(id: &str, body: &str, receive_count: u32) -> ReceivedMessa
         },
         body: RawBody::new(body),
         attributes: Attributes::default(),
+        producer: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the queue holds, what makes two deliveries of it the same message, and two messages the same login.
 
+mod producer;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+pub use self::producer::ProducerContext;
 use crate::login::UserLogin;
 
 /// The id that SQS gives a message when it is sent. Every redelivery carries the same one.
@@ -179,6 +182,8 @@ pub struct ReceivedMessage {
     pub body: RawBody,
     /// The attributes that were asked for.
     pub attributes: Attributes,
+    /// Which span of its producer sent it, where that was asked for and said.
+    pub producer: Option<ProducerContext>,
 }
 
 /// Message attributes by name; the FIFO deduplication id stands under `MessageDeduplicationId`.

@@ -20,6 +20,17 @@ pub enum Class {
 }
 
 impl Class {
+    /// The class in one word, for those who count.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Contended => "contended",
+            Self::Ambiguous => "ambiguous",
+            Self::OfTheRows => "of_the_rows",
+            Self::OfTheSystem => "of_the_system",
+        }
+    }
+
     /// Whether the same transaction, run again, may do better.
     pub fn passes(self) -> bool {
         matches!(self, Self::Transient | Self::Contended | Self::Ambiguous)

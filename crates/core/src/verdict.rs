@@ -57,7 +57,7 @@ impl Judge {
     /// A body that is not a login has no key to trust: a broken message and its corrected successor must not absorb
     /// each other.
     pub fn judge(&self, message: ReceivedMessage) -> Verdict {
-        let ReceivedMessage { delivery, body, attributes } = message;
+        let ReceivedMessage { delivery, body, attributes, .. } = message;
         let hash = self.identifier.message(&delivery.message_id);
         let (body_hash, sealed_body) = self.sealer.seal(hash, &body, &attributes);
         let read = decode(self.masker.stream(), &body)

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::message::ReceivedMessage;
 use crate::metrics::{CallOutcome, Metrics, Operation, Snapshot, unix_seconds};
-use crate::queue::{Answer, Depth, Fault, QueueError};
+use crate::queue::{Answer, Depth, QueueError};
 
 /// How much payload is billed as one request.
 const BILLED_BYTES: usize = 64 * 1024;
@@ -47,7 +47,7 @@ pub(super) async fn counted<T: Brought>(
     let took = begun.elapsed();
     metrics.count(|figures| match &answer {
         Ok(brought) => figures.call_was_answered(operation, brought.bytes(), took),
-        Err(error) => figures.calls.add((operation, outcome_of(error)), 1),
+        Err(error) => figures.calls.add((operation, error.outcome()), 1),
     });
     answer
 }
@@ -66,48 +66,9 @@ impl Snapshot {
     }
 }
 
-fn outcome_of(error: &QueueError) -> CallOutcome {
-    match &error.fault {
-        Fault::Timeout => CallOutcome::Timeout,
-        Fault::Unreachable | Fault::Connection => CallOutcome::Connection,
-        Fault::Clock => CallOutcome::Clock,
-        Fault::Credentials => CallOutcome::Credentials,
-        Fault::Response => CallOutcome::Server,
-        Fault::Refused(_) if error.names_expired_credentials() || error.names_signature() => CallOutcome::Credentials,
-        Fault::Refused(_) => match error.status {
-            Some(429) => CallOutcome::Throttled,
-            Some(500..) => CallOutcome::Server,
-            Some(401 | 403) => CallOutcome::Credentials,
-            Some(_) | None if error.fault.passes() => CallOutcome::Throttled,
-            Some(_) | None => CallOutcome::Other,
-        },
-        Fault::Request | Fault::Missing | Fault::OtherBody => CallOutcome::Other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::Code;
-
-    #[test]
-    fn a_failed_call_is_counted_by_what_an_operator_would_do_about_it() {
-        let refused = |code: &str| Fault::Refused(Code::new(code));
-        for (fault, status, outcome) in [
-            (Fault::Timeout, None, CallOutcome::Timeout),
-            (Fault::Unreachable, None, CallOutcome::Connection),
-            (Fault::Response, Some(200), CallOutcome::Server),
-            (refused("RequestThrottled"), Some(400), CallOutcome::Throttled),
-            (refused("Whatever"), Some(429), CallOutcome::Throttled),
-            (refused("InternalError"), Some(500), CallOutcome::Server),
-            (refused("ExpiredToken"), Some(403), CallOutcome::Credentials),
-            (refused("AccessDenied"), Some(403), CallOutcome::Credentials),
-            (refused("QueueDoesNotExist"), Some(400), CallOutcome::Other),
-        ] {
-            let error = QueueError { call: "AnyCall", fault, status };
-            assert_eq!(outcome_of(&error), outcome, "{error}");
-        }
-    }
 
     #[test]
     fn a_request_is_billed_for_each_64_kib_and_an_empty_one_too() {

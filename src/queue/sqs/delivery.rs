@@ -7,13 +7,56 @@ use md5::{Digest, Md5};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use crate::message::{Attributes, Delivery, MessageId, RawBody, ReceiptHandle, ReceivedMessage, SentAt};
+use crate::message::{
+    Attributes, Delivery, MessageId, ProducerContext, RawBody, ReceiptHandle, ReceivedMessage, SentAt,
+};
 
 /// The name under which the FIFO deduplication id stands among the [`Attributes`].
 pub(super) const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
 
 /// What is asked for, and given, where it alone names no message.
 pub(super) const GROUP_ID: &str = "MessageGroupId";
+
+/// The message attribute in which a producer says which of its spans sent the message.
+const TRACEPARENT: &str = "traceparent";
+
+/// Whether the queue is asked which span of its producer sent each message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Producers {
+    /// It is not.
+    Unasked,
+    /// By what AWS notes of its own traces only: the message attribute is the producer's key of the login.
+    ByHeader,
+    /// By that, and by the message attribute, which is no matter of the message.
+    ByHeaderAndAttribute,
+}
+
+impl Producers {
+    /// Adds what says it to what is asked for.
+    pub(super) fn asked_for(system: &mut Vec<MessageSystemAttributeName>, own: &mut Option<Vec<String>>) -> Self {
+        system.push(MessageSystemAttributeName::AwsTraceHeader);
+        let own = own.get_or_insert_default();
+        if own.iter().any(|name| name == TRACEPARENT) {
+            return Self::ByHeader;
+        }
+        own.push(TRACEPARENT.to_owned());
+        Self::ByHeaderAndAttribute
+    }
+
+    /// What the producer says, which the message then no longer holds.
+    fn take(self, trace_header: Option<&str>, attributes: &mut Vec<(String, Vec<u8>)>) -> Option<ProducerContext> {
+        let of_attribute = match self {
+            Self::Unasked => return None,
+            Self::ByHeader => None,
+            Self::ByHeaderAndAttribute => {
+                let place = attributes.iter().position(|(name, _)| name == TRACEPARENT);
+                place.map(|place| attributes.remove(place).1)
+            }
+        };
+        let of_attribute = of_attribute.and_then(|text| ProducerContext::of_traceparent(str::from_utf8(&text).ok()?));
+        of_attribute.or_else(|| ProducerContext::of_xray(trace_header?))
+    }
+}
 
 /// A message as the reply holds it, before anything in it is believed. No `Debug`: it holds the body.
 #[derive(Default)]
@@ -27,14 +70,20 @@ pub(super) struct Delivered {
     pub(super) sent_timestamp: Option<String>,
     pub(super) receive_count: Option<String>,
     pub(super) attributes: Vec<(String, Vec<u8>)>,
+    pub(super) trace_header: Option<String>,
 }
 
 impl Delivered {
     /// The message, unless something on the way damaged it.
     ///
-    /// A server that gives no MD5 is believed. Without a readable SentTimestamp the message is one of unknown time, without
-    /// a readable ApproximateReceiveCount it counts as delivered for the first time.
-    pub(super) fn into_message(self, received_at: OffsetDateTime) -> Result<ReceivedMessage, Damaged> {
+    /// A server that gives no MD5 is believed. Without a readable SentTimestamp the message is one of unknown time,
+    /// without a readable ApproximateReceiveCount it counts as delivered for the first time.
+    pub(super) fn into_message(
+        mut self,
+        received_at: OffsetDateTime,
+        producers: Producers,
+    ) -> Result<ReceivedMessage, Damaged> {
+        let producer = producers.take(self.trace_header.as_deref(), &mut self.attributes);
         let (Some(message_id), Some(receipt)) = (self.message_id, self.receipt) else {
             return Err(Damaged { message_id: None });
         };
@@ -53,7 +102,7 @@ impl Delivered {
             receive_count: self.receive_count.and_then(|count| count.parse().ok()).unwrap_or(1),
         };
         let attributes: Attributes = self.attributes.into_iter().collect();
-        Ok(ReceivedMessage { delivery, body: RawBody::new(self.body), attributes })
+        Ok(ReceivedMessage { delivery, body: RawBody::new(self.body), attributes, producer })
     }
 }
 
@@ -77,13 +126,14 @@ impl From<Message> for Delivered {
             body_md5: message.md5_of_body,
             sent_timestamp: system.remove(&MessageSystemAttributeName::SentTimestamp),
             receive_count: system.remove(&MessageSystemAttributeName::ApproximateReceiveCount),
+            trace_header: system.remove(&MessageSystemAttributeName::AwsTraceHeader),
             attributes: with_deduplication_id(attributes, deduplication_id, group),
         }
     }
 }
 
-/// The message's own attributes and, after them, so that it wins, the system's deduplication id: behind its group, framed by
-/// its length, where the group was asked for.
+/// The message's own attributes and, after them, so that it wins, the system's deduplication id: behind its group,
+/// framed by its length, where the group was asked for.
 pub(super) fn with_deduplication_id(
     own: impl Iterator<Item = (String, Vec<u8>)>,
     id: Option<String>,
@@ -103,8 +153,8 @@ fn bytes_of(value: MessageAttributeValue) -> Option<Vec<u8>> {
     }
 }
 
-/// Between these a SentTimestamp is believed: one in seconds, or of a clock that was never set, is none. They are constants,
-/// because what is unreadable today must be so tomorrow: a message is claimed under its time.
+/// Between these a SentTimestamp is believed: one in seconds, or of a clock that was never set, is none. They are
+/// constants, because what is unreadable today must be so tomorrow: a message is claimed under its time.
 const READABLE: RangeInclusive<OffsetDateTime> = datetime!(2000-01-01 0:00 UTC)..=datetime!(2200-01-01 0:00 UTC);
 
 fn sent_at(milliseconds: &str) -> Option<OffsetDateTime> {
@@ -135,25 +185,28 @@ mod tests {
             sent_timestamp: Some("1700000000123".to_owned()),
             receive_count: Some("7".to_owned()),
             attributes: Vec::new(),
+            trace_header: None,
         }
     }
 
     #[test]
     fn a_message_carries_its_sent_time_and_count_and_sane_ones_where_the_server_gives_none() {
         let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
-        let whole = delivered().into_message(now).unwrap().delivery;
+        let whole = delivered().into_message(now, Producers::Unasked).unwrap().delivery;
         assert_eq!(whole.sent_at, SentAt::Queue(time::macros::datetime!(2023-11-14 22:13:20.123 UTC)));
         assert_eq!(whole.receive_count, 7);
 
         let garbled = ["", "soon", "-", "99999999999999999999", "9223372036854775807"];
         for text in garbled.map(|text| Some(text.to_owned())).into_iter().chain([None]) {
             let odd = Delivered { sent_timestamp: text.clone(), receive_count: text.clone(), ..delivered() };
-            let odd = odd.into_message(now).unwrap().delivery;
+            let odd = odd.into_message(now, Producers::Unasked).unwrap().delivery;
             assert_eq!((odd.sent_at, odd.receive_count), (SentAt::Receipt(now), 1), "{text:?}");
         }
         // In seconds, in another notation, and of clocks that were never set.
         for text in ["1700000000", "1.7000000001e12", "0", "946684799999", "7258118400001"] {
-            let odd = Delivered { sent_timestamp: Some(text.to_owned()), ..delivered() }.into_message(now).unwrap();
+            let odd = Delivered { sent_timestamp: Some(text.to_owned()), ..delivered() }
+                .into_message(now, Producers::Unasked)
+                .unwrap();
             assert_eq!(odd.delivery.sent_at, SentAt::Receipt(now), "{text}");
         }
     }
@@ -162,12 +215,13 @@ mod tests {
     fn a_body_that_does_not_match_its_md5_is_not_delivered_on() {
         let now = OffsetDateTime::UNIX_EPOCH;
         for md5 in ["", "5d41402abc4b2a76b9719d911017c593", "not hexadecimal at all, but long", "5d41"] {
-            let damaged = Delivered { body_md5: Some(md5.to_owned()), ..delivered() }.into_message(now);
+            let damaged =
+                Delivered { body_md5: Some(md5.to_owned()), ..delivered() }.into_message(now, Producers::Unasked);
             assert_eq!(damaged.unwrap_err().message_id, Some(MessageId::new("m")), "{md5}");
         }
         let upper = Delivered { body_md5: Some("5D41402ABC4B2A76B9719D911017C592".to_owned()), ..delivered() };
-        assert!(upper.into_message(now).is_ok());
-        assert!(Delivered { body_md5: None, ..delivered() }.into_message(now).is_ok());
+        assert!(upper.into_message(now, Producers::Unasked).is_ok());
+        assert!(Delivered { body_md5: None, ..delivered() }.into_message(now, Producers::Unasked).is_ok());
     }
 
     #[test]
@@ -184,9 +238,33 @@ mod tests {
     }
 
     #[test]
+    fn what_a_producer_says_of_its_span_is_taken_out_of_the_message_only_where_it_was_asked_for() {
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let header = "Root=1-00000000-000000000000000000000002;Parent=0000000000000003;Sampled=1";
+        let given = |producers| {
+            let attributes = vec![(TRACEPARENT.to_owned(), traceparent.into()), ("id".to_owned(), b"7".to_vec())];
+            let message = Delivered { attributes, trace_header: Some(header.to_owned()), ..delivered() };
+            let message = message.into_message(OffsetDateTime::UNIX_EPOCH, producers).unwrap();
+            (message.producer.map(|producer| producer.span_id), message.attributes.iter().len())
+        };
+        assert_eq!(given(Producers::Unasked), (None, 2));
+        assert_eq!(given(Producers::ByHeader), (Some(3), 2));
+        assert_eq!(given(Producers::ByHeaderAndAttribute), (Some(0x00f0_67aa_0ba9_02b7), 1));
+    }
+
+    #[test]
+    fn a_producers_span_is_asked_for_beside_the_key_and_not_under_its_name() {
+        let (mut system, mut own) = (Vec::new(), Some(vec!["EventId".to_owned()]));
+        assert_eq!(Producers::asked_for(&mut system, &mut own), Producers::ByHeaderAndAttribute);
+        assert_eq!((system.len(), own), (1, Some(vec!["EventId".to_owned(), TRACEPARENT.to_owned()])));
+        let mut own = Some(vec![TRACEPARENT.to_owned()]);
+        assert_eq!(Producers::asked_for(&mut system, &mut own), Producers::ByHeader);
+    }
+
+    #[test]
     fn a_message_without_id_or_receipt_is_not_delivered_on() {
         let now = OffsetDateTime::UNIX_EPOCH;
-        assert!(Delivered { message_id: None, ..delivered() }.into_message(now).is_err());
-        assert!(Delivered { receipt: None, ..delivered() }.into_message(now).is_err());
+        assert!(Delivered { message_id: None, ..delivered() }.into_message(now, Producers::Unasked).is_err());
+        assert!(Delivered { receipt: None, ..delivered() }.into_message(now, Producers::Unasked).is_err());
     }
 }

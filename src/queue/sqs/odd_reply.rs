@@ -16,6 +16,9 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 
 use super::delivery::{DEDUPLICATION_ID, Delivered, GROUP_ID, with_deduplication_id};
 
+/// What AWS notes of its own traces.
+const TRACE_HEADER: &str = "AWSTraceHeader";
+
 /// The messages of a receive reply, if it is one.
 pub(super) fn messages(reply: &[u8]) -> Option<Vec<Delivered>> {
     let reply: Reply = serde_json::from_slice(reply).ok()?;
@@ -64,6 +67,7 @@ impl From<OddMessage> for Delivered {
     fn from(mut message: OddMessage) -> Self {
         let mut system = |name: &str| message.attributes.remove(name).and_then(|text| String::from_utf8(text.0).ok());
         let (sent_timestamp, receive_count) = (system("SentTimestamp"), system("ApproximateReceiveCount"));
+        let trace_header = system(TRACE_HEADER);
         let (deduplication_id, group) = (system(DEDUPLICATION_ID), system(GROUP_ID));
         let own = message.message_attributes.into_iter();
         Self {
@@ -73,6 +77,7 @@ impl From<OddMessage> for Delivered {
             body_md5: message.body_md5,
             sent_timestamp,
             receive_count,
+            trace_header,
             attributes: with_deduplication_id(
                 own.filter_map(|(name, value)| Some((name, value.into_bytes()?))),
                 deduplication_id,
