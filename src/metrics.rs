@@ -1,6 +1,6 @@
 //! What the process is doing, in figures: counted where it happens, and read as one [`Snapshot`].
 //!
-//! Every face (the log's line, the exposition) renders a snapshot and nothing else, so that no two of them disagree. What
+//! Every face (the log's line, the exposition, `turnstile top`) renders a snapshot and nothing else, so that no two of them disagree. What
 //! happened in a stretch of time is the difference of two snapshots.
 
 mod catalogue;
@@ -9,6 +9,7 @@ mod figure;
 mod labels;
 mod page;
 mod process;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,14 +19,15 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-pub use self::catalogue::{PREFIX, Row, Snapshot};
+pub use self::catalogue::{PREFIX, Quick, Row, Snapshot};
 pub use self::exposition::{Build, CONTENT_TYPE};
-pub use self::figure::{Counter, Family, Figure, Gauge, Histogram, Kind, Label, Sample};
+pub use self::figure::{Bounds, Counter, Family, Figure, Gauge, Histogram, Kind, Label, Sample};
 pub use self::labels::{
     CallOutcome, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase,
     Renewal, Whereabouts,
 };
 pub use self::page::page;
+pub use self::reading::NoFigures;
 use crate::outage::Lasted;
 
 /// The figures of a process. Clones count into the same.
@@ -214,6 +216,27 @@ impl Snapshot {
     /// For how many seconds the peer had been away when this was taken; nothing while it is there.
     pub fn away(&self, peer: Peer) -> Option<f64> {
         Some(unix_seconds(self.taken_at) - self.away_since.get((peer,))?)
+    }
+
+    /// Whether this is a later snapshot of the same process: it started at the same time, and no count has fallen.
+    pub fn continues(&self, earlier: &Self) -> bool {
+        self.started_at.get(()) == earlier.started_at.get(()) && self.has_no_less_than(earlier)
+    }
+
+    /// What two processes have done and are doing together. Of the gauges, what counts something adds up: what is in hand,
+    /// and the lanes. What the queue holds is what was said last. The rest is unknown.
+    pub fn together(&self, other: &Self) -> Self {
+        let mut sum = self.counted_with(other);
+        let both = |gauge: fn(&Self) -> Option<f64>| Some(gauge(self)? + gauge(other)?);
+        both(|of| of.in_hand.get(())).into_iter().for_each(|messages| sum.in_hand.set((), messages));
+        both(|of| of.in_hand_bytes.get(())).into_iter().for_each(|bytes| sum.in_hand_bytes.set((), bytes));
+        for state in LaneState::ALL {
+            let lanes = self.lanes.get((*state,)).zip(other.lanes.get((*state,)));
+            lanes.into_iter().for_each(|(one, other)| sum.lanes.set((*state,), one + other));
+        }
+        let last = if self.depth_at.get(()) >= other.depth_at.get(()) { self } else { other };
+        (sum.depth, sum.depth_at) = (last.depth.clone(), last.depth_at.clone());
+        sum
     }
 
     /// What was received and neither ended nor is in hand. Zero, or the program is wrong.

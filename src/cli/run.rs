@@ -145,8 +145,8 @@ impl Faces {
             pausing: Duration::from_secs(10),
         };
         let build = Build {
-            version: env!("CARGO_PKG_VERSION"),
-            revision: env!("TURNSTILE_COMMIT"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: env!("TURNSTILE_COMMIT").to_owned(),
             mask: settings.mask.to_string(),
             identity: settings.identity.to_string(),
         };

@@ -9,6 +9,7 @@ use super::labels::{
     CallOutcome, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase,
     Renewal, Whereabouts,
 };
+use super::reading::Page;
 
 /// What stands before every name.
 pub const PREFIX: &str = "turnstile_";
@@ -53,6 +54,21 @@ macro_rules! catalogue {
             /// Nothing has happened yet.
             pub(super) fn at(taken_at: OffsetDateTime) -> Self {
                 Self { taken_at, $($field: Default::default(),)+ }
+            }
+
+            /// What a page shows.
+            pub(super) fn shown(taken_at: OffsetDateTime, page: &Page<'_>) -> Self {
+                Self { taken_at, $($field: <$figure>::read(page, $name),)+ }
+            }
+
+            /// Whether no count has fallen since an earlier snapshot.
+            pub(super) fn has_no_less_than(&self, earlier: &Self) -> bool {
+                $(self.$field.follows(&earlier.$field))&&+
+            }
+
+            /// What two processes have counted together; no gauge is known.
+            pub(super) fn counted_with(&self, other: &Self) -> Self {
+                Self { taken_at: self.taken_at.min(other.taken_at), $($field: self.$field.with(&other.$field),)+ }
             }
 
             /// What has come since an earlier snapshot of the same process; gauges are as they are now.

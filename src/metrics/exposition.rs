@@ -16,12 +16,12 @@ pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 type Labels = Vec<(&'static str, &'static str)>;
 
 /// What runs: it does not change while the process does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
     /// The program's version.
-    pub version: &'static str,
+    pub version: String,
     /// The commit that it was built from.
-    pub revision: &'static str,
+    pub revision: String,
     /// How addresses and device ids are masked.
     pub mask: String,
     /// What a login is known by.
@@ -53,7 +53,7 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Build { version, revision, mask, identity } = &self.build;
         let help = "The program that runs, and how it masks and recognises logins";
-        let labels = [("version", *version), ("revision", *revision), ("mask", mask), ("identity", identity)];
+        let labels = [("version", version), ("revision", revision), ("mask", mask), ("identity", identity)];
         let name = format!("{PREFIX}build");
         encoder.encode_descriptor(&name, help, None, MetricType::Info)?.encode_info(&labels)?;
         for (row, figure) in self.snapshot.figures() {

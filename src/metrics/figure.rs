@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use super::reading::Page;
+
 /// A label: its key, and every value that it can have.
 pub trait Label {
     /// The key, as it is exported.
@@ -94,9 +96,21 @@ pub trait Cell: Default + Clone {
     /// What it shows; nothing where it is not known.
     fn sample(&self) -> Option<Sample>;
 
+    /// Takes back what [`Self::sample`] shows; nothing where it is not shown.
+    fn read(shown: &Shown<'_>) -> Option<Self>;
+
     /// What has come since an earlier state of the same cell. A gauge is what it is.
     fn since(&self, earlier: &Self) -> Self;
+
+    /// Whether this can be a later state of the same cell: no count has fallen.
+    fn follows(&self, earlier: &Self) -> bool;
+
+    /// What two processes have counted together. Gauges do not add up by themselves: the value is unknown.
+    fn with(&self, other: &Self) -> Self;
 }
+
+/// The value that a page shows of a cell, as text: by what ends the name (`_sum`), and the bound where it is a bucket's.
+pub(super) type Shown<'a> = dyn Fn(&str, Option<f64>) -> Option<&'a str> + 'a;
 
 /// What a cell shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,8 +137,20 @@ impl Cell for Counter {
         Some(Sample::Count(self.0))
     }
 
+    fn read(shown: &Shown<'_>) -> Option<Self> {
+        shown("", None)?.parse().ok().map(Self)
+    }
+
     fn since(&self, earlier: &Self) -> Self {
         Self(self.0.saturating_sub(earlier.0))
+    }
+
+    fn follows(&self, earlier: &Self) -> bool {
+        self.0 >= earlier.0
+    }
+
+    fn with(&self, other: &Self) -> Self {
+        Self(self.0.saturating_add(other.0))
     }
 }
 
@@ -139,8 +165,20 @@ impl Cell for Gauge {
         self.0.map(Sample::Value)
     }
 
+    fn read(shown: &Shown<'_>) -> Option<Self> {
+        shown("", None)?.parse().ok().map(|value| Self(Some(value)))
+    }
+
     fn since(&self, _: &Self) -> Self {
         *self
+    }
+
+    fn follows(&self, _: &Self) -> bool {
+        true
+    }
+
+    fn with(&self, _: &Self) -> Self {
+        Self(None)
     }
 }
 
@@ -160,12 +198,14 @@ pub struct Histogram<B> {
     /// Each step below each bound, and what lies above the last.
     steps: Vec<u64>,
     sum: f64,
+    /// Whether only the buckets are known, as a page shows them: each has its count in its last step.
+    is_coarse: bool,
     bounds: PhantomData<B>,
 }
 
 impl<B: Bounds> Default for Histogram<B> {
     fn default() -> Self {
-        Self { steps: vec![0; B::BOUNDS.len() * STEPS + 1], sum: 0.0, bounds: PhantomData }
+        Self { steps: vec![0; B::BOUNDS.len() * STEPS + 1], sum: 0.0, is_coarse: false, bounds: PhantomData }
     }
 }
 
@@ -194,23 +234,36 @@ impl<B: Bounds> Histogram<B> {
         self.steps.iter().sum()
     }
 
+    /// What the values are on average. Nothing where there is no value.
+    pub fn mean(&self) -> Option<f64> {
+        Some(self.count()).filter(|count| *count > 0).map(|count| self.sum / count as f64)
+    }
+
     /// The value that this share of all does not exceed, to the width of a step; above the last bound, that bound. Nothing
     /// where there is no value.
+    ///
+    /// Of a histogram that was read from a page, only the buckets are known: the values of a bucket are taken to lie evenly
+    /// between its bounds, as Prometheus takes them, and a single one at the upper.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let rank = (self.count() as f64 * share).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        let step = self.steps.iter().position(|count| {
-            seen += count;
-            seen >= rank
+        let mut below = 0;
+        let (step, count) = self.steps.iter().enumerate().find(|(_, count)| {
+            below += **count;
+            below >= rank
         })?;
+        below -= count;
         let bucket = step / STEPS;
-        Some(match B::BOUNDS.get(bucket) {
-            None => B::BOUNDS.last().copied().unwrap_or_default(),
-            Some(upper) => {
-                let (lower, width) = Self::step_from(bucket, *upper);
-                lower + width * (step % STEPS + 1) as f64
-            }
+        let Some(upper) = B::BOUNDS.get(bucket) else { return B::BOUNDS.last().copied() };
+        let (lower, width) = Self::step_from(bucket, *upper);
+        Some(match self.is_coarse {
+            true => lower + (upper - lower) * ((rank - below) as f64 / *count as f64),
+            false => lower + width * (step % STEPS + 1) as f64,
         })
+    }
+
+    fn joined(&self, other: &Self, join: impl Fn((&u64, &u64)) -> u64, sum: f64) -> Self {
+        let steps = self.steps.iter().zip(&other.steps).map(join).collect();
+        Self { steps, sum, is_coarse: self.is_coarse || other.is_coarse, bounds: PhantomData }
     }
 
     /// Where a bucket begins, and how wide its steps are.
@@ -229,9 +282,29 @@ impl<B: Bounds> Cell for Histogram<B> {
         Some(Sample::Buckets(self.count(), self.sum, bounds.zip(counts).collect()))
     }
 
+    fn read(shown: &Shown<'_>) -> Option<Self> {
+        let mut read = Self { sum: shown("_sum", None)?.parse().ok()?, is_coarse: true, ..Self::default() };
+        let mut below = 0;
+        for (bucket, bound) in B::BOUNDS.iter().copied().chain([f64::INFINITY]).enumerate() {
+            let up_to: u64 = shown("_bucket", Some(bound))?.parse().ok()?;
+            let last_step = (bucket * STEPS + STEPS - 1).min(B::BOUNDS.len() * STEPS);
+            *read.steps.get_mut(last_step)? = up_to.checked_sub(below)?;
+            below = up_to;
+        }
+        Some(read)
+    }
+
     fn since(&self, earlier: &Self) -> Self {
-        let steps = self.steps.iter().zip(&earlier.steps).map(|(now, before)| now.saturating_sub(*before)).collect();
-        Self { steps, sum: self.sum - earlier.sum, bounds: PhantomData }
+        let less = |(now, before): (&u64, &u64)| now.saturating_sub(*before);
+        self.joined(earlier, less, self.sum - earlier.sum)
+    }
+
+    fn follows(&self, earlier: &Self) -> bool {
+        self.steps.iter().zip(&earlier.steps).all(|(now, before)| now >= before)
+    }
+
+    fn with(&self, other: &Self) -> Self {
+        self.joined(other, |(one, other)| one.saturating_add(*other), self.sum + other.sum)
     }
 }
 
@@ -239,13 +312,15 @@ impl<B: Bounds> Cell for Histogram<B> {
 #[derive(Clone, Debug)]
 pub struct Family<L, C> {
     cells: Vec<C>,
+    /// Whether it counts at all: not if it was read from the page of a program that does not know it.
+    is_known: bool,
     labels: PhantomData<L>,
 }
 
 impl<L: Labels, C: Cell> Default for Family<L, C> {
     fn default() -> Self {
         let combinations = L::EACH.iter().map(|(_, values)| values.len()).product();
-        Self { cells: vec![C::default(); combinations], labels: PhantomData }
+        Self { cells: vec![C::default(); combinations], is_known: true, labels: PhantomData }
     }
 }
 
@@ -253,7 +328,36 @@ impl<L: Labels, C: Cell> Family<L, C> {
     /// What has come since an earlier state of the same family.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         let cells = self.cells.iter().zip(&earlier.cells).map(|(now, before)| now.since(before)).collect();
-        Self { cells, labels: PhantomData }
+        Self { cells, is_known: self.is_known && earlier.is_known, labels: PhantomData }
+    }
+
+    /// Whether this can be a later state of the same family.
+    pub(super) fn follows(&self, earlier: &Self) -> bool {
+        self.cells.iter().zip(&earlier.cells).all(|(now, before)| now.follows(before))
+    }
+
+    /// What two processes have counted together.
+    pub(super) fn with(&self, other: &Self) -> Self {
+        let cells = self.cells.iter().zip(&other.cells).map(|(one, other)| one.with(other)).collect();
+        Self { cells, is_known: self.is_known && other.is_known, labels: PhantomData }
+    }
+
+    /// The family of this name, as a page shows it.
+    pub(super) fn read(page: &Page<'_>, name: &str) -> Self {
+        let mut read = Self { is_known: false, ..Self::default() };
+        for (index, cell) in read.cells.iter_mut().enumerate() {
+            let labels = values_of(L::EACH, index);
+            if let Some(shown) = C::read(&|ending, bound| page.value(&format!("{name}{ending}"), &labels, bound)) {
+                *cell = shown;
+                read.is_known = true;
+            }
+        }
+        read
+    }
+
+    /// Whether it counts at all: not if it was read from the page of a program that does not know it.
+    pub fn is_known(&self) -> bool {
+        self.is_known
     }
 
     fn cell(&mut self, labels: &L) -> Option<&mut C> {
@@ -283,6 +387,7 @@ impl<L: Labels> Family<L, Counter> {
 impl<L: Labels> Family<L, Gauge> {
     /// Sets the value.
     pub fn set(&mut self, labels: L, value: impl Into<f64>) {
+        self.is_known = true;
         if let Some(Gauge(gauge)) = self.cell(&labels) {
             *gauge = Some(value.into());
         }
@@ -338,7 +443,7 @@ impl<L: Labels, C: Cell> Figure for Family<L, C> {
 
     fn samples(&self) -> Vec<(Vec<(&'static str, &'static str)>, Sample)> {
         let sample = |(index, cell): (usize, &C)| Some((values_of(L::EACH, index), cell.sample()?));
-        self.cells.iter().enumerate().filter_map(sample).collect()
+        self.cells.iter().enumerate().filter(|_| self.is_known).filter_map(sample).collect()
     }
 }
 

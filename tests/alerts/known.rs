@@ -15,7 +15,8 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn of_the_program() -> Self {
         let snapshot = Metrics::default().snapshot();
-        let build = Build { version: "1", revision: "2", mask: "3".to_owned(), identity: "4".to_owned() };
+        let [version, revision, mask, identity] = ["1", "2", "3", "4"].map(str::to_owned);
+        let build = Build { version, revision, mask, identity };
         let served = snapshot.exposition(&build).unwrap();
         let announced = served.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let labels: BTreeMap<String, _> = snapshot
