@@ -37,6 +37,8 @@ const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// How old the queue's word on what it holds may be before it is asked again.
 const DEPTH_GOOD_FOR: Duration = Duration::from_secs(15);
+/// How long a scrape waits for the queue's word. A queue that is away must not make the loader look as if it were.
+const DEPTH_WITHIN: Duration = Duration::from_secs(1);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -133,8 +135,8 @@ impl<Q: Queue> Service<Q> {
             return;
         }
         *asked = Some(Instant::now());
-        match queue.depth().await {
-            Ok(depth) => self.metrics.count(|figures| {
+        match timeout(DEPTH_WITHIN, queue.depth()).await {
+            Ok(Ok(depth)) => self.metrics.count(|figures| {
                 for (place, messages) in [
                     (Whereabouts::Visible, depth.visible),
                     (Whereabouts::InFlight, depth.in_flight),
@@ -145,7 +147,8 @@ impl<Q: Queue> Service<Q> {
                 figures.depth_at.set((), unix_seconds(time::OffsetDateTime::now_utc()));
             }),
             // The scrape goes on with what was said before, whose time tells that it is old.
-            Err(error) => tracing::debug!(%error, "the queue does not say what it holds"),
+            Ok(Err(error)) => tracing::debug!(%error, "the queue does not say what it holds"),
+            Err(_) => tracing::debug!("the queue does not say in time what it holds"),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! The figures: their books balance whatever fails, and what is served is what Prometheus and probes expect.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use stand_ins::sqs::Faults;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use turnstile::database::migrate::newest_version;
 use turnstile::lane::LaneSettings;
@@ -14,10 +13,10 @@ use turnstile::receive::ReceiveLimits;
 
 use crate::support::pipeline::{Pipeline, quick};
 use crate::support::postgres::{TestDatabase, pool};
-use crate::support::program::Loader;
 use crate::support::proxy::{Asked, Cut, Ending, Kind, Moment, PostgresProxy, Side};
+use crate::support::served::Served;
 use crate::support::site::Site;
-use crate::support::{PATIENCE, wait_until};
+use crate::support::wait_until;
 
 #[test]
 fn the_page_of_the_figures_says_what_the_program_says() {
@@ -138,6 +137,18 @@ async fn a_queue_whose_depth_is_not_wanted_is_not_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_does_not_say_what_it_holds_holds_up_no_scrape() {
+    let served = Served::start(&["--wait", "1s"]).await;
+    let (only, max_delay) = (Some("GetQueueAttributes"), Duration::from_secs(100_000));
+    served.site.sqs.set_faults(Faults { only, delay: 1.0, max_delay, ..Faults::default() });
+    let asked = Instant::now();
+    let figures = served.scrape().await;
+    assert!(asked.elapsed() < Duration::from_secs(3), "it took {:?}", asked.elapsed());
+    assert!(!figures.contains_key("turnstile_queue_messages{state=\"visible\"}"), "the queue was not asked");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loader_that_is_ending_is_alive_and_not_ready() {
     let served = Served::start(&["--wait", "20s"]).await;
     wait_until("it receives", async || served.scrape().await["turnstile_lanes{state=\"receiving\"}"] == 1.0).await;
@@ -179,85 +190,4 @@ async fn an_address_that_is_taken_ends_the_loader_and_names_the_setting() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("--metrics-address") && said.contains(&address), "{said}");
     assert!(said.contains("name an address of this machine and a port that is free"), "{said}");
-}
-
-/// A loader whose figures are served.
-struct Served {
-    site: Site,
-    loader: Loader,
-    address: std::net::SocketAddr,
-    _test: TestDatabase,
-}
-
-impl Served {
-    async fn start(arguments: &[&str]) -> Self {
-        let test = TestDatabase::with_tables().await;
-        let site = Site::without_tables(test.url()).await;
-        let mut command = site.command(&["run", "--metrics-address", "127.0.0.1:0"]);
-        command.args(arguments);
-        let loader = site.start(command, "log");
-        let mut address = None;
-        wait_until("it says where it serves", async || {
-            let log = std::fs::read_to_string(site.log("log")).unwrap();
-            address = log.lines().find_map(|line| {
-                let line: serde_json::Value = serde_json::from_str(line).ok()?;
-                line.get("address")?.as_str()?.parse().ok()
-            });
-            address.is_some() && log.contains("\"loading\"")
-        })
-        .await;
-        Self { site, loader, address: address.unwrap(), _test: test }
-    }
-
-    /// Every series with its value.
-    async fn scrape(&self) -> BTreeMap<String, f64> {
-        let answer = tokio::time::timeout(PATIENCE, get(self.address, "/metrics")).await.expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
-        series(body)
-    }
-
-    fn health(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
-        command.env_clear().args(["health", "--metrics-address", &self.address.to_string()]).args(arguments);
-        let output = command.output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
-    }
-
-    async fn end(self) {
-        self.loader.terminate();
-        assert!(self.loader.ended().await.success());
-    }
-}
-
-async fn get(address: std::net::SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
-}
-
-/// Reads the text format 0.0.4 strictly: every family is announced once, with its help and its type, before its samples.
-fn series(text: &str) -> BTreeMap<String, f64> {
-    let mut families = BTreeSet::new();
-    let mut announced = String::new();
-    let mut series = BTreeMap::new();
-    for line in text.lines() {
-        if let Some(help) = line.strip_prefix("# HELP ") {
-            announced = help.split_once(' ').expect("a help text").0.to_owned();
-            assert!(families.insert(announced.clone()), "{announced} is announced twice");
-        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = kind.split_once(' ').unwrap();
-            assert_eq!(name, announced, "the type of another family");
-            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
-            assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
-        } else {
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(name.starts_with(&announced), "{name} stands below {announced}");
-            assert!(series.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{name} twice");
-        }
-    }
-    series
 }

@@ -15,6 +15,7 @@ pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod replicated;
 pub(crate) mod scripted_http;
+pub(crate) mod served;
 pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod tables;

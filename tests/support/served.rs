@@ -1,0 +1,94 @@
+//! A loader of its own process whose figures are served.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::process::Command;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::postgres::TestDatabase;
+use super::program::Loader;
+use super::site::Site;
+use super::{PATIENCE, wait_until};
+
+/// A loader whose figures are served.
+pub(crate) struct Served {
+    pub(crate) site: Site,
+    pub(crate) loader: Loader,
+    pub(crate) address: SocketAddr,
+    _test: TestDatabase,
+}
+
+impl Served {
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let test = TestDatabase::with_tables().await;
+        let site = Site::without_tables(test.url()).await;
+        let mut command = site.command(&["run", "--metrics-address", "127.0.0.1:0"]);
+        command.args(arguments);
+        let loader = site.start(command, "log");
+        let mut address = None;
+        wait_until("it says where it serves", async || {
+            let log = std::fs::read_to_string(site.log("log")).unwrap();
+            address = log.lines().find_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).ok()?;
+                line.get("address")?.as_str()?.parse().ok()
+            });
+            address.is_some() && log.contains("\"loading\"")
+        })
+        .await;
+        Self { site, loader, address: address.unwrap(), _test: test }
+    }
+
+    /// Every series with its value.
+    pub(crate) async fn scrape(&self) -> BTreeMap<String, f64> {
+        let answer = tokio::time::timeout(PATIENCE, get(self.address, "/metrics")).await.expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+        series(body)
+    }
+
+    pub(crate) fn health(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+        command.env_clear().args(["health", "--metrics-address", &self.address.to_string()]).args(arguments);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    pub(crate) async fn end(self) {
+        self.loader.terminate();
+        assert!(self.loader.ended().await.success());
+    }
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Reads the text format 0.0.4 strictly: every family is announced once, with its help and its type, before its samples.
+fn series(text: &str) -> BTreeMap<String, f64> {
+    let mut families = BTreeSet::new();
+    let mut announced = String::new();
+    let mut series = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            announced = help.split_once(' ').expect("a help text").0.to_owned();
+            assert!(families.insert(announced.clone()), "{announced} is announced twice");
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            assert_eq!(name, announced, "the type of another family");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with(&announced), "{name} stands below {announced}");
+            assert!(series.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{name} twice");
+        }
+    }
+    series
+}
