@@ -14,7 +14,7 @@ TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --te
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture soak upgrade evidence conformance containers bench settings metrics fuzz lint fmt
+.PHONY: help setup demo test model torture soak upgrade evidence conformance containers bench settings metrics screens fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ settings: ## Write docs/SETTINGS.md anew from the program
 
 metrics: ## Write docs/METRICS.md anew from the program
 	TURNSTILE_TEST_WRITE_METRICS=1 $(CARGO) test --locked --test main -- metrics::the_page_of_the_figures
+
+screens: ## Write the screens of `turnstile top` anew, tests/fixtures/top
+	TURNSTILE_TEST_WRITE_SCREENS=1 $(CARGO) test --locked --test main -- top::screens::
 
 fuzz: ## Fuzz every target for SECONDS (60) each, JOBS (1) side by side; needs a C++ compiler
 	@scripts/fuzz $(SECONDS)

@@ -19,6 +19,8 @@ pub mod migrate;
 pub mod run;
 pub mod send;
 mod terminal;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod unmask;
 
 use std::io::IsTerminal as _;
@@ -68,6 +70,9 @@ pub enum Command {
     Run(run::Args),
     /// Ask a running loader whether it is alive, or ready
     Health(health::Args),
+    /// Watch running loaders
+    #[cfg(feature = "top")]
+    Top(top::Args),
     /// Check before a run: queue, database, tables, grants, durability, TLS, keys, clocks
     Check(check::Args),
     /// Create the tables, or upgrade them to this version
@@ -153,6 +158,8 @@ impl Invocation {
             Command::Demo(args) => args.run(given).await,
             Command::Run(args) => args.run(given).await,
             Command::Health(args) => args.run(given).await,
+            #[cfg(feature = "top")]
+            Command::Top(args) => args.run(given).await,
             Command::Check(args) => args.run(given).await,
             Command::Migrate(args) => args.run(given).await,
             Command::Send(args) => args.run(given).await,

@@ -53,6 +53,8 @@ pub mod spans;
 pub mod telemetry;
 pub mod serve;
 pub mod http;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod failpoint;
 pub mod outage;
 pub mod cli;

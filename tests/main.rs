@@ -41,6 +41,8 @@ mod supervisor;
 mod prometheus;
 #[cfg(feature = "traces")]
 mod traces;
+#[cfg(feature = "top")]
+mod top;
 
 // Dead letters, and the proof from the tables.
 mod replay;

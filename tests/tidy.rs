@@ -81,10 +81,11 @@ const ROOMS: &[Rule] = &[
         &[CORE, &["queue", "metrics", "telemetry", "outage"]],
         "what is shown is a snapshot: no lane waits for who looks",
     ),
+    (&["top"], &[CORE, &["metrics", "http"]], "a loader is watched from outside: only what it serves is known of it"),
     (&["http"], &[], "a request is sent to whom its address names"),
     (
         &["cli"],
-        &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo", "keys", "serve", "http"]],
+        &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo", "keys", "serve", "http", "top"]],
         "the command line starts everything",
     ),
     (&["main"], &[&["cli", "telemetry"]], "the program parses, dispatches and turns the end into an exit code"),

@@ -50,7 +50,7 @@ async fn ask(address: &str) -> Result<Response<Bytes>, HttpError> {
 }
 
 /// A loader that listens on every address is asked on this machine's own.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let host = match address.ip() {
         IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

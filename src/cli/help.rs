@@ -46,6 +46,16 @@ const COMMANDS: &[Told] = &[
         ],
     },
     Told {
+        command: "top",
+        done: "a key, a signal or a closed pipe ended it; with --once: every loader answered",
+        failed: "with --once: at least one did not answer; otherwise the terminal failed",
+        examples: &[
+            "turnstile top",
+            "turnstile top 10.0.0.1:9464 http://10.0.0.2:9464",
+            "turnstile top --once --format json 10.0.0.1:9464",
+        ],
+    },
+    Told {
         command: "migrate",
         done: "the tables are at this version or a newer one; with --status and --dry-run: it looked",
         failed: "they could not be upgraded",

@@ -22,10 +22,15 @@ pub(super) fn say(line: &str) -> Result<(), Failure> {
 
 /// Writes bytes as they are; else as [`say`].
 pub(super) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+    is_read(bytes).map(|_| ())
+}
+
+/// Writes bytes as [`write_out`] does, and says whether somebody still reads: for a command that has no end of its own.
+pub(super) fn is_read(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(Failure::of_system("the answer cannot be written")),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true).map_err(Failure::of_system("the answer cannot be written")),
     }
 }
 

@@ -153,6 +153,7 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "dead-letters show",
         "dead-letters replay",
         "dead-letters discard",
+        "top",
     ],
     heading: OPTIONS,
     kind: Word::of("FORMAT", &["text", "json"]),

@@ -170,7 +170,7 @@ pub static MIGRATE: Setting<Switch> = Setting {
 pub static METRICS_ADDRESS: Setting<Text<SocketAddr>> = Setting {
     flag: Some("metrics-address"),
     variable: Some("TURNSTILE_METRICS_ADDRESS"),
-    commands: &["run", "check", "config show", "health"],
+    commands: &["run", "check", "config show", "health", "top"],
     heading: FIGURES_HEADING,
     kind: Text::of("ADDRESS", "give an address and a port, for example 127.0.0.1:9464", |text| {
         text.parse().map_err(|_| "is not an address and port".to_owned())
