@@ -85,6 +85,7 @@ pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(How
         produce(world, &sender, Logins::new(seed, messages), &sent),
         load(world, &mut loaders, messages, &sent, &mut progress),
     )?;
+    let figures = loaders.end().await?;
     let (delivered, fault_counts) = (world.queue.served().delivered, world.queue.fault_counts());
     world.queue.set_faults(Faults::default());
 
@@ -104,6 +105,7 @@ pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(How
             faults: fault_counts,
             killed_at,
             rows: user_logins::some(seen, ROWS_SHOWN).await?,
+            figures: figures.clone(),
         })
     };
     Ok(world.database.snapshot(look).await?)
@@ -140,6 +142,10 @@ fn loader_environment(world: &World, messages: u64) -> Vec<(String, String)> {
         ("TURNSTILE_RETRY_DELAY", "1s".to_owned()),
         // A loader that is started again may meet a fault before it meets the queue.
         ("TURNSTILE_WAIT_FOR_QUEUE", "1m".to_owned()),
+        ("TURNSTILE_WAIT", "1s".to_owned()),
+        // What the queue holds the demo knows without asking.
+        ("TURNSTILE_METRICS_ADDRESS", "127.0.0.1:0".to_owned()),
+        ("TURNSTILE_QUEUE_DEPTH", "off".to_owned()),
         // No profile of this machine leads them elsewhere; and what they log at their most talkative is looked through.
         ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
@@ -150,7 +156,7 @@ fn loader_environment(world: &World, messages: u64) -> Vec<(String, String)> {
     world.environment().into_iter().chain(own).collect()
 }
 
-/// Looks after the loaders until they have drained the queue of all messages. Gives the number of recorded messages
+/// Looks after the loaders until the queue is drained of all messages. Gives the number of recorded messages
 /// at which one of them was killed.
 async fn load(
     world: &World,
@@ -166,14 +172,13 @@ async fn load(
         let now = HowFar { sent: sent.load(Ordering::Relaxed), recorded: recorded(&world.database).await? };
         let pause = (look.elapsed() * LOOKS_SELDOM).clamp(PAUSES.0, PAUSES.1);
         progress(now);
-        if killed_at.is_none() && now.recorded * 2 >= messages && loaders.kill_one_and_start_it_again().await? {
-            killed_at = Some(now.recorded);
+        loaders.look_after()?;
+        if now.sent == messages && now.recorded == messages && world.messages_in_queue() == 0 {
+            return Ok(killed_at);
         }
-        if loaders.have_ended()? {
-            if now.sent == messages && world.messages_in_queue() == 0 {
-                return Ok(killed_at);
-            }
-            loaders.start_again()?;
+        if killed_at.is_none() && now.recorded * 2 >= messages {
+            loaders.kill_one_and_start_it_again().await?;
+            killed_at = Some(now.recorded);
         }
         if now != moved.1 {
             moved = (Instant::now(), now);
@@ -246,6 +251,9 @@ pub enum DemoError {
         /// Its last lines.
         log: String,
     },
+    /// A loader does not say how it is.
+    #[error("a loader gives no figures: {0}")]
+    NoFigures(String),
     /// Nothing moves any more.
     #[error(
         "nothing has moved for {} s: {} messages are sent and {} recorded",
@@ -292,7 +300,7 @@ impl DemoError {
             Self::Connect(error) => return error.remedy(),
             Self::Address(_) | Self::QueueName(_) | Self::Refused { .. } => "report it: it is a defect of the demo",
             Self::Send(_) => "try again, or with fewer --messages",
-            Self::Loader { .. } | Self::Stalled(_) => "look into the logs of the loaders",
+            Self::Loader { .. } | Self::NoFigures(_) | Self::Stalled(_) => "look into the logs of the loaders",
             Self::Queue(_) | Self::System { .. } => {
                 "look at the cause: a full disk, a TMPDIR that cannot be written to, too few open files (ulimit -n)"
             }

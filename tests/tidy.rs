@@ -52,7 +52,7 @@ const ROOMS: &[Rule] = &[
     (&["check"], &[CORE, STEPS, GROUND, &["keys"]], "a preflight looks at parts and starts no job"),
     (
         &["demo"],
-        &[CORE, STEPS, GROUND, JOBS, &["run", "send", "keys"]],
+        &[CORE, STEPS, GROUND, JOBS, &["run", "send", "keys", "http"]],
         "the demo is a small world: it may start everything",
     ),
     (

@@ -4,28 +4,37 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use hyper::Uri;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
 use super::DemoError;
 use super::world::World;
 use crate::audit::comparison::count_lines_holding;
+use crate::http::Client;
+use crate::metrics::Snapshot;
 
 /// How many lines of a log an error shows.
 const LINES_SHOWN: usize = 15;
 
-/// Processes that load until the queue is drained.
+/// How long a loader may take to say how it is.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Processes that load until they are told to end.
 pub(super) struct Loaders<'w> {
     world: &'w World,
     environment: Vec<(String, String)>,
     all: Vec<Loader>,
+    /// What the one that was killed had said of itself.
+    of_killed: Option<Snapshot>,
 }
 
 struct Loader {
     log: PathBuf,
     process: Child,
-    /// Ended by itself, because it found the queue drained.
-    ended: bool,
 }
 
 impl<'w> Loaders<'w> {
@@ -36,46 +45,53 @@ impl<'w> Loaders<'w> {
         environment: Vec<(String, String)>,
     ) -> Result<Self, DemoError> {
         let logs = (1..=number).map(|number| world.folder().join(format!("loader-{number}.log")));
-        let start = |log: PathBuf| start(&log, &environment).map(|process| Loader { log, process, ended: false });
+        let start = |log: PathBuf| start(&log, &environment).map(|process| Loader { log, process });
         let all = logs.map(start).collect::<Result<_, _>>()?;
-        let loaders = Self { world, environment, all };
+        let loaders = Self { world, environment, all, of_killed: None };
         loaders.tell_watchdog();
         Ok(loaders)
     }
 
-    /// Kills the first loader that still runs, as kill -9 does, and starts it again. `false` if none runs.
-    pub(super) async fn kill_one_and_start_it_again(&mut self) -> Result<bool, DemoError> {
-        let Some(loader) = self.all.iter_mut().find(|loader| !loader.ended) else { return Ok(false) };
+    /// Kills the first loader, as kill -9 does, and starts it again.
+    pub(super) async fn kill_one_and_start_it_again(&mut self) -> Result<(), DemoError> {
+        let Some(loader) = self.all.first_mut() else { return Ok(()) };
+        self.of_killed = Some(loader.figures().await?);
         loader.process.kill().await.map_err(DemoError::system("kill a loader"))?;
         loader.process = start(&loader.log, &self.environment)?;
         self.tell_watchdog();
-        Ok(true)
+        Ok(())
     }
 
-    /// Whether all have ended because they found the queue drained.
-    pub(super) fn have_ended(&mut self) -> Result<bool, DemoError> {
-        let mut changed = false;
-        for loader in self.all.iter_mut().filter(|loader| !loader.ended) {
-            match loader.process.try_wait().map_err(DemoError::system("look after a loader"))? {
-                None => {}
-                Some(status) if status.success() => (loader.ended, changed) = (true, true),
-                Some(status) => return Err(DemoError::Loader { status, log: last_lines(&loader.log) }),
+    /// Makes sure that all of them run.
+    pub(super) fn look_after(&mut self) -> Result<(), DemoError> {
+        for loader in &mut self.all {
+            let ended = loader.process.try_wait().map_err(DemoError::system("look after a loader"))?;
+            if let Some(status) = ended {
+                return Err(DemoError::Loader { status, log: last_lines(&loader.log) });
             }
         }
-        if changed {
-            self.tell_watchdog();
-        }
-        Ok(self.all.iter().all(|loader| loader.ended))
+        Ok(())
     }
 
-    /// Starts those again that have ended.
-    pub(super) fn start_again(&mut self) -> Result<(), DemoError> {
-        for loader in self.all.iter_mut().filter(|loader| loader.ended) {
-            loader.process = start(&loader.log, &self.environment)?;
-            loader.ended = false;
+    /// Tells them to end, as an operator does, and gives what they had said of themselves together, the one that was killed
+    /// included.
+    pub(super) async fn end(&mut self) -> Result<Snapshot, DemoError> {
+        let mut figures = self.of_killed.take();
+        for loader in &self.all {
+            let of_this = loader.figures().await?;
+            figures = Some(figures.map_or_else(|| of_this.clone(), |others| others.together(&of_this)));
+            let process = loader.process.id().and_then(|id| i32::try_from(id).ok());
+            let told = process.map_or(Ok(()), |process| kill(Pid::from_raw(process), Signal::SIGTERM));
+            told.map_err(|error| DemoError::System { what: "tell a loader to end", source: error.into() })?;
+        }
+        for loader in &mut self.all {
+            let status = loader.process.wait().await.map_err(DemoError::system("wait for a loader"))?;
+            if !status.success() {
+                return Err(DemoError::Loader { status, log: last_lines(&loader.log) });
+            }
         }
         self.tell_watchdog();
-        Ok(())
+        figures.ok_or_else(|| DemoError::NoFigures("there is no loader".to_owned()))
     }
 
     /// How many lines of the loaders' logs hold one of `values`.
@@ -86,6 +102,25 @@ impl<'w> Loaders<'w> {
 
     fn tell_watchdog(&self) {
         self.world.watchdog.loaders(self.all.iter().filter_map(|loader| loader.process.id()));
+    }
+}
+
+impl Loader {
+    /// What it says of itself. It says where in its log, each time that it is started.
+    async fn figures(&self) -> Result<Snapshot, DemoError> {
+        let no_figures = |error: &dyn std::fmt::Display| DemoError::NoFigures(error.to_string());
+        let log = std::fs::read_to_string(&self.log).map_err(DemoError::system("read a loader's log"))?;
+        let address = log.lines().rev().find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(line.get("address")?.as_str()?.to_owned())
+        });
+        let address = address.ok_or_else(|| no_figures(&"it has not said where they are"))?;
+        let page: Uri = format!("http://{address}/metrics").parse().map_err(|error| no_figures(&error))?;
+        let client = Client::towards(&page).map_err(|error| no_figures(&error))?;
+        let answer = client.get(&page, ANSWERED_WITHIN).await.map_err(|error| no_figures(&error))?;
+        let (figures, _) =
+            Snapshot::read(&String::from_utf8_lossy(answer.body())).map_err(|error| no_figures(&error))?;
+        Ok(figures)
     }
 }
 
@@ -104,7 +139,7 @@ fn start(log: &Path, environment: &[(String, String)]) -> Result<Child, DemoErro
     let program = std::env::current_exe().map_err(DemoError::system(cannot))?;
     let log = OpenOptions::new().create(true).append(true).open(log).map_err(DemoError::system(cannot))?;
     let mut command = Command::new(program);
-    command.args(["run", "--until-empty"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     for name in std::env::vars_os().map(|(name, _)| name).filter(|name| is_a_setting(&name.to_string_lossy())) {
         command.env_remove(name);
     }

@@ -12,6 +12,7 @@ use super::Settings;
 use super::dispatched::SentCount;
 use crate::audit::comparison::Discrepancies;
 use crate::login::{MaskedLogin, Stored};
+use crate::metrics::{Ended, Histogram, Label as _, Nth, Outcome, Snapshot};
 use crate::stream::{Field, LOGIN};
 use crate::table::processed_messages::Pace;
 
@@ -44,7 +45,12 @@ pub struct Report {
     pub killed_at: Option<u64>,
     /// Some rows of `user_logins`.
     pub rows: Vec<(MaskedLogin, Date)>,
+    /// What the loaders said of themselves together, at the end and before the crash.
+    pub figures: Snapshot,
 }
+
+/// What a million calls to a standard queue cost, in dollars, after the first million of a month.
+const DOLLARS_A_MILLION_CALLS: f64 = 0.40;
 
 impl Report {
     /// Whether every message is where it belongs, once, and no clear value got out.
@@ -153,6 +159,35 @@ impl Report {
         }
     }
 
+    fn of_the_loaders(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let figures = &self.figures;
+        let n = HumanCount;
+        writeln!(f, "What the loaders said of themselves, at /metrics; the one that was killed, just before:")?;
+        let ended: Vec<String> = Outcome::ALL
+            .iter()
+            .zip(Outcome::VALUES)
+            .map(|(outcome, word)| (figures.messages.get((*outcome,)), word))
+            .filter(|(messages, _)| *messages > 0)
+            .map(|(messages, word)| format!("{} {}", n(messages), word.replace('_', "-")))
+            .chain([format!("{} in hand", n(figures.in_hand.get(()).unwrap_or_default() as u64))])
+            .collect();
+        line(f, "books", n(figures.received.total()), format!("received = {}", ended.join(" + ")))?;
+        let lag = figures.lag.get((Nth::First,));
+        let lag = |share| lag.and_then(|lag| lag.quantile(share)).map_or("–".to_owned(), |lag| format!("{lag:.2} s"));
+        let meaning = "p50 of first deliveries, from SentTimestamp to the verified commit";
+        line(f, "lag", lag(0.5), format!("{meaning}; p99 {}", lag(0.99)))?;
+        let (loaded, calls) = (figures.messages.get((Outcome::Loaded,)).max(1) as f64, figures.calls.total());
+        let committed = figures.transactions.get((Ended::Committed,));
+        let mean = figures.batch.get(()).and_then(Histogram::mean).unwrap_or_default();
+        line(f, "transactions", n(committed), format!("committed, of {mean:.0} messages on average"))?;
+        let a_message = format!("{:.2}", calls as f64 / loaded);
+        line(f, "calls a message", a_message, format!("{} calls to the queue for what was loaded", n(calls)))?;
+        let cost = figures.billed.total() as f64 / loaded * DOLLARS_A_MILLION_CALLS;
+        let meaning =
+            format!("dollars for a million logins like these, at {DOLLARS_A_MILLION_CALLS:.2} a million calls");
+        line(f, "cost of a million", format!("{cost:.2}"), meaning)
+    }
+
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Rows of user_logins, as anyone with access to the table sees them (long values are cut here):")?;
         let mut lines = vec![LOGIN.columns().map(|column| column.name.to_owned()).collect::<Vec<_>>()];
@@ -200,6 +235,8 @@ impl fmt::Display for Report {
         writeln!(f)?;
         self.table(f)?;
         writeln!(f)?;
+        self.of_the_loaders(f)?;
+        writeln!(f)?;
         self.conclusion(f)
     }
 }
@@ -231,6 +268,7 @@ fn shortened(text: &str, chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{CallOutcome, Metrics, Operation};
     use crate::stream::Kind;
 
     fn report(discrepancies: Discrepancies) -> Report {
@@ -258,7 +296,24 @@ mod tests {
             faults: FaultCounts { lost_reply: 1_064, ..FaultCounts::default() },
             killed_at: Some(5_145),
             rows: vec![(login, day)],
+            figures: figures_of_loaders(),
         }
+    }
+
+    fn figures_of_loaders() -> Snapshot {
+        let metrics = Metrics::default();
+        let holding = metrics.hold(10_830, 0, |_| ());
+        holding.settle(10_790, |figures| {
+            figures.messages.add((Outcome::Loaded,), 9_950);
+            figures.messages.add((Outcome::Absorbed,), 740);
+            figures.messages.add((Outcome::DeadLettered,), 100);
+            figures.lag.observe((Nth::First,), 0.6);
+            figures.transactions.add((Ended::Committed,), 85);
+            (0..85).for_each(|_| figures.batch.observe((), 117.0));
+            figures.calls.add((Operation::Receive, CallOutcome::Ok), 1_990);
+            figures.billed.add((Operation::Receive,), 1_990);
+        });
+        metrics.snapshot()
     }
 
     /// The first two words of each line.
@@ -280,10 +335,14 @@ mod tests {
             "doubled 0",
             "leaked 0",
             "messages/s 995",
+            "books 10,830",
+            "transactions 85",
         ] {
             assert!(figures.iter().any(|figure| figure == expected), "{expected}: {text}");
         }
-        for expected in ["730  deliveries", "0.6 s", "3.8 s", "1,064  calls", "none this time"] {
+        let books = "received = 9,950 loaded + 100 dead-lettered + 740 absorbed + 40 in hand";
+        let (calls, cost) = ("0.20  1,990 calls", "0.08  dollars for a million logins");
+        for expected in ["730  deliveries", "0.6 s", "3.8 s", "1,064  calls", "none this time", books, calls, cost] {
             assert!(text.contains(expected), "{expected}: {text}");
         }
         let row = text.lines().find(|line| line.ends_with("2026-03-01")).unwrap();
