@@ -34,6 +34,7 @@ pub use self::send::{Outgoing, Sender};
 
 use self::answers::in_order;
 use self::caller::Caller;
+use self::calls::Begun;
 use self::connect::Place;
 use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered, Producers};
 use super::{Answer, Depth, Fault, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError};
@@ -201,27 +202,33 @@ impl Queue for SqsQueue {
         wait: Duration,
         visibility_timeout: Duration,
     ) -> Result<Vec<ReceivedMessage>, QueueError> {
-        let call = self.receive_uncounted(max, wait, visibility_timeout);
-        calls::counted(&self.0.metrics, Operation::Receive, call).await
+        let begun = Begun::now(Operation::Receive);
+        let answer = self.receive_uncounted(max, wait, visibility_timeout).await;
+        begun.ended(&self.0.metrics, answer)
     }
 
     async fn delete(&self, receipts: &[ReceiptHandle]) -> Result<Vec<Answer<()>>, QueueError> {
         if receipts.is_empty() {
             return Ok(Vec::new());
         }
-        calls::counted(&self.0.metrics, Operation::Delete, self.delete_uncounted(receipts)).await
+        let begun = Begun::now(Operation::Delete);
+        let answer = self.delete_uncounted(receipts).await;
+        begun.ended(&self.0.metrics, answer)
     }
 
     async fn change_visibility(&self, changes: &[(ReceiptHandle, Duration)]) -> Result<Vec<Answer<()>>, QueueError> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        let call = self.change_visibility_uncounted(changes);
-        calls::counted(&self.0.metrics, Operation::ChangeVisibility, call).await
+        let begun = Begun::now(Operation::ChangeVisibility);
+        let answer = self.change_visibility_uncounted(changes).await;
+        begun.ended(&self.0.metrics, answer)
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
-        calls::counted(&self.0.metrics, Operation::Attributes, self.depth_uncounted()).await
+        let begun = Begun::now(Operation::Attributes);
+        let answer = self.depth_uncounted().await;
+        begun.ended(&self.0.metrics, answer)
     }
 }
 

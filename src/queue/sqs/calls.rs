@@ -1,6 +1,5 @@
 //! Calls to the queue, counted: how many, how they ended, how long they took and what they are billed as.
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -36,20 +35,29 @@ impl Brought for Depth {
     }
 }
 
-/// Makes a call, and counts it once it has ended.
-pub(super) async fn counted<T: Brought>(
-    metrics: &Metrics,
+/// A call that has begun. What makes it is awaited where it is called for: the future of a call is large, and whatever takes it as
+/// an argument copies it.
+pub(super) struct Begun {
     operation: Operation,
-    call: impl Future<Output = Result<T, QueueError>>,
-) -> Result<T, QueueError> {
-    let begun = Instant::now();
-    let answer = call.await;
-    let took = begun.elapsed();
-    metrics.count(|figures| match &answer {
-        Ok(brought) => figures.call_was_answered(operation, brought.bytes(), took),
-        Err(error) => figures.calls.add((operation, error.outcome()), 1),
-    });
-    answer
+    since: Instant,
+}
+
+impl Begun {
+    /// A call begins.
+    pub(super) fn now(operation: Operation) -> Self {
+        Self { operation, since: Instant::now() }
+    }
+
+    /// Counts the call, which has ended so.
+    pub(super) fn ended<T: Brought>(self, metrics: &Metrics, answer: Result<T, QueueError>) -> Result<T, QueueError> {
+        let Self { operation, since } = self;
+        let took = since.elapsed();
+        metrics.count(|figures| match &answer {
+            Ok(brought) => figures.call_was_answered(operation, brought.bytes(), took),
+            Err(error) => figures.calls.add((operation, error.outcome()), 1),
+        });
+        answer
+    }
 }
 
 impl Snapshot {
