@@ -6,6 +6,7 @@
 --     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters
 --     CREATE ROLE turnstile_auditor  NOLOGIN;   -- turnstile audit
 --     CREATE ROLE turnstile_analyst  NOLOGIN;   -- queries over user_logins
+--     CREATE ROLE turnstile_relay    NOLOGIN;   -- turnstile relay
 --
 -- and for each program and person one that logs in, in one of them:
 --
@@ -34,17 +35,18 @@ DECLARE
     own_oid   oid;
     foreign_object record;
 BEGIN
-    FOREACH role_name IN ARRAY ARRAY['turnstile_loader', 'turnstile_operator', 'turnstile_auditor', 'turnstile_analyst'] LOOP
+    FOREACH role_name IN ARRAY ARRAY['turnstile_loader', 'turnstile_operator', 'turnstile_auditor', 'turnstile_analyst', 'turnstile_relay'] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role_name) THEN
             RAISE EXCEPTION 'there is no role %', role_name
-                USING HINT = 'Let an administrator of the server run the four CREATE ROLE … NOLOGIN at the head of this file.';
+                USING HINT = 'Let an administrator of the server run: CREATE ROLE ' || role_name
+                             || ' NOLOGIN. At the head of this file are all five.';
         END IF;
     END LOOP;
 
     SELECT oid INTO own_oid FROM pg_catalog.pg_namespace WHERE nspname = own;
     IF (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = own AND c.relname = 'horizon' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
-        RAISE EXCEPTION 'there are no tables of Turnstile in the schemas % and %', own, logins
+        WHERE n.nspname = own AND c.relname = 'relay_failures' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
+        RAISE EXCEPTION 'there are no tables of Turnstile in the schemas % and %, or older ones than this file is for', own, logins
             USING HINT = 'Run `turnstile migrate` first, or write the names of your schemas into this file.';
     END IF;
 
@@ -68,11 +70,11 @@ END
 $$;
 
 -- Nothing of earlier versions of this file stays.
-REVOKE ALL ON ALL TABLES    IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst;
-REVOKE ALL ON public.user_logins                FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst;
+REVOKE ALL ON ALL TABLES    IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst, turnstile_relay;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst, turnstile_relay;
+REVOKE ALL ON public.user_logins                FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst, turnstile_relay;
 
-GRANT USAGE ON SCHEMA turnstile TO turnstile_loader, turnstile_operator, turnstile_auditor;
+GRANT USAGE ON SCHEMA turnstile TO turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_relay;
 
 -- Where the logins stand: everybody may use that schema by default, and only its owner can grant it.
 DO $$
@@ -91,7 +93,7 @@ END
 $$;
 
 -- Which version the tables are at: no command starts without knowing.
-GRANT SELECT (version) ON turnstile.refinery_schema_history TO turnstile_loader, turnstile_operator, turnstile_auditor;
+GRANT SELECT (version) ON turnstile.refinery_schema_history TO turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_relay;
 
 
 -- The loader: `turnstile run`. It writes logins and dead letters and cannot read them back: somebody with its
@@ -176,5 +178,42 @@ GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_auditor;
 
 GRANT SELECT (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)
     ON public.user_logins TO turnstile_analyst;
+
+
+-- The relay: `turnstile relay`. It reads the events, masked values only, and notes how far it has carried them. It cannot
+-- read the logins nor the dead letters, nor change an event. No other role reads or changes its notes.
+
+-- Reads events, and which position the sequence gave last.
+GRANT SELECT (position, event_id, created_at, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)
+    ON turnstile.outbox TO turnstile_relay;
+GRANT SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_relay;
+
+-- Makes its sink, finds it again, and takes it over to another target or from another cluster.
+GRANT INSERT (sink, target, cluster_id), SELECT (sink, target, cluster_id), UPDATE (target, cluster_id)
+    ON turnstile.relay_sinks TO turnstile_relay;
+
+-- Moves the frontier, and forgets where it stood long ago.
+GRANT INSERT (sink, slot, position), SELECT (sink, slot, position), DELETE ON turnstile.relay_marks TO turnstile_relay;
+
+-- Leases events, takes over those of a relay that is gone, and lets go of what is carried.
+GRANT INSERT (sink, slot, first_position, last_position, owner, leased_until),
+      SELECT (id, sink, slot, first_position, last_position, owner, leased_until, attempts),
+      UPDATE (owner, leased_until, attempts),
+      DELETE
+    ON turnstile.relay_chunks TO turnstile_relay;
+
+-- Notes what may still come below the frontier, and who may bring it.
+GRANT INSERT (sink, slot, first_position, last_position, writers),
+      SELECT (id, sink, slot, first_position, last_position, writers),
+      UPDATE (writers),
+      DELETE
+    ON turnstile.relay_gaps TO turnstile_relay;
+
+-- Notes what a sink refuses, and tries it again.
+GRANT INSERT (sink, position, event_id, code, next_at),
+      SELECT (sink, position, status, attempts, next_at),
+      UPDATE (status, attempts, next_at, code),
+      DELETE
+    ON turnstile.relay_failures TO turnstile_relay;
 
 COMMIT;

@@ -210,7 +210,7 @@ fn keys_remembered(base: &Base<'_>, queue: &Result<SqsQueue, ConnectError>) -> J
 }
 
 /// The database, in the order in which the findings are told.
-const OF_DATABASE: [CheckOfDatabase; 28] = [
+const OF_DATABASE: [CheckOfDatabase; 29] = [
     ("database transport", |base| database::transport(base.here.settings.database.address.transport())),
     ("database", |base| database::reached(&base.here.settings.database.address, &base.server)),
     ("database durability", |base| {
@@ -235,6 +235,10 @@ const OF_DATABASE: [CheckOfDatabase; 28] = [
         base.of_positions(|facts, positions| tables::sequence(facts, positions, schemas))
     }),
     (PARTITIONS_OF_OUTBOX, |base| base.of_positions(tables::partitions)),
+    ("tables of the relay", |base| {
+        let schemas = &base.here.settings.database.schemas;
+        base.of_tables(|server| tables::of_relay(&server.relay, schemas))
+    }),
     ("registered keys", |base| {
         base.of_tables(|server| {
             judge(&server.keys, |keys| settings::registered(keys, &base.here.keyring, base.here.settings.mask))
@@ -312,6 +316,7 @@ struct Server {
     durability: Read<Durability>,
     tables_version: Read<Option<i32>>,
     tables: Read<TableFacts>,
+    relay: Read<TableFacts>,
     positions: Read<Positions>,
     rights: Read<Rights>,
     keys: Read<Vec<Registered>>,
@@ -339,6 +344,7 @@ impl Server {
             durability: database.durability().await,
             tables_version: database.schema_version().await,
             tables: read(database, TableFacts::read).await,
+            relay: read(database, TableFacts::of_relay).await,
             positions: read(database, Positions::read).await,
             rights: read(database, Rights::read).await,
             keys: read(database, turnstile_keys::read).await,
@@ -348,11 +354,12 @@ impl Server {
 
     /// Why one of the questions has no answer, where the same question may have one later.
     fn unanswered_for_now(&self) -> Option<&DatabaseError> {
-        let Self { facts: _, durability, tables_version, tables, positions, rights, keys, queues } = self;
+        let Self { facts: _, durability, tables_version, tables, relay, positions, rights, keys, queues } = self;
         let errors = [
             durability.as_ref().err(),
             tables_version.as_ref().err(),
             tables.as_ref().err(),
+            relay.as_ref().err(),
             positions.as_ref().err(),
             rights.as_ref().err(),
             keys.as_ref().err(),

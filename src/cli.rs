@@ -16,7 +16,8 @@ pub mod local_queue;
 pub mod man;
 pub mod mask;
 pub mod migrate;
-pub mod run;
+pub mod relay;
+mod run;
 pub mod send;
 mod terminal;
 #[cfg(feature = "top")]
@@ -68,6 +69,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Load messages from the queue until told to stop
     Run(run::Args),
+    /// Carry the events of loaded logins on to a queue, or to standard output
+    Relay(relay::Args),
     /// Ask a running loader whether it is alive, or ready
     Health(health::Args),
     /// Watch running loaders
@@ -157,6 +160,7 @@ impl Invocation {
             #[cfg(feature = "demo")]
             Command::Demo(args) => args.run(given).await,
             Command::Run(args) => args.run(given).await,
+            Command::Relay(args) => args.run(given).await,
             Command::Health(args) => args.run(given).await,
             #[cfg(feature = "top")]
             Command::Top(args) => args.run(given).await,

@@ -134,6 +134,21 @@ impl Database {
         transaction.conclude(outcome).await
     }
 
+    /// The same, but the commit does not wait for the disk: a crash of the server may take it back, with all that was committed
+    /// after it in the same way. Only for notes that say less than is so when they are lost.
+    ///
+    /// # Errors
+    ///
+    /// That of the statements, or of the commit: see [`Transaction::conclude`].
+    pub async fn unflushed_transaction<T>(
+        &self,
+        work: impl AsyncFnOnce(&Transaction) -> Result<T, DatabaseError>,
+    ) -> Result<T, DatabaseError> {
+        let transaction = self.begin_as(&self.beginnings.unflushed).await?;
+        let outcome = work(&transaction).await;
+        transaction.conclude(outcome).await
+    }
+
     /// Runs statements in one transaction that leaves nothing behind, whatever they come to.
     ///
     /// # Errors

@@ -31,11 +31,13 @@ pub mod database;
 pub mod table;
 pub mod load;
 pub mod acknowledge;
+pub mod sink;
 
 // The jobs.
 pub mod lane;
 pub mod run;
 pub mod send;
+pub mod relay;
 pub mod replay;
 pub mod discard;
 pub mod audit;

@@ -1,6 +1,7 @@
 //! The roles of `deploy/grants.sql` can do what their commands do; and each privilege of the loader is needed, and named
 //! where it is missing.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use turnstile::audit::audit;
 use turnstile::batch::Batch;
 use turnstile::database::schemas::Schemas;
-use turnstile::database::{Database, DatabaseError};
+use turnstile::database::{Database, DatabaseError, Transaction};
 use turnstile::discard::discard;
 use turnstile::keys;
 use turnstile::load::LoadError;
@@ -18,8 +19,14 @@ use turnstile::message::TimeBasis;
 use turnstile::replay::Replay;
 use turnstile::table::dead_letters::{self, Filter};
 use turnstile::table::facts::{Positions, TableFacts};
+use turnstile::table::relay_failures::Failure;
+use turnstile::table::relay_sinks::{SinkRecord, Slot};
 use turnstile::table::rights::{MIGRATIONS, Object, Right, needed};
-use turnstile::table::{outbox, processed_messages};
+use turnstile::table::{
+    outbox, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_sinks,
+};
+
+use uuid::Uuid;
 
 use crate::check::{Installation, database, migrate};
 use crate::support::loading::{destination, load, load_into};
@@ -128,6 +135,11 @@ async fn a_role_that_may_do_more_than_load_is_warned_of() {
         (format!("GRANT UPDATE ON turnstile.horizon TO {loader}"), "UPDATE on turnstile.horizon"),
         (format!("GRANT UPDATE ON SEQUENCE turnstile.outbox_position_seq TO {loader}"), "UPDATE on sequence"),
         (format!("GRANT CREATE ON SCHEMA turnstile TO {loader}"), "CREATE on schema turnstile"),
+        (format!("GRANT SELECT (code) ON turnstile.relay_failures TO {loader}"), "SELECT on turnstile.relay_failures"),
+        (format!("GRANT INSERT ON turnstile.relay_marks TO {loader}"), "INSERT on turnstile.relay_marks"),
+        (format!("GRANT UPDATE (target) ON turnstile.relay_sinks TO {loader}"), "UPDATE on turnstile.relay_sinks"),
+        (format!("GRANT DELETE ON turnstile.relay_gaps TO {loader}"), "DELETE on turnstile.relay_gaps"),
+        (format!("GRANT TRIGGER ON turnstile.relay_chunks TO {loader}"), "TRIGGER on turnstile.relay_chunks"),
         (format!("ALTER ROLE {login} CREATEROLE"), "CREATEROLE"),
         (format!("GRANT pg_read_all_data TO {login}"), "member of pg_read_all_data"),
     ] {
@@ -207,6 +219,96 @@ async fn the_analyst_reads_the_seven_columns_and_no_more() {
 }
 
 #[tokio::test]
+async fn the_relay_needs_each_of_its_privileges_and_no_other() {
+    let (test, roles) = granted().await;
+    do_all_that_a_loader_does(&roles, "carried").await.unwrap();
+    do_all_that_a_relay_does(&roles, "before").await.unwrap();
+    let owner = connect(test.url()).await;
+    let role = roles.name("relay");
+    let held = privileges_of(&owner, &role).await;
+    assert!(held.len() > 50, "{held:?}");
+    for (number, privilege) in held.iter().enumerate() {
+        owner.batch_execute(&format!("REVOKE {privilege} FROM {role}")).await.unwrap();
+        let done = do_all_that_a_relay_does(&roles, &format!("without-{number}")).await;
+        assert!(matches!(&done, Err(error) if error.sqlstate() == Some("42501")), "{privilege}: {done:?}");
+        owner.batch_execute(&format!("GRANT {privilege} TO {role}")).await.unwrap();
+    }
+    do_all_that_a_relay_does(&roles, "after").await.unwrap();
+    roles.drop().await;
+}
+
+/// Everything that a role is granted itself, as GRANT takes it.
+async fn privileges_of(client: &Client, role: &str) -> Vec<String> {
+    let sql = "SELECT format('%s (%I) ON %s', g.privilege_type, a.attname, a.attrelid::regclass)
+               FROM pg_attribute a, aclexplode(a.attacl) g WHERE g.grantee = $1::text::regrole
+               UNION ALL
+               SELECT format('%s ON %s %s', g.privilege_type, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+                             c.oid::regclass)
+               FROM pg_class c, aclexplode(c.relacl) g WHERE g.grantee = $1::text::regrole
+               UNION ALL
+               SELECT format('%s ON SCHEMA %I', g.privilege_type, n.nspname)
+               FROM pg_namespace n, aclexplode(n.nspacl) g WHERE g.grantee = $1::text::regrole
+               UNION ALL
+               SELECT format('%s ON FUNCTION %s', g.privilege_type, p.oid::regprocedure)
+               FROM pg_proc p, aclexplode(p.proacl) g WHERE g.grantee = $1::text::regrole";
+    client.query(sql, &[&role]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// Every statement of `turnstile relay`, for a sink of this name that nobody has used.
+pub(crate) async fn do_all_that_a_relay_does(roles: &Roles, sink: &str) -> Result<(), DatabaseError> {
+    let relay = database(&roles.relay_url);
+    relay.schema_version().await?;
+    let slot = Slot { sink: sink.to_owned(), number: 0 };
+    relay
+        .unflushed_transaction(async |transaction| {
+            let cluster_id = outbox::positions(transaction).await?.cluster_id;
+            let record = SinkRecord { target: "nowhere".to_owned(), cluster_id };
+            assert_eq!(relay_sinks::introduce(transaction, sink, &record).await?, record);
+            relay_sinks::adopt(transaction, sink, &record).await?;
+            assert!(relay_sinks::try_lock(transaction, &slot).await?);
+            assert_eq!(relay_marks::frontier(transaction, &slot).await?, 0);
+            let events = outbox::above(transaction, 0, 10).await?;
+            let (first, last) = (events.first().unwrap(), events.last().unwrap());
+            let positions = first.position..=last.position;
+            assert_eq!(outbox::within(transaction, std::slice::from_ref(&positions)).await?.len(), events.len());
+            outbox::writers(transaction).await?;
+            relay_marks::append(transaction, &slot, first.position).await?;
+            relay_marks::append(transaction, &slot, last.position + 1).await?;
+            assert_eq!(relay_marks::prune(transaction, &slot, 0).await?, 1);
+            carry(transaction, &slot, positions).await?;
+            refuse(transaction, sink, Failure { position: first.position, event_id: first.id, code: "c".to_owned() })
+                .await
+        })
+        .await
+}
+
+/// A chunk and a gap at these positions, from beginning to end.
+async fn carry(transaction: &Transaction, slot: &Slot, positions: RangeInclusive<i64>) -> Result<(), DatabaseError> {
+    let (owner, ended, lease) = (Uuid::new_v4(), Duration::ZERO, Duration::from_secs(60));
+    let chunk = relay_chunks::open(transaction, slot, positions.clone(), Uuid::new_v4(), ended).await?;
+    assert_eq!(relay_chunks::take_over(transaction, slot, owner, lease).await?, Some(chunk.clone()));
+    assert!(relay_chunks::renew(transaction, &chunk, owner, lease).await?);
+    assert_eq!(relay_chunks::count(transaction, &slot.sink).await?, 1);
+    assert!(relay_chunks::close(transaction, &chunk, owner).await?);
+
+    relay_gaps::note(transaction, slot, &[positions], None).await?;
+    let gaps = relay_gaps::lock(transaction, slot, 10).await?;
+    relay_gaps::await_writers(transaction, gaps[0].id, &["1/1".to_owned()]).await?;
+    assert_eq!(relay_gaps::count(transaction, &slot.sink).await?, 1);
+    relay_gaps::remove(transaction, &[gaps[0].id]).await
+}
+
+/// An event that is refused twice, and taken then.
+async fn refuse(transaction: &Transaction, sink: &str, failure: Failure) -> Result<(), DatabaseError> {
+    let (position, at_once) = (failure.position, Duration::ZERO);
+    relay_failures::note(transaction, sink, std::slice::from_ref(&failure), at_once).await?;
+    assert_eq!(relay_failures::take_due(transaction, sink, 10, at_once).await?, [position]);
+    relay_failures::refused_again(transaction, sink, &failure, 3, at_once).await?;
+    assert_eq!(relay_failures::count(transaction, sink).await?.waiting, 1);
+    relay_failures::remove(transaction, sink, &[position]).await
+}
+
+#[tokio::test]
 async fn grants_refuse_what_they_could_not_grant() {
     let test = TestDatabase::empty().await;
     let roles = Roles::made(test.url()).await;
@@ -219,6 +321,9 @@ async fn grants_refuse_what_they_could_not_grant() {
     };
     refused(&owner, "there are no tables of Turnstile").await;
     migrate(test.url()).await;
+    owner.batch_execute("ALTER TABLE turnstile.relay_failures RENAME TO of_another_version").await.unwrap();
+    refused(&owner, "older ones than this file is for").await;
+    owner.batch_execute("ALTER TABLE turnstile.of_another_version RENAME TO relay_failures").await.unwrap();
     let stranger = connect(&roles.analyst_url).await;
     refused(&stranger, "belongs to").await;
 
@@ -227,9 +332,14 @@ async fn grants_refuse_what_they_could_not_grant() {
     owner.batch_execute("ALTER TABLE turnstile.horizon OWNER TO CURRENT_USER").await.unwrap();
     owner.batch_execute(&roles.grants()).await.unwrap();
 
-    let missing = roles.grants().replace(&roles.name("auditor"), "nobody_has_made_this_role");
-    let error = owner.batch_execute(&missing).await.unwrap_err();
-    assert!(error.as_db_error().unwrap().message().contains("no role nobody_has_made_this_role"), "{error:?}");
+    for kind in KINDS {
+        let missing = roles.grants().replace(&roles.name(kind), "nobody_has_made_this_role");
+        let error = owner.batch_execute(&missing).await.unwrap_err();
+        owner.batch_execute("ROLLBACK").await.unwrap();
+        let error = error.as_db_error().unwrap();
+        assert!(error.message().contains("no role nobody_has_made_this_role"), "{error:?}");
+        assert!(error.hint().unwrap().contains("CREATE ROLE nobody_has_made_this_role NOLOGIN"), "{error:?}");
+    }
     roles.drop().await;
 }
 
@@ -260,7 +370,7 @@ pub(crate) async fn granted() -> (TestDatabase, Roles) {
     (database, roles)
 }
 
-const KINDS: [&str; 4] = ["loader", "operator", "auditor", "analyst"];
+const KINDS: [&str; 5] = ["loader", "operator", "auditor", "analyst", "relay"];
 
 /// The roles of `deploy/grants.sql` under names of their own (roles belong to a whole server, tests to a database), and one
 /// that logs in in each.
@@ -271,6 +381,7 @@ pub(crate) struct Roles {
     pub(crate) operator_url: String,
     pub(crate) auditor_url: String,
     pub(crate) analyst_url: String,
+    pub(crate) relay_url: String,
 }
 
 static ROLES: AtomicU32 = AtomicU32::new(0);
@@ -289,8 +400,9 @@ impl Roles {
     pub(crate) async fn made(url: &str) -> Self {
         let number = format!("{}_{}", std::process::id(), ROLES.fetch_add(1, Ordering::Relaxed));
         let of = |kind: &str| as_user(url, &format!("test_{kind}_login_{number}"));
-        let [loader_url, operator_url, auditor_url, analyst_url] = KINDS.map(of);
-        let roles = Self { owner_url: url.to_owned(), number, loader_url, operator_url, auditor_url, analyst_url };
+        let [loader_url, operator_url, auditor_url, analyst_url, relay_url] = KINDS.map(of);
+        let owner_url = url.to_owned();
+        let roles = Self { owner_url, number, loader_url, operator_url, auditor_url, analyst_url, relay_url };
         let client = connect(url).await;
         for kind in KINDS {
             let (role, login) = (roles.name(kind), roles.login(kind));

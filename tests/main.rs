@@ -25,6 +25,7 @@ mod load;
 mod claims;
 mod trouble;
 mod stored;
+mod outbox;
 mod schema;
 mod keys;
 
@@ -45,6 +46,7 @@ mod traces;
 mod top;
 
 // Dead letters, and the proof from the tables.
+mod relay;
 mod replay;
 mod audit;
 mod comparison;

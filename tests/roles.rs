@@ -7,12 +7,14 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::check::{Installation, database, migrate};
-use crate::grants::{Roles, as_user, do_all_that_a_loader_does, do_all_that_an_operator_does, granted};
+use crate::grants::{
+    Roles, as_user, do_all_that_a_loader_does, do_all_that_a_relay_does, do_all_that_an_operator_does, granted,
+};
 use crate::support::loading;
 use crate::support::postgres::{TestDatabase, connect};
 
 /// Statements that nobody but the owner may run.
-const OF_NOBODY: [&str; 29] = [
+const OF_NOBODY: [&str; 37] = [
     "DELETE FROM turnstile.processed_messages",
     "DELETE FROM turnstile.identities",
     "DELETE FROM public.user_logins",
@@ -24,7 +26,6 @@ const OF_NOBODY: [&str; 29] = [
     "TRUNCATE public.user_logins",
     "DROP TABLE turnstile.outbox",
     "SELECT 1; LOCK TABLE turnstile.processed_messages IN ACCESS EXCLUSIVE MODE",
-    "SELECT masked_ip FROM turnstile.outbox",
     "SELECT * FROM turnstile.outbox",
     "SELECT body_hash FROM turnstile.processed_messages",
     "UPDATE turnstile.processed_messages SET body_hash = ''",
@@ -42,6 +43,41 @@ const OF_NOBODY: [&str; 29] = [
     "CREATE TABLE turnstile.mine ()",
     "CREATE TRIGGER t BEFORE INSERT ON public.user_logins EXECUTE FUNCTION turnstile.keep_horizon()",
     "UPDATE turnstile.refinery_schema_history SET version = 99",
+    "DELETE FROM turnstile.relay_sinks",
+    "TRUNCATE turnstile.relay_marks",
+    "DROP TABLE turnstile.relay_gaps",
+    "UPDATE turnstile.relay_marks SET position = 0",
+    "UPDATE turnstile.relay_chunks SET first_position = last_position",
+    "UPDATE turnstile.relay_gaps SET first_position = last_position",
+    "UPDATE turnstile.relay_failures SET event_id = ''",
+    "INSERT INTO turnstile.relay_chunks (id) OVERRIDING SYSTEM VALUE VALUES (1)",
+    "SELECT setval('turnstile.relay_chunks_id_seq', 1)",
+];
+
+/// Statements that a relay may run, and nobody else but the owner.
+const OF_RELAYS: [&str; 20] = [
+    "SELECT masked_ip FROM turnstile.outbox",
+    "SELECT user_id FROM turnstile.outbox",
+    "SELECT created_at FROM turnstile.outbox",
+    "SELECT sink FROM turnstile.relay_sinks",
+    "SELECT position FROM turnstile.relay_marks",
+    "SELECT id FROM turnstile.relay_chunks",
+    "SELECT writers FROM turnstile.relay_gaps",
+    "SELECT status FROM turnstile.relay_failures",
+    "INSERT INTO turnstile.relay_sinks (sink, target, cluster_id) VALUES ('s', 't', 1)",
+    "INSERT INTO turnstile.relay_marks (sink, slot, position) VALUES ('s', 0, 1)",
+    "INSERT INTO turnstile.relay_chunks (sink, slot, first_position, last_position, owner, leased_until)
+     VALUES ('s', 0, 1, 2, gen_random_uuid(), now())",
+    "INSERT INTO turnstile.relay_gaps (sink, slot, first_position, last_position, writers) VALUES ('s', 0, 1, 2, '{}')",
+    "INSERT INTO turnstile.relay_failures (sink, position, event_id, code, next_at)
+     VALUES ('s', 1, decode(repeat('00', 32), 'hex'), 'c', now())",
+    "UPDATE turnstile.relay_sinks SET target = 'u'",
+    "UPDATE turnstile.relay_gaps SET writers = '{}'",
+    "UPDATE turnstile.relay_failures SET status = 'waiting'",
+    "DELETE FROM turnstile.relay_marks",
+    "DELETE FROM turnstile.relay_chunks",
+    "DELETE FROM turnstile.relay_gaps",
+    "DELETE FROM turnstile.relay_failures",
 ];
 
 #[tokio::test]
@@ -109,12 +145,47 @@ async fn no_role_gets_further_than_its_grants() {
                 "SELECT turnstile.extend_outbox()",
             ],
         ),
+        (
+            &roles.relay_url,
+            &[
+                "SELECT user_id FROM public.user_logins",
+                "SELECT message_hash FROM public.user_logins",
+                "SELECT message_sent_at FROM turnstile.outbox",
+                "SELECT sealed_body FROM turnstile.dead_letters",
+                "SELECT code FROM turnstile.dead_letters",
+                "SELECT message_hash FROM turnstile.processed_messages",
+                "SELECT hash FROM turnstile.identities",
+                "SELECT arn FROM turnstile.queues",
+                "SELECT check_value FROM turnstile.turnstile_keys",
+                "SELECT retained_since FROM turnstile.horizon",
+                "INSERT INTO public.user_logins (user_id) VALUES ('mallory')",
+                "INSERT INTO turnstile.outbox (event_id, message_sent_at) VALUES ('', now())",
+                "UPDATE turnstile.outbox SET event_id = ''",
+                "INSERT INTO turnstile.dead_letters (message_hash) VALUES ('')",
+                "SELECT 1; LOCK TABLE turnstile.outbox IN ROW EXCLUSIVE MODE",
+                "SELECT nextval('turnstile.outbox_position_seq')",
+                "SELECT turnstile.extend_outbox()",
+                "INSERT INTO turnstile.relay_failures (sink, position, status) VALUES ('s', 1, 'discarded')",
+                "SELECT event_id FROM turnstile.relay_failures",
+            ],
+        ),
     ] {
         let client = connect(url).await;
         for forbidden in OF_NOBODY.iter().chain(forbidden) {
             refused(&client, forbidden).await;
         }
     }
+    for url in [&roles.loader_url, &roles.operator_url, &roles.auditor_url, &roles.analyst_url] {
+        let client = connect(url).await;
+        for of_relays in OF_RELAYS {
+            refused(&client, of_relays).await;
+        }
+    }
+    let relay = connect(&roles.relay_url).await;
+    for may in OF_RELAYS {
+        relay.batch_execute(may).await.unwrap_or_else(|error| panic!("{may}: {error:?}"));
+    }
+    drop(relay);
     drop(test);
     roles.drop().await;
 }
@@ -245,6 +316,7 @@ async fn what_a_stranger_put_into_public_runs_for_nobody() {
     connect(&owner_url).await.batch_execute(&roles.grants()).await.unwrap();
 
     do_all_that_a_loader_does(&roles, "first").await.unwrap();
+    do_all_that_a_relay_does(&roles, "first").await.unwrap();
     do_all_that_an_operator_does(&roles).await;
     database(&roles.loader_url).end_frozen_rivals().await.unwrap();
     let installation = Installation::new(&roles.loader_url).await;

@@ -152,6 +152,79 @@ COMMENT turnstile.queues.scheme_since Since when that is the scheme: keys are re
 COMMENT turnstile.queues.time_basis What messages are claimed under: their SentTimestamp (sent_timestamp), or one constant time, because the queue gives no SentTimestamp (none). Set once, by the first message.
 COMMENT turnstile.queues.since When the first loader was started.
 
+turnstile.relay_chunks.id bigint NOT NULL
+turnstile.relay_chunks.sink text NOT NULL
+turnstile.relay_chunks.slot smallint NOT NULL
+turnstile.relay_chunks.first_position bigint NOT NULL
+turnstile.relay_chunks.last_position bigint NOT NULL
+turnstile.relay_chunks.owner uuid NOT NULL
+turnstile.relay_chunks.leased_until timestamp with time zone NOT NULL
+turnstile.relay_chunks.attempts integer NOT NULL DEFAULT 1
+turnstile.relay_chunks CONSTRAINT relay_chunks_check CHECK ((last_position >= first_position))
+turnstile.relay_chunks CONSTRAINT relay_chunks_pkey PRIMARY KEY (id)
+CREATE INDEX relay_chunks_by_lease ON turnstile.relay_chunks USING btree (sink, leased_until)
+CREATE UNIQUE INDEX relay_chunks_pkey ON turnstile.relay_chunks USING btree (id)
+COMMENT turnstile.relay_chunks Events that a relay is carrying. A row is removed once its events are carried or have become failures.
+COMMENT turnstile.relay_chunks.owner Which relay has it.
+COMMENT turnstile.relay_chunks.leased_until Until when nobody else takes it over.
+COMMENT turnstile.relay_chunks.attempts How many relays have had it.
+
+turnstile.relay_failures.sink text NOT NULL
+turnstile.relay_failures.position bigint NOT NULL
+turnstile.relay_failures.event_id bytea NOT NULL
+turnstile.relay_failures.status text NOT NULL DEFAULT 'waiting'::text
+turnstile.relay_failures.attempts integer NOT NULL DEFAULT 1
+turnstile.relay_failures.next_at timestamp with time zone NOT NULL
+turnstile.relay_failures.code text NOT NULL
+turnstile.relay_failures.since timestamp with time zone NOT NULL DEFAULT now()
+turnstile.relay_failures CONSTRAINT relay_failures_event_id_check CHECK ((octet_length(event_id) = 32))
+turnstile.relay_failures CONSTRAINT relay_failures_pkey PRIMARY KEY (sink, "position")
+turnstile.relay_failures CONSTRAINT relay_failures_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'set_aside'::text, 'discarded'::text])))
+CREATE INDEX relay_failures_that_wait ON turnstile.relay_failures USING btree (sink, next_at) WHERE (status = 'waiting'::text)
+CREATE UNIQUE INDEX relay_failures_pkey ON turnstile.relay_failures USING btree (sink, "position")
+COMMENT turnstile.relay_failures Events that a sink has refused for a reason of their own. They keep no other event waiting.
+COMMENT turnstile.relay_failures.status waiting: it is tried again at next_at. set_aside: it was refused too often, and waits for an operator. discarded: an operator has given it up.
+COMMENT turnstile.relay_failures.code What the sink says of it: a code, never a value of the event.
+
+turnstile.relay_gaps.id bigint NOT NULL
+turnstile.relay_gaps.sink text NOT NULL
+turnstile.relay_gaps.slot smallint NOT NULL
+turnstile.relay_gaps.first_position bigint NOT NULL
+turnstile.relay_gaps.last_position bigint NOT NULL
+turnstile.relay_gaps.writers text[]
+turnstile.relay_gaps.since timestamp with time zone NOT NULL DEFAULT now()
+turnstile.relay_gaps CONSTRAINT relay_gaps_check CHECK ((last_position >= first_position))
+turnstile.relay_gaps CONSTRAINT relay_gaps_pkey PRIMARY KEY (id)
+CREATE INDEX relay_gaps_by_sink ON turnstile.relay_gaps USING btree (sink, first_position)
+CREATE UNIQUE INDEX relay_gaps_pkey ON turnstile.relay_gaps USING btree (id)
+COMMENT turnstile.relay_gaps Positions below the frontier at which no event was to be seen. A gap is removed once its events are seen, or once every transaction that may hold them has ended.
+COMMENT turnstile.relay_gaps.writers The transactions that may still commit an event of it, by their virtual ids; NULL until somebody has looked.
+
+turnstile.relay_marks.sink text NOT NULL
+turnstile.relay_marks.slot smallint NOT NULL
+turnstile.relay_marks.position bigint NOT NULL
+turnstile.relay_marks CONSTRAINT relay_marks_pkey PRIMARY KEY (sink, slot, "position")
+CREATE UNIQUE INDEX relay_marks_pkey ON turnstile.relay_marks USING btree (sink, slot, "position")
+COMMENT turnstile.relay_marks How far each sink has come: the highest position is its frontier. What lies at or below it is carried, in a chunk, in a gap, or a failure.
+
+turnstile.relay_sinks.sink text NOT NULL
+turnstile.relay_sinks.target text NOT NULL
+turnstile.relay_sinks.slots smallint NOT NULL DEFAULT 1
+turnstile.relay_sinks.ordered boolean NOT NULL DEFAULT false
+turnstile.relay_sinks.cluster_id bigint NOT NULL
+turnstile.relay_sinks.since timestamp with time zone NOT NULL DEFAULT now()
+turnstile.relay_sinks CONSTRAINT relay_sinks_pkey PRIMARY KEY (sink)
+turnstile.relay_sinks CONSTRAINT relay_sinks_sink_check CHECK ((sink ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text))
+turnstile.relay_sinks CONSTRAINT relay_sinks_slots_check CHECK (((slots >= 1) AND (slots <= 64)))
+CREATE UNIQUE INDEX relay_sinks_pkey ON turnstile.relay_sinks USING btree (sink)
+COMMENT turnstile.relay_sinks One row per sink that events are carried to. Written by turnstile relay.
+COMMENT turnstile.relay_sinks.sink Its name, which its relays share.
+COMMENT turnstile.relay_sinks.target Where the events go, without secrets.
+COMMENT turnstile.relay_sinks.slots Into how many parts the events are divided by their subject, each of which is carried in order. Without order, one.
+COMMENT turnstile.relay_sinks.ordered Whether the events of a subject are carried in the order of their positions.
+COMMENT turnstile.relay_sinks.cluster_id The system identifier of the cluster in which the sink was made: a copy of the database elsewhere must not carry the events a second time unasked.
+COMMENT turnstile.relay_sinks.since When it was made.
+
 turnstile.turnstile_keys.key_id text NOT NULL
 turnstile.turnstile_keys.purpose text NOT NULL
 turnstile.turnstile_keys.check_value bytea NOT NULL

@@ -2,11 +2,14 @@
 //! promise would not hold.
 
 use tokio_postgres::Client;
-use turnstile::table::facts::{LOGINS, UNIQUE_KEYS};
+use turnstile::table::facts::{KEYS_OF_RELAY, LOGINS, OF_RELAY, UNIQUE_KEYS};
 
 use crate::check::{Installation, database, migrate, with_options};
 use crate::grants::Roles;
 use crate::support::postgres::{TestDatabase, connect};
+
+/// The line of a check on what only a relay needs.
+const RELAY: &str = "tables of the relay";
 
 /// A sound database that is broken and mended again.
 struct Broken {
@@ -49,6 +52,15 @@ impl Broken {
         let said = checked.line(line);
         assert!(said.starts_with("warning") && said.contains(named) && said.contains(" → "), "{by}: {said}");
         assert_eq!(checked.exit_code, 0, "{by}: {}", checked.stdout);
+    }
+
+    /// Does what a check advises in this line, and fails unless it is content then.
+    async fn is_mended_as_told(&self, line: &str) {
+        let checked = self.installation.check(&[]).await;
+        let (_, remedy) = checked.line(line).split_once(" → ").unwrap();
+        self.execute(remedy.split(';').next().unwrap()).await;
+        let checked = self.installation.check(&[]).await;
+        assert_eq!(checked.level(line), "ok", "{}", checked.stdout);
     }
 
     async fn is_sound(&self) {
@@ -179,6 +191,40 @@ async fn a_column_that_no_login_fills_and_a_table_that_is_gone_are_refused() {
     broken.is_sound().await;
     broken.execute("ALTER TABLE turnstile.horizon RENAME TO elsewhere").await;
     broken.is_refused("", "tables' number", "horizon").await;
+}
+
+#[tokio::test]
+async fn a_table_of_the_relay_that_is_broken_is_warned_of_and_keeps_no_loader_from_loading() {
+    let broken = Broken::sound().await;
+    assert_eq!(broken.installation.check(&[]).await.level(RELAY), "ok");
+    for (table, columns) in KEYS_OF_RELAY {
+        broken
+            .is_warned_of(
+                &format!("ALTER TABLE turnstile.{table} DROP CONSTRAINT {table}_pkey"),
+                RELAY,
+                &format!("{table} ({})", columns.join(", ")),
+            )
+            .await;
+        broken.is_mended_as_told(RELAY).await;
+    }
+    for table in OF_RELAY {
+        broken.is_warned_of(&format!("ALTER TABLE turnstile.{table} SET UNLOGGED"), RELAY, "unlogged").await;
+        broken.is_mended_as_told(RELAY).await;
+        let rule = format!("CREATE RULE r AS ON INSERT TO turnstile.{table} DO INSTEAD NOTHING");
+        broken.is_warned_of(&rule, RELAY, &format!("rule r on turnstile.{table}")).await;
+        broken.is_mended_as_told(RELAY).await;
+    }
+    let roles = Roles::made(broken.test.url()).await;
+    let stranger = roles.login("analyst");
+    let theirs = format!("ALTER TABLE turnstile.relay_gaps OWNER TO {stranger}");
+    broken.is_warned_of(&theirs, RELAY, &format!("turnstile.relay_gaps belongs to {stranger}")).await;
+    broken.execute("ALTER TABLE turnstile.relay_gaps OWNER TO CURRENT_USER").await;
+    roles.drop().await;
+
+    broken.is_warned_of("ALTER TABLE turnstile.relay_marks RENAME TO elsewhere", RELAY, "missing: relay_marks").await;
+    assert!(!broken.installation.check(&[]).await.line(RELAY).contains("unique"), "a table that is gone is told once");
+    let run = broken.installation.run("run", &["--until-empty"]).await;
+    assert!(!run.stderr.contains(RELAY), "{}", run.stderr);
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! What the catalogues say of the tables, judged: whether the promise can be kept in them.
 
-use super::Judgement;
 use super::database::failed;
+use super::{Judgement, Level};
 use crate::database::DatabaseError;
 use crate::database::schemas::Schemas;
 use crate::table::facts::{
-    Counting, LOGINS, Partition, Positions, RowDropper, SEQUENCE, Stranger, TableFacts, UNIQUE_KEYS, UniqueKey,
+    Counting, KEYS_OF_RELAY, LOGINS, Partition, Positions, RowDropper, SEQUENCE, Stranger, TableFacts, UNIQUE_KEYS,
+    UniqueKey,
 };
 
 /// How many partitions must be ready beyond the one that is written.
@@ -204,6 +205,42 @@ pub(super) fn partitions(facts: &TableFacts, positions: &Positions) -> Judgement
             "run `turnstile migrate`; a loader makes them too, if it may execute extend_outbox() (deploy/grants.sql)",
         ),
     }
+}
+
+/// What only a relay needs: it is told, and no run is refused for it.
+pub(super) fn of_relay(read: &Read<TableFacts>, schemas: &Schemas) -> Judgement {
+    let facts = match read {
+        Ok(facts) => facts,
+        Err(error) => return Judgement::warning(error.to_string(), error.remedy()),
+    };
+    let problems: Vec<(String, String)> = missing_of_relay(facts)
+        .into_iter()
+        .chain(
+            KEYS_OF_RELAY.iter().filter(|key| stands(facts, key.0)).filter_map(|key| without_key(facts, *key, schemas)),
+        )
+        .chain([logged(facts), droppers(facts), owners(facts)].into_iter().filter_map(problem))
+        .collect();
+    if problems.is_empty() {
+        return Judgement::ok("all are there, logged, with their keys and one owner");
+    }
+    let (found, ways_out): (Vec<String>, Vec<String>) = problems.into_iter().unzip();
+    Judgement::warning(
+        format!("`turnstile relay` could fail, or pass events over: {}", found.join("; ")),
+        ways_out.join("; "),
+    )
+}
+
+fn missing_of_relay(facts: &TableFacts) -> Option<(String, String)> {
+    let remedy = "restore them from a backup: without them a relay does not know what it has carried";
+    (!facts.missing.is_empty()).then(|| (format!("missing: {}", facts.missing.join(", ")), remedy.to_owned()))
+}
+
+fn stands(facts: &TableFacts, table: &str) -> bool {
+    facts.missing.iter().all(|missing| missing != table)
+}
+
+fn problem(Judgement { level, found, remedy }: Judgement) -> Option<(String, String)> {
+    (level != Level::Ok).then(|| (found, remedy.unwrap_or_default()))
 }
 
 impl Partition {

@@ -31,6 +31,16 @@ const COMMANDS: &[Told] = &[
         ],
     },
     Told {
+        command: "relay",
+        done: "shut down by a signal; with --until-empty: every event is carried or set aside",
+        failed: "failed; no event is lost, and some may come again",
+        examples: &[
+            "turnstile relay --to sqs:logins-loaded --sink warehouse",
+            "turnstile relay --to sqs:logins-loaded.fifo --sink ledger --source urn:example:logins-eu",
+            "turnstile relay --to stdout: --sink file --until-empty > events.ndjson",
+        ],
+    },
+    Told {
         command: "check",
         done: "a run would work, with warnings or without",
         failed: "an error was found",

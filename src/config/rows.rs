@@ -5,6 +5,7 @@ mod calls;
 mod demo;
 mod general;
 mod loading;
+mod relay;
 
 use super::setting::Row;
 
@@ -13,14 +14,22 @@ pub use self::calls::*;
 pub use self::demo::*;
 pub use self::general::*;
 pub use self::loading::*;
+pub use self::relay::*;
 
 /// What `turnstile run` takes, and with it the commands that look at what a run would meet.
 const RUN: &[&str] = &["run", "check", "config show"];
 
+/// What waits for a database at its start.
+const LONG_COMMANDS: &[&str] = &["run", "relay", "check", "config show"];
+
 const QUEUE_COMMANDS: &[&str] = &["run", "check", "config show", "send"];
+
+/// Those that speak to a queue, whichever.
+const QUEUE_TRUST_COMMANDS: &[&str] = &["run", "check", "config show", "send", "relay"];
 
 const DATABASE_COMMANDS: &[&str] = &[
     "run",
+    "relay",
     "check",
     "config show",
     "migrate",
@@ -69,6 +78,15 @@ pub const ALL: &[&dyn Row] = &[
     &SHUTDOWN_TIMEOUT,
     &METRICS_ADDRESS,
     &QUEUE_DEPTH,
+    &TO,
+    &SINK,
+    &SOURCE,
+    &CHUNK,
+    &LEASE,
+    &POLL,
+    &EVENT_ATTEMPTS,
+    &ADOPT,
+    &RELAY_UNTIL_EMPTY,
     &GROUP,
     &AUDIT_TIMEOUT,
     &BY,

@@ -23,6 +23,8 @@ pub(super) fn marked(sql: &str) -> String {
 pub(super) struct Beginnings {
     pub(super) read_committed: String,
     pub(super) snapshot: String,
+    /// As the first, but its commit does not wait for the disk.
+    pub(super) unflushed: String,
 }
 
 impl Beginnings {
@@ -32,6 +34,10 @@ impl Beginnings {
             // Not READ WRITE: a standby refuses that with 0A000, and a write with 25006, which passes when it is promoted.
             read_committed: format!("BEGIN ISOLATION LEVEL READ COMMITTED; {settings}"),
             snapshot: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}"),
+            unflushed: format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; {settings}, {}",
+                local("synchronous_commit", "'off'")
+            ),
         }
     }
 }

@@ -70,7 +70,7 @@ async fn deliver(
     }
     while !left.is_empty() {
         let outgoing: Vec<Outgoing> =
-            left.iter().map(|made| Outgoing { body: made.body.clone(), deduplication_id: None }).collect();
+            left.iter().map(|made| Outgoing { body: made.body.clone(), deduplication_id: None, group: None }).collect();
         match sender.send(&outgoing).await {
             Ok(answers) => left = divide(left, answers, &mut taken)?,
             Err(error) if is_refusal(&error) => {}

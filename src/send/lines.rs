@@ -124,7 +124,7 @@ impl<R> Chunks<R> {
     fn outgoing(&self, body: String) -> Line {
         // Says nothing of the body, and tells a second try from a second line that reads the same.
         let deduplication_id = self.with_deduplication_id.then(|| uuid::Uuid::new_v4().to_string());
-        Line { number: self.lines.line, message: Outgoing { body, deduplication_id }, perhaps_sent: false }
+        Line { number: self.lines.line, message: Outgoing { body, deduplication_id, group: None }, perhaps_sent: false }
     }
 }
 

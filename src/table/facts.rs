@@ -13,12 +13,15 @@ use crate::stream::LOGIN;
 /// The table that others query.
 pub const LOGINS: &str = LOGIN.table;
 
-/// Turnstile's own tables.
+/// Turnstile's own tables, without which nothing is loaded.
 pub const OWN: [&str; 7] =
     ["processed_messages", "identities", "queues", "dead_letters", "outbox", "turnstile_keys", "horizon"];
 
+/// The tables in which `turnstile relay` notes how far it is. No other command needs them.
+pub const OF_RELAY: [&str; 5] = ["relay_sinks", "relay_marks", "relay_chunks", "relay_gaps", "relay_failures"];
+
 /// Those into which every transaction of a loader or a replay writes.
-const WRITTEN: [&str; 5] = ["processed_messages", "identities", "queues", "dead_letters", "outbox"];
+const WRITTEN: [&str; 6] = ["processed_messages", "identities", "queues", "dead_letters", "outbox", LOGINS];
 
 /// What gives the events their positions.
 pub const SEQUENCE: &str = "outbox_position_seq";
@@ -38,13 +41,20 @@ pub const UNIQUE_KEYS: [UniqueKey; 8] = [
     ("horizon", &["one"]),
 ];
 
-/// The tables, their partitions and the sequence; `own_owner` is the owner of the schema.
+/// Every key on which a relay relies.
+pub const KEYS_OF_RELAY: [UniqueKey; 3] = [
+    ("relay_sinks", &["sink"]),
+    ("relay_marks", &["sink", "slot", "position"]),
+    ("relay_failures", &["sink", "position"]),
+];
+
+/// The relations that are asked of, with the partitions of tables; `own_owner` is the owner of the schema.
 const OURS: &str = "WITH RECURSIVE ours AS (
         SELECT c.oid, n.nspname, c.relname, c.relname AS root, c.relkind, c.relpersistence, c.relowner,
                (SELECT o.nspowner FROM pg_catalog.pg_namespace o WHERE o.nspname = $1::text) AS own_owner
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind <> 'i' AND (n.nspname = $1::text AND c.relname = ANY ($3::text[])
-                                    OR n.nspname = $2::text AND c.relname = 'user_logins')
+        WHERE c.relkind <> 'i' AND c.relname = ANY ($3::text[])
+          AND n.nspname = CASE c.relname WHEN 'user_logins' THEN $2::text ELSE $1::text END
         UNION ALL
         SELECT c.oid, n.nspname, c.relname, p.root, c.relkind, c.relpersistence, c.relowner, p.own_owner
         FROM ours p JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid
@@ -134,22 +144,28 @@ pub struct TableFacts {
 }
 
 impl TableFacts {
-    /// Reads all of it.
+    /// Reads what a loader relies on.
     ///
     /// # Errors
     ///
     /// [`DatabaseError`]
     pub async fn read(transaction: &Transaction) -> Result<Self, DatabaseError> {
-        let catalogues = Catalogues { transaction, tables: OWN.into_iter().chain([SEQUENCE]).collect() };
-        let mut facts = Self::default();
-        catalogues.relations(&mut facts).await?;
-        facts.unique = catalogues.unique_indexes().await?;
-        facts.droppers = catalogues.droppers().await?;
+        let catalogues = Catalogues { transaction, tables: OWN.into_iter().chain([SEQUENCE, LOGINS]).collect() };
+        let mut facts = catalogues.of_any_table(&WRITTEN).await?;
         facts.required = catalogues.required_columns().await?;
         facts.makers = catalogues.makers().await?;
         facts.partitions = catalogues.partitions().await?;
         facts.counting = catalogues.counting().await?;
         Ok(facts)
+    }
+
+    /// Reads what a relay relies on besides: tables, unique indexes, owners, and what may keep rows out.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn of_relay(transaction: &Transaction) -> Result<Self, DatabaseError> {
+        Catalogues { transaction, tables: OF_RELAY.to_vec() }.of_any_table(&OF_RELAY).await
     }
 
     /// The unique index of a key on which writers can rely, or one that only looks like it.
@@ -178,12 +194,21 @@ impl Catalogues<'_> {
         self.transaction.query("read the catalogues", &format!("{OURS} {sql}"), &parameters).await
     }
 
+    /// What is asked of every table; rows are written into `written`.
+    async fn of_any_table(&self, written: &[&str]) -> Result<TableFacts, DatabaseError> {
+        let mut facts = TableFacts::default();
+        self.relations(&mut facts).await?;
+        facts.unique = self.unique_indexes().await?;
+        facts.droppers = self.droppers(written).await?;
+        Ok(facts)
+    }
+
     async fn relations(&self, facts: &mut TableFacts) -> Result<(), DatabaseError> {
         let sql = "SELECT pg_catalog.format('%I.%I', nspname, relname), relname::text, relpersistence = 'p',
                           pg_catalog.pg_get_userbyid(relowner)::text, root = 'user_logins',
                           pg_catalog.pg_has_role(relowner, own_owner, 'MEMBER')
                    FROM ours ORDER BY 1";
-        let mut missing: BTreeSet<&str> = self.tables.iter().copied().chain([LOGINS]).collect();
+        let mut missing: BTreeSet<&str> = self.tables.iter().copied().collect();
         for row in self.ask(sql, &[]).await? {
             let (of, of_logins): (String, bool) = (row.get(0), row.get(4));
             missing.remove(row.get::<_, &str>(1));
@@ -220,7 +245,7 @@ impl Catalogues<'_> {
     }
 
     /// Triggers before a row is written, which may answer that it is not, and rules that put something in its place.
-    async fn droppers(&self) -> Result<Vec<RowDropper>, DatabaseError> {
+    async fn droppers(&self, written: &[&str]) -> Result<Vec<RowDropper>, DatabaseError> {
         let sql = "SELECT 'trigger', t.tgname::text, pg_catalog.format('%I.%I', o.nspname, o.relname), o.root = 'user_logins'
                    FROM ours o JOIN pg_catalog.pg_trigger t ON t.tgrelid = o.oid
                    WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND (t.tgtype::integer & 3) = 3
@@ -230,7 +255,6 @@ impl Catalogues<'_> {
                    FROM ours o JOIN pg_catalog.pg_rewrite r ON r.ev_class = o.oid
                    WHERE r.ev_enabled <> 'D' AND r.ev_type IN ('2', '3') AND o.root = ANY ($4::text[])
                    ORDER BY 3, 1, 2";
-        let written: Vec<&str> = WRITTEN.into_iter().chain([LOGINS]).collect();
         let read =
             |row: &Row| RowDropper { kind: row.get(0), name: row.get(1), table: row.get(2), of_logins: row.get(3) };
         Ok(self.ask(sql, &[&written]).await?.iter().map(read).collect())

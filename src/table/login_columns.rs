@@ -2,11 +2,12 @@
 //! that brought it: the texts of COPY and INSERT, and the values that they take.
 
 use time::{Date, OffsetDateTime};
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::batch::LoginRow;
 use crate::login::Stored;
-use crate::stream::{ColumnType, Stream};
+use crate::stream::{Column, ColumnType, Field, Stream};
 
 /// The message's hash in `user_logins`.
 pub(super) const MESSAGE_HASH: &str = "message_hash";
@@ -121,6 +122,17 @@ fn of_column<'l>(place: usize, holds: ColumnType, logins: &'l [LoginRow<'l>]) ->
         ColumnType::Integer => Box::new(stored.map(|stored| stored?.integer()).collect::<Vec<Option<i32>>>()),
         ColumnType::Date => Box::new(logins.iter().map(LoginRow::day).collect::<Vec<Date>>()),
     }
+}
+
+/// What a row holds of a login's field.
+pub(super) fn stored(row: &Row, field: &Field) -> Stored {
+    let Column { name, holds } = field.column();
+    let stored = match holds {
+        ColumnType::Varchar(_) => row.get::<_, Option<String>>(name).map(Stored::Text),
+        ColumnType::Integer => row.get::<_, Option<i32>>(name).map(Stored::Integer),
+        ColumnType::Date => None,
+    };
+    stored.unwrap_or(Stored::Null)
 }
 
 #[cfg(test)]

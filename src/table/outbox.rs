@@ -1,8 +1,16 @@
 //! `outbox`: one event for each loaded login, to be published.
 
-use super::login_columns::{self, EVENT_ID, LoginColumns, LoginRows, Value};
+use std::ops::RangeInclusive;
+
+use time::{Date, OffsetDateTime};
+use tokio_postgres::Row;
+
+use super::login_columns::{self, EVENT_ID, LoginColumns, LoginRows, Value, stored};
 use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Transaction};
+use crate::login::MaskedLogin;
+use crate::message::MessageHash;
+use crate::stream::LOGIN;
 
 /// Copies in an event for each of the logins, which must be new: nothing here keeps a second event of one login out.
 ///
@@ -53,4 +61,130 @@ pub async fn extend(database: &Database) -> Result<u32, DatabaseError> {
     let extend = async |transaction: &Transaction| transaction.query_one("make partitions of outbox", &sql, &[]).await;
     let made = database.transaction(extend).await?;
     Ok(made.get::<_, i32>(0).unsigned_abs())
+}
+
+/// An event, as it stands there. No `Debug`: it holds a user's id.
+#[derive(Clone)]
+pub struct Event {
+    /// Its position.
+    pub position: i64,
+    /// The hash of the message that brought the login.
+    pub id: MessageHash,
+    /// The login.
+    pub login: MaskedLogin,
+    /// The login's day; none where it was taken out since.
+    pub day: Option<Date>,
+    /// When the transaction that loaded the login began.
+    pub created_at: OffsetDateTime,
+}
+
+/// Events above a position that can be seen, in the order of their positions. There may be others among them that cannot be
+/// seen yet.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn above(transaction: &Transaction, position: i64, most: i64) -> Result<Vec<Event>, DatabaseError> {
+    let sql = format!(
+        "SELECT {} FROM {}.outbox WHERE position > $1 ORDER BY position LIMIT $2",
+        columns_read(),
+        transaction.schemas().own
+    );
+    read(transaction, &sql, &[&position, &most]).await
+}
+
+/// The events in these ranges of positions that can be seen. The ranges must not overlap.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn within(transaction: &Transaction, ranges: &[RangeInclusive<i64>]) -> Result<Vec<Event>, DatabaseError> {
+    let (first, last): (Vec<i64>, Vec<i64>) = ranges.iter().map(|range| (*range.start(), *range.end())).unzip();
+    // OFFSET keeps the planner from joining in another order: each range is looked up in the index, never in the whole table.
+    let sql = format!(
+        "SELECT o.* FROM unnest($1::bigint[], $2::bigint[]) AS r (first, last)
+         CROSS JOIN LATERAL (SELECT {} FROM {}.outbox WHERE position BETWEEN r.first AND r.last OFFSET 0) AS o
+         ORDER BY o.position",
+        columns_read(),
+        transaction.schemas().own
+    );
+    read(transaction, &sql, &[&first, &last]).await
+}
+
+fn columns_read() -> String {
+    let of_login: Vec<&str> = LOGIN.columns().map(|column| column.name).collect();
+    format!("position, {EVENT_ID}, created_at, {}", of_login.join(", "))
+}
+
+async fn read(transaction: &Transaction, sql: &str, parameters: &[Value<'_>]) -> Result<Vec<Event>, DatabaseError> {
+    let rows = transaction.query("read events", sql, parameters).await?;
+    rows.iter().map(|row| event(transaction, row)).collect()
+}
+
+fn event(transaction: &Transaction, row: &Row) -> Result<Event, DatabaseError> {
+    Ok(Event {
+        position: row.get(0),
+        id: super::hash_from(transaction, row.get(1))?,
+        login: MaskedLogin::from_stored(&LOGIN, |field| stored(row, field)),
+        day: row.get(LOGIN.day),
+        created_at: row.get(2),
+    })
+}
+
+/// A transaction that may have written an event and has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Writer {
+    /// Its virtual id. A crash of the server gives a prepared transaction another one.
+    pub id: String,
+    /// Whether it is prepared: it has no process, and outlives a crash.
+    pub is_prepared: bool,
+}
+
+/// Every transaction that may have taken a position and has not ended: a statement that writes an event locks the table
+/// before it takes the position, and the lock goes after the end of its transaction can be seen.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn writers(transaction: &Transaction) -> Result<Vec<Writer>, DatabaseError> {
+    let sql = "SELECT l.virtualtransaction, bool_and(l.pid IS NULL) FROM pg_catalog.pg_locks l
+               WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'RowExclusiveLock'
+                 AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+                 AND l.relation = (SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                                   WHERE n.nspname = $1::text AND c.relname = 'outbox')
+               GROUP BY l.virtualtransaction";
+    let rows = transaction.query("ask who writes events", sql, &[&transaction.schemas().own.name()]).await?;
+    Ok(rows.iter().map(|row| Writer { id: row.get(0), is_prepared: row.get(1) }).collect())
+}
+
+/// What gives the events their positions.
+#[derive(Clone, Copy, Debug)]
+pub struct Positions {
+    /// The last position that was given, or zero.
+    pub last: i64,
+    /// By how much each is higher than the one before.
+    pub increment: i64,
+    /// How many a session takes at once.
+    pub cache: i64,
+    /// Whether they begin anew at their end.
+    pub cycles: bool,
+    /// The cluster in which they are given.
+    pub cluster_id: i64,
+}
+
+/// Asks what gives the events their positions.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn positions(transaction: &Transaction) -> Result<Positions, DatabaseError> {
+    let own = &transaction.schemas().own;
+    let sql = format!(
+        "SELECT CASE WHEN p.is_called THEN p.last_value ELSE 0 END, s.seqincrement, s.seqcache, s.seqcycle, c.system_identifier
+         FROM {own}.outbox_position_seq p, pg_catalog.pg_sequence s, pg_catalog.pg_control_system() c
+         WHERE s.seqrelid = '{own}.outbox_position_seq'::regclass"
+    );
+    let row = transaction.query_one("read the outbox's sequence", &sql, &[]).await?;
+    let [last, increment, cache] = [row.get(0), row.get(1), row.get(2)];
+    Ok(Positions { last, increment, cache, cycles: row.get(3), cluster_id: row.get(4) })
 }

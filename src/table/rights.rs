@@ -1,7 +1,7 @@
 //! What the loader's role must be granted, derived from the statements of these rooms, and what it is granted beyond that.
 //! `deploy/grants.sql` grants the same.
 
-use super::facts::{LOGINS, SEQUENCE};
+use super::facts::{LOGINS, OF_RELAY, SEQUENCE};
 use super::login_columns::{EVENT_ID, LoginColumns, MESSAGE_HASH};
 use crate::database::schemas::Schemas;
 use crate::database::{DatabaseError, Transaction};
@@ -241,7 +241,7 @@ async fn columns(transaction: &Transaction, rights: &[Right]) -> Result<Vec<Opti
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// What changes whole tables, or makes something that runs when others write.
+/// What changes whole tables, or makes something that runs when others write; and whatever is granted on what only a relay uses.
 async fn of_tables(transaction: &Transaction) -> Result<Vec<String>, DatabaseError> {
     let schemas = transaction.schemas();
     let (own, logins) = (schemas.own.name(), schemas.logins.name());
@@ -253,6 +253,13 @@ async fn of_tables(transaction: &Transaction) -> Result<Vec<String>, DatabaseErr
                                                   OR n.nspname = $2::text AND c.relname = 'user_logins')
                  AND pg_catalog.has_table_privilege(c.oid, w.action)
                UNION ALL
+               SELECT pg_catalog.format('%s on %I.%I', w.action, n.nspname, c.relname)
+               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
+                    pg_catalog.unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) AS w (action)
+               WHERE n.nspname = $1::text AND c.relname = ANY ($4::text[])
+                 AND CASE WHEN w.action IN ('DELETE', 'TRUNCATE', 'TRIGGER') THEN pg_catalog.has_table_privilege(c.oid, w.action)
+                          ELSE pg_catalog.has_any_column_privilege(c.oid, w.action) END
+               UNION ALL
                SELECT pg_catalog.format('CREATE on schema %I', n.nspname) FROM pg_catalog.pg_namespace n
                WHERE n.nspname IN ($1::text, $2::text) AND pg_catalog.has_schema_privilege(n.oid, 'CREATE')
                UNION ALL
@@ -261,7 +268,7 @@ async fn of_tables(transaction: &Transaction) -> Result<Vec<String>, DatabaseErr
                WHERE c.relkind = 'S' AND n.nspname = $1::text AND c.relname = 'outbox_position_seq'
                  AND pg_catalog.has_sequence_privilege(c.oid, 'UPDATE')
                ORDER BY 1";
-    let rows = transaction.query(ATTEMPTED, sql, &[&own, &logins, &tables]).await?;
+    let rows = transaction.query(ATTEMPTED, sql, &[&own, &logins, &tables, &&OF_RELAY[..]]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 
 use time::Date;
-use tokio_postgres::Row;
 
-use super::login_columns::{self, LoginColumns, LoginRows, MESSAGE_HASH, SENT_AT, Value};
+use super::login_columns::{self, LoginColumns, LoginRows, MESSAGE_HASH, SENT_AT, Value, stored};
 use crate::batch::LoginRow;
 use crate::database::{DatabaseError, Transaction};
-use crate::login::{MaskedLogin, Stored};
+use crate::login::MaskedLogin;
 use crate::message::MessageKey;
-use crate::stream::{Column, ColumnType, Field, LOGIN};
+use crate::stream::LOGIN;
 
 /// Copies the rows in: the cheapest way, which takes all of them or fails. What stands in its way, [`insert`] finds out.
 ///
@@ -105,14 +104,4 @@ pub async fn some(transaction: &Transaction, limit: i64) -> Result<Vec<(MaskedLo
         .iter()
         .map(|row| (MaskedLogin::from_stored(&LOGIN, |field| stored(row, field)), row.get(LOGIN.day)))
         .collect())
-}
-
-fn stored(row: &Row, field: &Field) -> Stored {
-    let Column { name, holds } = field.column();
-    let stored = match holds {
-        ColumnType::Varchar(_) => row.get::<_, Option<String>>(name).map(Stored::Text),
-        ColumnType::Integer => row.get::<_, Option<i32>>(name).map(Stored::Integer),
-        ColumnType::Date => None,
-    };
-    stored.unwrap_or(Stored::Null)
 }

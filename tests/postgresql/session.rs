@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_postgres::Client;
-use turnstile::database::{Database, Transaction};
+use turnstile::database::{Database, DatabaseError, Transaction};
 
 use crate::support::postgres::{TestDatabase, pool};
 
@@ -66,6 +66,39 @@ async fn a_transaction_waits_for_the_disk_where_the_session_would_not_and_else_a
         transaction.rollback().await.unwrap();
         assert_eq!(database.durability().await.unwrap().synchronous_commit, session, "what is to be mended");
     }
+}
+
+#[tokio::test]
+async fn an_unflushed_transaction_waits_for_no_disk_and_the_next_on_its_connection_does() {
+    let test = TestDatabase::empty().await;
+    for (session, ours) in [("on", "on"), ("off", "on"), ("remote_apply", "remote_apply")] {
+        set_for_database(&test.client().await, &format!("synchronous_commit = {session}")).await;
+        let database = pool(test.url(), 1, CALL_TIMEOUT);
+        let before = database.transaction(async |next| seen_by(next).await).await.unwrap();
+        let unflushed = database
+            .unflushed_transaction(async |transaction| {
+                for (name, value) in SETTINGS {
+                    assert_eq!(setting(transaction, name).await, value, "{name}");
+                }
+                seen_by(transaction).await
+            })
+            .await
+            .unwrap();
+        let after = database.transaction(async |next| seen_by(next).await).await.unwrap();
+        let connection = before.0;
+        assert_eq!(
+            [before, unflushed, after],
+            [ours, "off", ours].map(|commit| (connection, commit.to_owned())),
+            "{session}"
+        );
+    }
+}
+
+/// The connection of a transaction, and for what its commit waits.
+async fn seen_by(transaction: &Transaction) -> Result<(i32, String), DatabaseError> {
+    let sql = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('synchronous_commit')";
+    let row = transaction.query_one("ask", sql, &[]).await?;
+    Ok((row.get(0), row.get(1)))
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{DATABASE_COMMANDS, QUEUE_COMMANDS, RUN};
+use super::{DATABASE_COMMANDS, LONG_COMMANDS, QUEUE_COMMANDS, QUEUE_TRUST_COMMANDS, RUN};
 use crate::config::kinds::{DatabaseUrl, KeyringFile, Length, Size, Switch, Text, Whole, Word, parsed};
 use crate::config::setting::{Default, Setting};
 use crate::database::schemas::Schema;
@@ -47,7 +47,7 @@ pub static QUEUE: Setting<Text<QueueAddress>> = Setting {
 pub static ALLOW_ENDPOINT_OVERRIDE: Setting<Switch> = Setting {
     flag: Some("allow-endpoint-override"),
     variable: Some("TURNSTILE_ALLOW_ENDPOINT_OVERRIDE"),
-    commands: QUEUE_COMMANDS,
+    commands: QUEUE_TRUST_COMMANDS,
     heading: QUEUE_HEADING,
     kind: Switch,
     default: Default::Unset,
@@ -59,7 +59,7 @@ pub static ALLOW_ENDPOINT_OVERRIDE: Setting<Switch> = Setting {
 pub static ALLOW_CLEAR_QUEUE: Setting<Switch> = Setting {
     flag: Some("allow-clear-queue"),
     variable: Some("TURNSTILE_ALLOW_CLEAR_QUEUE"),
-    commands: QUEUE_COMMANDS,
+    commands: QUEUE_TRUST_COMMANDS,
     heading: QUEUE_HEADING,
     kind: Switch,
     default: Default::Unset,
@@ -146,7 +146,7 @@ pub static DATABASE_CONNECTIONS: Setting<Whole<usize>> = Setting {
 pub static WAIT_FOR_DATABASE: Setting<Length> = Setting {
     flag: Some("wait-for-database"),
     variable: Some("TURNSTILE_WAIT_FOR_DATABASE"),
-    commands: RUN,
+    commands: LONG_COMMANDS,
     heading: DATABASE_HEADING,
     kind: Length(Duration::ZERO..=HOUR),
     default: Default::Is("30s"),

@@ -29,6 +29,8 @@ pub struct Outgoing {
     /// What makes a repeated send of the same message one message within five minutes; FIFO queues only, and kept
     /// over every repetition. It must tell nothing of the body: it is not treated as personal data.
     pub deduplication_id: Option<String>,
+    /// Its message group, where that is not the sender's; FIFO queues only.
+    pub group: Option<String>,
 }
 
 /// Sends messages to one queue. Clones share their connections.
@@ -110,7 +112,7 @@ impl Sender {
             SendMessageBatchRequestEntry::builder()
                 .id(index.to_string())
                 .message_body(&message.body)
-                .set_message_group_id(self.group.clone())
+                .set_message_group_id(self.group.as_ref().map(|own| message.group.as_ref().unwrap_or(own).clone()))
                 .set_message_deduplication_id(message.deduplication_id.clone())
                 .build()
         });

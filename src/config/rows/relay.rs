@@ -1,0 +1,139 @@
+//! What `turnstile relay` takes.
+
+use std::time::Duration;
+
+use crate::config::kinds::{Length, Switch, Text, Whole, parsed};
+use crate::config::setting::{Default, OPTIONS, Setting};
+use crate::sink::Target;
+
+const HEADING: &str = "Relay";
+const RELAY: &[&str] = &["relay", "config show"];
+
+/// Where events are carried to.
+pub static TO: Setting<Text<Target>> = Setting {
+    flag: Some("to"),
+    variable: Some("TURNSTILE_TO"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Text::of("TARGET", "give sqs:QUEUE, with the queue's name or URL, or stdout:", parsed),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Where events are carried to: sqs:QUEUE, with the name or URL of a standard or FIFO queue, or stdout:, a line of \
+              JSON for each event",
+};
+
+/// What the sink is called.
+pub static SINK: Setting<Text<String>> = Setting {
+    flag: Some("sink"),
+    variable: Some("TURNSTILE_SINK"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Text::of("NAME", "give 1 to 63 small letters, digits, points, hyphens and underscores", read_sink),
+    default: Default::Is("default"),
+    is_secret: false,
+    meaning: "The name of the sink, under which the tables remember how far it has come. Relays of the same name share the \
+              work; each other name gets every event",
+};
+
+/// What events say where they come from.
+pub static SOURCE: Setting<Text<String>> = Setting {
+    flag: Some("source"),
+    variable: Some("TURNSTILE_SOURCE"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Text::of("URI", "give a URI of at most 256 characters, such as urn:example:logins-eu", read_source),
+    default: Default::Is("urn:turnstile:logins"),
+    is_secret: false,
+    meaning: "What the events say where they come from: a URI. A consumer knows repeats by source and id, so do not change it",
+};
+
+/// How much is carried at once.
+pub static CHUNK: Setting<Whole<u16>> = Setting {
+    flag: Some("chunk"),
+    variable: Some("TURNSTILE_CHUNK"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Whole(1..=5_000),
+    default: Default::Is("1000"),
+    is_secret: false,
+    meaning: "The most events that a lane of the relay takes up at once",
+};
+
+/// How long a chunk belongs to one relay.
+pub static LEASE: Setting<Length> = Setting {
+    flag: Some("lease"),
+    variable: Some("TURNSTILE_LEASE"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Length(Duration::from_secs(1)..=Duration::from_secs(600)),
+    default: Default::Is("30s"),
+    is_secret: false,
+    meaning: "How long after its last sign of life a relay's events are left to it; after that another relay carries them again",
+};
+
+/// How soon a new event is seen.
+pub static POLL: Setting<Length> = Setting {
+    flag: Some("poll"),
+    variable: Some("TURNSTILE_POLL"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Length(Duration::from_millis(2)..=Duration::from_secs(60)),
+    default: Default::Is("20ms"),
+    is_secret: false,
+    meaning: "The longest pause between two looks at an outbox in which nothing new is",
+};
+
+/// How often a refused event is tried.
+pub static EVENT_ATTEMPTS: Setting<Whole<i32>> = Setting {
+    flag: Some("event-attempts"),
+    variable: Some("TURNSTILE_EVENT_ATTEMPTS"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Whole(1..=1_000),
+    default: Default::Is("10"),
+    is_secret: false,
+    meaning: "How often an event is tried that the sink refuses for what it is, before it is set aside. A sink that is away, \
+              busy or closed to us is asked without end",
+};
+
+/// Takes a sink over.
+pub static ADOPT: Setting<Switch> = Setting {
+    flag: Some("adopt"),
+    variable: None,
+    commands: &["relay"],
+    heading: OPTIONS,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Go on with a sink that was made in another PostgreSQL cluster, whose copy this database is, or that led to \
+              another --to. Only where no other relay carries its events any more",
+};
+
+/// Whether a relay ends.
+pub static RELAY_UNTIL_EMPTY: Setting<Switch> = Setting {
+    flag: Some("until-empty"),
+    variable: None,
+    commands: &["relay"],
+    heading: OPTIONS,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "End once every event is carried or set aside",
+};
+
+fn read_sink(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    let begins = text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
+    match begins && text.len() <= 63 && text.bytes().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("is not the name of a sink".to_owned()),
+    }
+}
+
+fn read_source(text: &str) -> Result<String, String> {
+    let has_scheme = text.split_once(':').is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
+    match has_scheme && text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("is not a URI".to_owned()),
+    }
+}

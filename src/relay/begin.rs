@@ -1,0 +1,109 @@
+//! What must be so before a relay begins: otherwise it could lose events, or repeat them unnoticed.
+
+use super::RelaySettings;
+use crate::database::{Database, DatabaseError};
+use crate::table::facts::TableFacts;
+use crate::table::outbox::{self, Positions};
+use crate::table::relay_marks;
+use crate::table::relay_sinks::{self, SinkRecord, Slot};
+
+/// Why a relay does not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The database refuses.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Positions may be handed out of order, or again.
+    #[error("the sequence outbox_position_seq has {0}: events could be passed over")]
+    Sequence(String),
+    /// The sequence stands below what was carried: the next events would have positions that are passed already.
+    #[error("the sequence outbox_position_seq stands at {at}, below the frontier {frontier} of this sink")]
+    Behind {
+        /// Where it stands.
+        at: i64,
+        /// How far the sink has come.
+        frontier: i64,
+    },
+    /// What the relay notes could be dropped without an error, or is gone after a crash.
+    #[error("the relay cannot rely on its tables: {0}")]
+    Tables(String),
+    /// The sink was made in another cluster: this database is a copy, and both would carry the events.
+    #[error("the sink {0} was made in another PostgreSQL cluster: this database is a copy of it")]
+    Copy(String),
+    /// The sink leads elsewhere.
+    #[error("the sink {sink} carries to {target}")]
+    Elsewhere {
+        /// Its name.
+        sink: String,
+        /// Where it goes.
+        target: String,
+    },
+}
+
+impl NotReady {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Database(error) => error.remedy().to_owned(),
+            Self::Sequence(_) => {
+                "let its owner set INCREMENT 1, CACHE 1 and NO CYCLE on it, in the schema of Turnstile's own tables"
+                    .to_owned()
+            }
+            Self::Behind { frontier, .. } => {
+                format!("let its owner set it to {frontier} by setval, before a loader writes")
+            }
+            Self::Tables(_) => "run `turnstile check`: it says what to do about each".to_owned(),
+            Self::Copy(_) => "give --adopt if the original is gone for good, and else another --sink".to_owned(),
+            Self::Elsewhere { .. } => "give another --sink for another --to, or --adopt to move this one".to_owned(),
+        }
+    }
+}
+
+/// Looks whether a relay may begin, and makes its sink.
+///
+/// # Errors
+///
+/// [`NotReady`]
+pub async fn begin(database: &Database, settings: &RelaySettings, target: &str, adopts: bool) -> Result<(), NotReady> {
+    let slot = Slot { sink: settings.sink.clone(), number: 0 };
+    let facts = database.snapshot(TableFacts::of_relay).await?;
+    refuse_tables(&facts)?;
+    let (positions, frontier) = database
+        .snapshot(async |seen| Ok((outbox::positions(seen).await?, relay_marks::frontier(seen, &slot).await?)))
+        .await?;
+    refuse_sequence(&positions, frontier)?;
+    let here = SinkRecord { target: target.to_owned(), cluster_id: positions.cluster_id };
+    let found = database
+        .transaction(async |transaction| {
+            let found = relay_sinks::introduce(transaction, &slot.sink, &here).await?;
+            if adopts {
+                relay_sinks::adopt(transaction, &slot.sink, &here).await?;
+            }
+            Ok(found)
+        })
+        .await?;
+    match adopts {
+        true => Ok(()),
+        false if found.cluster_id != here.cluster_id => Err(NotReady::Copy(slot.sink)),
+        false if found.target != here.target => Err(NotReady::Elsewhere { sink: slot.sink, target: found.target }),
+        false => Ok(()),
+    }
+}
+
+/// What keeps a note out of a table in silence, or takes it away in a crash, loses events.
+fn refuse_tables(facts: &TableFacts) -> Result<(), NotReady> {
+    let missing = facts.missing.iter().map(|name| format!("{name} is missing"));
+    let unlogged = facts.unlogged.iter().map(|name| format!("{name} is unlogged"));
+    let droppers = facts.droppers.iter().map(|dropper| format!("{} has a {}", dropper.table, dropper.kind));
+    let problems: Vec<String> = missing.chain(unlogged).chain(droppers).collect();
+    if problems.is_empty() { Ok(()) } else { Err(NotReady::Tables(problems.join(", "))) }
+}
+
+fn refuse_sequence(positions: &Positions, frontier: i64) -> Result<(), NotReady> {
+    let Positions { last, increment, cache, cycles, .. } = *positions;
+    if increment != 1 || cache != 1 || cycles {
+        let cycle = if cycles { "CYCLE" } else { "NO CYCLE" };
+        return Err(NotReady::Sequence(format!("INCREMENT {increment} CACHE {cache} {cycle}")));
+    }
+    if last < frontier { Err(NotReady::Behind { at: last, frontier }) } else { Ok(()) }
+}

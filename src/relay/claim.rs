@@ -1,0 +1,197 @@
+//! The transactions of a relay: what it takes up, and what it lets go of.
+//!
+//! Each is a transaction at READ COMMITTED whose statements see later and later states: that order is what nothing is lost by.
+
+use std::iter;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{RelaySettings, Shared, gaps};
+use crate::database::{DatabaseError, Transaction};
+use crate::sink::Sink;
+use crate::table::outbox::{self, Event};
+use crate::table::relay_chunks::{self, Chunk};
+use crate::table::relay_failures::{self, Failure};
+use crate::table::relay_sinks;
+use crate::table::{relay_gaps, relay_marks};
+
+/// The most gaps that are looked at in one transaction.
+const GAPS_AT_ONCE: i64 = 100;
+/// The most failures that are tried again at once.
+const FAILURES_AT_ONCE: i64 = 100;
+/// How many marks are kept.
+const MARKS_KEPT: i64 = 1_000;
+
+/// Events that this relay carries now. No `Debug`: it holds users' ids.
+pub(super) struct Held {
+    pub(super) chunk: Chunk,
+    pub(super) events: Vec<Event>,
+}
+
+/// Takes over a chunk whose relay is gone, or claims the next one; nothing where there is none, or another relay claims now.
+pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, DatabaseError> {
+    let Shared { slot, owner, settings, .. } = relay;
+    let (owner, lease) = (*owner, settings.lease);
+    let (held, has_gaps) = relay
+        .database
+        .unflushed_transaction(async |transaction| {
+            if let Some(chunk) = relay_chunks::take_over(transaction, slot, owner, lease).await? {
+                let events = outbox::within(transaction, std::slice::from_ref(&chunk.positions)).await?;
+                return Ok((Some(Held { chunk, events }), false));
+            }
+            if !relay_sinks::try_lock(transaction, slot).await? {
+                return Ok((None, false));
+            }
+            let frontier = relay_marks::frontier(transaction, slot).await?;
+            let events = outbox::above(transaction, frontier, i64::from(settings.chunk)).await?;
+            let Some(last) = events.last().map(|event| event.position) else { return Ok((None, false)) };
+            let missing = gaps::missing(frontier, events.iter().map(|event| event.position));
+            relay_gaps::note(transaction, slot, &missing, None).await?;
+            let chunk = relay_chunks::open(transaction, slot, frontier + 1..=last, owner, lease).await?;
+            relay_marks::append(transaction, slot, last).await?;
+            Ok((Some(Held { chunk, events }), !missing.is_empty()))
+        })
+        .await?;
+    if has_gaps {
+        relay.gaps.notify_one();
+    }
+    Ok(held)
+}
+
+/// Looks at the gaps: what is found in one is a chunk, what nobody can fill any more is none. Also says whether there are others
+/// that may still be filled.
+pub(super) async fn from_gaps<S: Sink>(relay: &Shared<S>) -> Result<(Vec<Held>, bool), DatabaseError> {
+    relay
+        .database
+        .unflushed_transaction(async |transaction| {
+            let open = relay_gaps::lock(transaction, &relay.slot, GAPS_AT_ONCE).await?;
+            if open.is_empty() {
+                return Ok((Vec::new(), false));
+            }
+            // In this order: who has ended by the first look has committed before the second.
+            let writers = outbox::writers(transaction).await?;
+            let ranges: Vec<RangeInclusive<i64>> = open.iter().map(|gap| gap.positions.clone()).collect();
+            let mut events = outbox::within(transaction, &ranges).await?.into_iter().peekable();
+            let (mut held, mut over, mut is_open) = (Vec::new(), Vec::new(), false);
+            for gap in open {
+                let found: Vec<Event> =
+                    iter::from_fn(|| events.next_if(|event| event.position <= *gap.positions.end())).collect();
+                let may_fill = gaps::may_fill(gap.writers.as_deref(), &writers);
+                is_open |= !may_fill.is_empty();
+                match may_fill.is_empty() || !found.is_empty() {
+                    true => over.push(gap.id),
+                    false if gap.writers.as_ref() != Some(&may_fill) => {
+                        relay_gaps::await_writers(transaction, gap.id, &may_fill).await?;
+                    }
+                    false => {}
+                }
+                if !found.is_empty() && !may_fill.is_empty() {
+                    let rest = gaps::without(&gap.positions, found.iter().map(|event| event.position));
+                    relay_gaps::note(transaction, &relay.slot, &rest, Some(&may_fill)).await?;
+                }
+                held.extend(relay.chunk_of(transaction, found).await?);
+            }
+            relay_gaps::remove(transaction, &over).await?;
+            Ok((held, is_open))
+        })
+        .await
+}
+
+/// Takes up the refused events whose next attempt is due, for as long as a lease: whoever does not come back leaves them to
+/// others.
+pub(super) async fn failures<S: Sink>(relay: &Shared<S>) -> Result<Vec<Event>, DatabaseError> {
+    let sink = &relay.slot.sink;
+    relay
+        .database
+        .unflushed_transaction(async |transaction| {
+            let due = relay_failures::take_due(transaction, sink, FAILURES_AT_ONCE, relay.settings.lease).await?;
+            match due.is_empty() {
+                true => Ok(Vec::new()),
+                false => {
+                    let due: Vec<_> = due.into_iter().map(|position| position..=position).collect();
+                    outbox::within(transaction, &due).await
+                }
+            }
+        })
+        .await
+}
+
+/// What has become of events that were tried again.
+pub(super) async fn settle_failures<S: Sink>(
+    relay: &Shared<S>,
+    taken: &[i64],
+    refused: &[Failure],
+) -> Result<(), DatabaseError> {
+    let (sink, settings) = (&relay.slot.sink, &relay.settings);
+    relay
+        .database
+        .unflushed_transaction(async |transaction| {
+            relay_failures::remove(transaction, sink, taken).await?;
+            for failure in refused {
+                let RelaySettings { most_attempts, failure_pause, .. } = *settings;
+                relay_failures::refused_again(transaction, sink, failure, most_attempts, failure_pause).await?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Leases a chunk for longer; `false` where somebody else has it.
+pub(super) async fn renew<S: Sink>(relay: &Shared<S>, chunk: &Chunk) -> Result<bool, DatabaseError> {
+    let renew = async |transaction: &Transaction| {
+        relay_chunks::renew(transaction, chunk, relay.owner, relay.settings.lease).await
+    };
+    relay.database.unflushed_transaction(renew).await
+}
+
+/// Lets go of a chunk whose events are carried, but for those that the sink refuses, which are noted in the same transaction.
+/// `false` where somebody else has it, and carries all of it again.
+pub(super) async fn close<S: Sink>(
+    relay: &Shared<S>,
+    chunk: &Chunk,
+    refused: &[Failure],
+) -> Result<bool, DatabaseError> {
+    relay
+        .database
+        .unflushed_transaction(async |transaction| {
+            let was_ours = relay_chunks::close(transaction, chunk, relay.owner).await?;
+            if was_ours {
+                relay_failures::note(transaction, &relay.slot.sink, refused, relay.settings.failure_pause).await?;
+                relay_marks::prune(transaction, &relay.slot, MARKS_KEPT).await?;
+            }
+            Ok(was_ours)
+        })
+        .await
+}
+
+/// Gives a chunk back, so that another relay can take it over at once.
+pub(super) async fn release<S: Sink>(relay: &Shared<S>, chunk: &Chunk) -> Result<bool, DatabaseError> {
+    let release =
+        async |transaction: &Transaction| relay_chunks::renew(transaction, chunk, relay.owner, Duration::ZERO).await;
+    relay.database.unflushed_transaction(release).await
+}
+
+/// Whether every event that can be seen is carried, or set aside.
+pub(super) async fn has_carried_all<S: Sink>(relay: &Shared<S>) -> Result<bool, DatabaseError> {
+    let slot = &relay.slot;
+    relay
+        .database
+        .snapshot(async |seen| {
+            let frontier = relay_marks::frontier(seen, slot).await?;
+            Ok(outbox::above(seen, frontier, 1).await?.is_empty()
+                && relay_chunks::count(seen, &slot.sink).await? == 0
+                && relay_gaps::count(seen, &slot.sink).await? == 0
+                && relay_failures::count(seen, &slot.sink).await?.waiting == 0)
+        })
+        .await
+}
+
+impl<S: Sink> Shared<S> {
+    /// A chunk of these events, which lie close together.
+    async fn chunk_of(&self, transaction: &Transaction, events: Vec<Event>) -> Result<Option<Held>, DatabaseError> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(None) };
+        let positions = first.position..=last.position;
+        let chunk = relay_chunks::open(transaction, &self.slot, positions, self.owner, self.settings.lease).await?;
+        Ok(Some(Held { chunk, events }))
+    }
+}

@@ -1,0 +1,95 @@
+//! An event as everybody outside sees it: CloudEvents 1.0 in JSON, the same bytes at every attempt.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use time::format_description::well_known::{Iso8601, Rfc3339};
+
+use crate::login::Stored;
+use crate::message::MessageHash;
+use crate::table::outbox::Event;
+
+/// What the events are: a row of `user_logins`.
+pub const TYPE: &str = "dev.turnstile.login.loaded.v1";
+
+/// An event, ready to be carried. No `Debug`: it holds a user's id.
+#[derive(Clone)]
+pub struct Envelope {
+    /// Its position in the outbox.
+    pub position: i64,
+    /// The hash of the message that brought the login: with the source, what repeats are known by.
+    pub id: MessageHash,
+    /// Whom it is about; none where the login has no user id.
+    pub subject: Option<String>,
+    /// The event in JSON.
+    pub body: String,
+}
+
+#[derive(Serialize)]
+struct CloudEvent<'e> {
+    specversion: &'static str,
+    id: String,
+    source: &'e str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'e str>,
+    time: String,
+    datacontenttype: &'static str,
+    /// Compared as text, it orders the events of a source.
+    sequence: String,
+    data: Map<String, Value>,
+}
+
+impl Envelope {
+    /// The event of this source.
+    ///
+    /// # Errors
+    ///
+    /// When the time cannot be written: its year has more than four digits.
+    pub fn of(event: &Event, source: &str) -> Result<Self, EnvelopeError> {
+        let subject = event.login.value("user_id").and_then(Stored::text).map(str::to_owned);
+        let cloud_event = CloudEvent {
+            specversion: "1.0",
+            id: event.id.to_string(),
+            source,
+            kind: TYPE,
+            subject: subject.as_deref(),
+            time: event.created_at.to_offset(time::UtcOffset::UTC).format(&Rfc3339)?,
+            datacontenttype: "application/json",
+            sequence: format!("{:020}", event.position),
+            data: data(event)?,
+        };
+        let body = serde_json::to_string(&cloud_event)?;
+        Ok(Self { position: event.position, id: event.id, subject, body })
+    }
+}
+
+/// An event cannot be written: a defect, or a row that this program has not written.
+#[derive(Debug, thiserror::Error)]
+#[error("an event cannot be written as JSON")]
+pub struct EnvelopeError;
+
+impl From<time::error::Format> for EnvelopeError {
+    fn from(_: time::error::Format) -> Self {
+        Self
+    }
+}
+
+impl From<serde_json::Error> for EnvelopeError {
+    fn from(_: serde_json::Error) -> Self {
+        Self
+    }
+}
+
+/// The columns of `user_logins`, under their names.
+fn data(event: &Event) -> Result<Map<String, Value>, EnvelopeError> {
+    let value = |stored: &Stored| match stored {
+        Stored::Null => Value::Null,
+        Stored::Text(text) => text.as_str().into(),
+        Stored::Integer(integer) => (*integer).into(),
+    };
+    let stream = event.login.stream();
+    let columns = event.login.values().map(|(field, stored)| (field.column().name.to_owned(), value(stored)));
+    let day = event.day.map(|day| day.format(&Iso8601::DATE)).transpose()?;
+    Ok(columns.chain([(stream.day.to_owned(), day.map_or(Value::Null, Value::from))]).collect())
+}

@@ -1,0 +1,58 @@
+//! A queue of SQS, standard or FIFO. A FIFO queue takes an event once within five minutes: its deduplication id is the event's.
+
+use super::{Carried, Envelope, Limits, Sink, SinkError};
+use crate::message::MessageId;
+use crate::queue::sqs::{Outgoing, Sender};
+use crate::queue::{Answer, MAX_MESSAGE_BYTES, MESSAGES_PER_CALL, QueueError, Refusal};
+
+/// A queue.
+#[derive(Clone, Debug)]
+pub struct SqsSink(Sender);
+
+impl SqsSink {
+    /// What this sends to.
+    pub fn of(sender: Sender) -> Self {
+        Self(sender)
+    }
+}
+
+impl Sink for SqsSink {
+    fn limits(&self) -> Limits {
+        Limits { events: MESSAGES_PER_CALL, bytes: MAX_MESSAGE_BYTES }
+    }
+
+    async fn carry(&self, events: &[Envelope]) -> Result<Vec<Carried>, SinkError> {
+        let outgoing: Vec<Outgoing> = events.iter().map(|event| self.outgoing(event)).collect();
+        let answers = self.0.send(&outgoing).await.map_err(error)?;
+        Ok(answers.into_iter().map(carried).collect())
+    }
+}
+
+impl SqsSink {
+    fn outgoing(&self, event: &Envelope) -> Outgoing {
+        let deduplication_id = self.0.is_fifo().then(|| event.id.to_string());
+        // One group for each user; the name of a group allows few characters, and a user's id any.
+        let group = event.subject.as_ref().map(|subject| blake3::hash(subject.as_bytes()).to_hex().to_string());
+        Outgoing { body: event.body.clone(), deduplication_id, group }
+    }
+}
+
+fn carried(answer: Answer<MessageId>) -> Carried {
+    match answer {
+        Ok(_) => Carried::Taken,
+        Err(refusal) if refusal.is_for_good() => Carried::Refused(code(&refusal)),
+        Err(_) => Carried::Again,
+    }
+}
+
+fn code(refusal: &Refusal) -> String {
+    refusal.fault.name().map_or_else(|| refusal.fault.to_string(), str::to_owned)
+}
+
+/// Only what the bodies are is the events' fault: a queue that is gone, or closed to us, may be there again.
+fn error(error: QueueError) -> SinkError {
+    match error.names_bodies() {
+        true => SinkError::Refused(error.fault.name().unwrap_or_default().to_owned()),
+        false => SinkError::Away(error.to_string()),
+    }
+}

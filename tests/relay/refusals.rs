@@ -1,0 +1,106 @@
+//! What a sink refuses keeps no other event waiting, and a sink that is away sets nothing aside.
+
+use super::*;
+
+/// The sink refuses any call with one of these in it, as servers do that check a call as a whole.
+fn refusing_whole_calls_with(bad: Vec<i64>) -> TestSink {
+    TestSink::answering(move |events| {
+        let has_bad = events.iter().any(|event| bad.contains(&event.position));
+        has_bad.then(|| Err(SinkError::Refused("Malformed".to_owned())))
+    })
+}
+
+async fn failures(client: &Client) -> Vec<(i64, String, i32, String)> {
+    let sql = "SELECT position, status, attempts, code FROM turnstile.relay_failures ORDER BY position";
+    let rows = client.query(sql, &[]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_refused_for_good_is_found_and_set_aside_after_a_bounded_number_of_tries() {
+    let test = TestDatabase::with_tables().await;
+    let database = pool(test.url(), 8, Duration::from_secs(30));
+    let client = test.client().await;
+    let all = write(&client, 50).await;
+    let bad = vec![all[3], all[4], all[30]];
+    let sink = refusing_whole_calls_with(bad.clone());
+    drain(&database, &sink).await;
+    let good: Vec<i64> = all.into_iter().filter(|position| !bad.contains(position)).collect();
+    assert_eq!(sink.positions(), good);
+    let expected: Vec<_> = bad.iter().map(|bad| (*bad, "set_aside".to_owned(), 3, "Malformed".to_owned())).collect();
+    assert_eq!(failures(&client).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_refused_at_first_and_taken_later_is_carried() {
+    let test = TestDatabase::with_tables().await;
+    let database = pool(test.url(), 8, Duration::from_secs(30));
+    let client = test.client().await;
+    let all = write(&client, 10).await;
+    let (late, mut refusals) = (all[2], 0);
+    let sink = TestSink::answering(move |events| {
+        let refuses = refusals < 2 && events.iter().any(|event| event.position == late);
+        refusals += u32::from(refuses);
+        let answer = |event: &Envelope| match event.position == late {
+            true => Carried::Refused("NotYet".to_owned()),
+            false => Carried::Taken,
+        };
+        refuses.then(|| Ok(events.iter().map(answer).collect()))
+    });
+    drain(&database, &sink).await;
+    assert_eq!(sink.positions(), all);
+    assert_eq!(failures(&client).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_is_away_or_takes_a_part_only_gets_everything_in_the_end_and_nothing_is_set_aside() {
+    let test = TestDatabase::with_tables().await;
+    let database = pool(test.url(), 8, Duration::from_secs(30));
+    let client = test.client().await;
+    let all = write(&client, 60).await;
+    let mut calls = 0;
+    let sink = TestSink::answering(move |events| {
+        calls += 1;
+        match calls % 4 {
+            0 => Some(Err(SinkError::Away("throttled".to_owned()))),
+            // It says nothing of the last, and takes every other one of the rest.
+            1 => {
+                Some(Ok((1..events.len()).map(|n| if n % 2 == 0 { Carried::Again } else { Carried::Taken }).collect()))
+            }
+            _ => None,
+        }
+    });
+    drain(&database, &sink).await;
+    assert_eq!(sink.positions(), all);
+    assert_eq!(failures(&client).await, []);
+    assert!(sink.came.lock().unwrap().values().all(|(times, _)| *times == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_was_frozen_past_its_lease_takes_nothing_away_from_the_one_that_has_its_chunk() {
+    let test = TestDatabase::with_tables().await;
+    let database = pool(test.url(), 8, Duration::from_secs(30));
+    let client = test.client().await;
+    let all = write(&client, 5).await;
+    let (entered, wait) = (Arc::new(tokio::sync::Notify::new()), Arc::new(Mutex::new(false)));
+    let (tell, go_on) = (entered.clone(), wait.clone());
+    let slow = TestSink::answering(move |_| {
+        tell.notify_one();
+        // Frozen, as a process is that is stopped: no lease is renewed meanwhile.
+        while !*go_on.lock().unwrap() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Some(Err(SinkError::Refused("Malformed".to_owned())))
+    });
+    let short = RelaySettings { lease: Duration::from_secs(1), lanes: 1, ..settings(false) };
+    let shutdown = Shutdown::default();
+    let frozen = start(&database, &slow, short, &shutdown).await;
+    entered.notified().await;
+    let sink = TestSink::default();
+    drain(&database, &sink).await;
+    assert_eq!(sink.positions(), all, "another has carried them");
+    *wait.lock().unwrap() = true;
+    shutdown.stopping.cancel();
+    frozen.await.unwrap().unwrap();
+    assert_eq!(failures(&client).await, [], "what it was refused is no failure any more");
+}
