@@ -196,9 +196,9 @@ GRANT INSERT (sink, target, cluster_id), SELECT (sink, target, cluster_id), UPDA
 GRANT INSERT (sink, slot, position), SELECT (sink, slot, position), DELETE ON turnstile.relay_marks TO turnstile_relay;
 
 -- Leases events, takes over those of a relay that is gone, and lets go of what is carried.
-GRANT INSERT (sink, slot, first_position, last_position, owner, leased_until),
-      SELECT (id, sink, slot, first_position, last_position, owner, leased_until, attempts),
-      UPDATE (owner, leased_until, attempts),
+GRANT INSERT (sink, slot, first_position, last_position, lease, leased_until),
+      SELECT (id, sink, slot, first_position, last_position, lease, leased_until, attempts),
+      UPDATE (lease, leased_until, attempts),
       DELETE
     ON turnstile.relay_chunks TO turnstile_relay;
 

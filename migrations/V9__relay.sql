@@ -41,7 +41,7 @@ CREATE TABLE turnstile.relay_chunks (
     slot           smallint    NOT NULL,
     first_position bigint      NOT NULL,
     last_position  bigint      NOT NULL CHECK (last_position >= first_position),
-    owner          uuid        NOT NULL,
+    lease          uuid        NOT NULL,
     leased_until   timestamptz NOT NULL,
     attempts       integer     NOT NULL DEFAULT 1
 );
@@ -49,8 +49,8 @@ CREATE INDEX relay_chunks_by_lease ON turnstile.relay_chunks (sink, leased_until
 
 COMMENT ON TABLE turnstile.relay_chunks IS
     'Events that a relay is carrying. A row is removed once its events are carried or have become failures.';
-COMMENT ON COLUMN turnstile.relay_chunks.owner IS
-    'Which relay has it.';
+COMMENT ON COLUMN turnstile.relay_chunks.lease IS
+    'What the lease on it is known by: each has another, so that a number that a crash has given again is not taken for the old one.';
 COMMENT ON COLUMN turnstile.relay_chunks.leased_until IS
     'Until when nobody else takes it over.';
 COMMENT ON COLUMN turnstile.relay_chunks.attempts IS

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 pub use self::begin::{NotReady, begin};
 use crate::database::{Database, DatabaseError, Patience, persist};
@@ -88,8 +87,6 @@ struct Shared<S> {
     sink: S,
     settings: RelaySettings,
     slot: Slot,
-    /// This process, in the tables.
-    owner: Uuid,
     /// Gaps were noted: somebody must look at them.
     gaps: Notify,
     shutdown: Shutdown,
@@ -105,15 +102,8 @@ impl<S: Sink> Relay<S> {
         let Self { database, sink, settings } = self;
         let slot = Slot { sink: settings.sink.clone(), number: 0 };
         let lanes = settings.lanes;
-        let shared = Arc::new(Shared {
-            database,
-            sink,
-            settings,
-            slot,
-            owner: Uuid::new_v4(),
-            gaps: Notify::new(),
-            shutdown: shutdown.clone(),
-        });
+        let shared =
+            Arc::new(Shared { database, sink, settings, slot, gaps: Notify::new(), shutdown: shutdown.clone() });
         let mut tasks: JoinSet<Result<u64, RelayError>> = JoinSet::new();
         for _ in 0..lanes {
             let shared = shared.clone();

@@ -26,8 +26,6 @@ use turnstile::table::{
     outbox, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_sinks,
 };
 
-use uuid::Uuid;
-
 use crate::check::{Installation, database, migrate};
 use crate::support::loading::{destination, load, load_into};
 use crate::support::postgres::{TestDatabase, connect};
@@ -284,12 +282,15 @@ pub(crate) async fn do_all_that_a_relay_does(roles: &Roles, sink: &str) -> Resul
 
 /// A chunk and a gap at these positions, from beginning to end.
 async fn carry(transaction: &Transaction, slot: &Slot, positions: RangeInclusive<i64>) -> Result<(), DatabaseError> {
-    let (owner, ended, lease) = (Uuid::new_v4(), Duration::ZERO, Duration::from_secs(60));
-    let chunk = relay_chunks::open(transaction, slot, positions.clone(), Uuid::new_v4(), ended).await?;
-    assert_eq!(relay_chunks::take_over(transaction, slot, owner, lease).await?, Some(chunk.clone()));
-    assert!(relay_chunks::renew(transaction, &chunk, owner, lease).await?);
+    let (ended, lease) = (Duration::ZERO, Duration::from_secs(60));
+    let lost = relay_chunks::open(transaction, slot, positions.clone(), ended).await?;
+    let chunk = relay_chunks::take_over(transaction, slot, lease).await?.unwrap();
+    assert_eq!((chunk.id, &chunk.positions), (lost.id, &positions));
+    assert!(!relay_chunks::renew(transaction, &lost, lease).await?, "the number is the same, and the lease another");
+    assert!(!relay_chunks::close(transaction, &lost).await?);
+    assert!(relay_chunks::renew(transaction, &chunk, lease).await?);
     assert_eq!(relay_chunks::count(transaction, &slot.sink).await?, 1);
-    assert!(relay_chunks::close(transaction, &chunk, owner).await?);
+    assert!(relay_chunks::close(transaction, &chunk).await?);
 
     relay_gaps::note(transaction, slot, &[positions], None).await?;
     let gaps = relay_gaps::lock(transaction, slot, 10).await?;

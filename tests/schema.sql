@@ -157,7 +157,7 @@ turnstile.relay_chunks.sink text NOT NULL
 turnstile.relay_chunks.slot smallint NOT NULL
 turnstile.relay_chunks.first_position bigint NOT NULL
 turnstile.relay_chunks.last_position bigint NOT NULL
-turnstile.relay_chunks.owner uuid NOT NULL
+turnstile.relay_chunks.lease uuid NOT NULL
 turnstile.relay_chunks.leased_until timestamp with time zone NOT NULL
 turnstile.relay_chunks.attempts integer NOT NULL DEFAULT 1
 turnstile.relay_chunks CONSTRAINT relay_chunks_check CHECK ((last_position >= first_position))
@@ -165,7 +165,7 @@ turnstile.relay_chunks CONSTRAINT relay_chunks_pkey PRIMARY KEY (id)
 CREATE INDEX relay_chunks_by_lease ON turnstile.relay_chunks USING btree (sink, leased_until)
 CREATE UNIQUE INDEX relay_chunks_pkey ON turnstile.relay_chunks USING btree (id)
 COMMENT turnstile.relay_chunks Events that a relay is carrying. A row is removed once its events are carried or have become failures.
-COMMENT turnstile.relay_chunks.owner Which relay has it.
+COMMENT turnstile.relay_chunks.lease What the lease on it is known by: each has another, so that a number that a crash has given again is not taken for the old one.
 COMMENT turnstile.relay_chunks.leased_until Until when nobody else takes it over.
 COMMENT turnstile.relay_chunks.attempts How many relays have had it.
 

@@ -30,12 +30,11 @@ pub(super) struct Held {
 
 /// Takes over a chunk whose relay is gone, or claims the next one; nothing where there is none, or another relay claims now.
 pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, DatabaseError> {
-    let Shared { slot, owner, settings, .. } = relay;
-    let (owner, lease) = (*owner, settings.lease);
+    let Shared { slot, settings, .. } = relay;
     let (held, has_gaps) = relay
         .database
         .unflushed_transaction(async |transaction| {
-            if let Some(chunk) = relay_chunks::take_over(transaction, slot, owner, lease).await? {
+            if let Some(chunk) = relay_chunks::take_over(transaction, slot, settings.lease).await? {
                 let events = outbox::within(transaction, std::slice::from_ref(&chunk.positions)).await?;
                 return Ok((Some(Held { chunk, events }), false));
             }
@@ -47,7 +46,7 @@ pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, Dat
             let Some(last) = events.last().map(|event| event.position) else { return Ok((None, false)) };
             let missing = gaps::missing(frontier, events.iter().map(|event| event.position));
             relay_gaps::note(transaction, slot, &missing, None).await?;
-            let chunk = relay_chunks::open(transaction, slot, frontier + 1..=last, owner, lease).await?;
+            let chunk = relay_chunks::open(transaction, slot, frontier + 1..=last, settings.lease).await?;
             relay_marks::append(transaction, slot, last).await?;
             Ok((Some(Held { chunk, events }), !missing.is_empty()))
         })
@@ -138,9 +137,7 @@ pub(super) async fn settle_failures<S: Sink>(
 
 /// Leases a chunk for longer; `false` where somebody else has it.
 pub(super) async fn renew<S: Sink>(relay: &Shared<S>, chunk: &Chunk) -> Result<bool, DatabaseError> {
-    let renew = async |transaction: &Transaction| {
-        relay_chunks::renew(transaction, chunk, relay.owner, relay.settings.lease).await
-    };
+    let renew = async |transaction: &Transaction| relay_chunks::renew(transaction, chunk, relay.settings.lease).await;
     relay.database.unflushed_transaction(renew).await
 }
 
@@ -154,7 +151,7 @@ pub(super) async fn close<S: Sink>(
     relay
         .database
         .unflushed_transaction(async |transaction| {
-            let was_ours = relay_chunks::close(transaction, chunk, relay.owner).await?;
+            let was_ours = relay_chunks::close(transaction, chunk).await?;
             if was_ours {
                 relay_failures::note(transaction, &relay.slot.sink, refused, relay.settings.failure_pause).await?;
                 relay_marks::prune(transaction, &relay.slot, MARKS_KEPT).await?;
@@ -166,8 +163,7 @@ pub(super) async fn close<S: Sink>(
 
 /// Gives a chunk back, so that another relay can take it over at once.
 pub(super) async fn release<S: Sink>(relay: &Shared<S>, chunk: &Chunk) -> Result<bool, DatabaseError> {
-    let release =
-        async |transaction: &Transaction| relay_chunks::renew(transaction, chunk, relay.owner, Duration::ZERO).await;
+    let release = async |transaction: &Transaction| relay_chunks::renew(transaction, chunk, Duration::ZERO).await;
     relay.database.unflushed_transaction(release).await
 }
 
@@ -191,7 +187,7 @@ impl<S: Sink> Shared<S> {
     async fn chunk_of(&self, transaction: &Transaction, events: Vec<Event>) -> Result<Option<Held>, DatabaseError> {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(None) };
         let positions = first.position..=last.position;
-        let chunk = relay_chunks::open(transaction, &self.slot, positions, self.owner, self.settings.lease).await?;
+        let chunk = relay_chunks::open(transaction, &self.slot, positions, self.settings.lease).await?;
         Ok(Some(Held { chunk, events }))
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::relay_slot::Slot;
@@ -14,11 +14,14 @@ use crate::database::{DatabaseError, Transaction};
 pub struct Chunk {
     /// Its number.
     pub id: i64,
+    /// What its lease is known by. Each lease has another: a crash of the server may take a chunk back, and the next gets its
+    /// number.
+    lease: Uuid,
     /// The positions that it covers; not every one of them has an event.
     pub positions: RangeInclusive<i64>,
 }
 
-/// Leases a chunk to this owner.
+/// Leases a chunk.
 ///
 /// # Errors
 ///
@@ -27,23 +30,22 @@ pub async fn open(
     transaction: &Transaction,
     slot: &Slot,
     positions: RangeInclusive<i64>,
-    owner: Uuid,
-    lease: Duration,
+    for_long: Duration,
 ) -> Result<Chunk, DatabaseError> {
     let sql = format!(
-        "INSERT INTO {}.relay_chunks (sink, slot, first_position, last_position, owner, leased_until)
+        "INSERT INTO {}.relay_chunks (sink, slot, first_position, last_position, lease, leased_until)
          VALUES ($1, $2, $3, $4, $5::text::uuid, pg_catalog.clock_timestamp() + $6 * interval '1 second') RETURNING id",
         transaction.schemas().own
     );
-    let (owner, lease) = (owner.to_string(), lease.as_secs_f64());
+    let (lease, for_long) = (Uuid::new_v4(), for_long.as_secs_f64());
     let row = transaction
         .query_one(
             "open a chunk",
             &sql,
-            &[&slot.sink, &slot.number, positions.start(), positions.end(), &owner, &lease],
+            &[&slot.sink, &slot.number, positions.start(), positions.end(), &lease.to_string(), &for_long],
         )
         .await?;
-    Ok(Chunk { id: row.get(0), positions })
+    Ok(Chunk { id: row.get(0), lease, positions })
 }
 
 /// Takes over one chunk whose lease has ended, if there is any.
@@ -54,56 +56,47 @@ pub async fn open(
 pub async fn take_over(
     transaction: &Transaction,
     slot: &Slot,
-    owner: Uuid,
-    lease: Duration,
+    for_long: Duration,
 ) -> Result<Option<Chunk>, DatabaseError> {
     let own = &transaction.schemas().own;
     let sql = format!(
-        "UPDATE {own}.relay_chunks SET owner = $3::text::uuid, attempts = attempts + 1,
+        "UPDATE {own}.relay_chunks SET lease = $3::text::uuid, attempts = attempts + 1,
                 leased_until = pg_catalog.clock_timestamp() + $4 * interval '1 second'
          WHERE id = (SELECT id FROM {own}.relay_chunks
                      WHERE sink = $1 AND slot = $2 AND leased_until < pg_catalog.clock_timestamp()
                      ORDER BY leased_until LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING id, first_position, last_position"
     );
-    let (owner, lease) = (owner.to_string(), lease.as_secs_f64());
-    let rows = transaction.query("take a chunk over", &sql, &[&slot.sink, &slot.number, &owner, &lease]).await?;
-    Ok(rows.first().map(chunk))
+    let (lease, for_long) = (Uuid::new_v4(), for_long.as_secs_f64());
+    let parameters: [&(dyn ToSql + Sync); 4] = [&slot.sink, &slot.number, &lease.to_string(), &for_long];
+    let rows = transaction.query("take a chunk over", &sql, &parameters).await?;
+    Ok(rows.first().map(|row| Chunk { id: row.get(0), lease, positions: row.get(1)..=row.get(2) }))
 }
 
-fn chunk(row: &Row) -> Chunk {
-    Chunk { id: row.get(0), positions: row.get(1)..=row.get(2) }
-}
-
-/// Leases a chunk for longer; `false` where it is no longer this owner's.
+/// Leases a chunk for longer; `false` where this lease on it is over.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn renew(
-    transaction: &Transaction,
-    chunk: &Chunk,
-    owner: Uuid,
-    lease: Duration,
-) -> Result<bool, DatabaseError> {
+pub async fn renew(transaction: &Transaction, chunk: &Chunk, for_long: Duration) -> Result<bool, DatabaseError> {
     let sql = format!(
         "UPDATE {}.relay_chunks SET leased_until = pg_catalog.clock_timestamp() + $3 * interval '1 second'
-         WHERE id = $1 AND owner = $2::text::uuid",
+         WHERE id = $1 AND lease = $2::text::uuid",
         transaction.schemas().own
     );
-    let (owner, lease) = (owner.to_string(), lease.as_secs_f64());
-    Ok(transaction.execute("renew a lease", &sql, &[&chunk.id, &owner, &lease]).await? == 1)
+    let (lease, for_long) = (chunk.lease.to_string(), for_long.as_secs_f64());
+    Ok(transaction.execute("renew a lease", &sql, &[&chunk.id, &lease, &for_long]).await? == 1)
 }
 
-/// Removes a chunk whose events are carried; `false` where it is no longer this owner's, and whoever has it carries them again.
+/// Removes a chunk whose events are carried; `false` where this lease on it is over, and whoever has it carries them again.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn close(transaction: &Transaction, chunk: &Chunk, owner: Uuid) -> Result<bool, DatabaseError> {
+pub async fn close(transaction: &Transaction, chunk: &Chunk) -> Result<bool, DatabaseError> {
     let sql =
-        format!("DELETE FROM {}.relay_chunks WHERE id = $1 AND owner = $2::text::uuid", transaction.schemas().own);
-    Ok(transaction.execute("close a chunk", &sql, &[&chunk.id, &owner.to_string()]).await? == 1)
+        format!("DELETE FROM {}.relay_chunks WHERE id = $1 AND lease = $2::text::uuid", transaction.schemas().own);
+    Ok(transaction.execute("close a chunk", &sql, &[&chunk.id, &chunk.lease.to_string()]).await? == 1)
 }
 
 /// How many chunks of a sink are open.
