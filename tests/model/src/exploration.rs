@@ -1,31 +1,48 @@
 //! Visits every state of a world, and says what it saw.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use stateright::{Checker, Expectation, Model};
 
-use crate::properties::ALWAYS;
-use crate::protocol::{Action, State};
-use crate::world::World;
+/// The name of a property, and whether a state of a world has it.
+pub type Always<W> = (&'static str, fn(&W, &<W as Model>::State) -> bool);
+
+/// What can be explored: a world of one of the models.
+pub trait Explorable:
+    Model<
+        State: Clone + Debug + Default + Hash + PartialEq + Send + Sync,
+        Action: Copy + Debug + PartialEq + Send + Sync,
+    > + Copy
+    + Send
+    + Sync
+    + 'static
+{
+    /// What holds in every state of every world, by its name.
+    const ALWAYS: &'static [Always<Self>];
+
+    /// The one state that stands for all that differ from this one only in which of two like parts is which.
+    fn representative(state: &Self::State) -> Self::State;
+}
 
 /// What was seen of a world, all of which was visited.
 #[derive(Debug)]
 pub struct Explored {
-    /// How many different states it has, told apart by 64 bits of a hash. Two that differ only in which lane is which
-    /// count as one.
+    /// How many different states it has, told apart by 64 bits of a hash. Two that differ only in which lane, or
+    /// relay, is which count as one.
     pub states: usize,
     /// How many steps lead from one of them to another.
     pub steps: usize,
-    /// The properties of [`ALWAYS`] that some state breaks, in their order there.
+    /// The properties of [`Explorable::ALWAYS`] that some state breaks, in their order there.
     pub broken: Vec<&'static str>,
     /// What should be reached in some state, and is not.
     pub unreached: Vec<&'static str>,
 }
 
 /// Visits every state of a world, on so many threads.
-pub fn explore(world: World, threads: usize) -> Explored {
-    let checker = world.checker().threads(threads).symmetry_fn(State::with_sorted_lanes).spawn_dfs().join();
+pub fn explore<W: Explorable>(world: W, threads: usize) -> Explored {
+    let checker = world.checker().threads(threads).symmetry_fn(W::representative).spawn_dfs().join();
     let found = checker.discoveries();
     let mut explored = Explored {
         states: checker.unique_state_count(),
@@ -43,15 +60,16 @@ pub fn explore(world: World, threads: usize) -> Explored {
     explored
 }
 
-/// One of the shortest ways to a state that breaks a property of [`ALWAYS`]: where it starts, and what happens.
-pub fn shortest_way_to_break(world: World, property: &str) -> Option<(State, Vec<Action>)> {
-    let (_, holds) = ALWAYS.into_iter().find(|(name, _)| *name == property)?;
+/// One of the shortest ways to a state that breaks a property of [`Explorable::ALWAYS`]: where it starts, and what
+/// happens.
+pub fn shortest_way_to_break<W: Explorable>(world: W, property: &str) -> Option<(W::State, Vec<W::Action>)> {
+    let (_, holds) = W::ALWAYS.iter().find(|(name, _)| *name == property)?;
     // Each state with the one before it, by its place in the list.
-    let mut ways: Vec<(usize, Option<Action>)> = Vec::new();
+    let mut ways: Vec<(usize, Option<W::Action>)> = Vec::new();
     let mut seen: HashSet<u64> = HashSet::new();
-    let mut next: VecDeque<(usize, State)> = VecDeque::new();
-    let mut add = |state: State, from: usize, action, next: &mut VecDeque<_>, ways: &mut Vec<_>| {
-        if seen.insert(fingerprint(&state)) {
+    let mut next: VecDeque<(usize, W::State)> = VecDeque::new();
+    let mut add = |state: W::State, from: usize, action, next: &mut VecDeque<_>, ways: &mut Vec<_>| {
+        if seen.insert(fingerprint::<W>(&state)) {
             next.push_back((ways.len(), state));
             ways.push((from, action));
         }
@@ -72,7 +90,7 @@ pub fn shortest_way_to_break(world: World, property: &str) -> Option<(State, Vec
     None
 }
 
-fn way_to(world: &World, ways: &[(usize, Option<Action>)], end: usize) -> (State, Vec<Action>) {
+fn way_to<W: Explorable>(world: &W, ways: &[(usize, Option<W::Action>)], end: usize) -> (W::State, Vec<W::Action>) {
     let mut place = end;
     let mut actions = Vec::new();
     while let (before, Some(action)) = ways[place] {
@@ -82,32 +100,32 @@ fn way_to(world: &World, ways: &[(usize, Option<Action>)], end: usize) -> (State
     actions.reverse();
     // The first states stand first in the list, those that are the same but for their lanes only once.
     let mut seen = HashSet::new();
-    let start = world.init_states().into_iter().filter(|start| seen.insert(fingerprint(start))).nth(place);
+    let start = world.init_states().into_iter().filter(|start| seen.insert(fingerprint::<W>(start))).nth(place);
     (start.unwrap_or_default(), actions)
 }
 
 /// Whether some path of a world comes back to where it was. Where none does, each path ends in a state in which
 /// nothing moves; "sooner or later" is then a property of these states.
-pub fn has_endless_path(world: World) -> bool {
+pub fn has_endless_path<W: Explorable>(world: W) -> bool {
     let mut is_on_path: HashMap<u64, bool> = HashMap::new();
     for start in world.init_states() {
-        if !is_on_path.contains_key(&fingerprint(&start)) && returns(&world, start, &mut is_on_path) {
+        if !is_on_path.contains_key(&fingerprint::<W>(&start)) && returns(&world, start, &mut is_on_path) {
             return true;
         }
     }
     false
 }
 
-fn returns(world: &World, start: State, is_on_path: &mut HashMap<u64, bool>) -> bool {
-    is_on_path.insert(fingerprint(&start), true);
-    let mut path = vec![(fingerprint(&start), world.next_states(&start))];
+fn returns<W: Explorable>(world: &W, start: W::State, is_on_path: &mut HashMap<u64, bool>) -> bool {
+    is_on_path.insert(fingerprint::<W>(&start), true);
+    let mut path = vec![(fingerprint::<W>(&start), world.next_states(&start))];
     while let Some((state, next)) = path.last_mut() {
         let Some(step) = next.pop() else {
             is_on_path.insert(*state, false);
             path.pop();
             continue;
         };
-        let name = fingerprint(&step);
+        let name = fingerprint::<W>(&step);
         match is_on_path.get(&name) {
             Some(true) => return true,
             Some(false) => {}
@@ -120,8 +138,8 @@ fn returns(world: &World, start: State, is_on_path: &mut HashMap<u64, bool>) -> 
     false
 }
 
-fn fingerprint(state: &State) -> u64 {
+fn fingerprint<W: Explorable>(state: &W::State) -> u64 {
     let mut hasher = DefaultHasher::new();
-    state.with_sorted_lanes().hash(&mut hasher);
+    W::representative(state).hash(&mut hasher);
     hasher.finish()
 }

@@ -1,5 +1,7 @@
 //! A model of Turnstile's protocol: small enough to visit every state of it, close enough to read beside the loader.
 //!
+//! There are two: one of the loader, and, in [`relay`], one of what carries the events on. [`exploration`] visits both.
+//!
 //! Read it in the order in which a message meets it; what each part stands for in the loader is in its first line.
 //! `docs/PROTOCOL.md` says what is modelled, what is not, and what came out.
 //!
@@ -23,3 +25,4 @@ mod reached;
 pub mod worlds;
 pub mod exploration;
 pub mod set;
+pub mod relay;

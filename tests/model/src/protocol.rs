@@ -3,9 +3,11 @@
 use stateright::{Model, Property};
 
 use crate::database::Database;
+use crate::exploration::{Always, Explorable};
 use crate::lane::{self, Lane, Release};
 use crate::mutant::Mutant;
 use crate::operator;
+use crate::properties::ALWAYS;
 use crate::queue::{Place, Queue};
 use crate::replay::{self, Replay};
 use crate::set::Set;
@@ -143,6 +145,14 @@ fn with_any_batch(world: &World, state: &State, lane: usize) -> Vec<State> {
         states.push(next);
     }
     states
+}
+
+impl Explorable for World {
+    const ALWAYS: &'static [Always<Self>] = &ALWAYS;
+
+    fn representative(state: &State) -> State {
+        state.with_sorted_lanes()
+    }
 }
 
 impl Model for World {

@@ -1,0 +1,58 @@
+//! The mistakes that a relay of this kind could make, or its world. Each must be found.
+
+/// A mistake, built into a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// The claim notes no holes: the bare cursor.
+    HolesNotNoted,
+    /// A hole that is not visible is dead, whoever writes.
+    DeadAtFirstSight,
+    /// The rows of the gaps are read first, and then the locks.
+    RowsReadBeforeLocks,
+    /// The locks are read first, then the gaps and their rows: among them gaps that were noted later.
+    LocksReadBeforeGaps,
+    /// A prepared transaction counts as long as its id is one of the writers.
+    PreparedKnownById,
+    /// The writers of the gaps are in the relay's memory, and none after it died.
+    WritersInMemory,
+    /// The mark is committed in a transaction of its own, before the chunk.
+    MarkBeforeChunk,
+    /// Claims take no advisory lock.
+    ClaimsWithoutLock,
+    /// A gap is not locked by the pass that looks at it.
+    GapsWithoutLock,
+    /// The claim reaches up to the sequence's `last_value`, and not to the last row.
+    UpToLastValue,
+    /// The relay knows the frontier from its own last claim, also when the server crashed.
+    FrontierInMemory,
+    /// The chunk is closed whoever owns it.
+    CloseWithoutOwner,
+    /// The chunk is closed when it is claimed.
+    CloseBeforeSending,
+    /// Refusals are recorded in a transaction after the close.
+    FailuresAfterClose,
+    /// Refusals are recorded even if the chunk was not the relay's any more.
+    FailuresOfALostChunk,
+    /// A sink that is down counts as one that refuses.
+    DownTakenForRefused,
+    /// Partitions are dropped up to the frontier.
+    PruneUpToFrontier,
+    /// The low water is read in two statements: what is open, then the frontier.
+    LowWaterInTwoReads,
+    /// The low water of one sink is taken for that of all.
+    LowWaterOfOneSink,
+    /// A low water that was read before the server crashed is used after it.
+    LowWaterKeptOverCrash,
+    /// A sink is added while partitions are dropped.
+    SinkAddedWhilePruning,
+    /// The operator sends again what was set aside, and nobody looks whether the event is still there.
+    RetryOfTheDropped,
+    /// A wrong world: a lock is released, and then its transaction's rows are visible.
+    ReleasedBeforeVisible,
+    /// A wrong world: a transaction has its position before it has its lock, as from a sequence with a cache.
+    PositionBeforeLock,
+    /// A wrong world: the writers do not wait until their commits are flushed.
+    WritersNotFlushed,
+    /// A wrong world: a sink forgets an event that may still be sent again.
+    WindowTooShort,
+}

@@ -1,0 +1,115 @@
+//! What is dropped, and what the operator does: partitions below the low water of every sink, a sink that is added, an
+//! event that was set aside and is sent again.
+
+use crate::relay::books::Failure;
+use crate::relay::mutant::Mutant;
+use crate::relay::protocol::{Action, State};
+use crate::relay::world::{Position, Quirk, SINKS, World};
+
+/// Who drops partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pruner {
+    /// Is not at it.
+    #[default]
+    Idle,
+    /// A mutant's: knows what is open, and not yet the frontier.
+    KnowsOpen(Position),
+    /// Knows the low water, and keeps others from changing what it depends on.
+    Knows(Position),
+}
+
+/// What is done about retention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// The pruner reads the low water of all sinks, in one snapshot.
+    ReadsLowWater,
+    /// A mutant's: it reads what is open.
+    ReadsOpen,
+    /// It drops what lies below.
+    Drops,
+}
+
+/// What the operator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// A sink is added. It begins after what is dropped.
+    AddsSink(usize),
+    /// An event that was set aside is to be sent again.
+    SendsAgain(usize, Position),
+}
+
+/// What the pruner can do now.
+pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
+    if !world.shows(Quirk::Prunes) {
+        return;
+    }
+    let step = match state.pruner {
+        Pruner::Idle if low_water(world, state) <= state.outbox.pruned => return,
+        Pruner::Idle if world.has(Mutant::LowWaterInTwoReads) => Move::ReadsOpen,
+        Pruner::Idle | Pruner::KnowsOpen(_) => Move::ReadsLowWater,
+        Pruner::Knows(_) => Move::Drops,
+    };
+    moves.push(Action::Pruner(step));
+}
+
+/// The state after a move of the pruner.
+pub fn make(world: &World, state: &mut State, step: Move) {
+    match (step, state.pruner) {
+        (Move::ReadsOpen, _) => state.pruner = Pruner::KnowsOpen(low_water(world, state)),
+        (Move::ReadsLowWater, Pruner::KnowsOpen(_)) => {
+            state.pruner = Pruner::Knows(frontier(state));
+        }
+        (Move::ReadsLowWater, _) => state.pruner = Pruner::Knows(low_water(world, state)),
+        (Move::Drops, Pruner::Knows(low_water)) => {
+            state.pruner = Pruner::Idle;
+            state.outbox.pruned = state.outbox.pruned.max(low_water);
+            state.store.flush(state.outbox.sequence);
+        }
+        (Move::Drops, Pruner::Idle | Pruner::KnowsOpen(_)) => {}
+    }
+}
+
+/// Up to where no sink needs the events any more.
+pub fn low_water(world: &World, state: &State) -> Position {
+    if world.has(Mutant::PruneUpToFrontier) {
+        return frontier(state);
+    }
+    let asked = if world.has(Mutant::LowWaterOfOneSink) { 1 } else { SINKS };
+    let books = state.store.now.books.iter().take(asked).filter(|books| books.exists);
+    books.map(|books| books.low_water()).min().unwrap_or(0)
+}
+
+fn frontier(state: &State) -> Position {
+    let books = state.store.now.books.iter().filter(|books| books.exists);
+    books.map(|books| books.frontier).min().unwrap_or(0)
+}
+
+/// What the operator can do now.
+pub fn duties(world: &World, state: &State, moves: &mut Vec<Action>) {
+    let waits = |unless| state.pruner != Pruner::Idle && !world.has(unless);
+    let books = state.store.now.books.iter().enumerate();
+    for (sink, books) in books {
+        let is_served = state.relays.iter().any(|relay| relay.sink == sink);
+        if !books.exists && is_served && !waits(Mutant::SinkAddedWhilePruning) {
+            moves.push(Action::Operator(Duty::AddsSink(sink)));
+        }
+        let set_aside = books.failed(|failure| failure == Failure::SetAside);
+        let is_there = |position: &Position| world.has(Mutant::RetryOfTheDropped) || state.visible().has(*position);
+        if !waits(Mutant::RetryOfTheDropped) {
+            let again = set_aside.iter().filter(is_there).map(|position| Duty::SendsAgain(sink, position));
+            moves.extend(again.map(Action::Operator));
+        }
+    }
+}
+
+/// The state after the operator did something.
+pub fn perform(state: &mut State, duty: Duty) {
+    let pruned = state.outbox.pruned;
+    state.store.commit(state.outbox.sequence, |tables| match duty {
+        Duty::AddsSink(sink) => {
+            let books = &mut tables.books[sink];
+            (books.exists, books.begins, books.frontier) = (true, pruned, pruned);
+        }
+        Duty::SendsAgain(sink, position) => tables.books[sink].failures[position] = Failure::Waiting(0),
+    });
+}
