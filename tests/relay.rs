@@ -33,10 +33,11 @@ type Came = Arc<Mutex<BTreeMap<i64, (usize, String)>>>;
 struct TestSink {
     came: Came,
     /// What becomes of a call, if not all of it is taken.
-    answer: Arc<Mutex<Option<Box<dyn FnMut(&[Envelope]) -> Option<Answer> + Send>>>>,
+    answer: Arc<Mutex<Option<Answering>>>,
 }
 
 type Answer = Result<Vec<Carried>, SinkError>;
+type Answering = Box<dyn FnMut(&[Envelope]) -> Option<Answer> + Send>;
 
 impl TestSink {
     fn answering(answer: impl FnMut(&[Envelope]) -> Option<Answer> + Send + 'static) -> Self {

@@ -66,7 +66,7 @@ const OF_RELAYS: [&str; 20] = [
     "SELECT status FROM turnstile.relay_failures",
     "INSERT INTO turnstile.relay_sinks (sink, target, cluster_id) VALUES ('s', 't', 1)",
     "INSERT INTO turnstile.relay_marks (sink, slot, position) VALUES ('s', 0, 1)",
-    "INSERT INTO turnstile.relay_chunks (sink, slot, first_position, last_position, owner, leased_until)
+    "INSERT INTO turnstile.relay_chunks (sink, slot, first_position, last_position, lease, leased_until)
      VALUES ('s', 0, 1, 2, gen_random_uuid(), now())",
     "INSERT INTO turnstile.relay_gaps (sink, slot, first_position, last_position, writers) VALUES ('s', 0, 1, 2, '{}')",
     "INSERT INTO turnstile.relay_failures (sink, position, event_id, code, next_at)
