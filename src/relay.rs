@@ -11,7 +11,7 @@ mod gaps;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 
 pub use self::begin::{NotReady, begin};
@@ -87,6 +87,8 @@ struct Shared<S> {
     sink: S,
     settings: RelaySettings,
     slot: Slot,
+    /// Whose turn it is to look for events, and how often that was in vain since the last.
+    turn: Mutex<usize>,
     /// Gaps were noted: somebody must look at them.
     gaps: Notify,
     shutdown: Shutdown,
@@ -102,8 +104,15 @@ impl<S: Sink> Relay<S> {
         let Self { database, sink, settings } = self;
         let slot = Slot { sink: settings.sink.clone(), number: 0 };
         let lanes = settings.lanes;
-        let shared =
-            Arc::new(Shared { database, sink, settings, slot, gaps: Notify::new(), shutdown: shutdown.clone() });
+        let shared = Arc::new(Shared {
+            database,
+            sink,
+            settings,
+            slot,
+            turn: Mutex::new(0),
+            gaps: Notify::new(),
+            shutdown: shutdown.clone(),
+        });
         let mut tasks: JoinSet<Result<u64, RelayError>> = JoinSet::new();
         for _ in 0..lanes {
             let shared = shared.clone();
@@ -149,18 +158,23 @@ impl<S: Sink> Shared<S> {
     }
 
     async fn carry_chunks(&self) -> Result<u64, RelayError> {
-        let (mut carried, mut idle) = (0, 0);
+        let mut carried = 0;
         while !self.is_stopping() {
-            let held = persist(Patience::ENDLESS, || claim::next(self)).await?;
-            match held {
+            // While there is nothing, one lane looks again and again, and the others wait for its turn to end.
+            let mut in_vain = self.turn.lock().await;
+            if self.is_stopping() {
+                break;
+            }
+            match persist(Patience::ENDLESS, || claim::next(self)).await? {
                 Some(held) => {
-                    idle = 0;
+                    *in_vain = 0;
+                    drop(in_vain);
                     carried += self.carry(held).await?;
                 }
                 None if self.settings.until_empty && self.has_carried_all().await? => break,
                 None => {
-                    let pause = PAUSES.get(idle).copied().unwrap_or(self.settings.poll).min(self.settings.poll);
-                    idle += 1;
+                    let pause = PAUSES.get(*in_vain).copied().unwrap_or(self.settings.poll).min(self.settings.poll);
+                    *in_vain += 1;
                     self.rest(pause).await;
                 }
             }

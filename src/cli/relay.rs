@@ -76,16 +76,21 @@ async fn carry<S: Sink>(relay: Relay<S>, target: &str) -> Result<Outcome, Failur
     let asked_to_end = async {
         let signal = signals.next().await;
         tracing::info!(%signal, "ending: what is taken up is carried to its end");
+        let overrun = async {
+            shutdown.begin(ENDS_WITHIN).await;
+            tokio::time::sleep(ENDS_WITHIN / 5).await;
+        };
         tokio::select! {
-            signal = signals.next() => signal,
-            () = async { shutdown.begin(ENDS_WITHIN).await; std::future::pending().await } => signal,
+            signal = signals.next() => Some(signal),
+            () = overrun => None,
         }
     };
     let carried = tokio::select! {
         carried = relay.run(shutdown.clone()) => carried,
-        signal = asked_to_end => {
-            tracing::error!("cut off by a second signal ({signal}); what was taken up is carried by others, or again");
-            return Ok(Outcome::EndedBy(signal));
+        second = asked_to_end => {
+            let why = second.map_or("because the end took too long".to_owned(), |signal| format!("by a second signal ({signal})"));
+            tracing::error!("cut off {why}; what was taken up is carried by others, or again");
+            return Ok(second.map_or(Outcome::Failed, Outcome::EndedBy));
         }
     };
     let events = carried.map_err(|error| {
