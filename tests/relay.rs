@@ -8,7 +8,7 @@ mod siege;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use stand_ins::postgres::Options;
@@ -21,6 +21,7 @@ use turnstile::sink::{Carried, Envelope, Limits, Sink, SinkError};
 
 use crate::support::loading::migrate;
 use crate::support::postgres::{TestDatabase, connect, pool};
+use crate::support::proxy::{Kind, PostgresProxy};
 use crate::support::server::{self, installed};
 use crate::support::site::Site;
 use crate::support::wait_until;
@@ -216,6 +217,31 @@ async fn what_a_dead_relay_had_taken_up_is_carried_by_another_once_its_lease_is_
     drain(&database, &sink).await;
     assert_eq!(sink.positions(), expected);
     assert!(sink.came.lock().unwrap().values().all(|(times, _)| *times == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_lane_alone_looks_at_an_outbox_in_which_nothing_is() {
+    let test = TestDatabase::with_tables().await;
+    let proxy = PostgresProxy::before(test.url()).await;
+    let database = pool(proxy.url(), 8, Duration::from_secs(30));
+    let commits = Arc::new(Mutex::new(Vec::new()));
+    let seen = commits.clone();
+    proxy.arm(move |asked| {
+        if asked.kind == Kind::Commit {
+            seen.lock().unwrap().push(Instant::now());
+        }
+        None
+    });
+    let seldom = RelaySettings { lanes: 4, poll: Duration::from_millis(100), ..settings(false) };
+    let shutdown = Shutdown::default();
+    let running = start(&database, &TestSink::default(), seldom, &shutdown).await;
+    wait_until("it has looked many times", async || commits.lock().unwrap().len() > 50).await;
+    shutdown.stopping.cancel();
+    assert_eq!(running.await.unwrap().unwrap(), 0);
+    let commits = commits.lock().unwrap();
+    // Ten looks a second of one lane, and two of those who look after gaps and failures; four lanes would take 0.7 s.
+    let took = commits[50] - commits[20];
+    assert!(took > Duration::from_millis(1_500), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
