@@ -1,7 +1,7 @@
 //! The loader: lanes side by side until they are told to stop, the queue is drained, or one of them cannot go on.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
@@ -11,8 +11,10 @@ use crate::database::Database;
 use crate::failpoint::{Step, around};
 use crate::lane::{Lane, LaneError, LaneSettings, Turns};
 use crate::load::{Destination, LoadError};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Peer};
+use crate::outage::Outage;
 use crate::queue::Queue;
+use crate::retry::Class;
 use crate::shutdown::Shutdown;
 use crate::table::outbox;
 use crate::telemetry::Report;
@@ -85,7 +87,8 @@ impl<Q: Queue> Loader<Q> {
             }
         }
         // The first batch may need it.
-        look_after_tables(&self.destination.database).await;
+        extend_outbox(&self.destination.database).await;
+        ask_for_version(&self.destination.database, &Outage::default()).await;
         let mut lanes: JoinSet<Result<(), LaneError>> = JoinSet::new();
         let turns = Arc::new(Turns::among(self.lanes));
         let LaneSettings { delete_patience, limits, .. } = self.lane;
@@ -168,26 +171,52 @@ async fn report(metrics: &Metrics, every: Duration) -> std::convert::Infallible 
     }
 }
 
-/// How often the tables are looked after: a partition of the outbox is good for ten million events.
-const LOOK_AFTER_EVERY: Duration = Duration::from_secs(60);
+/// How often the database is asked for the version of the tables: a loader that has nothing to load must notice, too, that its
+/// database is away.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+/// After how many of these it is looked whether the outbox needs another partition: each is good for ten million events.
+const EXTEND_EVERY: u64 = 4;
 
 /// Keeps partitions of the outbox ready before they are needed, and knows the version of the tables.
 async fn keep_looking_after_tables(destination: &Destination) -> std::convert::Infallible {
-    let mut ticks = interval_at(tokio::time::Instant::now() + LOOK_AFTER_EVERY, LOOK_AFTER_EVERY);
+    let (database, outage) = (&destination.database, Outage::default());
+    let mut ticks = interval_at(tokio::time::Instant::now() + ASK_EVERY, ASK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut asked = 0u64;
     loop {
         ticks.tick().await;
-        look_after_tables(&destination.database).await;
+        ask_for_version(database, &outage).await;
+        asked += 1;
+        if asked.is_multiple_of(EXTEND_EVERY) {
+            extend_outbox(database).await;
+        }
     }
 }
 
-async fn look_after_tables(database: &Database) {
-    extend_outbox(database).await;
+async fn ask_for_version(database: &Database, outage: &Outage) {
+    let begun = Instant::now();
     match database.schema_version().await {
-        Ok(version) => database.metrics().count(|figures| match version {
-            Some(version) => figures.schema_version.set((), version),
-            None => figures.schema_version.clear(()),
-        }),
+        Ok(version) => {
+            let is_back = outage.ended();
+            database.metrics().count(|figures| {
+                match version {
+                    Some(version) => figures.schema_version.set((), version),
+                    None => figures.schema_version.clear(()),
+                }
+                // Whether it takes what is loaded, those know that load.
+                is_back.iter().for_each(|_| figures.answered(Peer::Database));
+            });
+            if let Some(lasted) = is_back {
+                tracing::info!(after = %lasted, attempts = lasted.attempts, "the database is back");
+            }
+        }
+        Err(error) if error.class() == Class::Transient => {
+            let lasting = outage.failed(begun);
+            database.metrics().count(|figures| figures.unanswered(Peer::Database, lasting));
+            if lasting.attempts == 1 {
+                tracing::warn!(%error, remedy = error.remedy(), "the database does not answer");
+            }
+        }
         Err(error) => tracing::debug!(%error, "the version of the tables could not be read"),
     }
 }

@@ -15,8 +15,9 @@ use crate::support::pipeline::{Pipeline, quick};
 use crate::support::postgres::{TestDatabase, pool};
 use crate::support::proxy::{Asked, Cut, Ending, Kind, Moment, PostgresProxy, Side};
 use crate::support::served::Served;
+use crate::support::server::{self, installed};
 use crate::support::site::Site;
-use crate::support::wait_until;
+use crate::support::{LONG_PATIENCE, wait_for, wait_until};
 
 #[test]
 fn the_page_of_the_figures_says_what_the_program_says() {
@@ -159,6 +160,21 @@ async fn a_loader_that_is_ending_is_alive_and_not_ready() {
     wait_until("it is ending", async || served.health(&["--ready"]).0 == Some(1)).await;
     assert!(served.health(&["--ready"]).1.contains("[-]draining failed: the loader is ending"));
     assert_eq!(served.health(&[]).0, Some(0), "a restart would mend nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loader_that_has_nothing_to_load_notices_that_its_database_is_away_and_back() {
+    let mut database = server::start(installed()).await;
+    let site = Site::at(&database.url()).await;
+    let served = Served::over(site, &["--wait", "1s"]).await;
+    assert_eq!(served.health(&["--ready"]).0, Some(0));
+    database.stop().await.unwrap();
+    wait_for(LONG_PATIENCE, "it is not ready", async || served.health(&["--ready"]).0 == Some(1)).await;
+    assert!(served.health(&["--ready"]).1.contains("[-]database failed: away for "));
+    assert_eq!(served.health(&[]).0, Some(0), "a restart would mend nothing");
+    database.restart().await.unwrap();
+    wait_for(LONG_PATIENCE, "it is ready again", async || served.health(&["--ready"]).0 == Some(0)).await;
+    served.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,7 +49,7 @@ const ROOMS: &[Rule] = &[
         "a job calls steps and tables, never another job",
     ),
     (&["send"], &[CORE, &["queue"], GROUND], "sending needs a queue and nothing behind it"),
-    (&["run"], &[CORE, STEPS, GROUND, &["lane", "failpoint"]], "`run` starts the jobs that go on for ever"),
+    (&["run"], &[CORE, STEPS, GROUND, &["lane", "failpoint", "outage"]], "`run` starts the jobs that go on for ever"),
     (&["check"], &[CORE, STEPS, GROUND, &["keys"]], "a preflight looks at parts and starts no job"),
     (
         &["demo"],

@@ -17,13 +17,18 @@ pub(crate) struct Served {
     pub(crate) site: Site,
     pub(crate) loader: Loader,
     pub(crate) address: SocketAddr,
-    _test: TestDatabase,
+    _test: Option<TestDatabase>,
 }
 
 impl Served {
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         let test = TestDatabase::with_tables().await;
-        let site = Site::without_tables(test.url()).await;
+        let served = Self::over(Site::without_tables(test.url()).await, arguments).await;
+        Self { _test: Some(test), ..served }
+    }
+
+    /// The same over a database of the caller's.
+    pub(crate) async fn over(site: Site, arguments: &[&str]) -> Self {
         let mut command = site.command(&["run", "--metrics-address", "127.0.0.1:0"]);
         command.args(arguments);
         let loader = site.start(command, "log");
@@ -37,7 +42,7 @@ impl Served {
             address.is_some() && log.contains("\"loading\"")
         })
         .await;
-        Self { site, loader, address: address.unwrap(), _test: test }
+        Self { site, loader, address: address.unwrap(), _test: None }
     }
 
     /// Every series with its value.
