@@ -147,7 +147,7 @@ catalogue! {
     phases: Family<(Phase,), Histogram<Quick>> = "transaction_phase_duration_seconds",
     /// When a transaction was last committed; absent before the first.
     last_commit: Value = "last_commit_timestamp_seconds",
-    /// The version of the tables, as last seen: at the start, and then once a minute.
+    /// The version of the tables, as last seen: at the start, and then every 15 s.
     ///
     /// Loaders of one version run on tables of that version or a newer one.
     schema_version: Value = "schema_version",
