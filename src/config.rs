@@ -23,7 +23,7 @@ use crate::database::DatabaseSettings;
 use crate::database::address::DatabaseAddress;
 use crate::database::schemas::Schemas;
 use crate::keyring::{Keyring, KeyringError, KeyringPlace};
-use crate::queue::sqs::SqsSettings;
+use crate::queue::sqs::{QueueAddress, SqsSettings};
 
 impl Given {
     /// Which queue; a mistake is noted.
@@ -34,11 +34,16 @@ impl Given {
             queue.or_else(|| mistakes.note(self.name_of(&rows::QUEUE), "is not set", remedy))
         });
         let wait = self.read(&rows::WAIT_FOR_QUEUE, mistakes);
-        let mut settings = SqsSettings::new(queue?);
-        settings.wait_for_queue = wait?;
-        settings.allow_endpoint_override = self.is_on(&rows::ALLOW_ENDPOINT_OVERRIDE);
-        settings.allow_clear_queue = self.is_on(&rows::ALLOW_CLEAR_QUEUE);
-        Some(settings)
+        Some(SqsSettings { wait_for_queue: wait?, ..self.queue_at(queue?) })
+    }
+
+    /// A queue at this address, with the servers that are trusted.
+    pub fn queue_at(&self, address: QueueAddress) -> SqsSettings {
+        SqsSettings {
+            allow_endpoint_override: self.is_on(&rows::ALLOW_ENDPOINT_OVERRIDE),
+            allow_clear_queue: self.is_on(&rows::ALLOW_CLEAR_QUEUE),
+            ..SqsSettings::new(address)
+        }
     }
 
     /// Which database, for a pool of `connections`; a mistake is noted.

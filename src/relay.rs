@@ -18,7 +18,7 @@ pub use self::begin::{NotReady, begin};
 use crate::database::{Database, DatabaseError, Patience, persist};
 use crate::shutdown::Shutdown;
 use crate::sink::{EnvelopeError, Sink, SinkError};
-use crate::table::relay_sinks::Slot;
+use crate::table::relay_slot::Slot;
 
 /// How a relay works.
 #[derive(Clone, Debug)]

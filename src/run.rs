@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::acknowledge::Deletes;
-use crate::database::Database;
+use crate::database::{Database, tell_end};
 use crate::failpoint::{Step, around};
 use crate::lane::{Lane, LaneError, LaneSettings, Turns};
 use crate::load::{Destination, LoadError};
@@ -197,18 +197,17 @@ async fn ask_for_version(database: &Database, outage: &Outage) {
     let begun = Instant::now();
     match database.schema_version().await {
         Ok(version) => {
-            let is_back = outage.ended();
+            let is_back = tell_end(outage);
             database.metrics().count(|figures| {
                 match version {
                     Some(version) => figures.schema_version.set((), version),
                     None => figures.schema_version.clear(()),
                 }
                 // Whether it takes what is loaded, those know that load.
-                is_back.iter().for_each(|_| figures.answered(Peer::Database));
+                if is_back {
+                    figures.answered(Peer::Database);
+                }
             });
-            if let Some(lasted) = is_back {
-                tracing::info!(after = %lasted, attempts = lasted.attempts, "the database is back");
-            }
         }
         Err(error) if error.class() == Class::Transient => {
             let lasting = outage.failed(begun);

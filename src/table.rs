@@ -16,7 +16,7 @@ pub mod relay_failures;
 pub mod relay_gaps;
 pub mod relay_marks;
 pub mod relay_sinks;
-mod relay_slot;
+pub mod relay_slot;
 pub mod rights;
 pub mod turnstile_keys;
 pub mod user_logins;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use turnstile::audit::audit;
 use turnstile::batch::Batch;
 use turnstile::database::schemas::Schemas;
+use turnstile::database::server::cluster_id;
 use turnstile::database::{Database, DatabaseError, Transaction};
 use turnstile::discard::discard;
 use turnstile::keys;
@@ -18,9 +19,10 @@ use turnstile::mask::MaskKind;
 use turnstile::message::TimeBasis;
 use turnstile::replay::Replay;
 use turnstile::table::dead_letters::{self, Filter};
-use turnstile::table::facts::{Positions, TableFacts};
+use turnstile::table::facts::{Counting, Positions, TableFacts};
 use turnstile::table::relay_failures::Failure;
-use turnstile::table::relay_sinks::{SinkRecord, Slot};
+use turnstile::table::relay_sinks::SinkRecord;
+use turnstile::table::relay_slot::Slot;
 use turnstile::table::rights::{MIGRATIONS, Object, Right, needed};
 use turnstile::table::{
     outbox, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_sinks,
@@ -259,7 +261,9 @@ pub(crate) async fn do_all_that_a_relay_does(roles: &Roles, sink: &str) -> Resul
     let slot = Slot { sink: sink.to_owned(), number: 0 };
     relay
         .unflushed_transaction(async |transaction| {
-            let cluster_id = outbox::positions(transaction).await?.cluster_id;
+            Counting::read(transaction).await?;
+            Positions::read(transaction).await?;
+            let cluster_id = cluster_id(transaction).await?;
             let record = SinkRecord { target: "nowhere".to_owned(), cluster_id };
             assert_eq!(relay_sinks::introduce(transaction, sink, &record).await?, record);
             relay_sinks::adopt(transaction, sink, &record).await?;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use turnstile::http::Client;
 
 use crate::support::postgres::TestDatabase;
-use crate::support::program::Loader;
+use crate::support::served::figures_at;
 use crate::support::site::Site;
 use crate::support::{LONG_PATIENCE, wait_for, wait_until};
 
@@ -32,7 +32,7 @@ async fn every_series_of_two_loaders_is_scraped_and_a_hundred_times_the_traffic_
     });
     let mut addresses = Vec::new();
     for loader in &loaders {
-        addresses.push(serving(loader).await);
+        addresses.push(loader.serves_at().await);
     }
     let prometheus = Prometheus::over(&addresses);
     let all_is_done = async |logins: f64| {
@@ -49,28 +49,12 @@ async fn every_series_of_two_loaders_is_scraped_and_a_hundred_times_the_traffic_
     all_is_done(99_990.0).await;
     assert_eq!(prometheus.value(SERIES).await, Some(after_a_thousand), "a label came with the traffic");
     for address in &addresses {
-        let told = get(*address, "/metrics").await;
-        let told = told.lines().filter(|line| !line.starts_with('#')).count();
+        let told = figures_at(*address).await.len();
         let taken = SERIES.replace("})", &format!(",instance=\"{address}\"}})"));
         assert_eq!(prometheus.value(&taken).await, Some(told as f64), "not all that {address} tells was taken");
     }
     prometheus.is_content_with_the_rules().await;
     eprintln!("two loaders: {after_a_thousand} series");
-}
-
-/// Where a loader serves its figures, once it loads.
-async fn serving(loader: &Loader) -> SocketAddr {
-    let mut address = None;
-    wait_until("it says where it serves, and loads", async || {
-        let said = loader.said();
-        address = said.lines().find_map(|line| {
-            let line: Value = serde_json::from_str(line).ok()?;
-            line.get("address")?.as_str()?.parse().ok()
-        });
-        said.contains("\"loading\"")
-    })
-    .await;
-    address.expect("it has said where before")
 }
 
 /// A Prometheus that scrapes every second, with the shipped rules.
@@ -154,10 +138,4 @@ impl Drop for Prometheus {
 /// An address at which nobody listens.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-async fn get(address: SocketAddr, path: &str) -> String {
-    let uri = format!("http://{address}{path}").parse().unwrap();
-    let answer = Client::towards(&uri).unwrap().get(&uri, Duration::from_secs(10)).await.unwrap();
-    String::from_utf8(answer.body().to_vec()).unwrap()
 }

@@ -1,5 +1,5 @@
-//! The relay: every event is carried, whatever order transactions end in and whoever dies, and each bears the same id and bytes
-//! every time.
+//! The relay carries every event, although transactions end in another order and relays or the server die. An event that comes
+//! again has the same id and the same bytes.
 
 mod queues;
 mod refusals;
@@ -93,6 +93,13 @@ async fn start(database: &Database, sink: &TestSink, settings: RelaySettings, sh
     begin(database, &settings, "stdout:", false).await.unwrap();
     let relay = Relay { database: database.clone(), sink: sink.clone(), settings };
     tokio::spawn(relay.run(shutdown.clone()))
+}
+
+/// Tables with nothing in them, as a relay and as a writer of events reaches them.
+async fn outbox() -> (TestDatabase, Database, Client) {
+    let test = TestDatabase::with_tables().await;
+    let (database, client) = (pool(test.url(), 8, Duration::from_secs(30)), test.client().await);
+    (test, database, client)
 }
 
 /// Carries all that there is.
@@ -202,9 +209,7 @@ async fn a_prepared_transaction_outlives_a_crash_of_the_server_and_its_events_ar
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_relay_had_taken_up_is_carried_by_another_once_its_lease_is_over() {
-    let test = TestDatabase::with_tables().await;
-    let database = pool(test.url(), 8, Duration::from_secs(30));
-    let client = test.client().await;
+    let (_test, database, client) = outbox().await;
     let expected = write(&client, 100).await;
     // Everything that it takes up stays with it: the sink never answers.
     let stuck = TestSink::answering(|_| Some(Err(SinkError::Away("busy".to_owned()))));
@@ -246,9 +251,7 @@ async fn one_lane_alone_looks_at_an_outbox_in_which_nothing_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_sink_gets_every_event_for_itself_and_one_that_comes_late_gets_them_from_the_beginning() {
-    let test = TestDatabase::with_tables().await;
-    let database = pool(test.url(), 8, Duration::from_secs(30));
-    let client = test.client().await;
+    let (_test, database, client) = outbox().await;
     let mut expected = write(&client, 45).await;
     let [one, other] = [TestSink::default(), TestSink::default()];
     drain(&database, &one).await;
@@ -262,9 +265,7 @@ async fn each_sink_gets_every_event_for_itself_and_one_that_comes_late_gets_them
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_does_not_begin_where_it_could_lose_events_or_repeat_them_unnoticed() {
-    let test = TestDatabase::with_tables().await;
-    let database = pool(test.url(), 8, Duration::from_secs(30));
-    let client = test.client().await;
+    let (_test, database, client) = outbox().await;
     write(&client, 10).await;
     drain(&database, &TestSink::default()).await;
     let refusal = async |target: &str, adopts| begin(&database, &settings(true), target, adopts).await.err();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Failure, Outcome, migrate};
 use crate::config::{Given, rows};
 use crate::database::{Database, DatabaseSettings, Patience, persist};
-use crate::queue::sqs::{Sender, SqsSettings};
+use crate::queue::sqs::Sender;
 use crate::relay::{NotReady, Relay, RelaySettings, begin};
 use crate::shutdown::{Shutdown, Signals};
 use crate::sink::lines::Lines;
@@ -36,13 +36,6 @@ struct Settings {
     relay: RelaySettings,
     target: Target,
     adopts: bool,
-    queue: SqsTrust,
-}
-
-/// Which queue servers are trusted.
-struct SqsTrust {
-    allow_endpoint_override: bool,
-    allow_clear_queue: bool,
 }
 
 impl Args {
@@ -59,9 +52,7 @@ impl Args {
                 carry(Relay { database, sink, settings: settings.relay }, &target).await
             }
             Target::Sqs(queue) => {
-                let mut queue = SqsSettings::new(queue.clone());
-                queue.allow_endpoint_override = settings.queue.allow_endpoint_override;
-                queue.allow_clear_queue = settings.queue.allow_clear_queue;
+                let queue = given.queue_at(queue.clone());
                 let sink = SqsSink::of(Sender::connect(&queue, "turnstile").await?);
                 carry(Relay { database, sink, settings: settings.relay }, &target).await
             }
@@ -78,6 +69,7 @@ async fn carry<S: Sink>(relay: Relay<S>, target: &str) -> Result<Outcome, Failur
         tracing::info!(%signal, "ending: what is taken up is carried to its end");
         let overrun = async {
             shutdown.begin(ENDS_WITHIN).await;
+            // What it gives up on it still gives back: the last fifth is for that.
             tokio::time::sleep(ENDS_WITHIN / 5).await;
         };
         tokio::select! {
@@ -137,10 +129,6 @@ impl Settings {
             },
             target,
             adopts: given.is_on(&rows::ADOPT),
-            queue: SqsTrust {
-                allow_endpoint_override: given.is_on(&rows::ALLOW_ENDPOINT_OVERRIDE),
-                allow_clear_queue: given.is_on(&rows::ALLOW_CLEAR_QUEUE),
-            },
         })
     }
 }

@@ -77,9 +77,11 @@ pub async fn persist<T, F: Future<Output = Result<T, DatabaseError>>>(
     }
 }
 
-/// Says that what was away, or in the way, is so no more.
-pub fn tell_end(outage: &Outage) {
-    if let Some(lasted) = outage.ended() {
+/// Says that what was away, or in the way, is so no more, and whether it was.
+pub fn tell_end(outage: &Outage) -> bool {
+    let ended = outage.ended();
+    if let Some(lasted) = ended {
         tracing::info!(after = %lasted, attempts = lasted.attempts, "the database is back");
     }
+    ended.is_some()
 }

@@ -37,6 +37,16 @@ pub struct ServerFacts {
     pub clock_difference: time::Duration,
 }
 
+/// What tells this cluster, and physical copies of it, from every other.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn cluster_id(transaction: &Transaction) -> Result<i64, DatabaseError> {
+    let sql = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
+    Ok(transaction.query_one("ask for the cluster's id", sql, &[]).await?.get(0))
+}
+
 impl ServerFacts {
     /// Why nothing can be loaded into this server; `None` where it can.
     pub fn shortcoming(&self) -> Option<Shortcoming> {

@@ -1,11 +1,12 @@
 //! What must be so before a relay begins: otherwise it could lose events, or repeat them unnoticed.
 
 use super::RelaySettings;
+use crate::database::server::cluster_id;
 use crate::database::{Database, DatabaseError};
-use crate::table::facts::TableFacts;
-use crate::table::outbox::{self, Positions};
+use crate::table::facts::{Counting, Positions, TableFacts};
 use crate::table::relay_marks;
-use crate::table::relay_sinks::{self, SinkRecord, Slot};
+use crate::table::relay_sinks::{self, SinkRecord};
+use crate::table::relay_slot::Slot;
 
 /// Why a relay does not begin.
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +69,14 @@ pub async fn begin(database: &Database, settings: &RelaySettings, target: &str, 
     let slot = Slot { sink: settings.sink.clone(), number: 0 };
     let facts = database.snapshot(TableFacts::of_relay).await?;
     refuse_tables(&facts)?;
-    let (positions, frontier) = database
-        .snapshot(async |seen| Ok((outbox::positions(seen).await?, relay_marks::frontier(seen, &slot).await?)))
+    let (counting, positions, frontier, cluster_id) = database
+        .snapshot(async |seen| {
+            let (counting, positions) = (Counting::read(seen).await?, Positions::read(seen).await?);
+            Ok((counting, positions, relay_marks::frontier(seen, &slot).await?, cluster_id(seen).await?))
+        })
         .await?;
-    refuse_sequence(&positions, frontier)?;
-    let here = SinkRecord { target: target.to_owned(), cluster_id: positions.cluster_id };
+    refuse_sequence(counting, positions, frontier)?;
+    let here = SinkRecord { target: target.to_owned(), cluster_id };
     let found = database
         .transaction(async |transaction| {
             let found = relay_sinks::introduce(transaction, &slot.sink, &here).await?;
@@ -99,11 +103,15 @@ fn refuse_tables(facts: &TableFacts) -> Result<(), NotReady> {
     if problems.is_empty() { Ok(()) } else { Err(NotReady::Tables(problems.join(", "))) }
 }
 
-fn refuse_sequence(positions: &Positions, frontier: i64) -> Result<(), NotReady> {
-    let Positions { last, increment, cache, cycles, .. } = *positions;
-    if increment != 1 || cache != 1 || cycles {
-        let cycle = if cycles { "CYCLE" } else { "NO CYCLE" };
-        return Err(NotReady::Sequence(format!("INCREMENT {increment} CACHE {cache} {cycle}")));
+fn refuse_sequence(counting: Option<Counting>, positions: Positions, frontier: i64) -> Result<(), NotReady> {
+    match counting {
+        Some(Counting { increment: 1, cache: 1, cycles: false }) => {}
+        Some(Counting { increment, cache, cycles }) => {
+            let cycle = if cycles { "CYCLE" } else { "NO CYCLE" };
+            return Err(NotReady::Sequence(format!("INCREMENT {increment} CACHE {cache} {cycle}")));
+        }
+        None => return Err(NotReady::Tables("the sequence of the positions is missing".to_owned())),
     }
-    if last < frontier { Err(NotReady::Behind { at: last, frontier }) } else { Ok(()) }
+    let at = positions.next - 1;
+    if at < frontier { Err(NotReady::Behind { at, frontier }) } else { Ok(()) }
 }

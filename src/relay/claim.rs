@@ -19,7 +19,7 @@ use crate::table::{relay_gaps, relay_marks};
 const GAPS_AT_ONCE: i64 = 100;
 /// The most failures that are tried again at once.
 const FAILURES_AT_ONCE: i64 = 100;
-/// How many marks are kept.
+/// How many marks are kept at least; the older ones are removed with every so many-th chunk.
 const MARKS_KEPT: i64 = 1_000;
 
 /// Events that this relay carries now. No `Debug`: it holds users' ids.
@@ -96,8 +96,8 @@ pub(super) async fn from_gaps<S: Sink>(relay: &Shared<S>) -> Result<(Vec<Held>, 
         .await
 }
 
-/// Takes up the refused events whose next attempt is due, for as long as a lease: whoever does not come back leaves them to
-/// others.
+/// Takes up the refused events whose next attempt is due. If this relay does not say what became of them within a lease, they
+/// are due again.
 pub(super) async fn failures<S: Sink>(relay: &Shared<S>) -> Result<Vec<Event>, DatabaseError> {
     let sink = &relay.slot.sink;
     relay
@@ -154,7 +154,9 @@ pub(super) async fn close<S: Sink>(
             let was_ours = relay_chunks::close(transaction, chunk).await?;
             if was_ours {
                 relay_failures::note(transaction, &relay.slot.sink, refused, relay.settings.failure_pause).await?;
-                relay_marks::prune(transaction, &relay.slot, MARKS_KEPT).await?;
+                if chunk.id % MARKS_KEPT == 0 {
+                    relay_marks::prune(transaction, &relay.slot, MARKS_KEPT).await?;
+                }
             }
             Ok(was_ours)
         })

@@ -3,7 +3,7 @@
 use super::{Carried, Envelope, Limits, Sink, SinkError};
 use crate::message::MessageId;
 use crate::queue::sqs::{Outgoing, Sender};
-use crate::queue::{Answer, MAX_MESSAGE_BYTES, MESSAGES_PER_CALL, QueueError, Refusal};
+use crate::queue::{Answer, MAX_MESSAGE_BYTES, MESSAGES_PER_CALL, QueueError};
 
 /// A queue.
 #[derive(Clone, Debug)]
@@ -40,19 +40,15 @@ impl SqsSink {
 fn carried(answer: Answer<MessageId>) -> Carried {
     match answer {
         Ok(_) => Carried::Taken,
-        Err(refusal) if refusal.is_for_good() => Carried::Refused(code(&refusal)),
+        Err(refusal) if refusal.is_for_good() => Carried::Refused(refusal.fault.to_string()),
         Err(_) => Carried::Again,
     }
-}
-
-fn code(refusal: &Refusal) -> String {
-    refusal.fault.name().map_or_else(|| refusal.fault.to_string(), str::to_owned)
 }
 
 /// Only what the bodies are is the events' fault: a queue that is gone, or closed to us, may be there again.
 fn error(error: QueueError) -> SinkError {
     match error.names_bodies() {
-        true => SinkError::Refused(error.fault.name().unwrap_or_default().to_owned()),
+        true => SinkError::Refused(error.fault.to_string()),
         false => SinkError::Away(error.to_string()),
     }
 }

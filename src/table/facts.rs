@@ -120,6 +120,17 @@ pub struct Counting {
     pub cycles: bool,
 }
 
+impl Counting {
+    /// Reads it; nothing where there is no sequence.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn read(transaction: &Transaction) -> Result<Option<Self>, DatabaseError> {
+        Catalogues { transaction, tables: vec![SEQUENCE] }.counting().await
+    }
+}
+
 /// What the catalogues say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableFacts {

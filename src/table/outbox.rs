@@ -156,35 +156,3 @@ pub async fn writers(transaction: &Transaction) -> Result<Vec<Writer>, DatabaseE
     let rows = transaction.query("ask who writes events", sql, &[&transaction.schemas().own.name()]).await?;
     Ok(rows.iter().map(|row| Writer { id: row.get(0), is_prepared: row.get(1) }).collect())
 }
-
-/// What gives the events their positions.
-#[derive(Clone, Copy, Debug)]
-pub struct Positions {
-    /// The last position that was given, or zero.
-    pub last: i64,
-    /// By how much each is higher than the one before.
-    pub increment: i64,
-    /// How many a session takes at once.
-    pub cache: i64,
-    /// Whether they begin anew at their end.
-    pub cycles: bool,
-    /// The cluster in which they are given.
-    pub cluster_id: i64,
-}
-
-/// Asks what gives the events their positions.
-///
-/// # Errors
-///
-/// [`DatabaseError`]
-pub async fn positions(transaction: &Transaction) -> Result<Positions, DatabaseError> {
-    let own = &transaction.schemas().own;
-    let sql = format!(
-        "SELECT CASE WHEN p.is_called THEN p.last_value ELSE 0 END, s.seqincrement, s.seqcache, s.seqcycle, c.system_identifier
-         FROM {own}.outbox_position_seq p, pg_catalog.pg_sequence s, pg_catalog.pg_control_system() c
-         WHERE s.seqrelid = '{own}.outbox_position_seq'::regclass"
-    );
-    let row = transaction.query_one("read the outbox's sequence", &sql, &[]).await?;
-    let [last, increment, cache] = [row.get(0), row.get(1), row.get(2)];
-    Ok(Positions { last, increment, cache, cycles: row.get(3), cluster_id: row.get(4) })
-}

@@ -88,7 +88,8 @@ pub async fn renew(transaction: &Transaction, chunk: &Chunk, for_long: Duration)
     Ok(transaction.execute("renew a lease", &sql, &[&chunk.id, &lease, &for_long]).await? == 1)
 }
 
-/// Removes a chunk whose events are carried; `false` where this lease on it is over, and whoever has it carries them again.
+/// Removes a chunk whose events are carried; `false` if this lease on it is over: then the relay that has
+/// it now carries them again.
 ///
 /// # Errors
 ///

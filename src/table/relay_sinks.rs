@@ -1,6 +1,6 @@
 //! `relay_sinks`: where events are carried to.
 
-pub use super::relay_slot::Slot;
+use super::relay_slot::Slot;
 use crate::database::{DatabaseError, Transaction};
 
 /// What is known of a sink.

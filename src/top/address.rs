@@ -12,7 +12,7 @@ pub struct Address {
     pub name: String,
 }
 
-/// A text is no address of figures.
+/// The text is not an address at which a loader could serve its figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAddress {
     /// It has no host, or is malformed.

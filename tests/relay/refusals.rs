@@ -18,9 +18,7 @@ async fn failures(client: &Client) -> Vec<(i64, String, i32, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_refused_for_good_is_found_and_set_aside_after_a_bounded_number_of_tries() {
-    let test = TestDatabase::with_tables().await;
-    let database = pool(test.url(), 8, Duration::from_secs(30));
-    let client = test.client().await;
+    let (_test, database, client) = outbox().await;
     let all = write(&client, 50).await;
     let bad = vec![all[3], all[4], all[30]];
     let sink = refusing_whole_calls_with(bad.clone());
@@ -33,9 +31,7 @@ async fn an_event_that_is_refused_for_good_is_found_and_set_aside_after_a_bounde
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_refused_at_first_and_taken_later_is_carried() {
-    let test = TestDatabase::with_tables().await;
-    let database = pool(test.url(), 8, Duration::from_secs(30));
-    let client = test.client().await;
+    let (_test, database, client) = outbox().await;
     let all = write(&client, 10).await;
     let (late, mut refusals) = (all[2], 0);
     let sink = TestSink::answering(move |events| {
@@ -54,9 +50,7 @@ async fn an_event_that_is_refused_at_first_and_taken_later_is_carried() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sink_that_is_away_or_takes_a_part_only_gets_everything_in_the_end_and_nothing_is_set_aside() {
-    let test = TestDatabase::with_tables().await;
-    let database = pool(test.url(), 8, Duration::from_secs(30));
-    let client = test.client().await;
+    let (_test, database, client) = outbox().await;
     let all = write(&client, 60).await;
     let mut calls = 0;
     let sink = TestSink::answering(move |events| {
@@ -78,9 +72,7 @@ async fn a_sink_that_is_away_or_takes_a_part_only_gets_everything_in_the_end_and
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_was_frozen_past_its_lease_takes_nothing_away_from_the_one_that_has_its_chunk() {
-    let test = TestDatabase::with_tables().await;
-    let database = pool(test.url(), 8, Duration::from_secs(30));
-    let client = test.client().await;
+    let (_test, database, client) = outbox().await;
     let all = write(&client, 5).await;
     let (entered, wait) = (Arc::new(tokio::sync::Notify::new()), Arc::new(Mutex::new(false)));
     let (tell, go_on) = (entered.clone(), wait.clone());

@@ -1,5 +1,6 @@
 //! `turnstile` as a process: the environment that it is run in, and a loader that is watched, ended or killed.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -7,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::LONG_PATIENCE;
 use super::verdicts::masters;
+use super::{LONG_PATIENCE, wait_until};
 
 /// The program under test.
 pub(crate) fn turnstile() -> &'static Path {
@@ -87,6 +88,21 @@ impl Loader {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Where it serves its figures, once it loads.
+    pub(crate) async fn serves_at(&self) -> SocketAddr {
+        let mut address = None;
+        wait_until("it says where it serves, and loads", async || {
+            let said = self.said();
+            address = said.lines().find_map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).ok()?;
+                line.get("address")?.as_str()?.parse().ok()
+            });
+            address.is_some() && said.contains("\"loading\"")
+        })
+        .await;
+        address.expect("an address")
     }
 
     /// All that it has said.

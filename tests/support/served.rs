@@ -7,10 +7,10 @@ use std::process::Command;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::PATIENCE;
 use super::postgres::TestDatabase;
 use super::program::Loader;
 use super::site::Site;
-use super::{PATIENCE, wait_until};
 
 /// A loader whose figures are served.
 pub(crate) struct Served {
@@ -32,25 +32,13 @@ impl Served {
         let mut command = site.command(&["run", "--metrics-address", "127.0.0.1:0"]);
         command.args(arguments);
         let loader = site.start(command, "log");
-        let mut address = None;
-        wait_until("it says where it serves", async || {
-            let log = std::fs::read_to_string(site.log("log")).unwrap();
-            address = log.lines().find_map(|line| {
-                let line: serde_json::Value = serde_json::from_str(line).ok()?;
-                line.get("address")?.as_str()?.parse().ok()
-            });
-            address.is_some() && log.contains("\"loading\"")
-        })
-        .await;
-        Self { site, loader, address: address.unwrap(), _test: None }
+        let address = loader.serves_at().await;
+        Self { site, loader, address, _test: None }
     }
 
     /// Every series with its value.
     pub(crate) async fn scrape(&self) -> BTreeMap<String, f64> {
-        let answer = tokio::time::timeout(PATIENCE, get(self.address, "/metrics")).await.expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
-        series(body)
+        figures_at(self.address).await
     }
 
     pub(crate) fn health(&self, arguments: &[&str]) -> (Option<i32>, String) {
@@ -64,6 +52,14 @@ impl Served {
         self.loader.terminate();
         assert!(self.loader.ended().await.success());
     }
+}
+
+/// Every series of the loader at this address with its value.
+pub(crate) async fn figures_at(address: SocketAddr) -> BTreeMap<String, f64> {
+    let answer = tokio::time::timeout(PATIENCE, get(address, "/metrics")).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
+    series(body)
 }
 
 async fn get(address: SocketAddr, path: &str) -> String {

@@ -40,7 +40,7 @@ impl Collector {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let begun = Instant::now();
         let (client, within) = (self.client.clone(), self.within);
-        // Whoever waits for this has a thread of its own, without a runtime.
+        // The exporter waits for this on a thread of its own, which has no runtime.
         let answer = self.runtime.spawn(async move { client.send(request, within).await }).await?;
         match &answer {
             Ok(answer) if answer.status().is_success() => self.trouble.ended(),

@@ -69,7 +69,7 @@ impl Wanted {
             Some((name, text)) => text
                 .parse()
                 .map(Duration::from_millis)
-                .map_err(|_| unusable(&name, "is no number of milliseconds", "write 10000 for ten seconds"))?,
+                .map_err(|_| unusable(&name, "is not a number of milliseconds", "write 10000 for ten seconds"))?,
         };
         let share = share(variable("OTEL_TRACES_SAMPLER"), variable("OTEL_TRACES_SAMPLER_ARG"))?;
         Ok(share.map(|share| Self { endpoint, within, share }))

@@ -5,7 +5,7 @@
 pub enum Mutant {
     /// The claim notes no holes: the bare cursor.
     HolesNotNoted,
-    /// A hole that is not visible is dead, whoever writes.
+    /// A hole is taken for dead if it is not visible at once, although its transaction is still open.
     DeadAtFirstSight,
     /// The rows of the gaps are read first, and then the locks.
     RowsReadBeforeLocks,
@@ -25,7 +25,7 @@ pub enum Mutant {
     UpToLastValue,
     /// The relay knows the frontier from its own last claim, also when the server crashed.
     FrontierInMemory,
-    /// The chunk is closed whoever owns it.
+    /// A relay closes a chunk although another has taken it over.
     CloseWithoutOwner,
     /// The chunk is closed when it is claimed.
     CloseBeforeSending,
