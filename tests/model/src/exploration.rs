@@ -4,10 +4,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use stateright::{Checker, Expectation, Model};
+use stateright::{Checker, Expectation, Model, Property};
 
 /// The name of a property, and whether a state of a world has it.
 pub type Always<W> = (&'static str, fn(&W, &<W as Model>::State) -> bool);
+
+/// What is to be reached, in which worlds that is possible, and whether a state is it.
+pub type Sometimes<W> = (&'static str, fn(&W) -> bool, fn(&W, &<W as Model>::State) -> bool);
 
 /// What can be explored: a world of one of the models.
 pub trait Explorable:
@@ -21,9 +24,29 @@ pub trait Explorable:
 {
     /// What holds in every state of every world, by its name.
     const ALWAYS: &'static [Always<Self>];
+    /// What is reached in some state of each world in which it is possible.
+    const SOMETIMES: &'static [Sometimes<Self>];
 
     /// The one state that stands for all that differ from this one only in which of two like parts is which.
     fn representative(state: &Self::State) -> Self::State;
+
+    /// What happens by itself: neither a fault nor the operator.
+    fn moves(&self, state: &Self::State, moves: &mut Vec<Self::Action>);
+}
+
+/// The properties of a world.
+pub(crate) fn properties_of<W: Explorable>(world: &W) -> Vec<Property<W>> {
+    let always = W::ALWAYS.iter().map(|(name, condition)| Property::always(name, *condition));
+    let possible = W::SOMETIMES.iter().filter(|(_, applies, _)| applies(world));
+    always.chain(possible.map(|(name, _, condition)| Property::sometimes(name, *condition))).collect()
+}
+
+/// Nothing moves by itself: only a fault or the operator could change anything. It also holds where somebody waits for
+/// ever.
+pub(crate) fn is_at_rest<W: Explorable>(world: &W, state: &W::State) -> bool {
+    let mut moves = Vec::new();
+    world.moves(state, &mut moves);
+    moves.is_empty()
 }
 
 /// What was seen of a world, all of which was visited.

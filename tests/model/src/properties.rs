@@ -1,15 +1,13 @@
 //! What must hold in every state: the promise, and what the audit asks of the tables.
 
-use stateright::Property;
-
 use crate::database::{Claimed, Letter, Reason, Record};
+use crate::exploration::is_at_rest;
 use crate::protocol::State;
-use crate::reached;
 use crate::waits::{any_circle, any_runs_in_vain};
 use crate::world::{Body, Duty, KEYS, Message, World, message_of};
 
 /// Of a state of a world.
-pub(crate) type Condition = fn(&World, &State) -> bool;
+type Condition = fn(&World, &State) -> bool;
 
 /// What holds in every state of every world.
 pub const ALWAYS: [(&str, Condition); 13] = [
@@ -117,21 +115,6 @@ fn at_rest_every_message_is_recorded_once(world: &World, state: &State) -> bool 
 fn is_recorded_once(world: &World, state: &State, message: Message) -> bool {
     let places = places(world, state, message);
     places == 1 || places == 0 && state.queue.outlived_retention(message) && is_recorded(world, state, message)
-}
-
-/// The properties of a world.
-pub(crate) fn of(world: &World) -> Vec<Property<World>> {
-    let always = ALWAYS.iter().map(|(name, condition)| Property::always(name, *condition));
-    let possible = reached::SOMETIMES.iter().filter(|(_, applies, _)| applies(world));
-    always.chain(possible.map(|(name, _, condition)| Property::sometimes(name, *condition))).collect()
-}
-
-/// Nothing moves by itself: only a fault or the operator could change anything. It also holds where somebody waits for
-/// ever.
-pub(crate) fn is_at_rest(world: &World, state: &State) -> bool {
-    let mut moves = Vec::new();
-    world.moves(state, &mut moves);
-    moves.is_empty()
 }
 
 /// Whether a message is recorded at all.

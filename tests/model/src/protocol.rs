@@ -3,12 +3,13 @@
 use stateright::{Model, Property};
 
 use crate::database::Database;
-use crate::exploration::{Always, Explorable};
+use crate::exploration::{Always, Explorable, Sometimes, properties_of};
 use crate::lane::{self, Lane, Release};
 use crate::mutant::Mutant;
 use crate::operator;
 use crate::properties::ALWAYS;
 use crate::queue::{Place, Queue};
+use crate::reached::SOMETIMES;
 use crate::replay::{self, Replay};
 use crate::set::Set;
 use crate::world::{Body, LANES, MESSAGES, Message, Quirk, Start, World};
@@ -90,21 +91,6 @@ impl State {
 }
 
 impl World {
-    /// What happens by itself, without a fault and without the operator: as long as there is any of it, something is
-    /// on its way.
-    pub fn moves(&self, state: &State, actions: &mut Vec<Action>) {
-        for lane in 0..LANES {
-            lane::moves(self, state, lane, actions);
-        }
-        replay::moves(self, state, actions);
-        for orphan in 0..state.database.orphans().len() {
-            actions.extend([Action::OrphanCommits(orphan), Action::OrphanAborts(orphan)]);
-        }
-        let in_flight = |message: &Message| state.queue.place(*message) == Place::InFlight;
-        let forgotten = self.messages().filter(in_flight).filter(|message| !lane::is_leased(state, *message));
-        actions.extend(forgotten.map(Action::VisibilityTimeout));
-    }
-
     fn faults(&self, state: &State, actions: &mut Vec<Action>) {
         for lane in 0..LANES {
             lane::faults(self, state, lane, actions);
@@ -149,9 +135,24 @@ fn with_any_batch(world: &World, state: &State, lane: usize) -> Vec<State> {
 
 impl Explorable for World {
     const ALWAYS: &'static [Always<Self>] = &ALWAYS;
+    const SOMETIMES: &'static [Sometimes<Self>] = &SOMETIMES;
 
     fn representative(state: &State) -> State {
         state.with_sorted_lanes()
+    }
+
+    /// As long as there is any of it, something is on its way.
+    fn moves(&self, state: &State, actions: &mut Vec<Action>) {
+        for lane in 0..LANES {
+            lane::moves(self, state, lane, actions);
+        }
+        replay::moves(self, state, actions);
+        for orphan in 0..state.database.orphans().len() {
+            actions.extend([Action::OrphanCommits(orphan), Action::OrphanAborts(orphan)]);
+        }
+        let in_flight = |message: &Message| state.queue.place(*message) == Place::InFlight;
+        let forgotten = self.messages().filter(in_flight).filter(|message| !lane::is_leased(state, *message));
+        actions.extend(forgotten.map(Action::VisibilityTimeout));
     }
 }
 
@@ -198,6 +199,6 @@ impl Model for World {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        crate::properties::of(self)
+        properties_of(self)
     }
 }

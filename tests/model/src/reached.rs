@@ -3,19 +3,17 @@
 
 use crate::attempt::{Attempt, Lock, Stage};
 use crate::database::{Claimed, Letter, Outcome, Reason, Transaction};
+use crate::exploration::{Sometimes, is_at_rest};
 use crate::lane::Lane;
 use crate::load::outcomes;
-use crate::properties::{Condition, is_at_rest, is_recorded, records};
+use crate::properties::{is_recorded, records};
 use crate::protocol::State;
 use crate::queue::Place;
 use crate::waits::{Holder, Party, parties, waits_for, wanted};
 use crate::world::{Basis, Body, Duty, KEYS, LANES, MESSAGES, Message, Quirk, Scheme, Start, World, message_of};
 
-/// What is to be reached, in which worlds that is possible, and whether a state is it.
-type Reached = (&'static str, fn(&World) -> bool, Condition);
-
 /// What is reached in some state.
-pub(crate) const SOMETIMES: [Reached; 40] = [
+pub(crate) const SOMETIMES: [Sometimes<World>; 40] = [
     (
         "everything is at rest and every fault has struck",
         |_| true,

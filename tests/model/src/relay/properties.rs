@@ -1,16 +1,14 @@
 //! What must hold in every state: nothing is lost, dropped unsent or invented, and everything comes to its end.
 
-use stateright::Property;
-
+use crate::exploration::is_at_rest;
 use crate::relay::books::{Books, Failure};
 use crate::relay::protocol::State;
-use crate::relay::reached;
 use crate::relay::sink::Sink;
 use crate::relay::world::{SINKS, World};
 use crate::set::Set;
 
 /// Of a state of a world.
-pub(crate) type Condition = fn(&World, &State) -> bool;
+type Condition = fn(&World, &State) -> bool;
 
 /// What holds in every state of every world.
 pub const ALWAYS: [(&str, Condition); 8] = [
@@ -90,19 +88,4 @@ fn up_to(positions: Set, last: usize) -> Set {
 /// Whether it is true of every sink that there is.
 fn each(state: &State, is: impl Fn(&Books, &Sink) -> bool) -> bool {
     (0..SINKS).all(|sink| !state.store.now.books[sink].exists || is(&state.store.now.books[sink], &state.sinks[sink]))
-}
-
-/// The properties of a world.
-pub(crate) fn of(world: &World) -> Vec<Property<World>> {
-    let always = ALWAYS.iter().map(|(name, condition)| Property::always(name, *condition));
-    let possible = reached::SOMETIMES.iter().filter(|(_, applies, _)| applies(world));
-    always.chain(possible.map(|(name, _, condition)| Property::sometimes(name, *condition))).collect()
-}
-
-/// Nothing moves by itself: only a fault or the operator could change anything. It also holds where somebody waits for
-/// ever.
-pub(crate) fn is_at_rest(world: &World, state: &State) -> bool {
-    let mut moves = Vec::new();
-    world.moves(state, &mut moves);
-    moves.is_empty()
 }

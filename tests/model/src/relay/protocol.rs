@@ -2,10 +2,11 @@
 
 use stateright::{Model, Property};
 
-use crate::exploration::{Always, Explorable};
+use crate::exploration::{Always, Explorable, Sometimes, properties_of};
 use crate::relay::books::Store;
 use crate::relay::outbox::{self, Outbox, Writer};
-use crate::relay::properties::{self, ALWAYS};
+use crate::relay::properties::ALWAYS;
+use crate::relay::reached::SOMETIMES;
 use crate::relay::retention::{self, Pruner};
 use crate::relay::server::{self, Crash};
 use crate::relay::sink::{self, Sink};
@@ -79,23 +80,20 @@ impl State {
     }
 }
 
-impl World {
-    /// What happens by itself, without a fault and without the operator: as long as there is any of it, something is
-    /// on its way.
-    pub(crate) fn moves(&self, state: &State, actions: &mut Vec<Action>) {
+impl Explorable for World {
+    const ALWAYS: &'static [Always<Self>] = &ALWAYS;
+    const SOMETIMES: &'static [Sometimes<Self>] = &SOMETIMES;
+
+    fn representative(state: &State) -> State {
+        state.sorted()
+    }
+
+    fn moves(&self, state: &State, actions: &mut Vec<Action>) {
         outbox::moves(self, state, actions);
         for relay in 0..self.relays.len() {
             worker::moves(self, state, relay, actions);
         }
         retention::moves(self, state, actions);
-    }
-}
-
-impl Explorable for World {
-    const ALWAYS: &'static [Always<Self>] = &ALWAYS;
-
-    fn representative(state: &State) -> State {
-        state.sorted()
     }
 }
 
@@ -168,6 +166,6 @@ impl Model for World {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::of(self)
+        properties_of(self)
     }
 }

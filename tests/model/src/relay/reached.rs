@@ -1,19 +1,16 @@
 //! What must be reached in some state of each world in which it is possible: otherwise the model could keep the promise
 //! by doing nothing.
 
+use crate::exploration::{Sometimes, is_at_rest};
 use crate::relay::books::{Books, Failure};
-use crate::relay::properties::{Condition, is_at_rest};
 use crate::relay::protocol::State;
 use crate::relay::sink::Sink;
 use crate::relay::worker::Task;
 use crate::relay::world::{Quirk, SINKS, World};
 use crate::set::Set;
 
-/// What is to be reached, in which worlds that is possible, and whether a state is it.
-type Reached = (&'static str, fn(&World) -> bool, Condition);
-
 /// What is reached in some state.
-pub(crate) const SOMETIMES: [Reached; 18] = [
+pub(crate) const SOMETIMES: [Sometimes<World>; 18] = [
     (
         "everything is at rest and every fault has struck",
         |_| true,
