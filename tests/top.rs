@@ -48,6 +48,9 @@ async fn asked_once_it_tells_every_figure_with_its_age_and_who_does_not_answer()
     }
     assert_eq!((away["state"].as_str(), away["is_live"].as_bool()), (Some("away"), Some(false)));
     assert!(away["problem"].as_str().unwrap().contains("refused") && away["figures"].is_null(), "{away}");
+    let (code, told) = once(&["--json", &address]);
+    let short: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &short["loaders"][0]["loader"]), (Some(0), &live["loader"]), "{told}");
     let (code, told) = once(&[&address]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("idle") && told.contains("over") && told.lines().count() == 2, "{told}");

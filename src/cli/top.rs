@@ -35,6 +35,9 @@ pub struct Args {
     /// Ask twice within a second, print what that tells, and end
     #[arg(long)]
     once: bool,
+    /// The same as --format json
+    #[arg(long)]
+    json: bool,
 }
 
 impl Args {
@@ -66,7 +69,8 @@ impl Args {
 
     fn read(&self, given: &Given) -> Result<(Vec<Address>, Format), Mistakes> {
         let mut mistakes = given.mistakes();
-        let format = given.read(&rows::FORMAT, &mut mistakes);
+        let format =
+            given.read(&rows::FORMAT, &mut mistakes).map(|format| if self.json { Format::Json } else { format });
         let served = given.optional(&rows::METRICS_ADDRESS, &mut mistakes);
         let usual = served.map(|served| reachable(served.unwrap_or(USUAL)).to_string());
         let urls: Vec<String> = if self.urls.is_empty() { usual.into_iter().collect() } else { self.urls.clone() };
