@@ -1,0 +1,36 @@
+-- What the origin of a login called its trace. Most logins have none, and a NULL takes no room.
+ALTER TABLE turnstile.outbox ADD COLUMN traceparent varchar(55);
+
+COMMENT ON COLUMN turnstile.outbox.traceparent IS
+    'The trace in which the message was sent, in the form of the W3C; NULL where the message names none or nobody asked for it.';
+
+-- So that it can be told how fast a sink takes events, and who carries which.
+ALTER TABLE turnstile.relay_marks ADD COLUMN set_at timestamptz NOT NULL DEFAULT now();
+ALTER TABLE turnstile.relay_chunks ADD COLUMN owner text;
+
+COMMENT ON COLUMN turnstile.relay_marks.set_at IS
+    'When it was set.';
+COMMENT ON COLUMN turnstile.relay_chunks.owner IS
+    'The host and process that carry it, for people to read; NULL where nobody has taken it up yet.';
+
+-- Under order, a refused event keeps the later ones of its subject waiting.
+ALTER TABLE turnstile.relay_failures ADD COLUMN subject bytea CHECK (octet_length(subject) = 32);
+
+COMMENT ON COLUMN turnstile.relay_failures.subject IS
+    'The hash of the event''s subject, where the sink keeps order: the events of one subject are tried again one after the other.';
+
+-- Which events are gone. A row for each partition that was dropped, written before it is.
+CREATE TABLE turnstile.outbox_pruned (
+    below         bigint      NOT NULL PRIMARY KEY,
+    written_until timestamptz NOT NULL,
+    pruned_at     timestamptz NOT NULL DEFAULT now()
+);
+
+COMMENT ON TABLE turnstile.outbox_pruned IS
+    'Which events were removed once every sink had them. Written by turnstile outbox prune.';
+COMMENT ON COLUMN turnstile.outbox_pruned.below IS
+    'Events at lower positions are gone.';
+COMMENT ON COLUMN turnstile.outbox_pruned.written_until IS
+    'The latest created_at of an event that is gone: a login of a later time still has its event.';
+COMMENT ON COLUMN turnstile.outbox_pruned.pruned_at IS
+    'When this was noted.';
