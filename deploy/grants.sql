@@ -115,7 +115,7 @@ GRANT INSERT (user_id, device_type, masked_ip, masked_device_id, locale, app_ver
     ON public.user_logins TO turnstile_loader;
 
 -- Writes the event of each login, under the position that the sequence gives, and looks at start whether that is a new one.
-GRANT INSERT (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, event_id, message_sent_at),
+GRANT INSERT (user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, event_id, message_sent_at, traceparent),
       SELECT (position)
     ON turnstile.outbox TO turnstile_loader;
 GRANT USAGE, SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_loader;
@@ -184,7 +184,7 @@ GRANT SELECT (user_id, device_type, masked_ip, masked_device_id, locale, app_ver
 -- read the logins nor the dead letters, nor change an event. No other role reads or changes its notes.
 
 -- Reads events, and which position the sequence gave last.
-GRANT SELECT (position, event_id, created_at, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)
+GRANT SELECT (position, event_id, created_at, traceparent, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)
     ON turnstile.outbox TO turnstile_relay;
 GRANT SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_relay;
 

@@ -203,7 +203,12 @@ fn settled_command() -> clap::Command {
 
 fn with_settings(command: clap::Command, path: &str) -> clap::Command {
     let taken = rows::ALL.iter().filter(|row| row.is_of(path));
-    command.args(taken.filter_map(|row| row.argument())).mut_subcommands(|inner| below(path, inner, with_settings))
+    // What only those need who carry events on is told by the long help of the other commands.
+    let taken = taken.filter_map(|row| {
+        let is_aside = row.heading() == rows::RELAY_HEADING && path != "relay";
+        Some(row.argument()?.hide_short_help(is_aside))
+    });
+    command.args(taken).mut_subcommands(|inner| below(path, inner, with_settings))
 }
 
 fn with_help(command: clap::Command, path: &str) -> clap::Command {

@@ -29,7 +29,7 @@ use crate::receive::{ReceiveLimits, Received, Stride, receive};
 use crate::retry::Pauses;
 use crate::shutdown::Shutdown;
 use crate::spans::{self, Settlement};
-use crate::verdict::Judge;
+use crate::verdict::{Judge, Verdict};
 
 /// How a lane works; the same for all of a process.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,8 @@ pub struct LaneSettings {
     pub until_empty: bool,
     /// For how long the queue may refuse every delete for good before the lane ends.
     pub delete_patience: Duration,
+    /// Whether events say in which trace their message was sent.
+    pub keeps_trace_context: bool,
 }
 
 /// One lane. Any number of them, in any number of processes, may share a queue and a database.
@@ -191,7 +193,10 @@ impl<Q: Queue> Lane<Q> {
             Err(error) => return self.give_back(error, &in_hand, Sum::default(), span).await,
         };
         let (messages, timeless) = by_time(received.messages, basis);
-        let judge = |message| mutants::verdict(self.judge.judge(message));
+        let judge = |message| {
+            let verdict = mutants::verdict(self.judge.judge(message));
+            Verdict { origin: verdict.origin.filter(|_| self.settings.keeps_trace_context), ..verdict }
+        };
         let verdicts: Vec<_> = messages.into_iter().map(judge).collect();
         self.metrics.count(|figures| figures.judged(&verdicts));
         let Sorted { batch, mut returned } = Sorted::from_verdicts(verdicts, max_attempts);

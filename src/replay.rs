@@ -350,7 +350,7 @@ struct LoginAgain<'l> {
 
 impl LoginAgain<'_> {
     fn row(&self) -> LoginRow<'_> {
-        LoginRow { key: self.letter.key, sent_at: self.letter.sent_at, login: &self.login }
+        LoginRow { key: self.letter.key, sent_at: self.letter.sent_at, login: &self.login, origin: None }
     }
 }
 

@@ -16,7 +16,7 @@ use turnstile::discard::discard;
 use turnstile::keys;
 use turnstile::load::LoadError;
 use turnstile::mask::MaskKind;
-use turnstile::message::TimeBasis;
+use turnstile::message::{ProducerContext, TimeBasis};
 use turnstile::replay::Replay;
 use turnstile::table::dead_letters::{self, Filter};
 use turnstile::table::facts::{Counting, Positions, TableFacts};
@@ -486,6 +486,9 @@ pub(crate) async fn do_all_that_a_loader_does(roles: &Roles, name: &str) -> Resu
         for batch in [plain(), letter(name), plain()] {
             loads(&loader, batch).await?;
         }
+        let mut traced = message(&format!("{name} traced"), &login("u", "ios"), 1);
+        traced.producer = ProducerContext::of_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        loads(&loader, batch(&judge(), [traced])).await?;
         for user in ["nadia", "nadia", "omar"] {
             loads(&loader, keyed(name, user)).await?;
         }

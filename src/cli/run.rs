@@ -71,7 +71,7 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
     let metrics = Metrics::default();
     let begun = metrics.snapshot();
     settings.queue.metrics = metrics.clone();
-    settings.queue.asks_producers = traces::are_on();
+    settings.queue.asks_producers = traces::are_on() || settings.lane.keeps_trace_context;
     let progress = Progress { stopping: shutdown.stopping.clone(), ..Progress::default() };
     let faces = Faces::of(&settings, &metrics, &progress).await?;
     let (database, queue) = tokio::select! {

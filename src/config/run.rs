@@ -113,6 +113,7 @@ fn lane(given: &Given, mistakes: &mut Mistakes) -> Option<LaneSettings> {
         retry_delay: retry_delay?,
         until_empty: given.is_on(&rows::UNTIL_EMPTY),
         delete_patience: acknowledge::PATIENCE,
+        keeps_trace_context: given.is_on(&rows::KEEP_TRACE_CONTEXT),
     })
 }
 

@@ -37,6 +37,9 @@ struct CloudEvent<'e> {
     datacontenttype: &'static str,
     /// Compared as text, it orders the events of a source.
     sequence: String,
+    /// The trace in which the login's message was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'e str>,
     data: Map<String, Value>,
 }
 
@@ -57,6 +60,7 @@ impl Envelope {
             time: event.created_at.to_offset(time::UtcOffset::UTC).format(&Rfc3339)?,
             datacontenttype: "application/json",
             sequence: format!("{:020}", event.position),
+            traceparent: event.traceparent.as_deref(),
             data: data(event)?,
         };
         let body = serde_json::to_string(&cloud_event)?;

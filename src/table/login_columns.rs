@@ -13,6 +13,8 @@ use crate::stream::{Column, ColumnType, Field, Stream};
 pub(super) const MESSAGE_HASH: &str = "message_hash";
 /// The message's hash in `outbox`.
 pub(super) const EVENT_ID: &str = "event_id";
+/// Which span of its producer sent the message, in `outbox`.
+pub(super) const TRACEPARENT: &str = "traceparent";
 /// When the message was sent, in both tables.
 pub(super) const SENT_AT: &str = "message_sent_at";
 
@@ -29,6 +31,16 @@ impl LoginColumns {
         let of_message = [(hash, Type::BYTEA), (SENT_AT, Type::TIMESTAMPTZ)];
         let (names, types) = of_stream.chain(of_message).unzip();
         Self { names, types }
+    }
+
+    /// Those of an event: the origin's trace only where it is said of one of the logins.
+    pub(super) fn of_events(logins: &[LoginRow<'_>], stream: &Stream) -> Self {
+        let mut columns = Self::of(stream, EVENT_ID);
+        if logins.iter().any(|login| login.origin.is_some()) {
+            columns.names.push(TRACEPARENT);
+            columns.types.push(Type::VARCHAR);
+        }
+        columns
     }
 
     /// Takes the values of [`LoginRows`] into this table.
@@ -77,23 +89,30 @@ struct LoginValues<'l> {
     row: &'l LoginRow<'l>,
     day: Date,
     hash: &'l [u8],
+    origin: Option<String>,
 }
 
 impl<'l> LoginRows<'l> {
     pub(super) fn of(logins: &'l [LoginRow<'l>]) -> Self {
-        let values = |row: &'l LoginRow<'l>| LoginValues { row, day: row.day(), hash: row.key.hash.as_bytes() };
+        let values = |row: &'l LoginRow<'l>| LoginValues {
+            row,
+            day: row.day(),
+            hash: row.key.hash.as_bytes(),
+            origin: row.origin.map(|origin| origin.to_string()),
+        };
         Self(logins.iter().map(values).collect())
     }
 
-    /// A value for each column, row after row.
-    pub(super) fn values(&self) -> Vec<Value<'_>> {
-        self.0.iter().flat_map(LoginValues::values).collect()
+    /// A value for each of these columns, row after row.
+    pub(super) fn values(&self, columns: &LoginColumns) -> Vec<Value<'_>> {
+        let width = columns.names.len();
+        self.0.iter().flat_map(|row| row.values().take(width)).collect()
     }
 }
 
 impl LoginValues<'_> {
     fn values(&self) -> impl Iterator<Item = Value<'_>> {
-        let of_message: [Value<'_>; 3] = [&self.day, &self.hash, &self.row.key.sent_at];
+        let of_message: [Value<'_>; 4] = [&self.day, &self.hash, &self.row.key.sent_at, &self.origin];
         self.row.login.values().map(|(_, stored)| value(stored)).chain(of_message)
     }
 }
@@ -106,13 +125,18 @@ fn value(stored: &Stored) -> Value<'_> {
     }
 }
 
-/// The values of many logins of a stream, an array for each column.
-pub(super) fn arrays<'l>(stream: &Stream, logins: &'l [LoginRow<'l>]) -> Vec<Box<dyn ToSql + Send + Sync + 'l>> {
+/// The values of many logins of a stream, an array for each of these columns.
+pub(super) fn arrays<'l>(
+    columns: &LoginColumns,
+    stream: &Stream,
+    logins: &'l [LoginRow<'l>],
+) -> Vec<Box<dyn ToSql + Send + Sync + 'l>> {
     let of_stream = stream.columns().enumerate().map(|(place, column)| of_column(place, column.holds, logins));
     let hashes: Vec<&[u8]> = logins.iter().map(|login| &login.key.hash.as_bytes()[..]).collect();
     let sent: Vec<OffsetDateTime> = logins.iter().map(|login| login.key.sent_at).collect();
-    let of_message: [Box<dyn ToSql + Send + Sync + 'l>; 2] = [Box::new(hashes), Box::new(sent)];
-    of_stream.chain(of_message).collect()
+    let origins: Vec<Option<String>> = logins.iter().map(|login| login.origin.map(|origin| origin.to_string())).collect();
+    let of_message: [Box<dyn ToSql + Send + Sync + 'l>; 3] = [Box::new(hashes), Box::new(sent), Box::new(origins)];
+    of_stream.chain(of_message).take(columns.names.len()).collect()
 }
 
 fn of_column<'l>(place: usize, holds: ColumnType, logins: &'l [LoginRow<'l>]) -> Box<dyn ToSql + Send + Sync + 'l> {

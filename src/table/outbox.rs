@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use time::{Date, OffsetDateTime};
 use tokio_postgres::Row;
 
-use super::login_columns::{self, EVENT_ID, LoginColumns, LoginRows, Value, stored};
+use super::login_columns::{self, EVENT_ID, LoginColumns, LoginRows, TRACEPARENT, Value, stored};
 use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::login::MaskedLogin;
@@ -20,9 +20,10 @@ use crate::stream::LOGIN;
 pub async fn copy(transaction: &Transaction, logins: &[LoginRow<'_>]) -> Result<(), DatabaseError> {
     let Some(first) = logins.first() else { return Ok(()) };
     let table = format!("{}.outbox", transaction.schemas().own);
-    let columns = LoginColumns::of(first.login.stream(), EVENT_ID);
+    let columns = LoginColumns::of_events(logins, first.login.stream());
     let events = LoginRows::of(logins);
-    let copied = transaction.copy("copy events", &columns.copy_into(&table), columns.types(), &events.values()).await?;
+    let values = events.values(&columns);
+    let copied = transaction.copy("copy events", &columns.copy_into(&table), columns.types(), &values).await?;
     super::insist_on_all(transaction, "outbox", copied, logins.len())
 }
 
@@ -34,8 +35,9 @@ pub async fn copy(transaction: &Transaction, logins: &[LoginRow<'_>]) -> Result<
 pub async fn insert(transaction: &Transaction, logins: &[LoginRow<'_>]) -> Result<(), DatabaseError> {
     let Some(first) = logins.first() else { return Ok(()) };
     let stream = first.login.stream();
-    let sql = LoginColumns::of(stream, EVENT_ID).insert_into(&format!("{}.outbox", transaction.schemas().own));
-    let arrays = login_columns::arrays(stream, logins);
+    let columns = LoginColumns::of_events(logins, stream);
+    let sql = columns.insert_into(&format!("{}.outbox", transaction.schemas().own));
+    let arrays = login_columns::arrays(&columns, stream, logins);
     let values: Vec<Value<'_>> = arrays.iter().map(|array| &**array as Value<'_>).collect();
     let inserted = transaction.execute("insert events", &sql, &values).await?;
     super::insist_on_all(transaction, "outbox", inserted, logins.len())
@@ -76,6 +78,8 @@ pub struct Event {
     pub day: Option<Date>,
     /// When the transaction that loaded the login began.
     pub created_at: OffsetDateTime,
+    /// The trace in which its message was sent, where that was kept: a `traceparent`.
+    pub traceparent: Option<String>,
 }
 
 /// Events above a position that can be seen, in the order of their positions. There may be others among them that cannot be
@@ -113,7 +117,7 @@ pub async fn within(transaction: &Transaction, ranges: &[RangeInclusive<i64>]) -
 
 fn columns_read() -> String {
     let of_login: Vec<&str> = LOGIN.columns().map(|column| column.name).collect();
-    format!("position, {EVENT_ID}, created_at, {}", of_login.join(", "))
+    format!("position, {EVENT_ID}, created_at, {TRACEPARENT}, {}", of_login.join(", "))
 }
 
 async fn read(transaction: &Transaction, sql: &str, parameters: &[Value<'_>]) -> Result<Vec<Event>, DatabaseError> {
@@ -128,6 +132,7 @@ fn event(transaction: &Transaction, row: &Row) -> Result<Event, DatabaseError> {
         login: MaskedLogin::from_stored(&LOGIN, |field| stored(row, field)),
         day: row.get(LOGIN.day),
         created_at: row.get(2),
+        traceparent: row.get(3),
     })
 }
 

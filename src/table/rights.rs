@@ -2,7 +2,7 @@
 //! `deploy/grants.sql` grants the same.
 
 use super::facts::{LOGINS, OF_RELAY, SEQUENCE};
-use super::login_columns::{EVENT_ID, LoginColumns, MESSAGE_HASH};
+use super::login_columns::{EVENT_ID, LoginColumns, MESSAGE_HASH, TRACEPARENT};
 use crate::database::schemas::Schemas;
 use crate::database::{DatabaseError, Transaction};
 use crate::stream::LOGIN;
@@ -81,6 +81,8 @@ enum Inserted {
     Columns(&'static [&'static str]),
     /// Those of a login, and the hash of its message under this name.
     Login(&'static str),
+    /// Those of an event.
+    Event,
 }
 
 impl Inserted {
@@ -88,6 +90,7 @@ impl Inserted {
         match self {
             Self::Columns(columns) => columns.to_vec(),
             Self::Login(hash) => LoginColumns::of(&LOGIN, hash).names().to_vec(),
+            Self::Event => [LoginColumns::of(&LOGIN, EVENT_ID).names(), &[TRACEPARENT]].concat(),
         }
     }
 }
@@ -134,7 +137,7 @@ const USES: [Use; 9] = [
         selected: &["sent_at", "message_hash"],
         updated: &[],
     },
-    Use { table: "outbox", inserted: Inserted::Login(EVENT_ID), selected: &["position"], updated: &[] },
+    Use { table: "outbox", inserted: Inserted::Event, selected: &["position"], updated: &[] },
     Use {
         table: "turnstile_keys",
         inserted: Inserted::Columns(&[]),

@@ -22,7 +22,7 @@ pub async fn copy(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<()
     let columns = LoginColumns::of(first.login.stream(), MESSAGE_HASH);
     let logins = LoginRows::of(rows);
     let copied = transaction
-        .copy("copy logins", &columns.copy_into(&table), columns.types(), &logins.values())
+        .copy("copy logins", &columns.copy_into(&table), columns.types(), &logins.values(&columns))
         .await
         .map_err(|error| of_rows(transaction, error))?;
     super::insist_on_all(transaction, "user_logins", copied, rows.len()).map_err(|error| of_rows(transaction, error))
@@ -42,11 +42,12 @@ async fn insert_rows(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result
     let Some(first) = rows.first() else { return Ok(HashSet::new()) };
     let stream = first.login.stream();
     let table = format!("{}.user_logins", transaction.schemas().logins);
+    let columns = LoginColumns::of(stream, MESSAGE_HASH);
     let sql = format!(
         "{} ON CONFLICT ({SENT_AT}, {MESSAGE_HASH}) DO NOTHING RETURNING {SENT_AT}, {MESSAGE_HASH}",
-        LoginColumns::of(stream, MESSAGE_HASH).insert_into(&table)
+        columns.insert_into(&table)
     );
-    let arrays = login_columns::arrays(stream, rows);
+    let arrays = login_columns::arrays(&columns, stream, rows);
     let values: Vec<Value<'_>> = arrays.iter().map(|array| &**array as Value<'_>).collect();
     let inserted = transaction.query("insert logins", &sql, &values).await?;
     let new: HashSet<MessageKey> =

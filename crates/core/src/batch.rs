@@ -4,7 +4,7 @@ use time::{Date, OffsetDateTime, UtcOffset};
 
 use crate::decode::Rejection;
 use crate::login::MaskedLogin;
-use crate::message::{BodyHash, Delivery, MessageKey, NO_TIME, ReceiptHandle};
+use crate::message::{BodyHash, Delivery, MessageKey, NO_TIME, ProducerContext, ReceiptHandle};
 use crate::seal::SealedBody;
 use crate::verdict::{Content, LoginIdentity, Verdict};
 
@@ -24,13 +24,18 @@ pub struct Entry {
     pub sealed_body: SealedBody,
     /// The login to load, or the rejection to dead-letter.
     pub content: Content,
+    /// Which span of its producer sent it, where that is kept.
+    pub origin: Option<ProducerContext>,
 }
 
 impl Entry {
     /// The row to load, where the message is a login.
     pub fn login_row(&self) -> Option<LoginRow<'_>> {
         match &self.content {
-            Content::Login(login) => Some(LoginRow { key: self.key, sent_at: self.delivery.sent_at.time(), login }),
+            Content::Login(login) => {
+                let sent_at = self.delivery.sent_at.time();
+                Some(LoginRow { key: self.key, sent_at, login, origin: self.origin })
+            }
             Content::Rejected(_) => None,
         }
     }
@@ -71,10 +76,10 @@ impl Entry {
     }
 
     fn of(verdict: Verdict) -> Self {
-        let Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys: _ } = verdict;
+        let Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys: _, origin } = verdict;
         let key = MessageKey::of(&delivery, hash);
         let identity = identity.filter(|_| matches!(content, Content::Login(_)));
-        Self { key, identity, delivery, repeats: Vec::new(), body_hash, sealed_body, content }
+        Self { key, identity, delivery, repeats: Vec::new(), body_hash, sealed_body, content, origin }
     }
 }
 
@@ -88,6 +93,8 @@ pub struct LoginRow<'e> {
     pub sent_at: OffsetDateTime,
     /// The login.
     pub login: &'e MaskedLogin,
+    /// Which span of its producer sent the message, where that is kept.
+    pub origin: Option<ProducerContext>,
 }
 
 impl LoginRow<'_> {

@@ -3,7 +3,9 @@
 use crate::decode::{Decoded, Rejection, decode};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
-use crate::message::{BodyHash, Delivery, Identifier, IdentityHash, LoginHash, MessageHash, ReceivedMessage};
+use crate::message::{
+    BodyHash, Delivery, Identifier, IdentityHash, LoginHash, MessageHash, ProducerContext, ReceivedMessage,
+};
 use crate::seal::{BodySealer, SealedBody};
 
 /// What decoding said of one delivery, everything personal in it masked, sealed or hashed.
@@ -22,6 +24,8 @@ pub struct Verdict {
     pub content: Content,
     /// Keys of the body that are none of the login's.
     pub unknown_keys: usize,
+    /// Which span of its producer sent it, where that is kept.
+    pub origin: Option<ProducerContext>,
 }
 
 /// What a message turned out to be.
@@ -57,7 +61,7 @@ impl Judge {
     /// A body that is not a login has no key to trust: a broken message and its corrected successor must not absorb
     /// each other.
     pub fn judge(&self, message: ReceivedMessage) -> Verdict {
-        let ReceivedMessage { delivery, body, attributes, .. } = message;
+        let ReceivedMessage { delivery, body, attributes, producer: origin } = message;
         let hash = self.identifier.message(&delivery.message_id);
         let (body_hash, sealed_body) = self.sealer.seal(hash, &body, &attributes);
         let read = decode(self.masker.stream(), &body)
@@ -69,6 +73,6 @@ impl Judge {
             }
             Err(rejection) => (Content::Rejected(rejection), None, 0),
         };
-        Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys }
+        Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys, origin }
     }
 }

@@ -18,7 +18,7 @@ const DATABASE_HEADING: &str = "Database";
 const KEYS_HEADING: &str = "Keys and masks";
 const IDENTITY_HEADING: &str = "Identity";
 const LANES_HEADING: &str = "Lanes";
-const START_AND_END: &str = "Start and end";
+pub(super) const START_AND_END: &str = "Start and end";
 const FIGURES_HEADING: &str = "Figures and probes";
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -417,5 +417,5 @@ pub static SHUTDOWN_TIMEOUT: Setting<Length> = Setting {
     kind: Length(SECOND..=HOUR),
     default: Default::Is("30s"),
     is_secret: false,
-    meaning: "How long a shutdown may take after the first signal",
+    meaning: "How long a shutdown may take: from the first signal to the end",
 };

@@ -3,23 +3,42 @@
 use std::time::Duration;
 
 use crate::config::kinds::{Length, Switch, Text, Whole, parsed};
+use super::RUN;
+use super::loading::START_AND_END;
 use crate::config::setting::{Default, OPTIONS, Setting};
 use crate::sink::Target;
 
-const HEADING: &str = "Relay";
-const RELAY: &[&str] = &["relay", "config show"];
+/// What is asked for by those who carry events on.
+pub const RELAY_HEADING: &str = "Relay";
+/// A loader may be a relay besides.
+const RELAY: &[&str] = &["relay", "run", "check", "config show"];
+
+const TARGET_REMEDY: &str = "give sqs:QUEUE, with the queue's name or URL, or stdout:";
 
 /// Where events are carried to.
 pub static TO: Setting<Text<Target>> = Setting {
     flag: Some("to"),
     variable: Some("TURNSTILE_TO"),
-    commands: RELAY,
-    heading: HEADING,
-    kind: Text::of("TARGET", "give sqs:QUEUE, with the queue's name or URL, or stdout:", parsed),
+    commands: &["relay", "config show"],
+    heading: RELAY_HEADING,
+    kind: Text::of("TARGET", TARGET_REMEDY, parsed),
     default: Default::Unset,
     is_secret: false,
     meaning: "Where events are carried to: sqs:QUEUE, with the name or URL of a standard or FIFO queue, or stdout:, a line of \
               JSON for each event",
+};
+
+/// Where a loader carries events to.
+pub static RELAY_TO: Setting<Text<Target>> = Setting {
+    flag: Some("relay-to"),
+    variable: Some("TURNSTILE_RELAY_TO"),
+    commands: RUN,
+    heading: START_AND_END,
+    kind: Text::of("TARGET", TARGET_REMEDY, parsed),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Be a relay besides, and carry events to this target, as `turnstile relay --to` does. Those of this loader's own \
+              logins leave as soon as they are committed. With --until-empty, end once all is carried, too",
 };
 
 /// What the sink is called.
@@ -27,7 +46,7 @@ pub static SINK: Setting<Text<String>> = Setting {
     flag: Some("sink"),
     variable: Some("TURNSTILE_SINK"),
     commands: RELAY,
-    heading: HEADING,
+    heading: RELAY_HEADING,
     kind: Text::of("NAME", "give 1 to 63 small letters, digits, points, hyphens and underscores", read_sink),
     default: Default::Is("default"),
     is_secret: false,
@@ -40,7 +59,7 @@ pub static SOURCE: Setting<Text<String>> = Setting {
     flag: Some("source"),
     variable: Some("TURNSTILE_SOURCE"),
     commands: RELAY,
-    heading: HEADING,
+    heading: RELAY_HEADING,
     kind: Text::of("URI", "give a URI of at most 256 characters, such as urn:example:logins-eu", read_source),
     default: Default::Is("urn:turnstile:logins"),
     is_secret: false,
@@ -52,7 +71,7 @@ pub static CHUNK: Setting<Whole<u16>> = Setting {
     flag: Some("chunk"),
     variable: Some("TURNSTILE_CHUNK"),
     commands: RELAY,
-    heading: HEADING,
+    heading: RELAY_HEADING,
     kind: Whole(1..=5_000),
     default: Default::Is("1000"),
     is_secret: false,
@@ -64,7 +83,7 @@ pub static LEASE: Setting<Length> = Setting {
     flag: Some("lease"),
     variable: Some("TURNSTILE_LEASE"),
     commands: RELAY,
-    heading: HEADING,
+    heading: RELAY_HEADING,
     kind: Length(Duration::from_secs(1)..=Duration::from_secs(600)),
     default: Default::Is("30s"),
     is_secret: false,
@@ -76,7 +95,7 @@ pub static POLL: Setting<Length> = Setting {
     flag: Some("poll"),
     variable: Some("TURNSTILE_POLL"),
     commands: RELAY,
-    heading: HEADING,
+    heading: RELAY_HEADING,
     kind: Length(Duration::from_millis(2)..=Duration::from_secs(60)),
     default: Default::Is("20ms"),
     is_secret: false,
@@ -88,7 +107,7 @@ pub static EVENT_ATTEMPTS: Setting<Whole<i32>> = Setting {
     flag: Some("event-attempts"),
     variable: Some("TURNSTILE_EVENT_ATTEMPTS"),
     commands: RELAY,
-    heading: HEADING,
+    heading: RELAY_HEADING,
     kind: Whole(1..=1_000),
     default: Default::Is("10"),
     is_secret: false,
@@ -119,6 +138,18 @@ pub static RELAY_UNTIL_EMPTY: Setting<Switch> = Setting {
     default: Default::Unset,
     is_secret: false,
     meaning: "End once every event is carried or set aside",
+};
+
+/// Whether events name the traces of their messages.
+pub static KEEP_TRACE_CONTEXT: Setting<Switch> = Setting {
+    flag: Some("keep-trace-context"),
+    variable: Some("TURNSTILE_KEEP_TRACE_CONTEXT"),
+    commands: RUN,
+    heading: RELAY_HEADING,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Write the `traceparent` of each message, or AWS's own trace header, into the event of its login",
 };
 
 fn read_sink(text: &str) -> Result<String, String> {

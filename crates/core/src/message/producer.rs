@@ -1,5 +1,7 @@
 //! Where a producer was in a trace of its own when it sent a message.
 
+use std::fmt;
+
 /// A span of a producer, by the ids that the producer gave with a message. They name nobody, and are believed if they
 /// can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,13 @@ impl ProducerContext {
     }
 }
 
+/// As a `traceparent` of version 00.
+impl fmt::Display for ProducerContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.is_sampled))
+    }
+}
+
 /// A number in exactly so many hexadecimal digits.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let is_hex = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -61,8 +70,10 @@ mod tests {
     fn a_traceparent_is_read_and_what_is_none_is_not() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(ProducerContext::of_traceparent(good), Some(CONTEXT));
+        assert_eq!(CONTEXT.to_string(), good);
         let unsampled = ProducerContext { is_sampled: false, ..CONTEXT };
         assert_eq!(ProducerContext::of_traceparent(&good.replace("-01", "-00")), Some(unsampled));
+        assert_eq!(unsampled.to_string(), good.replace("-01", "-00"));
         let later = format!("{}-more", good.replacen("00", "cc", 1));
         assert_eq!(ProducerContext::of_traceparent(&later), Some(CONTEXT));
         for bad in [
