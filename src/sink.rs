@@ -1,5 +1,6 @@
 //! Where events are carried to.
 
+pub mod any;
 pub mod envelope;
 pub mod lines;
 pub mod sqs;
@@ -8,6 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
 
+pub use self::any::{AnySink, OpenError, SinkSettings};
 pub use self::envelope::{Envelope, EnvelopeError};
 use crate::queue::sqs::QueueAddress;
 

@@ -13,6 +13,7 @@ use crate::database::migrate::MigrateError;
 use crate::keyring::KeyringError;
 use crate::keys::{KeyMismatch, RegisterError};
 use crate::queue::sqs::ConnectError;
+use crate::sink::OpenError;
 
 /// Why a command did not do what it was asked.
 ///
@@ -103,6 +104,7 @@ remedied! {
     KeyMismatch,
     KeyringError,
     MigrateError,
+    OpenError,
     RegisterError,
     TlsError,
 }

@@ -5,12 +5,9 @@ use std::time::Duration;
 use super::{Failure, Outcome, migrate};
 use crate::config::{Given, rows};
 use crate::database::{Database, DatabaseSettings, Patience, persist};
-use crate::queue::sqs::Sender;
 use crate::relay::{NotReady, Relay, RelaySettings, begin};
 use crate::shutdown::{Shutdown, Signals};
-use crate::sink::lines::Lines;
-use crate::sink::sqs::SqsSink;
-use crate::sink::{Sink, Target};
+use crate::sink::{AnySink, Sink, SinkSettings};
 
 /// How many chunks a process carries side by side.
 const LANES: usize = 4;
@@ -34,7 +31,7 @@ struct Settings {
     database: DatabaseSettings,
     patience: Patience,
     relay: RelaySettings,
-    target: Target,
+    sink: SinkSettings,
     adopts: bool,
 }
 
@@ -44,19 +41,10 @@ impl Args {
         let database = Database::new(&settings.database)?;
         persist(settings.patience, || database.server_facts()).await?;
         migrate::refuse_older(&database).await?;
-        let target = settings.target.to_string();
+        let target = settings.sink.target.to_string();
         begin(&database, &settings.relay, &target, settings.adopts).await?;
-        match &settings.target {
-            Target::Stdout => {
-                let sink = Lines::to(tokio::io::stdout());
-                carry(Relay { database, sink, settings: settings.relay }, &target).await
-            }
-            Target::Sqs(queue) => {
-                let queue = given.queue_at(queue.clone());
-                let sink = SqsSink::of(Sender::connect(&queue, "turnstile").await?);
-                carry(Relay { database, sink, settings: settings.relay }, &target).await
-            }
-        }
+        let sink = AnySink::open(&settings.sink).await?;
+        carry(Relay { database, sink, settings: settings.relay }, &target).await
     }
 }
 
@@ -100,6 +88,7 @@ impl Settings {
             let remedy = "give sqs:QUEUE, with the queue's name or URL, or stdout:";
             target.or_else(|| mistakes.note(given.name_of(&rows::TO), "is not set", remedy))
         });
+        let to = target.and_then(|target| given.sink_at(target, &mut mistakes));
         let database = given.database(CONNECTIONS, &mut mistakes);
         let wait = given.read(&rows::WAIT_FOR_DATABASE, &mut mistakes);
         let sink = given.read(&rows::SINK, &mut mistakes);
@@ -110,8 +99,7 @@ impl Settings {
         let most_attempts = given.read(&rows::EVENT_ATTEMPTS, &mut mistakes);
         let names = sink.zip(source);
         let sizes = chunk.zip(lease).zip(poll.zip(most_attempts));
-        let (((target, database), wait), (names, sizes)) =
-            mistakes.or(target.zip(database).zip(wait).zip(names.zip(sizes)))?;
+        let (((to, database), wait), (names, sizes)) = mistakes.or(to.zip(database).zip(wait).zip(names.zip(sizes)))?;
         let ((sink, source), ((chunk, lease), (poll, most_attempts))) = (names, sizes);
         Ok(Self {
             database,
@@ -127,7 +115,7 @@ impl Settings {
                 failure_pause: FAILURE_PAUSE,
                 until_empty: given.is_on(&rows::RELAY_UNTIL_EMPTY),
             },
-            target,
+            sink: to,
             adopts: given.is_on(&rows::ADOPT),
         })
     }

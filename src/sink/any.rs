@@ -1,0 +1,82 @@
+//! Any of the sinks, opened from settings.
+
+use tokio::io::Stdout;
+
+use super::lines::Lines;
+use super::sqs::SqsSink;
+use super::{Carried, Envelope, Limits, Sink, SinkError, Target};
+use crate::queue::sqs::{ConnectError, Sender, SqsSettings};
+
+/// Which sink, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct SinkSettings {
+    /// Where it is.
+    pub target: Target,
+    /// Whether the endpoint of the AWS settings may lead the calls elsewhere than the host of a queue's URL.
+    pub allow_endpoint_override: bool,
+    /// Whether a server of AWS's protocols elsewhere than on this machine may be reached in clear.
+    pub allow_clear_queue: bool,
+}
+
+/// A sink of any kind.
+#[derive(Debug)]
+pub enum AnySink {
+    /// Standard output.
+    Stdout(Lines<Stdout>),
+    /// A queue of SQS.
+    Sqs(SqsSink),
+}
+
+/// Why a sink cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The queue cannot be connected to.
+    #[error(transparent)]
+    Queue(#[from] ConnectError),
+}
+
+impl OpenError {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Queue(error) => error.remedy(),
+        }
+    }
+}
+
+impl AnySink {
+    /// Opens the sink that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], which says what to do.
+    pub async fn open(settings: &SinkSettings) -> Result<Self, OpenError> {
+        match &settings.target {
+            Target::Stdout => Ok(Self::Stdout(Lines::to(tokio::io::stdout()))),
+            Target::Sqs(queue) => {
+                let queue = SqsSettings {
+                    allow_endpoint_override: settings.allow_endpoint_override,
+                    allow_clear_queue: settings.allow_clear_queue,
+                    ..SqsSettings::new(queue.clone())
+                };
+                Ok(Self::Sqs(SqsSink::of(Sender::connect(&queue, "turnstile").await?)))
+            }
+        }
+    }
+}
+
+impl Sink for AnySink {
+    fn limits(&self) -> Limits {
+        match self {
+            Self::Stdout(sink) => sink.limits(),
+            Self::Sqs(sink) => sink.limits(),
+        }
+    }
+
+    async fn carry(&self, events: &[Envelope]) -> Result<Vec<Carried>, SinkError> {
+        match self {
+            Self::Stdout(sink) => sink.carry(events).await,
+            Self::Sqs(sink) => sink.carry(events).await,
+        }
+    }
+}
