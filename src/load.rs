@@ -14,11 +14,11 @@ mod work;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
-use tokio::sync::OnceCell;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -206,6 +206,8 @@ pub struct Destination {
     pub lone_attempts: u32,
     /// The last message that was dead-lettered although none had landed after it.
     buried_alone: Mutex<Option<BuriedAlone>>,
+    /// Told whenever logins were committed: a relay in this process has events to carry.
+    pub landing: Arc<Notify>,
     /// How many logins landed, through whatever lane: what proves that the database takes rows.
     landed: AtomicU64,
     /// Messages whose rows were refused while others landed: when they come again, nothing needs to be proved.
@@ -241,6 +243,7 @@ impl Destination {
             max_attempts,
             contradictions,
             lone_attempts: LONE_ATTEMPTS,
+            landing: Arc::default(),
             buried_alone: Mutex::default(),
             landed: AtomicU64::new(0),
             at_fault: Mutex::default(),
@@ -287,6 +290,9 @@ impl Destination {
                     work.succeeded();
                     tell_end(&self.outage);
                     self.landed.fetch_add(done.tally.loaded, Ordering::SeqCst);
+                    if done.tally.loaded > 0 {
+                        self.landing.notify_one();
+                    }
                     hand_over(recorded, part.batch, done);
                 }
                 Ok(Attempt::Older(horizon)) => {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 pub use self::begin::{NotReady, begin};
 use crate::database::{Database, DatabaseError, Patience, persist};
@@ -53,6 +54,32 @@ pub struct Relay<S> {
     pub settings: RelaySettings,
 }
 
+/// What a relay knows of a loader in its process.
+#[derive(Clone, Debug, Default)]
+pub struct Loading {
+    /// Logins were committed: there are new events.
+    pub landed: Arc<Notify>,
+    /// The loader has ended: from it there will be no others.
+    pub ended: CancellationToken,
+}
+
+impl Loading {
+    /// There is no loader.
+    fn elsewhere() -> Self {
+        let loading = Self::default();
+        loading.ended.cancel();
+        loading
+    }
+
+    /// Waits until something is new.
+    async fn news(&self) {
+        tokio::select! {
+            () = self.landed.notified() => {}
+            () = self.ended.cancelled(), if !self.ended.is_cancelled() => {}
+        }
+    }
+}
+
 /// Why a relay ended otherwise than it should. No event is lost by it.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
@@ -91,6 +118,7 @@ struct Shared<S> {
     turn: Mutex<usize>,
     /// Gaps were noted: somebody must look at them.
     gaps: Notify,
+    loading: Loading,
     shutdown: Shutdown,
 }
 
@@ -101,6 +129,15 @@ impl<S: Sink> Relay<S> {
     ///
     /// [`RelayError`]: the first that occurred, after every lane has ended.
     pub async fn run(self, shutdown: Shutdown) -> Result<u64, RelayError> {
+        self.run_beside(Loading::elsewhere(), shutdown).await
+    }
+
+    /// The same beside a loader, which wakes it. It ends no sooner than that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Relay::run`].
+    pub async fn run_beside(self, loading: Loading, shutdown: Shutdown) -> Result<u64, RelayError> {
         let Self { database, sink, settings } = self;
         let slot = Slot { sink: settings.sink.clone(), number: 0 };
         let lanes = settings.lanes;
@@ -111,6 +148,7 @@ impl<S: Sink> Relay<S> {
             slot,
             turn: Mutex::new(0),
             gaps: Notify::new(),
+            loading,
             shutdown: shutdown.clone(),
         });
         let mut tasks: JoinSet<Result<u64, RelayError>> = JoinSet::new();
@@ -171,11 +209,14 @@ impl<S: Sink> Shared<S> {
                     drop(in_vain);
                     carried += self.carry(held).await?;
                 }
-                None if self.settings.until_empty && self.has_carried_all().await? => break,
+                None if self.may_end() && self.has_carried_all().await? => break,
                 None => {
                     let pause = PAUSES.get(*in_vain).copied().unwrap_or(self.settings.poll).min(self.settings.poll);
                     *in_vain += 1;
-                    self.rest(pause).await;
+                    tokio::select! {
+                        () = self.rest(pause) => {}
+                        () = self.loading.news() => *in_vain = 0,
+                    }
                 }
             }
         }
@@ -210,6 +251,11 @@ impl<S: Sink> Shared<S> {
             }
         }
         Ok(carried)
+    }
+
+    /// Whether it ends once everything is carried.
+    fn may_end(&self) -> bool {
+        self.settings.until_empty && self.loading.ended.is_cancelled()
     }
 
     async fn has_carried_all(&self) -> Result<bool, RelayError> {

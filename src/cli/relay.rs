@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Failure, Outcome, migrate};
-use crate::config::{Given, rows};
+use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings, Patience, persist};
-use crate::relay::{NotReady, Relay, RelaySettings, begin};
+use crate::relay::{NotReady, Relay, RelayError, RelaySettings, begin};
 use crate::shutdown::{Shutdown, Signals};
-use crate::sink::{AnySink, Sink, SinkSettings};
+use crate::sink::{AnySink, Sink, SinkSettings, Target};
 
 /// How many chunks a process carries side by side.
 const LANES: usize = 4;
@@ -27,7 +27,8 @@ minutes. Any number of relays may share a sink. Events that the sink refuses for
 tried again, and then set aside.")]
 pub struct Args {}
 
-struct Settings {
+/// What a relay is told.
+pub(super) struct Carrying {
     database: DatabaseSettings,
     patience: Patience,
     relay: RelaySettings,
@@ -37,21 +38,74 @@ struct Settings {
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
-        let settings = Settings::read(given)?;
-        let database = Database::new(&settings.database)?;
-        persist(settings.patience, || database.server_facts()).await?;
-        migrate::refuse_older(&database).await?;
-        let target = settings.sink.target.to_string();
-        begin(&database, &settings.relay, &target, settings.adopts).await?;
-        let sink = AnySink::open(&settings.sink).await?;
-        carry(Relay { database, sink, settings: settings.relay }, &target).await
+        let mut mistakes = given.mistakes();
+        let target = given.optional(&rows::TO, &mut mistakes).and_then(|target| {
+            target.or_else(|| mistakes.note(given.name_of(&rows::TO), "is not set", rows::TARGET_REMEDY))
+        });
+        let carrying = target.and_then(|target| Carrying::read(given, target, &mut mistakes));
+        let mut carrying = mistakes.or(carrying)?;
+        carrying.adopts = given.is_on(&rows::ADOPT);
+        carrying.relay.until_empty = given.is_on(&rows::RELAY_UNTIL_EMPTY);
+        carry(carrying.open().await?).await
     }
 }
 
-async fn carry<S: Sink>(relay: Relay<S>, target: &str) -> Result<Outcome, Failure> {
+impl Carrying {
+    /// The settings that were given; mistakes are noted.
+    pub(super) fn read(given: &Given, target: Target, mistakes: &mut Mistakes) -> Option<Self> {
+        let to = given.sink_at(target, mistakes);
+        let database = given.database(CONNECTIONS, mistakes);
+        let wait = given.read(&rows::WAIT_FOR_DATABASE, mistakes);
+        let sink = given.read(&rows::SINK, mistakes);
+        let source = given.read(&rows::SOURCE, mistakes);
+        let chunk = given.read(&rows::CHUNK, mistakes);
+        let lease = given.read(&rows::LEASE, mistakes);
+        let poll = given.read(&rows::POLL, mistakes);
+        let most_attempts = given.read(&rows::EVENT_ATTEMPTS, mistakes);
+        Some(Self {
+            database: database?,
+            patience: Patience::within(wait?),
+            relay: RelaySettings {
+                sink: sink?,
+                source: source?,
+                chunk: chunk?,
+                lanes: LANES,
+                lease: lease?,
+                poll: poll?,
+                most_attempts: most_attempts?,
+                failure_pause: FAILURE_PAUSE,
+                until_empty: false,
+            },
+            sink: to?,
+            adopts: false,
+        })
+    }
+
+    /// What `turnstile run` is told of a relay: none where it is to be none.
+    pub(super) fn beside_a_loader(given: &Given, mistakes: &mut Mistakes) -> Option<Option<Self>> {
+        let Some(target) = given.optional(&rows::RELAY_TO, mistakes)? else { return Some(None) };
+        let mut carrying = Self::read(given, target, mistakes)?;
+        carrying.relay.until_empty = given.is_on(&rows::UNTIL_EMPTY);
+        Some(Some(carrying))
+    }
+
+    /// Makes sure of the database, then of the sink.
+    pub(super) async fn open(self) -> Result<Relay<AnySink>, Failure> {
+        let Self { database, patience, relay: settings, sink, adopts } = self;
+        let database = Database::new(&database)?;
+        persist(patience, || database.server_facts()).await?;
+        migrate::refuse_older(&database).await?;
+        let target = sink.target.to_string();
+        begin(&database, &settings, &target, adopts).await?;
+        let sink = AnySink::open(&sink).await?;
+        tracing::info!(to = target, sink = settings.sink, source = settings.source, "carrying events");
+        Ok(Relay { database, sink, settings })
+    }
+}
+
+async fn carry<S: Sink>(relay: Relay<S>) -> Result<Outcome, Failure> {
     let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
     let shutdown = Shutdown::default();
-    tracing::info!(to = target, sink = relay.settings.sink, source = relay.settings.source, "carrying events");
     let asked_to_end = async {
         let signal = signals.next().await;
         tracing::info!(%signal, "ending: what is taken up is carried to its end");
@@ -73,57 +127,21 @@ async fn carry<S: Sink>(relay: Relay<S>, target: &str) -> Result<Outcome, Failur
             return Ok(second.map_or(Outcome::Failed, Outcome::EndedBy));
         }
     };
-    let events = carried.map_err(|error| {
-        let remedy = error.remedy().unwrap_or_default();
-        Failure::new(error.to_string(), remedy)
-    })?;
+    let events = carried?;
     tracing::info!(events, "ended");
     Ok(Outcome::Done)
-}
-
-impl Settings {
-    fn read(given: &Given) -> Result<Self, Failure> {
-        let mut mistakes = given.mistakes();
-        let target = given.optional(&rows::TO, &mut mistakes).and_then(|target| {
-            let remedy = "give sqs:QUEUE, with the queue's name or URL, or stdout:";
-            target.or_else(|| mistakes.note(given.name_of(&rows::TO), "is not set", remedy))
-        });
-        let to = target.and_then(|target| given.sink_at(target, &mut mistakes));
-        let database = given.database(CONNECTIONS, &mut mistakes);
-        let wait = given.read(&rows::WAIT_FOR_DATABASE, &mut mistakes);
-        let sink = given.read(&rows::SINK, &mut mistakes);
-        let source = given.read(&rows::SOURCE, &mut mistakes);
-        let chunk = given.read(&rows::CHUNK, &mut mistakes);
-        let lease = given.read(&rows::LEASE, &mut mistakes);
-        let poll = given.read(&rows::POLL, &mut mistakes);
-        let most_attempts = given.read(&rows::EVENT_ATTEMPTS, &mut mistakes);
-        let names = sink.zip(source);
-        let sizes = chunk.zip(lease).zip(poll.zip(most_attempts));
-        let (((to, database), wait), (names, sizes)) = mistakes.or(to.zip(database).zip(wait).zip(names.zip(sizes)))?;
-        let ((sink, source), ((chunk, lease), (poll, most_attempts))) = (names, sizes);
-        Ok(Self {
-            database,
-            patience: Patience::within(wait),
-            relay: RelaySettings {
-                sink,
-                source,
-                chunk,
-                lanes: LANES,
-                lease,
-                poll,
-                most_attempts,
-                failure_pause: FAILURE_PAUSE,
-                until_empty: given.is_on(&rows::RELAY_UNTIL_EMPTY),
-            },
-            sink: to,
-            adopts: given.is_on(&rows::ADOPT),
-        })
-    }
 }
 
 impl From<NotReady> for Failure {
     fn from(error: NotReady) -> Self {
         let remedy = error.remedy();
+        Self::new(error.to_string(), remedy)
+    }
+}
+
+impl From<RelayError> for Failure {
+    fn from(error: RelayError) -> Self {
+        let remedy = error.remedy().unwrap_or_default();
         Self::new(error.to_string(), remedy)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::relay::Carrying;
 use super::{Failure, Outcome};
 use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
 use crate::config::rows::{Format, QueueDepth};
@@ -16,9 +17,11 @@ use crate::load::Destination;
 use crate::metrics::{Build, Metrics, Peer};
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
+use crate::relay::{Loading, Relay};
 use crate::run::{Loader, extend_outbox};
 use crate::serve::{Health, Patience, Progress, Service, Supervisor, serve};
 use crate::shutdown::{Shutdown, Signals};
+use crate::sink::AnySink;
 use crate::telemetry::{Report, traces};
 use crate::verdict::Judge;
 
@@ -34,7 +37,8 @@ impl Args {
         let mut mistakes = given.mistakes();
         let settings = RunSettings::read(given, &mut mistakes);
         let keyring = given.keyring(&mut mistakes);
-        let (settings, keyring) = mistakes.or(settings.zip(keyring))?;
+        let carrying = Carrying::beside_a_loader(given, &mut mistakes);
+        let ((settings, keyring), carrying) = mistakes.or(settings.zip(keyring).zip(carrying))?;
         super::warn_of_weak_mask(settings.mask);
         if let Some(exposure) = settings.keyring.path().and_then(|path| Keyring::exposure(path).ok().flatten()) {
             tracing::warn!(remedy = exposure.remedy(), "{exposure}");
@@ -42,7 +46,7 @@ impl Args {
         let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
         let shutdown_timeout = settings.shutdown_timeout;
         let shutdown = Shutdown::default();
-        let running = load_with(settings, keyring, shutdown.clone());
+        let running = load_with(settings, keyring, carrying, shutdown.clone());
         let asked_to_end = async {
             let signal = signals.next().await;
             tracing::info!(%signal, "ending: no new messages are received");
@@ -67,7 +71,12 @@ impl Args {
     }
 }
 
-async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdown) -> Result<Outcome, Failure> {
+async fn load_with(
+    mut settings: RunSettings,
+    keyring: Keyring,
+    carrying: Option<Carrying>,
+    shutdown: Shutdown,
+) -> Result<Outcome, Failure> {
     let metrics = Metrics::default();
     let begun = metrics.snapshot();
     settings.queue.metrics = metrics.clone();
@@ -101,13 +110,19 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
         key = %keyring.active().as_str(),
         "loading"
     );
-    let destination = Destination::new(
+    let relay = match carrying {
+        Some(carrying) => Some(carrying.open().await?),
+        None => None,
+    };
+    let loading = Loading::default();
+    let mut destination = Destination::new(
         database,
         queue.identity().clone(),
         keyring.hash_key().check_value(),
         settings.lane.max_attempts,
         settings.contradictions,
     );
+    destination.landing = loading.landed.clone();
     let loader = Loader {
         queue,
         destination: Arc::new(destination),
@@ -117,12 +132,45 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
         shutdown_timeout: settings.shutdown_timeout,
         metrics: metrics.clone(),
     };
-    let outcome = match loader.run(shutdown).await {
-        Ok(()) => Outcome::Done,
-        Err(_already_logged) => Outcome::Failed,
+    let loads = async {
+        let loaded = loader.run(shutdown.clone()).await;
+        loading.ended.cancel();
+        if loaded.is_err() {
+            shutdown.stopping.cancel();
+        }
+        Report::between(&begun, &metrics.snapshot()).log("ended");
+        loaded
     };
-    Report::between(&begun, &metrics.snapshot()).log("ended");
-    Ok(outcome)
+    let carries = carry_beside(relay, &loading, &shutdown, settings.shutdown_timeout);
+    let (loaded, carried) = futures_util::future::join(loads, carries).await;
+    carried?;
+    Ok(if loaded.is_ok() { Outcome::Done } else { Outcome::Failed }) // Why it failed is in the log.
+}
+
+/// Carries the events on, where that is wanted, until the loader ends and all is carried, or either is told to end.
+async fn carry_beside(
+    relay: Option<Relay<AnySink>>,
+    loading: &Loading,
+    shutdown: &Shutdown,
+    within: Duration,
+) -> Result<(), Failure> {
+    let Some(relay) = relay else { return Ok(()) };
+    let overrun = async {
+        shutdown.stopping.cancelled().await;
+        shutdown.begin(within).await;
+        // What it gives up on it still gives back: the last fifth is for that.
+        tokio::time::sleep(within / 5).await;
+    };
+    tokio::select! {
+        carried = relay.run_beside(loading.clone(), shutdown.clone()) => {
+            tracing::info!(events = carried?, "ended carrying");
+            Ok(())
+        }
+        () = overrun => Err(Failure::new(
+            "the relay did not end in time; what it had taken up is carried by others, or again",
+            "raise --shutdown-timeout if that happens again",
+        )),
+    }
 }
 
 /// What shows how the loader is while it runs; dropped, it is shown no more.

@@ -13,7 +13,8 @@ pub const RELAY_HEADING: &str = "Relay";
 /// A loader may be a relay besides.
 const RELAY: &[&str] = &["relay", "run", "check", "config show"];
 
-const TARGET_REMEDY: &str = "give sqs:QUEUE, with the queue's name or URL, or stdout:";
+/// What to do about a target that is none.
+pub const TARGET_REMEDY: &str = "give sqs:QUEUE, with the queue's name or URL, or stdout:";
 
 /// Where events are carried to.
 pub static TO: Setting<Text<Target>> = Setting {
@@ -37,8 +38,8 @@ pub static RELAY_TO: Setting<Text<Target>> = Setting {
     kind: Text::of("TARGET", TARGET_REMEDY, parsed),
     default: Default::Unset,
     is_secret: false,
-    meaning: "Be a relay besides, and carry events to this target, as `turnstile relay --to` does. Those of this loader's own \
-              logins leave as soon as they are committed. With --until-empty, end once all is carried, too",
+    meaning: "Carry events to this target, too: as `turnstile relay --to` does. Those of this loader's own logins leave as \
+              soon as they are committed. With --until-empty, it ends once all is loaded and carried",
 };
 
 /// What the sink is called.
