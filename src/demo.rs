@@ -4,6 +4,7 @@
 //! did is read from the tables afterwards and compared with what was sent.
 
 mod dispatched;
+mod downstream;
 mod loaders;
 mod logins;
 mod producer;
@@ -21,10 +22,12 @@ use stand_ins::postgres::PostgresError;
 use stand_ins::sqs::{Faults, LocalQueueError, StaleReceipts};
 
 pub use self::dispatched::SentCount;
+pub use self::downstream::Announced;
 pub use self::report::Report;
 pub use self::world::World;
 
 use self::dispatched::Dispatched;
+use self::downstream::announce;
 use self::loaders::Loaders;
 use self::logins::Logins;
 use self::producer::produce;
@@ -79,7 +82,8 @@ pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(How
     // Before the faults begin: finding the queue is not what is shown here.
     let sender = world.sender().await?;
     world.queue.set_faults(faults(seed));
-    let mut loaders = Loaders::start(LOADERS, world, loader_environment(world, messages))?;
+    let environment = loader_environment(world, messages);
+    let mut loaders = Loaders::start(LOADERS, world, environment.clone())?;
     let sent = AtomicU64::new(0);
     let (dispatched, killed_at) = tokio::try_join!(
         produce(world, &sender, Logins::new(seed, messages), &sent),
@@ -92,6 +96,8 @@ pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(How
     let Dispatched { count, expected, canaries, .. } = dispatched;
     let mut discrepancies = expected.compare(&world.database, &canaries).await?;
     discrepancies.leaked += loaders.count_log_lines_holding(&canaries)?;
+    let announced = announce(world, &environment, &canaries).await?;
+    discrepancies.leaked += announced.leaked;
     let look = async |seen: &Transaction| {
         Ok(Report {
             settings,
@@ -106,6 +112,7 @@ pub async fn run(world: &World, settings: Settings, mut progress: impl FnMut(How
             killed_at,
             rows: user_logins::some(seen, ROWS_SHOWN).await?,
             figures: figures.clone(),
+            announced,
         })
     };
     Ok(world.database.snapshot(look).await?)
@@ -251,6 +258,14 @@ pub enum DemoError {
         /// Its last lines.
         log: String,
     },
+    /// The relay ended with an error.
+    #[error("the relay ended with {status}. The end of its log:\n{log}")]
+    Relay {
+        /// How it ended.
+        status: ExitStatus,
+        /// Its last lines.
+        log: String,
+    },
     /// A loader does not say how it is.
     #[error("a loader gives no figures: {0}")]
     NoFigures(String),
@@ -300,7 +315,9 @@ impl DemoError {
             Self::Connect(error) => return error.remedy(),
             Self::Address(_) | Self::QueueName(_) | Self::Refused { .. } => "report it: it is a defect of the demo",
             Self::Send(_) => "try again, or with fewer --messages",
-            Self::Loader { .. } | Self::NoFigures(_) | Self::Stalled(_) => "look into the logs of the loaders",
+            Self::Loader { .. } | Self::Relay { .. } | Self::NoFigures(_) | Self::Stalled(_) => {
+                "look into the logs of the loaders and of the relay"
+            }
             Self::Queue(_) | Self::System { .. } => {
                 "look at the cause: a full disk, a TMPDIR that cannot be written to, too few open files (ulimit -n)"
             }

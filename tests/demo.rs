@@ -111,7 +111,8 @@ async fn the_demo_reports_that_the_promise_held_and_leaves_nothing_behind() {
     assert_eq!(figures.map(|name| demo.figure(name)), [300, 290, 10, 0, 0, 0, 0], "{}", demo.said);
     assert!(demo.figure("delivered") > 300, "{}", demo.said);
     let of_the_loaders = ["books", "lag", "transactions", "calls a message", "cost of a million"];
-    let promised = ["duplicates absorbed", "messages/s", "latency p50", "latency p99", "masked_device_id", "kill -9"];
+    let promised =
+        ["duplicates absorbed", "messages/s", "latency p50", "latency p99", "announced", "masked_device_id", "kill -9"];
     for promised in promised.into_iter().chain(of_the_loaders) {
         assert!(demo.said.contains(promised), "{promised}:\n{}", demo.said);
     }

@@ -135,17 +135,22 @@ impl Drop for Loaders<'_> {
 }
 
 fn start(log: &Path, environment: &[(String, String)]) -> Result<Child, DemoError> {
-    let cannot = "start `turnstile run`";
+    program(&["run"], log, environment)?.spawn().map_err(DemoError::system("start `turnstile run`"))
+}
+
+/// A command of this very program, led to the demo's own world by this environment alone.
+pub(super) fn program(arguments: &[&str], log: &Path, environment: &[(String, String)]) -> Result<Command, DemoError> {
+    let cannot = "start a command of this program";
     let program = std::env::current_exe().map_err(DemoError::system(cannot))?;
     let log = OpenOptions::new().create(true).append(true).open(log).map_err(DemoError::system(cannot))?;
     let mut command = Command::new(program);
-    command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     for name in std::env::vars_os().map(|(name, _)| name).filter(|name| is_a_setting(&name.to_string_lossy())) {
         command.env_remove(name);
     }
     // A Ctrl-C at the terminal is for the demo alone, which ends its loaders when it drops them.
     command.envs(environment.iter().cloned()).process_group(0).kill_on_drop(true);
-    command.spawn().map_err(DemoError::system(cannot))
+    Ok(command)
 }
 
 /// Whether a variable could lead a loader to another place than the demo's own.
@@ -154,7 +159,8 @@ fn is_a_setting(name: &str) -> bool {
     upper.ends_with("_PROXY") || ["TURNSTILE_", "AWS_", "PG", "DATABASE_"].iter().any(|start| upper.starts_with(start))
 }
 
-fn last_lines(log: &Path) -> String {
+/// The last lines of a log.
+pub(super) fn last_lines(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();

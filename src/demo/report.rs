@@ -8,8 +8,8 @@ use indicatif::HumanCount;
 use stand_ins::sqs::FaultCounts;
 use time::Date;
 
-use super::Settings;
 use super::dispatched::SentCount;
+use super::{Announced, Settings};
 use crate::audit::comparison::Discrepancies;
 use crate::login::{MaskedLogin, Stored};
 use crate::metrics::{Ended, Histogram, Label as _, Nth, Outcome, Snapshot};
@@ -47,6 +47,8 @@ pub struct Report {
     pub rows: Vec<(MaskedLogin, Date)>,
     /// What the loaders said of themselves together, at the end and before the crash.
     pub figures: Snapshot,
+    /// What came of the events that were carried on.
+    pub announced: Announced,
 }
 
 /// What a million calls to a standard queue cost, in dollars, after the first million of a month.
@@ -55,7 +57,7 @@ const DOLLARS_A_MILLION_CALLS: f64 = 0.40;
 impl Report {
     /// Whether every message is where it belongs, once, and no clear value got out.
     pub fn promise_held(&self) -> bool {
-        self.discrepancies.none()
+        self.discrepancies.none() && self.announced.wrong == 0
     }
 
     fn counts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,7 +98,18 @@ impl Report {
         line(f, "doubled", n(doubled), "messages that are there more than once")?;
         line(f, "unexpected", n(unexpected), "messages in the tables that nobody sent")?;
         line(f, "misrouted", n(misrouted), "malformed ones that were loaded, or logins that were not")?;
-        line(f, "leaked", n(leaked), "clear addresses or device ids in any table or in the loaders' logs")?;
+        line(
+            f,
+            "leaked",
+            n(leaked),
+            "clear addresses or device ids in any table, in the loaders' logs or in an event",
+        )?;
+        let Announced { events, repeats, .. } = self.announced;
+        let carried = match repeats {
+            0 => "events, one for each login: the outbox was drained into a file, a line of JSON for each".to_owned(),
+            more => format!("events, drained from the outbox into a file; {} came again, under the same id", n(more)),
+        };
+        line(f, "announced", n(events), carried)?;
         let rate = *loaded as f64 / self.pace.over.as_secs_f64().max(0.001);
         line(
             f,
@@ -217,7 +230,8 @@ impl Report {
             (doubled, "messages that are there more than once"),
             (unexpected, "messages in the tables that nobody sent"),
             (misrouted, "malformed messages that were loaded, or logins that were dead-lettered"),
-            (leaked, "rows or log lines that hold a clear address or device id"),
+            (self.announced.wrong, "events that were not carried on, or are of no login"),
+            (leaked, "rows, events or log lines that hold a clear address or device id"),
         ] {
             if times > 0 {
                 write!(f, "\n  {what}: {}", HumanCount(times))?;
@@ -297,6 +311,7 @@ mod tests {
             killed_at: Some(5_145),
             rows: vec![(login, day)],
             figures: figures_of_loaders(),
+            announced: Announced { events: 9_950, ..Announced::default() },
         }
     }
 
@@ -330,6 +345,7 @@ mod tests {
             "sent 10,000",
             "delivered 10,830",
             "loaded 9,950",
+            "announced 9,950",
             "dead-lettered 50",
             "lost 0",
             "doubled 0",
@@ -379,5 +395,11 @@ mod tests {
         ] {
             assert!(!report(discrepancies).promise_held());
         }
+        let unannounced = Announced { wrong: 2, ..Announced::default() };
+        let text = Report { announced: unannounced, ..report(Discrepancies::default()) }.to_string();
+        assert!(
+            text.ends_with("THE PROMISE DID NOT HOLD:\n  events that were not carried on, or are of no login: 2"),
+            "{text}"
+        );
     }
 }

@@ -134,7 +134,8 @@ pub(super) fn arrays<'l>(
     let of_stream = stream.columns().enumerate().map(|(place, column)| of_column(place, column.holds, logins));
     let hashes: Vec<&[u8]> = logins.iter().map(|login| &login.key.hash.as_bytes()[..]).collect();
     let sent: Vec<OffsetDateTime> = logins.iter().map(|login| login.key.sent_at).collect();
-    let origins: Vec<Option<String>> = logins.iter().map(|login| login.origin.map(|origin| origin.to_string())).collect();
+    let origins: Vec<Option<String>> =
+        logins.iter().map(|login| login.origin.map(|origin| origin.to_string())).collect();
     let of_message: [Box<dyn ToSql + Send + Sync + 'l>; 3] = [Box::new(hashes), Box::new(sent), Box::new(origins)];
     of_stream.chain(of_message).take(columns.names.len()).collect()
 }

@@ -9,8 +9,8 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
 
 use crate::support::postgres::TestDatabase;
-use crate::support::site::Site;
 use crate::support::scripted_http::aws_at;
+use crate::support::site::Site;
 use crate::support::verdicts::login;
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -52,7 +52,8 @@ fn carried(site: &Site, sink: &str) -> Vec<Value> {
 /// Two logins, of which the second says in which trace it was sent.
 async fn send_two(site: &Site, users: [&str; 2]) {
     let client = aws_sdk_sqs::Client::new(&aws_at(&site.sqs.endpoint()));
-    let send = |user| client.send_message().queue_url(site.sqs.queue_url(site.queue())).message_body(login(user, "ios"));
+    let send =
+        |user| client.send_message().queue_url(site.sqs.queue_url(site.queue())).message_body(login(user, "ios"));
     let trace = MessageAttributeValue::builder().data_type("String").string_value(TRACEPARENT).build().unwrap();
     send(users[0]).send().await.unwrap();
     send(users[1]).message_attributes("traceparent", trace).send().await.unwrap();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::kinds::{Length, Switch, Text, Whole, parsed};
 use super::RUN;
 use super::loading::START_AND_END;
+use crate::config::kinds::{Length, Switch, Text, Whole, parsed};
 use crate::config::setting::{Default, OPTIONS, Setting};
 use crate::sink::Target;
 
