@@ -23,6 +23,7 @@ mod peers;
 #[path = "../support/raw_queue.rs"]
 #[expect(dead_code, reason = "the other bench uses the rest")]
 mod raw_queue;
+mod relaying;
 mod start;
 mod throughput;
 mod world;
@@ -36,7 +37,8 @@ use self::growth::{Claims, Growth};
 use self::world::Server;
 
 /// The parts, in the order of the table.
-const PARTS: [&str; 8] = ["loading", "throughput", "peers", "latency", "memory", "growth", "growth-by-key", "start"];
+const PARTS: [&str; 9] =
+    ["loading", "throughput", "peers", "latency", "memory", "growth", "growth-by-key", "relay", "start"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -60,6 +62,7 @@ async fn main() -> Result<()> {
                 "peers" => peers::round(&mut server, &mut figures).await?,
                 "latency" => latency::round(&mut server, &mut figures).await?,
                 "memory" => memory::round(&mut server, &mut figures).await?,
+                "relay" => relaying::round(&mut server, &mut figures).await?,
                 "growth" => growth.round(&mut server, &mut figures).await?,
                 "growth-by-key" => growth_by_key.round(&mut server, &mut figures).await?,
                 _ => start::round(&mut server, &mut figures).await?,

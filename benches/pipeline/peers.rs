@@ -21,10 +21,10 @@ const MESSAGES_OF_PEERS: u64 = 4_000;
 
 /// What a script says at its end.
 #[derive(Deserialize)]
-struct Ended {
-    messages: u64,
-    seconds: f64,
-    cpu_seconds: f64,
+pub(crate) struct Ended {
+    pub(crate) messages: u64,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: f64,
 }
 
 pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<()> {
@@ -53,14 +53,15 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
 }
 
 /// Makes the scripts' Python environment, once, and gives its interpreter.
-fn set_up() -> Result<String> {
+pub(crate) fn set_up() -> Result<String> {
     let output = Command::new(format!("{FOLDER}/setup")).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "benches/peers/setup failed");
     let said = String::from_utf8(output.stdout)?;
     Ok(said.lines().last().context("benches/peers/setup names no interpreter")?.to_owned())
 }
 
-fn run(world: &World, python: &str, script: &str) -> Result<Ended> {
+/// Runs a script to its end.
+pub(crate) fn run(world: &World, python: &str, script: &str) -> Result<Ended> {
     let output = world.command(python).arg(format!("{FOLDER}/{script}")).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "{script} failed");
     let said = String::from_utf8(output.stdout)?;
