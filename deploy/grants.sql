@@ -45,7 +45,7 @@ BEGIN
 
     SELECT oid INTO own_oid FROM pg_catalog.pg_namespace WHERE nspname = own;
     IF (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = own AND c.relname = 'relay_failures' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
+        WHERE n.nspname = own AND c.relname = 'outbox_pruned' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
         RAISE EXCEPTION 'there are no tables of Turnstile in the schemas % and %, or older ones than this file is for', own, logins
             USING HINT = 'Run `turnstile migrate` first, or write the names of your schemas into this file.';
     END IF;
@@ -163,12 +163,13 @@ GRANT USAGE ON SEQUENCE turnstile.outbox_position_seq TO turnstile_operator;
 
 -- The auditor: `turnstile audit`. It reads hashes and times, and changes nothing.
 
-GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, absorbed_by_sent_at)
+GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, absorbed_by_sent_at, processed_at)
     ON turnstile.processed_messages TO turnstile_auditor;
 GRANT SELECT (hash, owner_sent_at, owner) ON turnstile.identities TO turnstile_auditor;
 GRANT SELECT (message_sent_at, message_hash) ON public.user_logins TO turnstile_auditor;
 GRANT SELECT (event_id, message_sent_at) ON turnstile.outbox TO turnstile_auditor;
-GRANT SELECT (sent_at, message_hash, code, status) ON turnstile.dead_letters TO turnstile_auditor;
+GRANT SELECT (written_until) ON turnstile.outbox_pruned TO turnstile_auditor;
+GRANT SELECT (sent_at, message_hash, code, status, resolved_at) ON turnstile.dead_letters TO turnstile_auditor;
 GRANT SELECT (time_basis) ON turnstile.queues TO turnstile_auditor;
 GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_auditor;
 
@@ -191,6 +192,9 @@ GRANT SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_relay;
 -- Makes its sink, finds it again, and takes it over to another target or from another cluster.
 GRANT INSERT (sink, target, cluster_id), SELECT (sink, target, cluster_id), UPDATE (target, cluster_id)
     ON turnstile.relay_sinks TO turnstile_relay;
+
+-- Begins a new sink after what is gone. (Who prunes is the owner of the tables: `turnstile outbox prune`.)
+GRANT SELECT (below) ON turnstile.outbox_pruned TO turnstile_relay;
 
 -- Moves the frontier, and forgets where it stood long ago.
 GRANT INSERT (sink, slot, position), SELECT (sink, slot, position), DELETE ON turnstile.relay_marks TO turnstile_relay;

@@ -19,18 +19,21 @@ ALTER TABLE turnstile.relay_failures ADD COLUMN subject bytea CHECK (octet_lengt
 COMMENT ON COLUMN turnstile.relay_failures.subject IS
     'The hash of the event''s subject, where the sink keeps order: the events of one subject are tried again one after the other.';
 
--- Which events are gone. A row for each partition that was dropped, written before it is.
+-- Which events are gone. A row for each partition that is dropped, committed before it goes.
 CREATE TABLE turnstile.outbox_pruned (
     below         bigint      NOT NULL PRIMARY KEY,
-    written_until timestamptz NOT NULL,
+    partition     text        NOT NULL,
+    written_until timestamptz,
     pruned_at     timestamptz NOT NULL DEFAULT now()
 );
 
 COMMENT ON TABLE turnstile.outbox_pruned IS
-    'Which events were removed once every sink had them. Written by turnstile outbox prune.';
+    'Which events were removed once every sink had them: a row per partition. Written by turnstile outbox prune.';
 COMMENT ON COLUMN turnstile.outbox_pruned.below IS
-    'Events at lower positions are gone.';
+    'Events at lower positions are gone, or go next. A sink that is made from now on begins here.';
+COMMENT ON COLUMN turnstile.outbox_pruned.partition IS
+    'The name of the partition. What stands under this name without being one is a remainder, which goes next.';
 COMMENT ON COLUMN turnstile.outbox_pruned.written_until IS
-    'The latest created_at of an event that is gone: a login of a later time still has its event.';
+    'The latest created_at of its events; NULL where it held none. A login that was loaded later than all of these has its event.';
 COMMENT ON COLUMN turnstile.outbox_pruned.pruned_at IS
     'When this was noted.';

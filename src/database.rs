@@ -5,6 +5,7 @@ mod certificate;
 mod connector;
 pub mod durability;
 mod error;
+mod lone_session;
 pub mod migrate;
 mod patience;
 mod rds_token;
@@ -27,6 +28,7 @@ use self::address::{DatabaseAddress, TlsError};
 use self::connector::Connector;
 pub use self::error::DatabaseError;
 use self::error::Phase;
+pub use self::lone_session::{Limits, LoneSession};
 pub use self::patience::{Patience, persist, tell_end};
 use self::schemas::Schemas;
 use self::session::Beginnings;
@@ -237,7 +239,8 @@ impl Database {
         }
     }
 
-    /// A connection outside the pool and without any deadline, the role's and the database's included, for migrations.
+    /// A connection outside the pool and without any deadline, the role's and the database's included: some changes of tables
+    /// take their time.
     async fn connect_without_deadlines(&self) -> Result<Client, DatabaseError> {
         let failed = |error| self.connector.error_of(&error);
         let connecting = async {

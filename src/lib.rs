@@ -38,6 +38,7 @@ pub mod lane;
 pub mod run;
 pub mod send;
 pub mod relay;
+pub mod prune;
 pub mod replay;
 pub mod discard;
 pub mod audit;

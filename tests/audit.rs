@@ -1,15 +1,19 @@
 //! The audit holds wherever the promise does, and finds every way in which the tables can break it.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use turnstile::audit::audit;
 use turnstile::batch::Sorted;
+use turnstile::prune::{PruneSettings, prune};
 use turnstile::table::agreement::{Counts, RULES};
 use turnstile::verdict::{Content, Verdict};
 
 use crate::support::loading::migrate;
-use crate::support::postgres::TestDatabase;
+use crate::support::postgres::{TestDatabase, pool};
+use crate::support::proxy::PostgresProxy;
 use crate::support::tables::Tables;
 use crate::support::verdicts::{QUEUE_ARN, batch, invalid_version, judge_of, login, logins, message};
 
@@ -249,4 +253,75 @@ async fn a_database_without_tables_is_an_error_that_says_what_to_run() {
         assert_eq!(said.code, 1);
         assert!(said.stderr.contains("turnstile migrate"), "{said:?}");
     }
+}
+
+/// A sink that has all events behind it; the next event is the first of another partition.
+const CARRIED: &str =
+    "INSERT INTO relay_sinks (sink, target, cluster_id) VALUES ('s', 'stdout:', 1) ON CONFLICT DO NOTHING;
+    SELECT setval('outbox_position_seq', (last_value / 10000000 + 1) * 10000000, false) FROM outbox_position_seq;
+    SELECT extend_outbox();
+    INSERT INTO relay_marks (sink, slot, position) SELECT 's', 0, last_value FROM outbox_position_seq";
+
+/// Drops what the sink has behind it: so many partitions.
+async fn pruned(tables: &Tables) -> usize {
+    tables.client.batch_execute(CARRIED).await.unwrap();
+    let how = PruneSettings { dry_run: false, patience: Duration::from_secs(60), beside_writers: true };
+    prune(&tables.database, how, |_| {}).await.unwrap().gone.len()
+}
+
+#[tokio::test]
+async fn events_that_were_pruned_are_not_asked_for_and_every_later_one_is() {
+    let tables = Tables::new().await;
+    tables.load_once_rejected(&["replayed"]).await;
+    tables.load_logins(&["a", "b", "c"]).await;
+    assert_eq!(tables.audit().await.pruned_until, None);
+    assert_eq!(pruned(&tables).await, 1);
+
+    let audit = tables.audit().await;
+    assert!(audit.holds() && audit.counts.events == 0 && audit.pruned_until.is_some(), "{audit:?}");
+    tables
+        .turnstile(&["audit"])
+        .await
+        .assert_said(0, &["outbox              0 (those written until 20", "may be pruned)"]);
+    let said = tables.turnstile(&["audit", "--format", "json"]).await;
+    let said: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert!(said["pruned_until"].is_string(), "{said}");
+
+    // The claim of the replayed one is older than what was pruned; its event is not.
+    tables.replay_all().await;
+    tables.load_logins(&["d"]).await;
+    tables.assert_promise().await;
+    for (user, lacking) in [("replayed", 1), ("d", 2)] {
+        let delete = format!("DELETE FROM outbox WHERE user_id = '{user}'");
+        assert_eq!(tables.client.execute(&delete, &[]).await.unwrap(), 1);
+        let broken = tables.audit().await.broken;
+        assert_eq!(broken.len(), 1);
+        assert_eq!((broken[0].0.name, broken[0].1.total), ("loaded_without_event", lacking), "{user}");
+    }
+    assert_eq!(pruned(&tables).await, 1);
+    assert_eq!(tables.audit().await.broken.len(), 1, "no event was written as late as that of the last");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_audit_misses_no_event_that_is_pruned_between_its_snapshot_and_its_first_look() {
+    let tables = Tables::new().await;
+    tables.load_logins(&["a", "b", "c"]).await;
+    let proxy = PostgresProxy::before(&tables.url).await;
+    let ((go_on, wait), stands) = (mpsc::channel(), Arc::new(Notify::new()));
+    let tell = stands.clone();
+    proxy.arm(move |asked| {
+        // After the startup, and after BEGIN, which takes the snapshot.
+        if asked.number == 3 {
+            tell.notify_one();
+            wait.recv().unwrap();
+        }
+        None
+    });
+    let auditor = pool(proxy.url(), 1, Duration::from_secs(60));
+    let auditing = tokio::spawn(async move { audit(&auditor, Duration::from_secs(60), |_| {}).await });
+    stands.notified().await;
+    assert_eq!(pruned(&tables).await, 1);
+    go_on.send(()).unwrap();
+    let audit = auditing.await.unwrap().unwrap();
+    assert!(audit.holds() && audit.pruned_until.is_some(), "{audit:?}");
 }

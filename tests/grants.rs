@@ -25,7 +25,7 @@ use turnstile::table::relay_sinks::SinkRecord;
 use turnstile::table::relay_slot::Slot;
 use turnstile::table::rights::{MIGRATIONS, Object, Right, needed};
 use turnstile::table::{
-    outbox, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_sinks,
+    outbox, outbox_pruned, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_sinks,
 };
 
 use crate::check::{Installation, database, migrate};
@@ -264,6 +264,9 @@ pub(crate) async fn do_all_that_a_relay_does(roles: &Roles, sink: &str) -> Resul
             Counting::read(transaction).await?;
             Positions::read(transaction).await?;
             let cluster_id = cluster_id(transaction).await?;
+            assert!(!relay_sinks::is_known(transaction, sink).await?);
+            outbox_pruned::keep_pruner_away(transaction).await?;
+            assert_eq!(outbox_pruned::below(transaction).await?, None);
             let record = SinkRecord { target: "nowhere".to_owned(), cluster_id };
             assert_eq!(relay_sinks::introduce(transaction, sink, &record).await?, record);
             relay_sinks::adopt(transaction, sink, &record).await?;
@@ -326,9 +329,9 @@ async fn grants_refuse_what_they_could_not_grant() {
     };
     refused(&owner, "there are no tables of Turnstile").await;
     migrate(test.url()).await;
-    owner.batch_execute("ALTER TABLE turnstile.relay_failures RENAME TO of_another_version").await.unwrap();
+    owner.batch_execute("ALTER TABLE turnstile.outbox_pruned RENAME TO of_another_version").await.unwrap();
     refused(&owner, "older ones than this file is for").await;
-    owner.batch_execute("ALTER TABLE turnstile.of_another_version RENAME TO relay_failures").await.unwrap();
+    owner.batch_execute("ALTER TABLE turnstile.of_another_version RENAME TO outbox_pruned").await.unwrap();
     let stranger = connect(&roles.analyst_url).await;
     refused(&stranger, "belongs to").await;
 

@@ -3,6 +3,7 @@
 
 mod beside;
 mod envelope;
+mod prune;
 mod queues;
 mod refusals;
 mod siege;

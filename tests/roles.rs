@@ -14,7 +14,7 @@ use crate::support::loading;
 use crate::support::postgres::{TestDatabase, connect};
 
 /// Statements that nobody but the owner may run.
-const OF_NOBODY: [&str; 37] = [
+const OF_NOBODY: [&str; 41] = [
     "DELETE FROM turnstile.processed_messages",
     "DELETE FROM turnstile.identities",
     "DELETE FROM public.user_logins",
@@ -46,6 +46,10 @@ const OF_NOBODY: [&str; 37] = [
     "DELETE FROM turnstile.relay_sinks",
     "TRUNCATE turnstile.relay_marks",
     "DROP TABLE turnstile.relay_gaps",
+    "INSERT INTO turnstile.outbox_pruned (below, partition) VALUES (10000000, 'outbox_0')",
+    "UPDATE turnstile.outbox_pruned SET below = 0",
+    "DELETE FROM turnstile.outbox_pruned",
+    "ALTER TABLE turnstile.outbox DETACH PARTITION turnstile.outbox_0",
     "UPDATE turnstile.relay_marks SET position = 0",
     "UPDATE turnstile.relay_chunks SET first_position = last_position",
     "UPDATE turnstile.relay_gaps SET first_position = last_position",
@@ -55,7 +59,7 @@ const OF_NOBODY: [&str; 37] = [
 ];
 
 /// Statements that a relay may run, and nobody else but the owner.
-const OF_RELAYS: [&str; 20] = [
+const OF_RELAYS: [&str; 21] = [
     "SELECT masked_ip FROM turnstile.outbox",
     "SELECT user_id FROM turnstile.outbox",
     "SELECT created_at FROM turnstile.outbox",
@@ -64,6 +68,7 @@ const OF_RELAYS: [&str; 20] = [
     "SELECT id FROM turnstile.relay_chunks",
     "SELECT writers FROM turnstile.relay_gaps",
     "SELECT status FROM turnstile.relay_failures",
+    "SELECT below FROM turnstile.outbox_pruned",
     "INSERT INTO turnstile.relay_sinks (sink, target, cluster_id) VALUES ('s', 't', 1)",
     "INSERT INTO turnstile.relay_marks (sink, slot, position) VALUES ('s', 0, 1)",
     "INSERT INTO turnstile.relay_chunks (sink, slot, first_position, last_position, lease, leased_until)

@@ -17,7 +17,7 @@ const CORE_SOURCES: &str = "crates/core/src/";
 /// Does one thing each with the queue or the database.
 const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load", "acknowledge", "sink"];
 /// Composes steps.
-const JOBS: &[&str] = &["lane", "relay", "replay", "discard", "audit"];
+const JOBS: &[&str] = &["lane", "relay", "prune", "replay", "discard", "audit"];
 /// What the steps and jobs stand on.
 const GROUND: &[&str] = &["keyring", "config", "shutdown", "metrics", "spans", "telemetry"];
 
@@ -120,6 +120,7 @@ const TABLES: &[&str] = &[
     "queues",
     "dead_letters",
     "outbox",
+    "outbox_pruned",
     "turnstile_keys",
     "horizon",
     "relay_sinks",

@@ -148,6 +148,18 @@ async fn positions_that_stand_already_or_have_no_place_are_refused() {
     broken.is_sound().await;
 }
 
+#[tokio::test]
+async fn a_partition_that_is_detached_and_still_there_is_warned_of() {
+    let broken = Broken::sound().await;
+    broken.execute(&set_position(15_000_000)).await;
+    broken.execute("SELECT turnstile.extend_outbox()").await;
+    let detach = "ALTER TABLE turnstile.outbox DETACH PARTITION turnstile.outbox_0";
+    broken.is_warned_of(detach, "partitions of outbox", "and not dropped: turnstile.outbox_0").await;
+    broken.execute("ALTER TABLE turnstile.outbox_0 SET SCHEMA public").await;
+    broken.is_sound().await;
+    assert_eq!(broken.installation.check(&[]).await.level("partitions of outbox"), "ok");
+}
+
 fn set_position(position: i64) -> String {
     format!("SELECT setval('turnstile.outbox_position_seq', {position})")
 }

@@ -5,8 +5,8 @@ use super::{Judgement, Level};
 use crate::database::DatabaseError;
 use crate::database::schemas::Schemas;
 use crate::table::facts::{
-    Counting, KEYS_OF_RELAY, LOGINS, Partition, Positions, RowDropper, SEQUENCE, Stranger, TableFacts, UNIQUE_KEYS,
-    UniqueKey,
+    Counting, HalfDropped, KEYS_OF_RELAY, LOGINS, Partition, Positions, RowDropper, SEQUENCE, Stranger, TableFacts,
+    UNIQUE_KEYS, UniqueKey,
 };
 
 /// How many partitions must be ready beyond the one that is written.
@@ -198,13 +198,37 @@ pub(super) fn partitions(facts: &TableFacts, positions: &Positions) -> Judgement
         (ahead, end) = (ahead + 1, following.to);
     }
     let found = format!("the next position is {next}, and {ahead} partitions are ready beyond its own");
-    match ahead >= PARTITIONS_AHEAD || end == i64::MAX {
-        true => Judgement::ok(found),
-        false => Judgement::warning(
-            format!("{found}: each takes ten million events"),
-            "run `turnstile migrate`; a loader makes them too, if it may execute extend_outbox() (deploy/grants.sql)",
-        ),
+    let too_few = (ahead < PARTITIONS_AHEAD && end != i64::MAX).then(|| {
+        let remedy =
+            "run `turnstile migrate`; a loader makes them too, if it may execute extend_outbox() (deploy/grants.sql)";
+        (format!("{found}: each takes ten million events"), remedy.to_owned())
+    });
+    let problems: Vec<(String, String)> = too_few.into_iter().chain(half_dropped(facts)).collect();
+    if problems.is_empty() {
+        return Judgement::ok(found);
     }
+    let (found, ways_out): (Vec<String>, Vec<String>) = problems.into_iter().unzip();
+    Judgement::warning(found.join("; "), ways_out.join("; "))
+}
+
+/// What a pruning has left behind, or somebody has detached by hand.
+fn half_dropped(facts: &TableFacts) -> Option<(String, String)> {
+    let (pending, detached): (Vec<&HalfDropped>, Vec<&HalfDropped>) =
+        facts.half_dropped.iter().partition(|one| one.is_pending);
+    let named = |tables: &[&HalfDropped], how: &str| match tables {
+        [] => None,
+        tables => {
+            let names: Vec<&str> = tables.iter().map(|one| one.name.as_str()).collect();
+            Some(format!("{how}: {}", names.join(", ")))
+        }
+    };
+    let found: Vec<String> = named(&pending, "detached by half")
+        .into_iter()
+        .chain(named(&detached, "detached from outbox and not dropped"))
+        .collect();
+    let remedy = "run `turnstile outbox prune`, which ends what it has begun; what somebody else has detached, drop, attach \
+                  again or move to another schema";
+    (!found.is_empty()).then(|| (found.join("; "), remedy.to_owned()))
 }
 
 /// What only a relay needs: it is told, and no run is refused for it.
@@ -326,6 +350,23 @@ mod tests {
             let facts = TableFacts { partitions: parts(bounds), ..TableFacts::default() };
             let judged = partitions(&facts, &Positions { next, highest: None });
             assert_eq!(judged.level, level, "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_half_dropped_is_named_beside_what_is_missing() {
+        let whole = vec![Partition { from: 0, to: 10 }, Partition { from: 10, to: 20 }, Partition { from: 20, to: 30 }];
+        let half = |name: &str, is_pending| HalfDropped { name: name.to_owned(), is_pending };
+        for (next, half_dropped, named) in [
+            (5, vec![half("t.outbox_0", true)], &["detached by half: t.outbox_0"][..]),
+            (15, vec![half("t.outbox_0", false)], &["1 partitions", "and not dropped: t.outbox_0"]),
+            (5, vec![half("a", true), half("b", false), half("c", false)], &["by half: a;", "not dropped: b, c"]),
+        ] {
+            let facts = TableFacts { partitions: whole.clone(), half_dropped, ..TableFacts::default() };
+            let Judgement { level, found, remedy } = partitions(&facts, &Positions { next, highest: None });
+            assert_eq!(level, Level::Warning, "{found}");
+            assert!(named.iter().all(|named| found.contains(named)), "{found}");
+            assert!(remedy.unwrap().contains("turnstile outbox prune"));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::terminal::{Progress, say};
+use super::terminal::{Progress, exact, say};
 use super::{Failure, Outcome, migrate};
 use crate::audit::{Audit, audit};
 use crate::config::rows::{self, Format};
@@ -76,6 +76,7 @@ fn json_of(audit: &Audit) -> serde_json::Value {
             "discarded": counts.discarded,
         },
         "outbox": counts.events,
+        "pruned_until": audit.pruned_until.map(exact),
     })
 }
 
@@ -97,7 +98,8 @@ fn say_counts(audit: &Audit) -> Result<(), Failure> {
     say(&format!(
         "dead_letters        {letters} ({open} open, {replayed} replayed, {absorbed} absorbed, {discarded} discarded)"
     ))?;
-    say(&format!("outbox              {}", counts.events))
+    let pruned = audit.pruned_until.map(|until| format!(" (those written until {} may be pruned)", exact(until)));
+    say(&format!("outbox              {}{}", counts.events, pruned.unwrap_or_default()))
 }
 
 fn say_broken(rule: &Rule, breaks: &Breaks) -> Result<(), Failure> {

@@ -148,6 +148,12 @@ const COMMANDS: &[Told] = &[
         examples: &["turnstile dead-letters discard --by grace 0123abcd"],
     },
     Told {
+        command: "outbox prune",
+        done: "what could be dropped is dropped, or there was nothing; with --dry-run: it looked",
+        failed: "others were in the way for too long, or something failed; what was dropped holds",
+        examples: &["turnstile outbox prune --dry-run", "turnstile outbox prune --format json"],
+    },
+    Told {
         command: "audit",
         done: "the promise holds",
         failed: "it is broken, or could not be proven",

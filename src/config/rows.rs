@@ -38,6 +38,7 @@ const DATABASE_COMMANDS: &[&str] = &[
     "dead-letters show",
     "dead-letters replay",
     "dead-letters discard",
+    "outbox prune",
     "audit",
 ];
 

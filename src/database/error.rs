@@ -255,6 +255,11 @@ impl DatabaseError {
         self.sqlstate() == Some("55P03")
     }
 
+    /// Whether the server gave it up so that others go on: at the end of its time, of its wait for a lock, or in a deadlock.
+    pub fn gave_way(&self) -> bool {
+        matches!(self.sqlstate(), Some("57014" | "55P03" | "40P01"))
+    }
+
     /// Whether its SQLSTATE is one that the server gives for missing grants, tables, columns and features: most likely
     /// every row is refused alike.
     pub fn is_of_setup(&self) -> bool {

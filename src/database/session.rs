@@ -53,11 +53,15 @@ fn settings(call_timeout: Duration) -> String {
     calls.push(local("search_path", &format!("'{SEARCH_PATH}'")));
     // A commit is believed only as long as no warning came with it.
     calls.push(local("client_min_messages", "'warning'"));
-    // A session that is weakened behind our back (a failover to a server with other settings) loses no commit of ours;
-    // every other value is the operator's choice.
-    let session = "pg_catalog.current_setting('synchronous_commit')";
-    calls.push(local("synchronous_commit", &format!("CASE {session} WHEN 'off' THEN 'on' ELSE {session} END")));
+    calls.push(local("synchronous_commit", &waits_for_the_disk()));
     format!("SELECT {}, {}", statements_of_others(), calls.join(", "))
+}
+
+/// A session that is weakened behind our back (a failover to a server with other settings) loses no commit of ours; every
+/// other value is the operator's choice.
+fn waits_for_the_disk() -> String {
+    let session = "pg_catalog.current_setting('synchronous_commit')";
+    format!("CASE {session} WHEN 'off' THEN 'on' ELSE {session} END")
 }
 
 /// Whether another process of Turnstile has left statements behind under the driver's own names: the connection is one
@@ -110,6 +114,20 @@ fn keepalives(call_timeout: Duration) -> [(&'static str, u128); 4] {
 pub(super) fn without_deadlines(call_timeout: Duration) -> String {
     let none = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"].map(|name| (name, 0));
     none.into_iter().chain(keepalives(call_timeout)).map(|(name, value)| format!("SET {name} = {value};")).collect()
+}
+
+/// What a session of its own is told besides.
+pub(super) fn of_its_own() -> String {
+    let commit = waits_for_the_disk();
+    format!(
+        "SET search_path = {SEARCH_PATH}; SET client_min_messages = 'warning';
+         SELECT pg_catalog.set_config('synchronous_commit', {commit}, false)"
+    )
+}
+
+/// For how long the next statements of such a session may run, and wait for a lock. Zero is without end.
+pub(super) fn limits(statement: Duration, lock: Duration) -> String {
+    format!("SET statement_timeout = {}; SET lock_timeout = {}", statement.as_millis(), lock.as_millis())
 }
 
 /// What a transaction is told that is given another deadline.

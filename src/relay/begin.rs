@@ -2,8 +2,9 @@
 
 use super::RelaySettings;
 use crate::database::server::cluster_id;
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, Transaction};
 use crate::table::facts::{Counting, Positions, TableFacts};
+use crate::table::outbox_pruned;
 use crate::table::relay_marks;
 use crate::table::relay_sinks::{self, SinkRecord};
 use crate::table::relay_slot::Slot;
@@ -72,26 +73,55 @@ pub async fn begin(database: &Database, settings: &RelaySettings, target: &str, 
     let (counting, positions, frontier, cluster_id) = database
         .snapshot(async |seen| {
             let (counting, positions) = (Counting::read(seen).await?, Positions::read(seen).await?);
-            Ok((counting, positions, relay_marks::frontier(seen, &slot).await?, cluster_id(seen).await?))
+            let frontier = relay_marks::frontier(seen, &slot).await?;
+            // A new sink begins after what is gone.
+            let gone = outbox_pruned::below(seen).await?.map_or(0, |below| below - 1);
+            Ok((counting, positions, frontier.max(gone), cluster_id(seen).await?))
         })
         .await?;
     refuse_sequence(counting, positions, frontier)?;
     let here = SinkRecord { target: target.to_owned(), cluster_id };
-    let found = database
+    let (found, begins) = database
         .transaction(async |transaction| {
+            let begins = begin_after_what_is_gone(transaction, &slot).await?;
             let found = relay_sinks::introduce(transaction, &slot.sink, &here).await?;
             if adopts {
                 relay_sinks::adopt(transaction, &slot.sink, &here).await?;
             }
-            Ok(found)
+            Ok((found, begins))
         })
         .await?;
+    if let Some(below) = begins {
+        tracing::warn!(
+            sink = slot.sink,
+            below,
+            "events below this position were pruned before: the new sink does not get them"
+        );
+    }
     match adopts {
         true => Ok(()),
         false if found.cluster_id != here.cluster_id => Err(NotReady::Copy(slot.sink)),
         false if found.target != here.target => Err(NotReady::Elsewhere { sink: slot.sink, target: found.target }),
         false => Ok(()),
     }
+}
+
+/// Sets the first mark of a sink that is not known yet, where events are gone. Gives the position from which on it gets them.
+/// Until the end of the transaction no more events go: the pruner knows nothing of the sink before.
+async fn begin_after_what_is_gone(transaction: &Transaction, slot: &Slot) -> Result<Option<i64>, DatabaseError> {
+    if relay_sinks::is_known(transaction, &slot.sink).await? {
+        return Ok(None);
+    }
+    outbox_pruned::keep_pruner_away(transaction).await?;
+    // Another relay may have made it while this one waited.
+    if relay_sinks::is_known(transaction, &slot.sink).await? {
+        return Ok(None);
+    }
+    let Some(below) = outbox_pruned::below(transaction).await? else { return Ok(None) };
+    if relay_marks::frontier(transaction, slot).await? < below - 1 {
+        relay_marks::append(transaction, slot, below - 1).await?;
+    }
+    Ok(Some(below))
 }
 
 /// What keeps a note out of a table in silence, or takes it away in a crash, loses events.

@@ -18,11 +18,14 @@ pub struct Rule {
     sql: &'static str,
 }
 
+/// The rule that asks for the event of each login that was loaded later than all that were pruned.
+pub const LOADED_WITHOUT_EVENT: &str = "loaded_without_event";
+
 /// Every rule. Together they say: a message recorded as loaded has one row, one event and no unresolved dead letter; one
 /// recorded as dead-lettered has one dead letter that is open or discarded, no row, no event and no key; one recorded as
 /// absorbed has nothing, and was absorbed by one that is loaded; a key belongs to a message that is loaded; no message is
 /// recorded twice; and nothing stands in a table for a message that is not recorded. Claims from before the horizon may be
-/// gone.
+/// gone, and so may events that were pruned.
 pub const RULES: [Rule; 22] = [
     Rule {
         name: "loaded_without_row",
@@ -32,9 +35,15 @@ pub const RULES: [Rule; 22] = [
                               WHERE u.message_sent_at = p.sent_at AND u.message_hash = p.message_hash)",
     },
     Rule {
-        name: "loaded_without_event",
+        name: LOADED_WITHOUT_EVENT,
         broken_by: "is recorded as loaded, but has no event in outbox",
-        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'loaded'
+        // An event is written when the message is claimed or, after a replay, when its dead letter is resolved.
+        sql: "SELECT p.message_hash FROM own.processed_messages p
+              LEFT JOIN own.dead_letters d
+                  ON d.sent_at = p.sent_at AND d.message_hash = p.message_hash AND d.status = 'replayed'
+              WHERE p.outcome = 'loaded'
+              AND coalesce(d.resolved_at, p.processed_at)
+                  > (SELECT coalesce(max(g.written_until), '-infinity') FROM own.outbox_pruned g)
               AND NOT EXISTS (SELECT FROM own.outbox o
                               WHERE o.message_sent_at = p.sent_at AND o.event_id = p.message_hash)",
     },

@@ -17,8 +17,9 @@ pub const LOGINS: &str = LOGIN.table;
 pub const OWN: [&str; 7] =
     ["processed_messages", "identities", "queues", "dead_letters", "outbox", "turnstile_keys", "horizon"];
 
-/// The tables in which `turnstile relay` notes how far it is. No other command needs them.
-pub const OF_RELAY: [&str; 5] = ["relay_sinks", "relay_marks", "relay_chunks", "relay_gaps", "relay_failures"];
+/// The tables in which `turnstile relay` notes how far it is, and that of what is pruned behind it. No loader needs them.
+pub const OF_RELAY: [&str; 6] =
+    ["relay_sinks", "relay_marks", "relay_chunks", "relay_gaps", "relay_failures", "outbox_pruned"];
 
 /// Those into which every transaction of a loader or a replay writes.
 const WRITTEN: [&str; 6] = ["processed_messages", "identities", "queues", "dead_letters", "outbox", LOGINS];
@@ -42,10 +43,11 @@ pub const UNIQUE_KEYS: [UniqueKey; 8] = [
 ];
 
 /// Every key on which a relay relies.
-pub const KEYS_OF_RELAY: [UniqueKey; 3] = [
+pub const KEYS_OF_RELAY: [UniqueKey; 4] = [
     ("relay_sinks", &["sink"]),
     ("relay_marks", &["sink", "slot", "position"]),
     ("relay_failures", &["sink", "position"]),
+    ("outbox_pruned", &["below"]),
 ];
 
 /// The relations that are asked of, with the partitions of tables; `own_owner` is the owner of the schema.
@@ -109,6 +111,15 @@ pub struct Partition {
     pub to: i64,
 }
 
+/// A partition of `outbox` that is on its way out, or a table that was one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HalfDropped {
+    /// Its name, with the schema.
+    pub name: String,
+    /// Whether it still belongs to `outbox`, although nobody sees its events any more.
+    pub is_pending: bool,
+}
+
 /// How the sequence of the positions counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counting {
@@ -150,6 +161,8 @@ pub struct TableFacts {
     pub makers: Vec<Stranger>,
     /// The partitions of `outbox`.
     pub partitions: Vec<Partition>,
+    /// Those that are not whole any more.
+    pub half_dropped: Vec<HalfDropped>,
     /// How positions are counted.
     pub counting: Option<Counting>,
 }
@@ -166,6 +179,7 @@ impl TableFacts {
         facts.required = catalogues.required_columns().await?;
         facts.makers = catalogues.makers().await?;
         facts.partitions = catalogues.partitions().await?;
+        facts.half_dropped = catalogues.half_dropped().await?;
         facts.counting = catalogues.counting().await?;
         Ok(facts)
     }
@@ -299,9 +313,26 @@ impl Catalogues<'_> {
     async fn partitions(&self) -> Result<Vec<Partition>, DatabaseError> {
         let sql = "SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) FROM ours o
                    JOIN pg_catalog.pg_class c ON c.oid = o.oid
-                   WHERE o.root = 'outbox' AND c.relpartbound IS NOT NULL";
+                   JOIN pg_catalog.pg_inherits i ON i.inhrelid = o.oid
+                   WHERE o.root = 'outbox' AND c.relpartbound IS NOT NULL
+                     AND (pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean IS NOT TRUE";
         let rows = self.ask(sql, &[]).await?;
         Ok(rows.iter().filter_map(|row| partition_of(row.get(0))).collect())
+    }
+
+    /// A detaching that did not come to its end, and tables that are named as partitions are and belong to nothing.
+    async fn half_dropped(&self) -> Result<Vec<HalfDropped>, DatabaseError> {
+        // PostgreSQL 13 has no column inhdetachpending.
+        let sql = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), i.inhrelid IS NOT NULL
+                   FROM ours o JOIN pg_catalog.pg_namespace n ON n.nspname = o.nspname
+                   JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r'
+                   LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
+                   WHERE o.root = 'outbox' AND o.relname = 'outbox'
+                     AND (i.inhparent = o.oid AND (pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean
+                          OR i.inhparent IS NULL AND c.relname ~ '^outbox_[0-9]+$')
+                   ORDER BY 1";
+        let read = |row: &Row| HalfDropped { name: row.get(0), is_pending: row.get(1) };
+        Ok(self.ask(sql, &[]).await?.iter().map(read).collect())
     }
 
     async fn counting(&self) -> Result<Option<Counting>, DatabaseError> {
@@ -313,7 +344,7 @@ impl Catalogues<'_> {
 }
 
 /// `FOR VALUES FROM ('0') TO ('10000000')`, as the server writes it; a default partition takes whatever is left.
-fn partition_of(bound: &str) -> Option<Partition> {
+pub(super) fn partition_of(bound: &str) -> Option<Partition> {
     if bound == "DEFAULT" {
         return Some(Partition { from: i64::MIN, to: i64::MAX });
     }

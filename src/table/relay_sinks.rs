@@ -12,6 +12,16 @@ pub struct SinkRecord {
     pub cluster_id: i64,
 }
 
+/// Whether there is a sink of this name.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn is_known(transaction: &Transaction, sink: &str) -> Result<bool, DatabaseError> {
+    let sql = format!("SELECT EXISTS (SELECT FROM {}.relay_sinks WHERE sink = $1)", transaction.schemas().own);
+    Ok(transaction.query_one("look for the sink", &sql, &[&sink]).await?.get(0))
+}
+
 /// Makes a sink, unless there is one of this name, and gives back what is recorded.
 ///
 /// # Errors

@@ -153,6 +153,7 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "dead-letters show",
         "dead-letters replay",
         "dead-letters discard",
+        "outbox prune",
         "top",
     ],
     heading: OPTIONS,

@@ -76,6 +76,8 @@ mutants! {
     a_low_water_in_two_reads_is_found: LowWaterInTwoReads, SMALL_PRUNED, [DROPPED, REST];
     the_low_water_of_one_sink_is_found: LowWaterOfOneSink, SMALL_TWO_SINKS, [DROPPED, REST];
     a_low_water_kept_over_a_crash_is_found: LowWaterKeptOverCrash, SMALL_REFUSED_AND_CRASH, [DROPPED, REST];
+    a_note_taken_for_the_low_water_is_found: NotedTakenForLowWater, SMALL_REFUSED, [DROPPED, REST];
+    a_note_after_the_drop_is_found: NotedAfterDrop, LATE_SINK, [DROPPED, REST];
     a_sink_added_while_pruning_is_found: SinkAddedWhilePruning, SMALL_LATE_SINK, [DROPPED, REST];
     a_retry_of_what_is_dropped_is_found: RetryOfTheDropped, SMALL_REFUSED, [DROPPED, REST];
     a_lock_released_before_its_rows_are_visible_is_found: ReleasedBeforeVisible, ONE_RELAY, [LOST, HOLE, REST];

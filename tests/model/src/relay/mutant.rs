@@ -43,6 +43,10 @@ pub enum Mutant {
     LowWaterOfOneSink,
     /// A low water that was read before the server crashed is used after it.
     LowWaterKeptOverCrash,
+    /// What a pruner noted that died is dropped by the next, which does not read the low water again.
+    NotedTakenForLowWater,
+    /// What is dropped is noted after it is gone.
+    NotedAfterDrop,
     /// A sink is added while partitions are dropped.
     SinkAddedWhilePruning,
     /// The operator sends again what was set aside, and nobody looks whether the event is still there.

@@ -16,6 +16,8 @@ pub struct Outbox {
     pub sequence: Position,
     /// Events up to this position are dropped with their partitions.
     pub pruned: Position,
+    /// Those up to this one are noted as dropped, or to be dropped next.
+    pub noted: Position,
     /// The transactions.
     pub writers: [Writer; WRITERS],
     /// The virtual id of the next transaction; a server that starts counts from zero.

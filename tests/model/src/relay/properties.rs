@@ -22,11 +22,11 @@ pub const ALWAYS: [(&str, Condition); 8] = [
     ("at rest everything is sent or set aside", at_rest_everything_is_sent_or_set_aside),
 ];
 
-/// Each committed event at or below the frontier is sent, or stands in the books.
+/// Each committed event at or below the frontier that the sink is to have is sent, or stands in the books.
 fn no_event_is_lost(_: &World, state: &State) -> bool {
     each(state, |books, sink| {
         let failed = books.failed(|failure| failure != Failure::None);
-        let there = up_to(state.store.now.committed, books.frontier) & state.visible();
+        let there = up_to(meant_for(books, state), books.frontier) & state.visible();
         there.is_within(sink.has() | books.covered() | books.in_gaps() | failed)
     })
 }

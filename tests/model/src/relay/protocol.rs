@@ -133,6 +133,7 @@ impl Model for World {
             for relay in 0..self.relays.len() {
                 worker::faults(self, state, relay, actions);
             }
+            retention::faults(state, actions);
         }
         if state.crashes_left > 0 {
             server::crashes(self, state, actions);
@@ -147,7 +148,10 @@ impl Model for World {
                 next.faults_left -= u8::from(step.is_fault());
                 worker::make(self, &mut next, relay, step);
             }
-            Action::Pruner(step) => retention::make(self, &mut next, step),
+            Action::Pruner(step) => {
+                next.faults_left -= u8::from(step == retention::Move::Dies);
+                retention::make(self, &mut next, step);
+            }
             Action::Operator(duty) => {
                 next.duties_left -= 1;
                 retention::perform(&mut next, duty);

@@ -4,13 +4,14 @@
 use crate::exploration::{Sometimes, is_at_rest};
 use crate::relay::books::{Books, Failure};
 use crate::relay::protocol::State;
+use crate::relay::retention::Pruner;
 use crate::relay::sink::Sink;
 use crate::relay::worker::Task;
 use crate::relay::world::{Quirk, SINKS, World};
 use crate::set::Set;
 
 /// What is reached in some state.
-pub(crate) const SOMETIMES: [Sometimes<World>; 18] = [
+pub(crate) const SOMETIMES: [Sometimes<World>; 19] = [
     (
         "everything is at rest and every fault has struck",
         |_| true,
@@ -81,6 +82,11 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 18] = [
         "partitions are dropped below an open gap",
         |world| prunes(world) && world.writers.len() > 2,
         |_, state| any(state, |books, _| state.outbox.pruned > 0 && !books.in_gaps().is_empty()),
+    ),
+    (
+        "a pruner is gone between its note and the drop",
+        |world| prunes(world) && world.faults + world.crashes > 0,
+        |_, state| state.pruner == Pruner::Idle && state.outbox.noted > state.outbox.pruned,
     ),
     (
         "an event is gone that was set aside",

@@ -16,6 +16,10 @@ pub enum Pruner {
     KnowsOpen(Position),
     /// Knows the low water, and keeps others from changing what it depends on.
     Knows(Position),
+    /// Has noted that what lies up to there goes.
+    Noted(Position),
+    /// A mutant's: it is gone, and not noted yet.
+    Gone(Position),
 }
 
 /// What is done about retention.
@@ -25,14 +29,18 @@ pub enum Move {
     ReadsLowWater,
     /// A mutant's: it reads what is open.
     ReadsOpen,
-    /// It drops what lies below.
-    Drops,
+    /// It notes what goes, and waits for the flush.
+    Notes,
+    /// It detaches what lies below: nobody sees it any more.
+    Detaches,
+    /// It dies, and its lock is free.
+    Dies,
 }
 
 /// What the operator does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
-    /// A sink is added. It begins after what is dropped.
+    /// A sink is added. It begins after what is noted.
     AddsSink(usize),
     /// An event that was set aside is to be sent again.
     SendsAgain(usize, Position),
@@ -44,12 +52,24 @@ pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
         return;
     }
     let step = match state.pruner {
+        Pruner::Idle if world.has(Mutant::NotedTakenForLowWater) && state.outbox.noted > state.outbox.pruned => {
+            Move::Detaches
+        }
         Pruner::Idle if low_water(world, state) <= state.outbox.pruned => return,
         Pruner::Idle if world.has(Mutant::LowWaterInTwoReads) => Move::ReadsOpen,
         Pruner::Idle | Pruner::KnowsOpen(_) => Move::ReadsLowWater,
-        Pruner::Knows(_) => Move::Drops,
+        Pruner::Knows(_) if world.has(Mutant::NotedAfterDrop) => Move::Detaches,
+        Pruner::Knows(_) | Pruner::Gone(_) => Move::Notes,
+        Pruner::Noted(_) => Move::Detaches,
     };
     moves.push(Action::Pruner(step));
+}
+
+/// What may happen to the pruner now.
+pub fn faults(state: &State, moves: &mut Vec<Action>) {
+    if state.pruner != Pruner::Idle {
+        moves.push(Action::Pruner(Move::Dies));
+    }
 }
 
 /// The state after a move of the pruner.
@@ -60,13 +80,36 @@ pub fn make(world: &World, state: &mut State, step: Move) {
             state.pruner = Pruner::Knows(frontier(state));
         }
         (Move::ReadsLowWater, _) => state.pruner = Pruner::Knows(low_water(world, state)),
-        (Move::Drops, Pruner::Knows(low_water)) => {
-            state.pruner = Pruner::Idle;
-            state.outbox.pruned = state.outbox.pruned.max(low_water);
-            state.store.flush(state.outbox.sequence);
+        (Move::Notes, Pruner::Knows(low_water)) => {
+            note(state, low_water);
+            state.pruner = Pruner::Noted(low_water);
         }
-        (Move::Drops, Pruner::Idle | Pruner::KnowsOpen(_)) => {}
+        (Move::Notes, Pruner::Gone(low_water)) => {
+            note(state, low_water);
+            state.pruner = Pruner::Idle;
+        }
+        (Move::Detaches, Pruner::Noted(low_water)) => {
+            detach(state, low_water);
+            state.pruner = Pruner::Idle;
+        }
+        (Move::Detaches, Pruner::Knows(low_water)) => {
+            detach(state, low_water);
+            state.pruner = Pruner::Gone(low_water);
+        }
+        (Move::Detaches, Pruner::Idle) => detach(state, state.outbox.noted),
+        (Move::Dies, _) => state.pruner = Pruner::Idle,
+        (Move::Notes | Move::Detaches, _) => {}
     }
+}
+
+fn note(state: &mut State, low_water: Position) {
+    state.outbox.noted = state.outbox.noted.max(low_water);
+    state.store.flush(state.outbox.sequence);
+}
+
+fn detach(state: &mut State, low_water: Position) {
+    state.outbox.pruned = state.outbox.pruned.max(low_water);
+    state.store.flush(state.outbox.sequence);
 }
 
 /// Up to where no sink needs the events any more.
@@ -104,11 +147,11 @@ pub fn duties(world: &World, state: &State, moves: &mut Vec<Action>) {
 
 /// The state after the operator did something.
 pub fn perform(state: &mut State, duty: Duty) {
-    let pruned = state.outbox.pruned;
+    let noted = state.outbox.noted;
     state.store.commit(state.outbox.sequence, |tables| match duty {
         Duty::AddsSink(sink) => {
             let books = &mut tables.books[sink];
-            (books.exists, books.begins, books.frontier) = (true, pruned, pruned);
+            (books.exists, books.begins, books.frontier) = (true, noted, noted);
         }
         Duty::SendsAgain(sink, position) => tables.books[sink].failures[position] = Failure::Waiting(0),
     });
