@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-
+use super::faces::{self, Faces};
 use super::{Failure, Outcome};
 use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
 use crate::config::rows::{Format, QueueDepth};
@@ -13,11 +11,11 @@ use crate::config::{Given, RunSettings};
 use crate::database::{Database, persist};
 use crate::keyring::Keyring;
 use crate::load::Destination;
-use crate::metrics::{Build, Metrics, Peer};
+use crate::metrics::{Metrics, Peer};
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
 use crate::run::{Loader, extend_outbox};
-use crate::serve::{Health, Patience, Progress, Service, Supervisor, serve};
+use crate::serve::{Patience, Progress, Service};
 use crate::shutdown::{Shutdown, Signals};
 use crate::telemetry::{Report, traces};
 use crate::verdict::Judge;
@@ -73,7 +71,7 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
     settings.queue.metrics = metrics.clone();
     settings.queue.asks_producers = traces::are_on();
     let progress = Progress { stopping: shutdown.stopping.clone(), ..Progress::default() };
-    let faces = Faces::of(&settings, &metrics, &progress).await?;
+    let faces = faces(&settings, &metrics, &progress).await?;
     let (database, queue) = tokio::select! {
         prepared = prepare(&settings, &keyring, &metrics) => prepared?,
         () = shutdown.stopping.cancelled() => return Ok(Outcome::Done),
@@ -83,7 +81,8 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
         masker: keyring.masker(settings.mask),
         sealer: keyring.body_sealer(),
     };
-    faces.know(&queue);
+    // From now on the queue can be asked what it holds.
+    faces.service.know(queue.clone());
     progress.ready.cancel();
     metrics.count(|figures| {
         let retention = queue.facts().retention;
@@ -125,63 +124,24 @@ async fn load_with(mut settings: RunSettings, keyring: Keyring, shutdown: Shutdo
     Ok(outcome)
 }
 
-/// What shows how the loader is while it runs; dropped, it is shown no more.
-struct Faces {
-    service: Arc<Service<SqsQueue>>,
-    _serving: JoinSet<()>,
-}
-
 /// How many calls to the database an attempt at a transaction makes one after the other, at most.
 const CALLS_OF_AN_ATTEMPT: u32 = 12;
 
-impl Faces {
-    /// Serves the figures and the probes, and tells the supervisor, where that is wanted.
-    async fn of(settings: &RunSettings, metrics: &Metrics, progress: &Progress) -> Result<Self, Failure> {
-        let limits = &settings.lane.limits;
-        let patience = Patience {
-            receiving: limits.wait + limits.linger + settings.queue.call_deadline,
-            // And with the next batch loaded, it waits for the deletes of the last.
-            loading: settings.database.call_timeout * CALLS_OF_AN_ATTEMPT + settings.lane.delete_patience,
-            pausing: Duration::from_secs(10),
-        };
-        let build = Build {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: env!("TURNSTILE_COMMIT").to_owned(),
-            mask: settings.mask.to_string(),
-            identity: settings.identity.to_string(),
-        };
-        let health = Health { patience, away_within: Duration::from_secs(30) };
-        let mut serving = JoinSet::new();
-        match Supervisor::of_environment() {
-            Ok(None) => {}
-            Ok(Some(supervisor)) => {
-                serving.spawn(supervisor.tell(metrics.clone(), health.clone(), progress.clone()));
-            }
-            Err(error) => tracing::warn!(
-                %error,
-                remedy = "let NOTIFY_SOCKET name the socket of the supervisor, or nothing",
-                "the supervisor cannot be told how the loader is"
-            ),
-        }
-        let asks_depth = settings.queue_depth == QueueDepth::OnScrape;
-        let service = Arc::new(Service::new(metrics.clone(), build, health, asks_depth));
-        if let Some(address) = settings.metrics_address {
-            let listener = TcpListener::bind(address).await.map_err(|error| {
-                let what = format!("--metrics-address (TURNSTILE_METRICS_ADDRESS): {address} cannot be bound: {error}");
-                Failure::new(what, "name an address of this machine and a port that is free")
-            })?;
-            let address = listener.local_addr().unwrap_or(address);
-            tracing::info!(%address, "serving /metrics, /livez and /readyz");
-            let service = service.clone();
-            serving.spawn(async move { match serve(listener, service).await {} });
-        }
-        Ok(Self { service, _serving: serving })
-    }
-
-    /// From now on the queue can be asked what it holds.
-    fn know(&self, queue: &SqsQueue) {
-        self.service.know(queue.clone());
-    }
+/// What shows how the loader is.
+async fn faces(settings: &RunSettings, metrics: &Metrics, progress: &Progress) -> Result<Faces<SqsQueue>, Failure> {
+    let limits = &settings.lane.limits;
+    let patience = Patience {
+        receiving: limits.wait + limits.linger + settings.queue.call_deadline,
+        // And with the next batch loaded, it waits for the deletes of the last.
+        loading: settings.database.call_timeout * CALLS_OF_AN_ATTEMPT + settings.lane.delete_patience,
+        // It carries nothing.
+        carrying: Duration::ZERO,
+        pausing: Duration::from_secs(10),
+    };
+    let asks_depth = settings.queue_depth == QueueDepth::OnScrape;
+    let build = faces::build(&settings.mask.to_string(), &settings.identity.to_string());
+    let service = Service::new(metrics.clone(), build, faces::health(patience), asks_depth);
+    Faces::of(service, settings.metrics_address, progress).await
 }
 
 /// Makes sure of the database, then of the queue.
