@@ -1,6 +1,7 @@
 //! The relay carries every event, although transactions end in another order and relays or the server die. An event that comes
 //! again has the same id and the same bytes.
 
+mod figures;
 mod queues;
 mod refusals;
 mod siege;

@@ -1,21 +1,31 @@
 //! `turnstile relay`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::faces::{self, Faces};
 use super::{Failure, Outcome, migrate};
 use crate::config::{Given, rows};
 use crate::database::{Database, DatabaseSettings, Patience, persist};
-use crate::queue::sqs::Sender;
+use crate::metrics::{Metrics, Peer, Work};
+use crate::queue::sqs::{Sender, SqsQueue};
 use crate::relay::{NotReady, Relay, RelaySettings, begin};
+use crate::run::{REPORT_EVERY, REPORT_EVERY_UNTIL_EMPTY};
+use crate::serve::{Patience as LanePatience, Progress, Service};
 use crate::shutdown::{Shutdown, Signals};
 use crate::sink::lines::Lines;
 use crate::sink::sqs::SqsSink;
 use crate::sink::{Sink, Target};
+use crate::telemetry::Report;
 
 /// How many chunks a process carries side by side.
 const LANES: usize = 4;
-/// How many connections a relay needs: one for each lane, for the gaps and for what was refused.
-const CONNECTIONS: usize = LANES + 2;
+/// How many connections a relay needs: one for each lane, for the gaps, for what was refused, and to look at the whole.
+const CONNECTIONS: usize = LANES + 3;
+/// How many calls to the database a transaction of a relay makes one after the other, with few gaps.
+const CALLS_OF_A_TRANSACTION: u32 = 12;
+/// How long a call to a sink takes at most.
+const CALL_OF_SINK: Duration = Duration::from_secs(30);
 
 /// How long the end may take once it was asked for.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
@@ -36,12 +46,17 @@ struct Settings {
     relay: RelaySettings,
     target: Target,
     adopts: bool,
+    metrics_address: Option<SocketAddr>,
 }
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let settings = Settings::read(given)?;
-        let database = Database::new(&settings.database)?;
+        let metrics = Metrics::of(Work::relaying(&settings.relay.sink));
+        let shutdown = Shutdown::default();
+        let progress = Progress { stopping: shutdown.stopping.clone(), ..Progress::default() };
+        let _faces = faces(&settings, &metrics, &progress).await?;
+        let database = Database::new(&settings.database)?.counted_in(&metrics);
         persist(settings.patience, || database.server_facts()).await?;
         migrate::refuse_older(&database).await?;
         let target = settings.target.to_string();
@@ -49,24 +64,47 @@ impl Args {
         match &settings.target {
             Target::Stdout => {
                 let sink = Lines::to(tokio::io::stdout());
-                carry(Relay { database, sink, settings: settings.relay }, &target).await
+                carry(Relay { database, sink, settings: settings.relay }, &target, shutdown, &progress).await
             }
             Target::Sqs(queue) => {
                 let queue = given.queue_at(queue.clone());
                 let sink = SqsSink::of(Sender::connect(&queue, "turnstile").await?);
-                carry(Relay { database, sink, settings: settings.relay }, &target).await
+                carry(Relay { database, sink, settings: settings.relay }, &target, shutdown, &progress).await
             }
         }
     }
 }
 
-async fn carry<S: Sink>(relay: Relay<S>, target: &str) -> Result<Outcome, Failure> {
+/// What shows how the relay is.
+async fn faces(settings: &Settings, metrics: &Metrics, progress: &Progress) -> Result<Faces<SqsQueue>, Failure> {
+    let patience = LanePatience {
+        // It receives nothing.
+        receiving: Duration::ZERO,
+        loading: settings.database.call_timeout * CALLS_OF_A_TRANSACTION,
+        carrying: CALL_OF_SINK,
+        pausing: Duration::from_secs(15),
+    };
+    let service = Service::new(metrics.clone(), faces::build("", ""), faces::health(patience), false);
+    Faces::of(service, settings.metrics_address, progress).await
+}
+
+async fn carry<S: Sink>(
+    relay: Relay<S>,
+    target: &str,
+    shutdown: Shutdown,
+    progress: &Progress,
+) -> Result<Outcome, Failure> {
     let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
-    let shutdown = Shutdown::default();
+    let metrics = relay.database.metrics().clone();
+    let begun = metrics.snapshot();
+    let every = if relay.settings.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
+    metrics.count(|figures| figures.answered(Peer::Database));
+    progress.ready.cancel();
     tracing::info!(to = target, sink = relay.settings.sink, source = relay.settings.source, "carrying events");
     let asked_to_end = async {
         let signal = signals.next().await;
         tracing::info!(%signal, "ending: what is taken up is carried to its end");
+        metrics.count(|figures| figures.draining.set((), 1));
         let overrun = async {
             shutdown.begin(ENDS_WITHIN).await;
             // What it gives up on it still gives back: the last fifth is for that.
@@ -84,12 +122,13 @@ async fn carry<S: Sink>(relay: Relay<S>, target: &str) -> Result<Outcome, Failur
             tracing::error!("cut off {why}; what was taken up is carried by others, or again");
             return Ok(second.map_or(Outcome::Failed, Outcome::EndedBy));
         }
+        never = Report::keep_logging(&metrics, every) => match never {},
     };
-    let events = carried.map_err(|error| {
+    Report::between(&begun, &metrics.snapshot()).log("ended");
+    carried.map_err(|error| {
         let remedy = error.remedy().unwrap_or_default();
         Failure::new(error.to_string(), remedy)
     })?;
-    tracing::info!(events, "ended");
     Ok(Outcome::Done)
 }
 
@@ -108,11 +147,12 @@ impl Settings {
         let lease = given.read(&rows::LEASE, &mut mistakes);
         let poll = given.read(&rows::POLL, &mut mistakes);
         let most_attempts = given.read(&rows::EVENT_ATTEMPTS, &mut mistakes);
-        let names = sink.zip(source);
+        let metrics_address = given.optional(&rows::METRICS_ADDRESS, &mut mistakes);
+        let names = sink.zip(source).zip(metrics_address);
         let sizes = chunk.zip(lease).zip(poll.zip(most_attempts));
         let (((target, database), wait), (names, sizes)) =
             mistakes.or(target.zip(database).zip(wait).zip(names.zip(sizes)))?;
-        let ((sink, source), ((chunk, lease), (poll, most_attempts))) = (names, sizes);
+        let (((sink, source), metrics_address), ((chunk, lease), (poll, most_attempts))) = (names, sizes);
         Ok(Self {
             database,
             patience: Patience::within(wait),
@@ -129,6 +169,7 @@ impl Settings {
             },
             target,
             adopts: given.is_on(&rows::ADOPT),
+            metrics_address,
         })
     }
 }
