@@ -208,7 +208,7 @@ GRANT INSERT (sink, slot, first_position, last_position, lease, leased_until),
 
 -- Notes what may still come below the frontier, and who may bring it.
 GRANT INSERT (sink, slot, first_position, last_position, writers),
-      SELECT (id, sink, slot, first_position, last_position, writers),
+      SELECT (id, sink, slot, first_position, last_position, writers, since),
       UPDATE (writers),
       DELETE
     ON turnstile.relay_gaps TO turnstile_relay;

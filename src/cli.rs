@@ -7,6 +7,7 @@ pub mod config;
 pub mod dead_letters;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod faces;
 mod failure;
 mod help;
 pub mod health;

@@ -111,8 +111,11 @@ impl Database {
         metrics.read_at_each_snapshot(move |figures| {
             let status = pool.status();
             let used = status.size.saturating_sub(status.available);
-            figures.connections.set((ConnectionState::Used,), used as f64);
-            figures.connections.set((ConnectionState::Idle,), status.available as f64);
+            // Of both pools, in a loader that is a relay besides.
+            for (state, connections) in [(ConnectionState::Used, used), (ConnectionState::Idle, status.available)] {
+                let of_others = figures.connections.get((state,)).unwrap_or_default();
+                figures.connections.set((state,), of_others + connections as f64);
+            }
         });
         Self { metrics: metrics.clone(), ..self }
     }

@@ -10,6 +10,7 @@ mod labels;
 mod page;
 mod process;
 mod reading;
+mod work;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,11 +24,12 @@ pub use self::catalogue::{PREFIX, Quick, Row, Snapshot};
 pub use self::exposition::{Build, CONTENT_TYPE};
 pub use self::figure::{Bounds, Counter, Family, Figure, Gauge, Histogram, Kind, Label, Sample};
 pub use self::labels::{
-    CallOutcome, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase,
-    Renewal, Whereabouts,
+    CallOutcome, Carriage, Claiming, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation,
+    Outcome, Peer, Phase, Refusal, RelayLane, Renewal, SinkCall, Standing, TakenUp, Whereabouts,
 };
 pub use self::page::page;
 pub use self::reading::NoFigures;
+pub use self::work::{Part, Work};
 use crate::outage::Lasted;
 
 /// The figures of a process. Clones count into the same.
@@ -38,13 +40,45 @@ struct State {
     figures: Snapshot,
     /// What each gathering still has in hand.
     held: BTreeMap<u64, Held>,
-    lanes: BTreeMap<u64, (LaneState, Instant)>,
+    lanes: BTreeMap<u64, (Doing, Instant)>,
     next: u64,
     gauges: Vec<Arc<ReadGauge>>,
 }
 
 /// Reads what is not counted, and can be asked at any moment.
 type ReadGauge = dyn Fn(&mut Snapshot) + Send + Sync;
+
+/// What a lane is doing, be it a loader's or a relay's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// A lane of a loader.
+    Load(LaneState),
+    /// A lane of a relay.
+    Relay(RelayLane),
+}
+
+impl Doing {
+    /// It in words.
+    pub fn in_words(self) -> String {
+        let word = match self {
+            Self::Load(state) => state.word(),
+            Self::Relay(state) => state.word(),
+        };
+        word.replace('_', " ")
+    }
+}
+
+impl From<LaneState> for Doing {
+    fn from(state: LaneState) -> Self {
+        Self::Load(state)
+    }
+}
+
+impl From<RelayLane> for Doing {
+    fn from(state: RelayLane) -> Self {
+        Self::Relay(state)
+    }
+}
 
 struct Held {
     since: OffsetDateTime,
@@ -54,16 +88,22 @@ struct Held {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let now = OffsetDateTime::now_utc();
-        let mut figures = Snapshot::at(now);
-        figures.started_at.set((), unix_seconds(now));
-        figures.draining.set((), 0);
-        let state = State { figures, held: BTreeMap::new(), lanes: BTreeMap::new(), next: 0, gauges: Vec::new() };
-        Self(Arc::new(Mutex::new(state)))
+        Self::of(Work::loading())
     }
 }
 
 impl Metrics {
+    /// The figures of a process that is there for this.
+    pub fn of(work: Work) -> Self {
+        let now = OffsetDateTime::now_utc();
+        let mut figures = Snapshot::at(now, work);
+        figures.started_at.set((), unix_seconds(now));
+        figures.draining.set((), 0);
+        figures.relay_in_hand.set((), 0);
+        let state = State { figures, held: BTreeMap::new(), lanes: BTreeMap::new(), next: 0, gauges: Vec::new() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
     /// Counts what happened: a snapshot has all of it, or none.
     pub fn count(&self, happened: impl FnOnce(&mut Snapshot)) {
         happened(&mut self.state().figures);
@@ -80,11 +120,20 @@ impl Metrics {
         Holding { metrics: self.clone(), number }
     }
 
-    /// Watches a lane, which rests.
+    /// Watches a lane of a loader, which rests.
     pub fn lane(&self) -> LaneWatch {
+        self.lane_that_is(LaneState::Resting.into())
+    }
+
+    /// Watches a lane of a relay, which rests.
+    pub fn lane_of_relay(&self) -> LaneWatch {
+        self.lane_that_is(RelayLane::Resting.into())
+    }
+
+    fn lane_that_is(&self, doing: Doing) -> LaneWatch {
         let mut state = self.state();
         let number = state.number();
-        state.lanes.insert(number, (LaneState::Resting, Instant::now()));
+        state.lanes.insert(number, (doing, Instant::now()));
         LaneWatch { metrics: self.clone(), number }
     }
 
@@ -108,10 +157,9 @@ impl Metrics {
         for (level, lines) in LogLevel::ALL.iter().zip(&LOG_LINES) {
             figures.log_lines.add((*level,), lines.load(Ordering::Relaxed));
         }
-        for state_of_lane in LaneState::ALL {
-            let lanes = state.lanes.values().filter(|(lane, _)| lane == state_of_lane).count();
-            figures.lanes.set((*state_of_lane,), lanes as f64);
-        }
+        let lanes = |doing: Doing| state.lanes.values().filter(|(lane, _)| *lane == doing).count() as f64;
+        LaneState::ALL.iter().for_each(|doing| figures.lanes.set((*doing,), lanes((*doing).into())));
+        RelayLane::ALL.iter().for_each(|doing| figures.relay_lanes.set((*doing,), lanes((*doing).into())));
         let gauges = state.gauges.clone();
         drop(state);
         gauges.iter().for_each(|read| read(&mut figures));
@@ -120,7 +168,7 @@ impl Metrics {
     }
 
     /// What each lane is doing, and since when.
-    pub fn lanes(&self) -> Vec<(LaneState, Instant)> {
+    pub fn lanes(&self) -> Vec<(Doing, Instant)> {
         self.state().lanes.values().copied().collect()
     }
 
@@ -178,8 +226,8 @@ pub struct LaneWatch {
 
 impl LaneWatch {
     /// Says what the lane is doing now.
-    pub fn is(&self, doing: LaneState) {
-        self.metrics.state().lanes.insert(self.number, (doing, Instant::now()));
+    pub fn is(&self, doing: impl Into<Doing>) {
+        self.metrics.state().lanes.insert(self.number, (doing.into(), Instant::now()));
     }
 }
 
@@ -202,6 +250,32 @@ impl Snapshot {
         self.reachable.set((peer,), 0);
         self.away_since.set((peer,), unix_seconds(OffsetDateTime::now_utc() - lasting.away));
         self.attempts.set((peer,), lasting.attempts as f64);
+    }
+
+    /// Notes that the sink takes events.
+    pub fn sink_takes(&mut self) {
+        self.relay_reachable.set((), 1);
+        self.relay_away_since.clear(());
+        self.relay_attempts.set((), 0);
+    }
+
+    /// Notes that the sink takes nothing, and how long that has been so.
+    pub fn sink_is_away(&mut self, lasting: Lasted) {
+        self.relay_reachable.set((), 0);
+        self.relay_away_since.set((), unix_seconds(OffsetDateTime::now_utc() - lasting.away));
+        self.relay_attempts.set((), lasting.attempts as f64);
+    }
+
+    /// For how many seconds the sink had taken nothing when this was taken; nothing while it takes events.
+    pub fn sink_away(&self) -> Option<f64> {
+        Some(unix_seconds(self.taken_at) - self.relay_away_since.get(())?)
+    }
+
+    /// Counts events that end, in this way, and are in hand no more.
+    pub fn settle_events(&mut self, how: Carriage, events: u64) {
+        self.relay_events.add((how,), events);
+        let in_hand = self.relay_in_hand.get(()).unwrap_or_default();
+        self.relay_in_hand.set((), in_hand - events as f64);
     }
 
     /// Reads what Tokio tells of itself, where this is called on one of its threads.
@@ -234,6 +308,11 @@ impl Snapshot {
             let lanes = self.lanes.get((*state,)).zip(other.lanes.get((*state,)));
             lanes.into_iter().for_each(|(one, other)| sum.lanes.set((*state,), one + other));
         }
+        let relay_lanes = |state: &RelayLane| self.relay_lanes.get((*state,)).zip(other.relay_lanes.get((*state,)));
+        for state in RelayLane::ALL {
+            relay_lanes(state).into_iter().for_each(|(one, other)| sum.relay_lanes.set((*state,), one + other));
+        }
+        both(|of| of.relay_in_hand.get(())).into_iter().for_each(|events| sum.relay_in_hand.set((), events));
         let last = if self.depth_at.get(()) >= other.depth_at.get(()) { self } else { other };
         (sum.depth, sum.depth_at) = (last.depth.clone(), last.depth_at.clone());
         sum
@@ -243,6 +322,12 @@ impl Snapshot {
     pub fn imbalance(&self) -> i64 {
         let in_hand = self.in_hand.get(()).unwrap_or_default() as i64;
         self.received.total() as i64 - self.messages.total() as i64 - in_hand
+    }
+
+    /// The same of the events that a relay has taken up.
+    pub fn imbalance_of_events(&self) -> i64 {
+        let in_hand = self.relay_in_hand.get(()).unwrap_or_default() as i64;
+        self.relay_taken_up.total() as i64 - self.relay_events.total() as i64 - in_hand
     }
 }
 

@@ -1,12 +1,16 @@
 //! The relay: carries the events of the outbox on to a sink, each at least once, and none lost.
 //!
 //! Any number of relays may share a sink. Why nothing is lost stands in docs/PROTOCOL.md; the transactions are in `claim`, and
-//! what is missing between the events is found in `gaps`.
+//! what is missing between the events is found in `gaps`. What is counted is counted in `counted`; `observe` asks what no lane
+//! knows.
 
 mod begin;
 mod carry;
 mod claim;
+mod counted;
 mod gaps;
+mod observe;
+mod patience;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +20,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::begin::{NotReady, begin};
-use crate::database::{Database, DatabaseError, Patience, persist};
+use self::counted::Counted;
+use crate::database::{Database, DatabaseError};
+use crate::metrics::{Claiming, LaneWatch, RelayLane};
+use crate::outage::Outage;
 use crate::shutdown::Shutdown;
 use crate::sink::{EnvelopeError, Sink, SinkError};
 use crate::table::relay_slot::Slot;
@@ -46,7 +53,7 @@ pub struct RelaySettings {
 
 /// A relay to one sink.
 pub struct Relay<S> {
-    /// Where the events are.
+    /// Where the events are. What the relay does is counted where this counts.
     pub database: Database,
     /// Where they go.
     pub sink: S,
@@ -111,9 +118,13 @@ impl RelayError {
 /// What the lanes of a relay share.
 struct Shared<S> {
     database: Database,
-    sink: S,
+    sink: Counted<S>,
     settings: RelaySettings,
     slot: Slot,
+    /// While the database is away.
+    outage: Outage,
+    /// While others are in the way of a transaction.
+    contention: Outage,
     /// Whose turn it is to look for events, and how often that was in vain since the last.
     turn: Mutex<usize>,
     /// Gaps were noted: somebody must look at them.
@@ -141,11 +152,14 @@ impl<S: Sink> Relay<S> {
         let Self { database, sink, settings } = self;
         let slot = Slot { sink: settings.sink.clone(), number: 0 };
         let lanes = settings.lanes;
+        let sink = Counted::new(sink, database.metrics());
         let shared = Arc::new(Shared {
             database,
             sink,
             settings,
             slot,
+            outage: Outage::default(),
+            contention: Outage::default(),
             turn: Mutex::new(0),
             gaps: Notify::new(),
             loading,
@@ -153,12 +167,15 @@ impl<S: Sink> Relay<S> {
         });
         let mut tasks: JoinSet<Result<u64, RelayError>> = JoinSet::new();
         for _ in 0..lanes {
-            let shared = shared.clone();
-            tasks.spawn(async move { shared.carry_chunks().await });
+            let (shared, watch) = (shared.clone(), shared.watch());
+            tasks.spawn(async move { shared.carry_chunks(&watch).await });
         }
-        let of_gaps = shared.clone();
-        tasks.spawn(async move { of_gaps.look_at_gaps().await });
-        tasks.spawn(async move { shared.try_failures_again().await });
+        let (of_gaps, watch) = (shared.clone(), shared.watch());
+        tasks.spawn(async move { of_gaps.look_at_gaps(&watch).await });
+        let observed = shared.clone();
+        tasks.spawn(async move { observed.observe().await });
+        let watch = shared.watch();
+        tasks.spawn(async move { shared.try_failures_again(&watch).await });
         let (mut carried, mut outcome) = (0, Ok(()));
         while let Some(ended) = tasks.join_next().await {
             match ended {
@@ -183,6 +200,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const GAPS_EVERY: Duration = Duration::from_millis(20);
 
 impl<S: Sink> Shared<S> {
+    /// Watches a lane.
+    fn watch(&self) -> LaneWatch {
+        self.database.metrics().lane_of_relay()
+    }
+
     fn is_stopping(&self) -> bool {
         self.shutdown.stopping.is_cancelled()
     }
@@ -195,22 +217,27 @@ impl<S: Sink> Shared<S> {
         }
     }
 
-    async fn carry_chunks(&self) -> Result<u64, RelayError> {
+    async fn carry_chunks(&self, watch: &LaneWatch) -> Result<u64, RelayError> {
         let mut carried = 0;
         while !self.is_stopping() {
+            watch.is(RelayLane::Resting);
             // While there is nothing, one lane looks again and again, and the others wait for its turn to end.
             let mut in_vain = self.turn.lock().await;
             if self.is_stopping() {
                 break;
             }
-            match persist(Patience::ENDLESS, || claim::next(self)).await? {
+            let claimed = self.persist(watch, || claim::next(self)).await?;
+            let found = if claimed.is_some() { Claiming::Found } else { Claiming::Nothing };
+            self.database.metrics().count(|figures| figures.relay_claims.add((found,), 1));
+            match claimed {
                 Some(held) => {
                     *in_vain = 0;
                     drop(in_vain);
-                    carried += self.carry(held).await?;
+                    carried += self.carry(held, watch).await?;
                 }
-                None if self.may_end() && self.has_carried_all().await? => break,
+                None if self.may_end() && self.has_carried_all(watch).await? => break,
                 None => {
+                    watch.is(RelayLane::Resting);
                     let pause = PAUSES.get(*in_vain).copied().unwrap_or(self.settings.poll).min(self.settings.poll);
                     *in_vain += 1;
                     tokio::select! {
@@ -223,13 +250,14 @@ impl<S: Sink> Shared<S> {
         Ok(carried)
     }
 
-    async fn look_at_gaps(&self) -> Result<u64, RelayError> {
+    async fn look_at_gaps(&self, watch: &LaneWatch) -> Result<u64, RelayError> {
         let mut carried = 0;
         while !self.is_stopping() {
-            let (found, is_open) = persist(Patience::ENDLESS, || claim::from_gaps(self)).await?;
+            let (found, is_open) = self.persist(watch, || claim::from_gaps(self)).await?;
             for held in found {
-                carried += self.carry(held).await?;
+                carried += self.carry(held, watch).await?;
             }
+            watch.is(RelayLane::Resting);
             match is_open {
                 true => self.rest(GAPS_EVERY).await,
                 false => tokio::select! {
@@ -241,13 +269,16 @@ impl<S: Sink> Shared<S> {
         Ok(carried)
     }
 
-    async fn try_failures_again(&self) -> Result<u64, RelayError> {
+    async fn try_failures_again(&self, watch: &LaneWatch) -> Result<u64, RelayError> {
         let mut carried = 0;
         while !self.is_stopping() {
-            let due = persist(Patience::ENDLESS, || claim::failures(self)).await?;
+            let due = self.persist(watch, || claim::failures(self)).await?;
             match due.is_empty() {
-                true => self.rest(LOOK_EVERY).await,
-                false => carried += self.try_again(due).await?,
+                true => {
+                    watch.is(RelayLane::Resting);
+                    self.rest(LOOK_EVERY).await;
+                }
+                false => carried += self.try_again(due, watch).await?,
             }
         }
         Ok(carried)
@@ -258,7 +289,7 @@ impl<S: Sink> Shared<S> {
         self.settings.until_empty && self.loading.ended.is_cancelled()
     }
 
-    async fn has_carried_all(&self) -> Result<bool, RelayError> {
-        Ok(persist(Patience::ENDLESS, || claim::has_carried_all(self)).await?)
+    async fn has_carried_all(&self, watch: &LaneWatch) -> Result<bool, RelayError> {
+        Ok(self.persist(watch, || claim::has_carried_all(self)).await?)
     }
 }

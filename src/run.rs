@@ -20,9 +20,9 @@ use crate::table::outbox;
 use crate::telemetry::Report;
 use crate::verdict::Judge;
 
-/// How often a line says what was done: by a loader that runs for ever, and by one that somebody waits for.
-const REPORT_EVERY: Duration = Duration::from_secs(60);
-const REPORT_EVERY_UNTIL_EMPTY: Duration = Duration::from_secs(5);
+/// How often a line says what was done: by a process that runs for ever, and by one that somebody waits for.
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const REPORT_EVERY_UNTIL_EMPTY: Duration = Duration::from_secs(5);
 
 /// Everything that the lanes share.
 pub struct Loader<Q> {
@@ -98,7 +98,7 @@ impl<Q: Queue> Loader<Q> {
             lanes.spawn(self.lane(&turns, &deletes, &shutdown).run());
         }
         let every = if self.lane.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
-        let reporting = report(&self.metrics, every);
+        let reporting = Report::keep_logging(&self.metrics, every);
         let caring = keep_looking_after_tables(&self.destination);
         let timed_out = async {
             shutdown.stopping.cancelled().await;
@@ -157,18 +157,6 @@ async fn wait_for_all(
         }
     }
     outcome
-}
-
-async fn report(metrics: &Metrics, every: Duration) -> std::convert::Infallible {
-    let mut before = metrics.snapshot();
-    let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let now = metrics.snapshot();
-        Report::between(&before, &now).log("so far");
-        before = now;
-    }
 }
 
 /// How often the database is asked for the version of the tables: a loader that has nothing to load must notice, too, that its

@@ -1,5 +1,5 @@
-//! Who wants to know how the loader is: the figures and the probes over HTTP (`/metrics`, `/livez` and `/readyz`), and the words
-//! for a supervisor.
+//! Who wants to know how the loader or the relay is: the figures and the probes over HTTP (`/metrics`, `/livez` and `/readyz`),
+//! and the words for a supervisor.
 //!
 //! A task of its own, with limits on connections, headers and time: a reader that is slow, or stops, holds up no lane.
 
@@ -77,9 +77,19 @@ pub async fn serve<Q: Queue>(listener: TcpListener, service: Arc<Service<Q>>) ->
 }
 
 impl<Q: Queue> Service<Q> {
-    /// The figures and probes of a loader that has no queue yet.
+    /// The figures and probes of a process that has no queue yet, or none at all.
     pub fn new(metrics: Metrics, build: Build, health: Health, asks_depth: bool) -> Self {
         Self { metrics, build, health, asks_depth, queue: OnceLock::new(), asked: Mutex::default() }
+    }
+
+    /// What is served.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What the probes know besides.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// The queue that is loaded from.

@@ -1,4 +1,4 @@
-//! `turnstile top`: loaders, watched from outside through what they serve.
+//! `turnstile top`: loaders and relays, watched from outside through what they serve.
 //!
 //! What is asked ([`asking`]) is kept ([`watched`]), judged ([`row`]) and shown ([`screen`], [`plain`], [`json`]). All but the
 //! asking is a function of its arguments.

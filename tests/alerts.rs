@@ -10,7 +10,7 @@ mod promql;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use self::known::Known;
 use self::promql::asked;
@@ -149,6 +149,17 @@ fn families(expression: &str) -> BTreeSet<String> {
         ["_bucket", "_count", "_sum"].iter().find_map(|end| Some(name.strip_suffix(end)?.to_owned())).unwrap_or(name)
     };
     asked(expression).into_iter().map(|asked| family(asked.name)).collect()
+}
+
+/// Whether what is served is what `promtool` expects of it.
+pub(crate) fn promtool_reads(page: &str) {
+    use std::io::Write as _;
+
+    let mut command = Command::new("promtool");
+    let mut child = command.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Runs it, and fails with what it says unless it is content.

@@ -19,7 +19,7 @@ use turnstile::mask::MaskKind;
 use turnstile::message::{ProducerContext, TimeBasis};
 use turnstile::replay::Replay;
 use turnstile::table::dead_letters::{self, Filter};
-use turnstile::table::facts::{Counting, Positions, TableFacts};
+use turnstile::table::facts::{Counting, Positions, TableFacts, partitions_of_outbox};
 use turnstile::table::relay_failures::Failure;
 use turnstile::table::relay_sinks::SinkRecord;
 use turnstile::table::relay_slot::Slot;
@@ -277,6 +277,8 @@ pub(crate) async fn do_all_that_a_relay_does(roles: &Roles, sink: &str) -> Resul
             let positions = first.position..=last.position;
             assert_eq!(outbox::within(transaction, std::slice::from_ref(&positions)).await?.len(), events.len());
             outbox::writers(transaction).await?;
+            assert_eq!(outbox::tally(transaction, std::slice::from_ref(&positions), 10).await?.0, events.len() as i64);
+            partitions_of_outbox(transaction).await?;
             relay_marks::append(transaction, &slot, first.position).await?;
             relay_marks::append(transaction, &slot, last.position + 1).await?;
             assert_eq!(relay_marks::prune(transaction, &slot, 0).await?, 1);
@@ -297,12 +299,16 @@ async fn carry(transaction: &Transaction, slot: &Slot, positions: RangeInclusive
     assert!(!relay_chunks::close(transaction, &lost).await?);
     assert!(relay_chunks::renew(transaction, &chunk, lease).await?);
     assert_eq!(relay_chunks::count(transaction, &slot.sink).await?, 1);
+    assert_eq!(relay_chunks::covered(transaction, &slot.sink, 10).await?, std::slice::from_ref(&positions));
     assert!(relay_chunks::close(transaction, &chunk).await?);
 
     relay_gaps::note(transaction, slot, &[positions], None).await?;
     let gaps = relay_gaps::lock(transaction, slot, 10).await?;
     relay_gaps::await_writers(transaction, gaps[0].id, &["1/1".to_owned()]).await?;
     assert_eq!(relay_gaps::count(transaction, &slot.sink).await?, 1);
+    assert_eq!(relay_gaps::count_by_age(transaction, &slot.sink, lease).await?, (1, 0));
+    let writers = relay_gaps::open(transaction, &slot.sink, 10).await?[0].0.writers.clone().unwrap();
+    outbox::holders(transaction, &writers).await?;
     relay_gaps::remove(transaction, &[gaps[0].id]).await
 }
 
@@ -311,7 +317,8 @@ async fn refuse(transaction: &Transaction, sink: &str, failure: Failure) -> Resu
     let (position, at_once) = (failure.position, Duration::ZERO);
     relay_failures::note(transaction, sink, std::slice::from_ref(&failure), at_once).await?;
     assert_eq!(relay_failures::take_due(transaction, sink, 10, at_once).await?, [position]);
-    relay_failures::refused_again(transaction, sink, &failure, 3, at_once).await?;
+    assert_eq!(relay_failures::refused_again(transaction, sink, std::slice::from_ref(&failure), 3, at_once).await?, 0);
+    assert_eq!(relay_failures::first_waiting(transaction, sink, 10).await?, [position]);
     assert_eq!(relay_failures::count(transaction, sink).await?.waiting, 1);
     relay_failures::remove(transaction, sink, &[position]).await
 }

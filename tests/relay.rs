@@ -4,6 +4,7 @@
 mod beside;
 mod envelope;
 mod prune;
+mod figures;
 mod queues;
 mod refusals;
 mod siege;

@@ -60,6 +60,29 @@ async fn a_supervisor_whose_socket_has_no_file_is_told_too_and_one_that_never_li
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_hears_of_a_relay_that_it_prepares_is_ready_carries_lives_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let mut supervisor = Supervisor::at(UnixDatagram::bind(&path).unwrap());
+    let test = TestDatabase::with_tables().await;
+    let site = Site::without_tables(test.url()).await;
+    let mut command = site.command(&["relay", "--to", "stdout:"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "90000").stdout(std::process::Stdio::null());
+    let relay = site.start(command, "log");
+    supervisor.hears("READY=1", |word| word == "READY=1").await;
+    assert_eq!(&supervisor.heard[..2], ["STATUS=preparing: looking at the database and the sink", LONGER]);
+    let write = "INSERT INTO turnstile.outbox (event_id, message_sent_at)
+                 SELECT sha256(n::text::bytea), now() FROM generate_series(1, 25) n";
+    test.client().await.batch_execute(write).await.unwrap();
+    supervisor.hears("what is carried", |word| word.starts_with("STATUS=") && word.contains("; 25 carried")).await;
+    supervisor.hears("that it lives", |word| word == "WATCHDOG=1").await;
+    relay.terminate();
+    assert!(relay.ended().await.success());
+    supervisor.hears("that it ends", |word| word == "STOPPING=1").await;
+    supervisor.hears("what is in hand", |word| word == "STATUS=ending: 0 events in hand").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loader_whose_database_is_away_is_not_called_ready() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");

@@ -1,4 +1,4 @@
-//! `turnstile health`: asks a running loader whether it is well, for health checks that have no HTTP client.
+//! `turnstile health`: asks a running loader or relay whether it is well, for health checks that have no HTTP client.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,15 +11,15 @@ use super::{Failure, Outcome};
 use crate::config::{Given, rows};
 use crate::http::{Client, HttpError};
 
-/// How long the loader may take to answer.
+/// How long it may take to answer.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// What `turnstile health` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Ends with 0 where the loader is well and with 1 where it is not, or does not answer. Alive means that every lane moves, \
-whatever it waits for: a loader whose database is away is alive. Ready means that it loads, or would if there were something \
-to load.")]
+Ends with 0 where the loader or relay is well and with 1 where it is not, or does not answer. Alive means that every lane \
+moves, whatever it waits for: a loader whose database is away is alive. Ready means that it loads, or would if there were \
+something to load; and the same of a relay that carries.")]
 pub struct Args {
     /// Ask whether it is ready, and not only whether it is alive
     #[arg(long)]
@@ -36,8 +36,8 @@ impl Args {
         let address = reachable(mistakes.or(address)?);
         let path = if self.ready { "/readyz" } else { "/livez" };
         let answer = ask(&format!("http://{address}{path}?verbose")).await.map_err(|error| {
-            let remedy = "see that the loader runs, and was started with the same --metrics-address";
-            Failure::new(format!("the loader at {address} does not answer: {error}"), remedy)
+            let remedy = "see that it runs, and was started with the same --metrics-address";
+            Failure::new(format!("nothing at {address} answers: {error}"), remedy)
         })?;
         say(String::from_utf8_lossy(answer.body()).trim_end())?;
         Ok(if answer.status() == StatusCode::OK { Outcome::Done } else { Outcome::Failed })

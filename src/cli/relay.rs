@@ -2,17 +2,30 @@
 
 use std::time::Duration;
 
+use super::faces::{self, Faces};
 use super::{Failure, Outcome, migrate};
 use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings, Patience, persist};
+use crate::metrics::{Metrics, Peer, Work};
+use crate::queue::sqs::SqsQueue;
 use crate::relay::{NotReady, Relay, RelayError, RelaySettings, begin};
+use crate::run::{REPORT_EVERY, REPORT_EVERY_UNTIL_EMPTY};
+use crate::serve::{Patience as LanePatience, Progress, Service};
 use crate::shutdown::{Shutdown, Signals};
 use crate::sink::{AnySink, Sink, SinkSettings, Target};
+use crate::telemetry::Report;
 
 /// How many chunks a process carries side by side.
 const LANES: usize = 4;
-/// How many connections a relay needs: one for each lane, for the gaps and for what was refused.
-const CONNECTIONS: usize = LANES + 2;
+/// How many connections a relay needs: one for each lane, for the gaps, for what was refused, and to look at the whole.
+const CONNECTIONS: usize = LANES + 3;
+/// How many calls to the database a transaction of a relay makes one after the other, with few gaps.
+const CALLS_OF_A_TRANSACTION: u32 = 12;
+/// How long a call to a sink takes at most.
+const CALL_OF_SINK: Duration = Duration::from_secs(30);
+
+/// The longest pause between two attempts at what is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How long the end may take once it was asked for.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
@@ -30,7 +43,7 @@ pub struct Args {}
 /// What a relay is told.
 pub(super) struct Carrying {
     database: DatabaseSettings,
-    patience: Patience,
+    wait: Patience,
     relay: RelaySettings,
     sink: SinkSettings,
     adopts: bool,
@@ -43,10 +56,15 @@ impl Args {
             target.or_else(|| mistakes.note(given.name_of(&rows::TO), "is not set", rows::TARGET_REMEDY))
         });
         let carrying = target.and_then(|target| Carrying::read(given, target, &mut mistakes));
-        let mut carrying = mistakes.or(carrying)?;
+        let metrics_address = given.optional(&rows::METRICS_ADDRESS, &mut mistakes);
+        let (mut carrying, metrics_address) = mistakes.or(carrying.zip(metrics_address))?;
         carrying.adopts = given.is_on(&rows::ADOPT);
         carrying.relay.until_empty = given.is_on(&rows::RELAY_UNTIL_EMPTY);
-        carry(carrying.open().await?).await
+        let (metrics, shutdown) = (Metrics::of(Work::relaying(carrying.name())), Shutdown::default());
+        let progress = Progress { stopping: shutdown.stopping.clone(), ..Progress::default() };
+        let service = Service::new(metrics.clone(), faces::build("", ""), faces::health(carrying.patience()), false);
+        let _faces: Faces<SqsQueue> = Faces::of(service, metrics_address, &progress).await?;
+        carry(carrying.open(&metrics).await?, shutdown, &progress).await
     }
 }
 
@@ -64,7 +82,7 @@ impl Carrying {
         let most_attempts = given.read(&rows::EVENT_ATTEMPTS, mistakes);
         Some(Self {
             database: database?,
-            patience: Patience::within(wait?),
+            wait: Patience::within(wait?),
             relay: RelaySettings {
                 sink: sink?,
                 source: source?,
@@ -89,11 +107,26 @@ impl Carrying {
         Some(Some(carrying))
     }
 
+    /// The name of the sink.
+    pub(super) fn name(&self) -> &str {
+        &self.relay.sink
+    }
+
+    /// How long its lanes may take; it receives nothing.
+    pub(super) fn patience(&self) -> LanePatience {
+        LanePatience {
+            receiving: Duration::ZERO,
+            loading: self.database.call_timeout * CALLS_OF_A_TRANSACTION,
+            carrying: CALL_OF_SINK,
+            pausing: LONGEST_PAUSE,
+        }
+    }
+
     /// Makes sure of the database, then of the sink.
-    pub(super) async fn open(self) -> Result<Relay<AnySink>, Failure> {
-        let Self { database, patience, relay: settings, sink, adopts } = self;
-        let database = Database::new(&database)?;
-        persist(patience, || database.server_facts()).await?;
+    pub(super) async fn open(self, metrics: &Metrics) -> Result<Relay<AnySink>, Failure> {
+        let Self { database, wait, relay: settings, sink, adopts } = self;
+        let database = Database::new(&database)?.counted_in(metrics);
+        persist(wait, || database.server_facts()).await?;
         migrate::refuse_older(&database).await?;
         let target = sink.target.to_string();
         begin(&database, &settings, &target, adopts).await?;
@@ -103,12 +136,17 @@ impl Carrying {
     }
 }
 
-async fn carry<S: Sink>(relay: Relay<S>) -> Result<Outcome, Failure> {
+async fn carry<S: Sink>(relay: Relay<S>, shutdown: Shutdown, progress: &Progress) -> Result<Outcome, Failure> {
     let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
-    let shutdown = Shutdown::default();
+    let metrics = relay.database.metrics().clone();
+    let begun = metrics.snapshot();
+    let every = if relay.settings.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
+    metrics.count(|figures| figures.answered(Peer::Database));
+    progress.ready.cancel();
     let asked_to_end = async {
         let signal = signals.next().await;
         tracing::info!(%signal, "ending: what is taken up is carried to its end");
+        metrics.count(|figures| figures.draining.set((), 1));
         let overrun = async {
             shutdown.begin(ENDS_WITHIN).await;
             // What it gives up on it still gives back: the last fifth is for that.
@@ -126,9 +164,10 @@ async fn carry<S: Sink>(relay: Relay<S>) -> Result<Outcome, Failure> {
             tracing::error!("cut off {why}; what was taken up is carried by others, or again");
             return Ok(second.map_or(Outcome::Failed, Outcome::EndedBy));
         }
+        never = Report::keep_logging(&metrics, every) => match never {},
     };
-    let events = carried?;
-    tracing::info!(events, "ended");
+    Report::between(&begun, &metrics.snapshot()).log("ended");
+    carried?;
     Ok(Outcome::Done)
 }
 

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-
+use super::faces::{self, Faces};
 use super::relay::Carrying;
 use super::{Failure, Outcome};
 use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
@@ -14,12 +12,12 @@ use crate::config::{Given, RunSettings};
 use crate::database::{Database, persist};
 use crate::keyring::Keyring;
 use crate::load::Destination;
-use crate::metrics::{Build, Metrics, Peer};
+use crate::metrics::{Metrics, Peer, Work};
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
 use crate::relay::{Loading, Relay};
 use crate::run::{Loader, extend_outbox};
-use crate::serve::{Health, Patience, Progress, Service, Supervisor, serve};
+use crate::serve::{Patience, Progress, Service};
 use crate::shutdown::{Shutdown, Signals};
 use crate::sink::AnySink;
 use crate::telemetry::{Report, traces};
@@ -77,12 +75,13 @@ async fn load_with(
     carrying: Option<Carrying>,
     shutdown: Shutdown,
 ) -> Result<Outcome, Failure> {
-    let metrics = Metrics::default();
+    let work = Work::loading();
+    let metrics = Metrics::of(carrying.iter().fold(work, |work, carrying| work.and_relaying(carrying.name())));
     let begun = metrics.snapshot();
     settings.queue.metrics = metrics.clone();
     settings.queue.asks_producers = traces::are_on() || settings.lane.keeps_trace_context;
     let progress = Progress { stopping: shutdown.stopping.clone(), ..Progress::default() };
-    let faces = Faces::of(&settings, &metrics, &progress).await?;
+    let faces = faces(&settings, carrying.as_ref(), &metrics, &progress).await?;
     let (database, queue) = tokio::select! {
         prepared = prepare(&settings, &keyring, &metrics) => prepared?,
         () = shutdown.stopping.cancelled() => return Ok(Outcome::Done),
@@ -92,7 +91,8 @@ async fn load_with(
         masker: keyring.masker(settings.mask),
         sealer: keyring.body_sealer(),
     };
-    faces.know(&queue);
+    // From now on the queue can be asked what it holds.
+    faces.service.know(queue.clone());
     progress.ready.cancel();
     metrics.count(|figures| {
         let retention = queue.facts().retention;
@@ -111,7 +111,7 @@ async fn load_with(
         "loading"
     );
     let relay = match carrying {
-        Some(carrying) => Some(carrying.open().await?),
+        Some(carrying) => Some(carrying.open(&metrics).await?),
         None => None,
     };
     let loading = Loading::default();
@@ -173,63 +173,29 @@ async fn carry_beside(
     }
 }
 
-/// What shows how the loader is while it runs; dropped, it is shown no more.
-struct Faces {
-    service: Arc<Service<SqsQueue>>,
-    _serving: JoinSet<()>,
-}
-
 /// How many calls to the database an attempt at a transaction makes one after the other, at most.
 const CALLS_OF_AN_ATTEMPT: u32 = 12;
 
-impl Faces {
-    /// Serves the figures and the probes, and tells the supervisor, where that is wanted.
-    async fn of(settings: &RunSettings, metrics: &Metrics, progress: &Progress) -> Result<Self, Failure> {
-        let limits = &settings.lane.limits;
-        let patience = Patience {
-            receiving: limits.wait + limits.linger + settings.queue.call_deadline,
-            // And with the next batch loaded, it waits for the deletes of the last.
-            loading: settings.database.call_timeout * CALLS_OF_AN_ATTEMPT + settings.lane.delete_patience,
-            pausing: Duration::from_secs(10),
-        };
-        let build = Build {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: env!("TURNSTILE_COMMIT").to_owned(),
-            mask: settings.mask.to_string(),
-            identity: settings.identity.to_string(),
-        };
-        let health = Health { patience, away_within: Duration::from_secs(30) };
-        let mut serving = JoinSet::new();
-        match Supervisor::of_environment() {
-            Ok(None) => {}
-            Ok(Some(supervisor)) => {
-                serving.spawn(supervisor.tell(metrics.clone(), health.clone(), progress.clone()));
-            }
-            Err(error) => tracing::warn!(
-                %error,
-                remedy = "let NOTIFY_SOCKET name the socket of the supervisor, or nothing",
-                "the supervisor cannot be told how the loader is"
-            ),
-        }
-        let asks_depth = settings.queue_depth == QueueDepth::OnScrape;
-        let service = Arc::new(Service::new(metrics.clone(), build, health, asks_depth));
-        if let Some(address) = settings.metrics_address {
-            let listener = TcpListener::bind(address).await.map_err(|error| {
-                let what = format!("--metrics-address (TURNSTILE_METRICS_ADDRESS): {address} cannot be bound: {error}");
-                Failure::new(what, "name an address of this machine and a port that is free")
-            })?;
-            let address = listener.local_addr().unwrap_or(address);
-            tracing::info!(%address, "serving /metrics, /livez and /readyz");
-            let service = service.clone();
-            serving.spawn(async move { match serve(listener, service).await {} });
-        }
-        Ok(Self { service, _serving: serving })
-    }
-
-    /// From now on the queue can be asked what it holds.
-    fn know(&self, queue: &SqsQueue) {
-        self.service.know(queue.clone());
-    }
+/// What shows how the loader is.
+async fn faces(
+    settings: &RunSettings,
+    carrying: Option<&Carrying>,
+    metrics: &Metrics,
+    progress: &Progress,
+) -> Result<Faces<SqsQueue>, Failure> {
+    let limits = &settings.lane.limits;
+    let patience = Patience {
+        receiving: limits.wait + limits.linger + settings.queue.call_deadline,
+        // And with the next batch loaded, it waits for the deletes of the last.
+        loading: settings.database.call_timeout * CALLS_OF_AN_ATTEMPT + settings.lane.delete_patience,
+        carrying: Duration::ZERO,
+        pausing: Duration::from_secs(10),
+    };
+    let patience = carrying.map_or(patience, |carrying| patience.or_longer(carrying.patience()));
+    let asks_depth = settings.queue_depth == QueueDepth::OnScrape;
+    let build = faces::build(&settings.mask.to_string(), &settings.identity.to_string());
+    let service = Service::new(metrics.clone(), build, faces::health(patience), asks_depth);
+    Faces::of(service, settings.metrics_address, progress).await
 }
 
 /// Makes sure of the database, then of the queue.

@@ -6,10 +6,11 @@ use time::OffsetDateTime;
 
 use super::figure::{Bounds, Counter, Family, Figure, Gauge, Histogram};
 use super::labels::{
-    CallOutcome, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation, Outcome, Peer, Phase,
-    Renewal, Whereabouts,
+    CallOutcome, Carriage, Claiming, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation,
+    Outcome, Peer, Phase, Refusal, RelayLane, Renewal, SinkCall, Standing, TakenUp, Whereabouts,
 };
 use super::reading::Page;
+use super::work::{Part, Work};
 
 /// What stands before every name.
 pub const PREFIX: &str = "turnstile_";
@@ -19,6 +20,8 @@ pub const PREFIX: &str = "turnstile_";
 pub struct Row {
     /// Its name, without [`PREFIX`].
     pub name: &'static str,
+    /// Which processes show it.
+    pub part: Part,
     /// The paragraphs of its documentation: what it means, and then how to read it.
     text: &'static [&'static str],
 }
@@ -41,44 +44,51 @@ impl Row {
 }
 
 macro_rules! catalogue {
-    ($($(#[doc = $text:literal])+ $field:ident: $figure:ty = $name:literal,)+) => {
+    ($([$part:ident] $($(#[doc = $text:literal])+ $field:ident: $figure:ty = $name:literal,)+)+) => {
         /// What a process is doing, and has done since its start.
         #[derive(Clone, Debug)]
         pub struct Snapshot {
             /// When it was taken.
             pub taken_at: OffsetDateTime,
-            $($(#[doc = $text])+ pub $field: $figure,)+
+            /// What the process is there for: it shows the figures of that.
+            pub work: Work,
+            $($($(#[doc = $text])+ pub $field: $figure,)+)+
         }
 
         impl Snapshot {
             /// Nothing has happened yet.
-            pub(super) fn at(taken_at: OffsetDateTime) -> Self {
-                Self { taken_at, $($field: Default::default(),)+ }
+            pub(super) fn at(taken_at: OffsetDateTime, work: Work) -> Self {
+                Self { taken_at, work, $($($field: Default::default(),)+)+ }
             }
 
             /// What a page shows.
             pub(super) fn shown(taken_at: OffsetDateTime, page: &Page<'_>) -> Self {
-                Self { taken_at, $($field: <$figure>::read(page, $name),)+ }
+                let work = page.work();
+                $($(let $field = <$figure>::read(page, $name, &work.labels_of(Part::$part));)+)+
+                Self { taken_at, $($($field,)+)+ work }
             }
 
             /// Whether no count has fallen since an earlier snapshot.
             pub(super) fn has_no_less_than(&self, earlier: &Self) -> bool {
-                $(self.$field.follows(&earlier.$field))&&+
+                $($(self.$field.follows(&earlier.$field))&&+)&&+
             }
 
             /// What two processes have counted together; no gauge is known.
             pub(super) fn counted_with(&self, other: &Self) -> Self {
-                Self { taken_at: self.taken_at.min(other.taken_at), $($field: self.$field.with(&other.$field),)+ }
+                let work = self.work.with(&other.work);
+                Self { taken_at: self.taken_at.min(other.taken_at), work, $($($field: self.$field.with(&other.$field),)+)+ }
             }
 
             /// What has come since an earlier snapshot of the same process; gauges are as they are now.
             pub fn since(&self, earlier: &Self) -> Self {
-                Self { taken_at: self.taken_at, $($field: self.$field.since(&earlier.$field),)+ }
+                let work = self.work.clone();
+                Self { taken_at: self.taken_at, work, $($($field: self.$field.since(&earlier.$field),)+)+ }
             }
 
-            /// Every figure with its row, in the order of the catalogue.
+            /// Every figure of what the process is there for with its row, in the order of the catalogue.
             pub fn figures(&self) -> Vec<(Row, &dyn Figure)> {
-                vec![$((Row { name: $name, text: &[$($text),+] }, &self.$field as &dyn Figure),)+]
+                let all = [$($((Row { name: $name, part: Part::$part, text: &[$($text),+] }, &self.$field as &dyn Figure),)+)+];
+                all.into_iter().filter(|(row, _)| self.work.has(row.part)).collect()
             }
         }
     };
@@ -88,15 +98,17 @@ type Count = Family<(), Counter>;
 type Value = Family<(), Gauge>;
 
 catalogue! {
+    [Process]
     /// When the figures were read.
     ///
     /// Compare it with the time of the scrape: figures that are old are no news.
     read_at: Value = "snapshot_timestamp_seconds",
     /// When the process started.
     started_at: Value = "start_timestamp_seconds",
-    /// Whether the loader is ending: 1 once it was asked to, and receives no more.
+    /// Whether the process is ending: 1 once it was asked to, and takes up no more.
     draining: Value = "draining",
 
+    [Loader]
     /// Deliveries that came from the queue.
     received: Count = "messages_received_total",
     /// Deliveries that have ended, by how.
@@ -147,6 +159,7 @@ catalogue! {
     phases: Family<(Phase,), Histogram<Quick>> = "transaction_phase_duration_seconds",
     /// When a transaction was last committed; absent before the first.
     last_commit: Value = "last_commit_timestamp_seconds",
+    [Process]
     /// The version of the tables, as last seen: at the start, and then every 15 s.
     ///
     /// Loaders of one version run on tables of that version or a newer one.
@@ -164,6 +177,7 @@ catalogue! {
     /// Attempts that have failed since the peer has been away.
     attempts: Family<(Peer,), Gauge> = "away_attempts",
 
+    [Loader]
     /// Calls to the queue, by how they ended.
     calls: Family<(Operation, CallOutcome), Counter> = "sqs_calls_total",
     /// How long the calls took that were answered.
@@ -183,12 +197,15 @@ catalogue! {
     /// Renewals of the lease on a message in hand.
     renewals: Family<(Renewal,), Counter> = "lease_renewals_total",
 
+    [Process]
     /// Lines of the log.
     ///
-    /// An error means that the loader stops, and that somebody must look.
+    /// An error means that the process stops, and that somebody must look.
     log_lines: Family<(LogLevel,), Counter> = "log_lines_total",
+    [Loader]
     /// Lanes, by what they are doing.
     lanes: Family<(LaneState,), Gauge> = "lanes",
+    [Process]
     /// Threads that the lanes and all else run on.
     workers: Value = "runtime_workers",
     /// Tasks that run or wait on these threads.
@@ -197,6 +214,7 @@ catalogue! {
     ///
     /// More than a few for long: the process has too little CPU.
     waiting_tasks: Value = "runtime_waiting_tasks",
+    [Loader]
     /// What the queue says that it holds; absent where it was not asked.
     ///
     /// Approximate, and late by up to a minute.
@@ -207,6 +225,93 @@ catalogue! {
     ///
     /// What has not been received by then is lost.
     retention: Value = "queue_retention_seconds",
+
+    [Relay]
+    /// Events that the relay has taken up, by how it came to them.
+    relay_taken_up: Family<(TakenUp,), Counter> = "relay_events_taken_up_total",
+    /// Events that were taken up and have ended, by how.
+    ///
+    /// Together with what is in hand they are what was taken up: the books balance. An event that is taken up again is counted
+    /// again.
+    relay_events: Family<(Carriage,), Counter> = "relay_events_total",
+    /// Events that are taken up and have not ended.
+    relay_in_hand: Value = "relay_in_hand_events",
+    /// From the start of the transaction that loaded a login until the sink has taken its event.
+    ///
+    /// This is how late the sink is, by the clocks of the database and of the relay. What the relay finds when it begins, or after
+    /// an outage, is late; so is an event that was refused before.
+    relay_delay: Family<(), Histogram<Delay>> = "relay_event_delay_seconds",
+    /// Refusals of single events, at each attempt, by what is wrong with them.
+    ///
+    /// They rise before anything is set aside: an event has several attempts. The log has the sink's own code.
+    relay_refusals: Family<(Refusal,), Counter> = "relay_refusals_total",
+    /// Events that this relay has set aside, because the sink refused them too often.
+    ///
+    /// They wait for somebody who decides what becomes of them.
+    relay_set_aside: Count = "relay_events_set_aside_total",
+    /// Calls to the sink, by how they ended.
+    relay_calls: Family<(SinkCall,), Counter> = "relay_sink_calls_total",
+    /// How long the calls to the sink took that were answered.
+    relay_call_duration: Family<(), Histogram<Quick>> = "relay_sink_call_duration_seconds",
+    /// Whether the sink takes events, or says what is wrong with them: 1, or 0 since the first call in which it did neither.
+    relay_reachable: Value = "relay_sink_reachable",
+    /// Since when the sink has taken nothing; absent while it takes events.
+    relay_away_since: Value = "relay_sink_away_since_timestamp_seconds",
+    /// Calls that have failed since the sink has taken nothing.
+    relay_attempts: Value = "relay_sink_away_attempts",
+    /// When the sink last took an event; absent before the first.
+    ///
+    /// That is no news of a relay whose outbox is empty: see the oldest event.
+    relay_last_carried: Value = "relay_last_carried_timestamp_seconds",
+    /// Looks for events above the frontier and for chunks whose relay is gone, by what came of them.
+    relay_claims: Family<(Claiming,), Counter> = "relay_claims_total",
+    /// Chunks that were taken over from a relay that did not let go of them in time.
+    ///
+    /// Some come with each relay that is killed. Many mean that chunks take longer than `--lease`.
+    relay_taken_over: Count = "relay_chunks_taken_over_total",
+    /// Lanes of the relay, by what they are doing.
+    ///
+    /// Two of them look after gaps and after refused events.
+    relay_lanes: Family<(RelayLane,), Gauge> = "relay_lanes",
+    /// When the database last said what the figures below tell: each relay asks every 15 s. Absent before the first answer.
+    ///
+    /// While it is old, so are they.
+    relay_observed_at: Value = "relay_observed_timestamp_seconds",
+    /// Events that can be seen and that the sink has not taken, but for those that are set aside.
+    ///
+    /// Counted one by one up to 10,000. Beyond that, it is how many positions there are above the frontier: more than there are
+    /// events, for what was rolled back has positions too.
+    relay_backlog: Value = "relay_backlog_events",
+    /// When the oldest of these events was written: its created_at. Absent while there is none.
+    ///
+    /// Its age is how well the sink is served, whatever a process says of itself: it grows while nobody carries events. It may
+    /// have been carried since the last look. Of more than 10,000 events above the frontier, only the first are looked at.
+    relay_oldest: Value = "relay_oldest_event_timestamp_seconds",
+    /// Gaps in the positions below the frontier, in which an event may still come.
+    relay_gaps: Value = "relay_gaps",
+    /// Gaps that were noted more than 60 s ago.
+    ///
+    /// The log names the process or the prepared transaction that holds each.
+    relay_old_gaps: Value = "relay_old_gaps",
+    /// Chunks that are being carried, by this relay and by others of its sink.
+    relay_chunks: Value = "relay_open_chunks",
+    /// Events that the sink has refused, by how they stand.
+    relay_failures: Family<(Standing,), Gauge> = "relay_failures",
+    /// Partitions of the outbox that are ready beyond the one of the next position.
+    ///
+    /// Loaders keep two ready, and stop where there is none for the next event: -1. One without an end counts as a thousand.
+    relay_partitions_ahead: Value = "relay_partitions_ahead",
+}
+
+/// From five milliseconds to a day: how late an event can be. One of an idle outbox leaves within a poll.
+#[derive(Clone, Debug)]
+pub struct Delay;
+
+impl Bounds for Delay {
+    const BOUNDS: &'static [f64] = &[
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0,
+        86_400.0,
+    ];
 }
 
 /// From a twentieth of a second to a day: how late a login can be.

@@ -13,7 +13,7 @@ use super::process;
 
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
-type Labels = Vec<(&'static str, &'static str)>;
+type Labels<'s> = Vec<(&'static str, &'s str)>;
 
 /// What runs: it does not change while the process does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct Build {
     pub version: String,
     /// The commit that it was built from.
     pub revision: String,
-    /// How addresses and device ids are masked.
+    /// How addresses and device ids are masked; empty where nothing is loaded.
     pub mask: String,
-    /// What a login is known by.
+    /// What a login is known by; empty where nothing is loaded.
     pub identity: String,
 }
 
@@ -57,7 +57,10 @@ impl Collector for Scrape {
         let name = format!("{PREFIX}build");
         encoder.encode_descriptor(&name, help, None, MetricType::Info)?.encode_info(&labels)?;
         for (row, figure) in self.snapshot.figures() {
-            family(&mut encoder, &format!("{PREFIX}{}", row.name), &row.help(), figure.kind(), figure.samples())?;
+            let more = self.snapshot.work.labels_of(row.part);
+            let samples =
+                figure.samples().into_iter().map(|(labels, sample)| ([more.clone(), labels].concat(), sample));
+            family(&mut encoder, &format!("{PREFIX}{}", row.name), &row.help(), figure.kind(), samples)?;
         }
         for (row, sample) in process::figures() {
             family(&mut encoder, row.name, row.help, row.kind, sample.into_iter().map(|sample| (Vec::new(), sample)))?;
@@ -66,12 +69,12 @@ impl Collector for Scrape {
     }
 }
 
-fn family(
+fn family<'s>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
     kind: Kind,
-    samples: impl IntoIterator<Item = (Labels, Sample)>,
+    samples: impl IntoIterator<Item = (Labels<'s>, Sample)>,
 ) -> fmt::Result {
     let (name, kind) = match kind {
         // The library writes the ending itself.

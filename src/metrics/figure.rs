@@ -342,11 +342,11 @@ impl<L: Labels, C: Cell> Family<L, C> {
         Self { cells, is_known: self.is_known && other.is_known, labels: PhantomData }
     }
 
-    /// The family of this name, as a page shows it.
-    pub(super) fn read(page: &Page<'_>, name: &str) -> Self {
+    /// The family of this name, as a page shows it: with these labels besides its own.
+    pub(super) fn read(page: &Page<'_>, name: &str, more: &[(&str, &str)]) -> Self {
         let mut read = Self { is_known: false, ..Self::default() };
         for (index, cell) in read.cells.iter_mut().enumerate() {
-            let labels = values_of(L::EACH, index);
+            let labels = [more, &values_of(L::EACH, index)].concat();
             if let Some(shown) = C::read(&|ending, bound| page.value(&format!("{name}{ending}"), &labels, bound)) {
                 *cell = shown;
                 read.is_known = true;

@@ -82,6 +82,96 @@ label! {
 }
 
 label! {
+    /// What a lane of a relay is doing.
+    pub RelayLane as "state" {
+        /// It waits: for its turn, or for something to do.
+        Resting = "resting",
+        /// It asks the database, or notes there what it has done.
+        Noting = "noting",
+        /// It carries events to the sink.
+        Carrying = "carrying",
+        /// The database is away or busy: it asks again.
+        WaitingForDatabase = "waiting_for_database",
+        /// The sink takes nothing: it pauses before it tries again.
+        WaitingForSink = "waiting_for_sink",
+    }
+}
+
+label! {
+    /// How a relay comes to an event.
+    pub TakenUp as "how" {
+        /// It lay above the frontier.
+        Claimed = "claimed",
+        /// The relay that had it is gone, or was too slow.
+        TakenOver = "taken_over",
+        /// Its transaction was committed late, in a gap.
+        FromGap = "from_gap",
+        /// The sink has refused it, and it is tried again.
+        Again = "again",
+    }
+}
+
+label! {
+    /// How an event ended that a relay has taken up. Each ends in one way.
+    pub Carriage as "outcome" {
+        /// The sink has taken it.
+        Carried = "carried",
+        /// The sink refuses it for what it is: it waits for another attempt, or is set aside.
+        Refused = "refused",
+        /// The relay has left it to others, or to a later attempt.
+        Left = "left",
+    }
+}
+
+label! {
+    /// What is wrong with an event that a sink refuses.
+    pub Refusal as "class" {
+        /// It is too large.
+        TooLarge = "too_large",
+        /// What it holds is not allowed.
+        Content = "content",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+label! {
+    /// How a call to a sink ended.
+    pub SinkCall as "outcome" {
+        /// Everything was taken.
+        Taken = "taken",
+        /// Something was taken or refused, and the rest was not taken.
+        Partly = "partly",
+        /// It was refused for what is in it.
+        Refused = "refused",
+        /// It was not answered, or nothing was taken for now.
+        Away = "away",
+        /// Nobody will ever take an event there again: the relay ends.
+        Gone = "gone",
+    }
+}
+
+label! {
+    /// What came of a look for events.
+    pub Claiming as "outcome" {
+        /// Events were found.
+        Found = "found",
+        /// There was nothing to carry, or another relay was looking.
+        Nothing = "nothing",
+    }
+}
+
+label! {
+    /// How an event stands that a sink has refused.
+    pub Standing as "status" {
+        /// It is tried again.
+        Waiting = "waiting",
+        /// It waits for somebody who decides.
+        SetAside = "set_aside",
+    }
+}
+
+label! {
     /// What a connection of the pool is doing.
     pub ConnectionState as "state" {
         /// A lane has it.
@@ -200,9 +290,41 @@ impl From<&Rejection> for Code {
     }
 }
 
+impl Refusal {
+    /// What a sink's code says. Sinks have codes of their own, and no list of them ends: what is not known is counted together.
+    pub fn of(code: &str) -> Self {
+        let says = |words: &[&str]| words.iter().any(|word| code.contains(word));
+        if says(&["TooLong", "TooLarge", "413"]) {
+            Self::TooLarge
+        } else if says(&["Invalid", "Malformed", "Serialization", "400", "415", "422"]) {
+            Self::Content
+        } else {
+            Self::Other
+        }
+    }
+}
+
 impl Nth {
     /// Which delivery this receive count tells.
     pub fn of(receive_count: u32) -> Self {
         if receive_count <= 1 { Self::First } else { Self::Repeat }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_a_sink_is_of_a_known_class_or_another() {
+        for (code, class) in [
+            ("BatchRequestTooLong", Refusal::TooLarge),
+            ("status 413", Refusal::TooLarge),
+            ("InvalidMessageContents", Refusal::Content),
+            ("status 422", Refusal::Content),
+            ("NotToday", Refusal::Other),
+        ] {
+            assert_eq!(Refusal::of(code), class, "{code}");
+        }
     }
 }

@@ -3,31 +3,33 @@
 use super::catalogue::{PREFIX, Row, Snapshot};
 use super::figure::{Figure, Kind};
 use super::process;
+use super::work::{Part, Work};
 
 const HEAD: &str = "# Metrics
 
 <!-- Generated from src/metrics/catalogue.rs: `make metrics` writes it, and tests/metrics.rs compares it with the program. -->
 
-`turnstile run --metrics-address 127.0.0.1:9464` serves these figures at `/metrics`, in Prometheus' text format 0.0.4. Every
-series is there from the start, and no label grows with the traffic. A figure that is not known has no sample. Counters start
-at zero with the process. Times are Unix times, so that `time() - x` is an age that grows even if the loader stands still.
+`turnstile run --metrics-address 127.0.0.1:9464` serves these figures at `/metrics`, in Prometheus' text format 0.0.4, and so
+does `turnstile relay`. Every series is there from the start, and no label grows with the traffic. A figure that is not known
+has no sample. Counters start at zero with the process. Times are Unix times, so that `time() - x` is an age that grows even if
+the process stands still. A loader shows no figure of a relay, and a relay none of a loader; those of a relay bear its `--sink`.
 
-| metric | type | unit | labels | meaning |
-|---|---|---|---|---|
+| metric | of | type | unit | labels | meaning |
+|---|---|---|---|---|---|
 ";
 
 /// The page.
 pub fn page() -> String {
-    let snapshot = Snapshot::at(time::OffsetDateTime::UNIX_EPOCH);
+    let snapshot = Snapshot::at(time::OffsetDateTime::UNIX_EPOCH, Work::loading().and_relaying(""));
     let labels = "`version`, `revision`, `mask`, `identity`";
     let build = format!(
-        "| `{PREFIX}build_info` | gauge | 1 | {labels} | The program that runs, and how it masks and recognises logins. |\n"
+        "| `{PREFIX}build_info` | both | gauge | 1 | {labels} | The program that runs, and how it masks and recognises logins. |\n"
     );
     let figures = snapshot.figures();
     let lines = figures.iter().map(|(row, figure)| line(row, *figure));
     let of_process = process::figures().map(|(row, _)| {
         let unit = unit_of(row.name);
-        format!("| `{}` | {} | {unit} | | {}. |\n", row.name, named(row.kind), row.help)
+        format!("| `{}` | both | {} | {unit} | | {}. |\n", row.name, named(row.kind), row.help)
     });
     HEAD.to_owned() + &build + &lines.chain(of_process).collect::<String>()
 }
@@ -37,10 +39,16 @@ fn line(row: &Row, figure: &dyn Figure) -> String {
         let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
         format!("`{key}`: {}", values.join(", "))
     });
-    let labels = labels.collect::<Vec<_>>().join("; ");
+    let (of, sink) = match row.part {
+        Part::Process => ("both", None),
+        Part::Loader => ("loader", None),
+        Part::Relay => ("relay", Some("`sink`".to_owned())),
+    };
+    let labels = sink.into_iter().chain(labels).collect::<Vec<_>>().join("; ");
     let meaning = [row.help(), row.reading()].join(" ");
     let meaning = meaning.trim_end().replace('|', "\\|");
-    format!("| `{PREFIX}{}` | {} | {} | {labels} | {meaning} |\n", row.name, named(figure.kind()), unit_of(row.name))
+    let (name, kind, unit) = (row.name, named(figure.kind()), unit_of(row.name));
+    format!("| `{PREFIX}{name}` | {of} | {kind} | {unit} | {labels} | {meaning} |\n")
 }
 
 /// What a number of the metric of this name counts, or is measured in.

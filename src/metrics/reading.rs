@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::catalogue::{PREFIX, Snapshot};
 use super::exposition::Build;
+use super::work::Work;
 
 /// A text has no figures of a Turnstile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +65,16 @@ impl<'a> Page<'a> {
                 && bound.is_none_or(|bound| series.label("le").and_then(|le| le.parse().ok()) == Some(bound))
         };
         self.0.get(name)?.iter().find(is_it).map(|series| series.value)
+    }
+
+    /// What the process is there for, as far as its figures tell. An older program says nothing of it: it loads.
+    pub(super) fn work(&self) -> Work {
+        let of_relay = self.0.iter().filter(|(name, _)| name.starts_with("relay_")).flat_map(|(_, series)| series);
+        let sink = of_relay.filter_map(|series| series.label("sink")).next();
+        match sink {
+            None => Work::loading(),
+            Some(sink) => Work { loads: self.0.contains_key("messages_received_total"), ..Work::relaying(sink) },
+        }
     }
 
     fn time(&self, name: &'static str) -> Result<OffsetDateTime, NoFigures> {

@@ -1,11 +1,14 @@
 //! The way of a chunk through the sink: in calls that it takes, again while it is away, and smaller where it refuses.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::claim::{self, Held};
+use super::patience::SinkPauses;
 use super::{RelayError, Shared};
 use crate::database::{Patience, persist};
-use crate::retry::Pauses;
+use crate::metrics::{Carriage, LaneWatch, RelayLane, TakenUp};
 use crate::sink::{Carried, Envelope, Sink, SinkError, calls};
 use crate::table::outbox::Event;
 use crate::table::relay_chunks::Chunk;
@@ -28,13 +31,14 @@ enum Left {
 
 impl<S: Sink> Shared<S> {
     /// Carries a chunk, and lets go of it. Gives the number of events that the sink has taken.
-    pub(super) async fn carry(&self, Held { chunk, events }: Held) -> Result<u64, RelayError> {
+    pub(super) async fn carry(&self, held: Held, watch: &LaneWatch) -> Result<u64, RelayError> {
+        let Held { chunk, events, how } = held;
         let mut progress = Progress::default();
-        let mut lease = Lease { chunk: Some(&chunk), since: Instant::now() };
+        let mut lease = Lease { chunk: Some(&chunk), since: Instant::now(), how, watch };
         match self.through_sink(self.envelopes(&events)?, &mut progress, &mut lease).await? {
             Ok(()) => {
                 let close = || claim::close(self, &chunk, &progress.refused);
-                if !persist(Patience::ENDLESS, close).await? {
+                if !self.persist(watch, close).await? {
                     tracing::debug!("a chunk was taken over while it was carried: its events come again");
                 }
             }
@@ -51,13 +55,18 @@ impl<S: Sink> Shared<S> {
     }
 
     /// Tries events again that the sink has refused.
-    pub(super) async fn try_again(&self, events: Vec<Event>) -> Result<u64, RelayError> {
+    pub(super) async fn try_again(&self, events: Vec<Event>, watch: &LaneWatch) -> Result<u64, RelayError> {
         let mut progress = Progress::default();
-        let mut lease = Lease { chunk: None, since: Instant::now() };
+        let mut lease = Lease { chunk: None, since: Instant::now(), how: TakenUp::Again, watch };
         // Where this does not come to its end, what is taken is noted, and the rest is due again.
         let _left = self.through_sink(self.envelopes(&events)?, &mut progress, &mut lease).await?;
         let settle = || claim::settle_failures(self, &progress.taken, &progress.refused);
-        persist(Patience::ENDLESS, settle).await?;
+        let set_aside = self.persist(watch, settle).await?;
+        if set_aside > 0 {
+            self.database.metrics().count(|figures| figures.relay_set_aside.add((), set_aside));
+            let code = progress.refused.first().map(|failure| &*failure.code);
+            tracing::warn!(events = set_aside, code, "the sink has refused events too often: they are set aside");
+        }
         Ok(progress.taken.len() as u64)
     }
 
@@ -65,13 +74,33 @@ impl<S: Sink> Shared<S> {
         events.iter().map(|event| Ok(Envelope::of(event, &self.settings.source)?)).collect()
     }
 
+    /// Carries events as far as it can, and counts them: what was taken up has been taken or refused by the end, or is left.
     async fn through_sink(
         &self,
         events: Vec<Envelope>,
         progress: &mut Progress,
         lease: &mut Lease<'_>,
     ) -> Result<Result<(), Left>, RelayError> {
-        let mut pauses = Pauses::through_an_outage();
+        let (metrics, all) = (self.database.metrics(), events.len());
+        metrics.count(|figures| {
+            figures.relay_taken_up.add((lease.how,), all as u64);
+            figures.relay_taken_over.add((), u64::from(lease.how == TakenUp::TakenOver));
+            figures.relay_in_hand.set((), figures.relay_in_hand.get(()).unwrap_or_default() + all as f64);
+        });
+        let before = progress.ended();
+        let outcome = self.in_calls(events, progress, lease).await;
+        let left = (before + all).saturating_sub(progress.ended());
+        metrics.count(|figures| figures.settle_events(Carriage::Left, left as u64));
+        outcome
+    }
+
+    async fn in_calls(
+        &self,
+        events: Vec<Envelope>,
+        progress: &mut Progress,
+        lease: &mut Lease<'_>,
+    ) -> Result<Result<(), Left>, RelayError> {
+        let mut pauses = SinkPauses::new();
         // The next call is the last of these.
         let mut calls: Vec<Vec<Envelope>> = calls(events, self.sink.limits());
         calls.reverse();
@@ -79,6 +108,7 @@ impl<S: Sink> Shared<S> {
             if !lease.hold(self).await? {
                 return Ok(Err(Left::Lost));
             }
+            lease.watch.is(RelayLane::Carrying);
             match self.sink.carry(&events).await {
                 Ok(outcomes) => {
                     let again = progress.note(events, outcomes);
@@ -98,15 +128,28 @@ impl<S: Sink> Shared<S> {
                     calls.extend([later, events]);
                     continue;
                 }
-                Err(SinkError::Away(cause)) => {
-                    tracing::warn!(%cause, "the sink takes nothing, and is tried again");
-                    calls.push(events);
-                }
+                Err(SinkError::Away(_)) => calls.push(events),
                 Err(gone @ SinkError::Gone(_)) => return Err(gone.into()),
             }
+            if let Err(left) = self.wait_for_sink(pauses.next(), lease).await? {
+                return Ok(Err(left));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Waits, and keeps the lease meanwhile.
+    async fn wait_for_sink(&self, pause: Duration, lease: &mut Lease<'_>) -> Result<Result<(), Left>, RelayError> {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            lease.watch.is(RelayLane::WaitingForSink);
+            let step = until.min(Instant::now() + self.settings.lease / 3);
             tokio::select! {
-                () = tokio::time::sleep(pauses.next_pause()) => {}
+                () = tokio::time::sleep_until(step) => {}
                 () = self.shutdown.giving_up.cancelled() => return Ok(Err(Left::GaveUp)),
+            }
+            if !lease.hold(self).await? {
+                return Ok(Err(Left::Lost));
             }
         }
         Ok(Ok(()))
@@ -114,6 +157,11 @@ impl<S: Sink> Shared<S> {
 }
 
 impl Progress {
+    /// How many events the sink has taken or refused.
+    fn ended(&self) -> usize {
+        self.taken.len() + self.refused.len()
+    }
+
     /// Notes what became of the events of a call; gives those that are tried again.
     fn note(&mut self, events: Vec<Envelope>, outcomes: Vec<Carried>) -> Vec<Envelope> {
         let mut outcomes = outcomes.into_iter();
@@ -132,10 +180,12 @@ impl Progress {
     }
 }
 
-/// The lease on a chunk, where there is one.
+/// The lease on a chunk, where there is one, and who has it.
 struct Lease<'c> {
     chunk: Option<&'c Chunk>,
     since: Instant,
+    how: TakenUp,
+    watch: &'c LaneWatch,
 }
 
 impl Lease<'_> {
@@ -145,7 +195,7 @@ impl Lease<'_> {
             return Ok(true);
         };
         let begun = Instant::now();
-        let is_ours = persist(Patience::ENDLESS, || claim::renew(relay, chunk)).await?;
+        let is_ours = relay.persist(self.watch, || claim::renew(relay, chunk)).await?;
         self.since = begun;
         Ok(is_ours)
     }

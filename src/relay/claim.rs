@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{RelaySettings, Shared, gaps};
 use crate::database::{DatabaseError, Transaction};
+use crate::metrics::TakenUp;
 use crate::sink::Sink;
 use crate::table::outbox::{self, Event};
 use crate::table::relay_chunks::{self, Chunk};
@@ -26,6 +27,7 @@ const MARKS_KEPT: i64 = 1_000;
 pub(super) struct Held {
     pub(super) chunk: Chunk,
     pub(super) events: Vec<Event>,
+    pub(super) how: TakenUp,
 }
 
 /// Takes over a chunk whose relay is gone, or claims the next one; nothing where there is none, or another relay claims now.
@@ -36,7 +38,7 @@ pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, Dat
         .unflushed_transaction(async |transaction| {
             if let Some(chunk) = relay_chunks::take_over(transaction, slot, settings.lease).await? {
                 let events = outbox::within(transaction, std::slice::from_ref(&chunk.positions)).await?;
-                return Ok((Some(Held { chunk, events }), false));
+                return Ok((Some(Held { chunk, events, how: TakenUp::TakenOver }), false));
             }
             if !relay_sinks::try_lock(transaction, slot).await? {
                 return Ok((None, false));
@@ -48,7 +50,7 @@ pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, Dat
             relay_gaps::note(transaction, slot, &missing, None).await?;
             let chunk = relay_chunks::open(transaction, slot, frontier + 1..=last, settings.lease).await?;
             relay_marks::append(transaction, slot, last).await?;
-            Ok((Some(Held { chunk, events }), !missing.is_empty()))
+            Ok((Some(Held { chunk, events, how: TakenUp::Claimed }), !missing.is_empty()))
         })
         .await?;
     if has_gaps {
@@ -115,22 +117,19 @@ pub(super) async fn failures<S: Sink>(relay: &Shared<S>) -> Result<Vec<Event>, D
         .await
 }
 
-/// What has become of events that were tried again.
+/// Notes what has become of events that were tried again. Gives the number of those that are set aside.
 pub(super) async fn settle_failures<S: Sink>(
     relay: &Shared<S>,
     taken: &[i64],
     refused: &[Failure],
-) -> Result<(), DatabaseError> {
-    let (sink, settings) = (&relay.slot.sink, &relay.settings);
+) -> Result<u64, DatabaseError> {
+    let sink = &relay.slot.sink;
+    let RelaySettings { most_attempts, failure_pause, .. } = relay.settings;
     relay
         .database
         .unflushed_transaction(async |transaction| {
             relay_failures::remove(transaction, sink, taken).await?;
-            for failure in refused {
-                let RelaySettings { most_attempts, failure_pause, .. } = *settings;
-                relay_failures::refused_again(transaction, sink, failure, most_attempts, failure_pause).await?;
-            }
-            Ok(())
+            relay_failures::refused_again(transaction, sink, refused, most_attempts, failure_pause).await
         })
         .await
 }
@@ -190,6 +189,6 @@ impl<S: Sink> Shared<S> {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(None) };
         let positions = first.position..=last.position;
         let chunk = relay_chunks::open(transaction, &self.slot, positions, self.settings.lease).await?;
-        Ok(Some(Held { chunk, events }))
+        Ok(Some(Held { chunk, events, how: TakenUp::FromGap }))
     }
 }

@@ -33,6 +33,20 @@ pub(super) fn may_fill(known: Option<&[String]>, now: &[Writer]) -> Vec<String> 
     now.iter().filter(may).map(|writer| writer.id.clone()).collect()
 }
 
+/// The same positions in ranges that do not overlap, the lowest first.
+pub(super) fn joined(ranges: impl IntoIterator<Item = RangeInclusive<i64>>) -> Vec<RangeInclusive<i64>> {
+    let mut ranges: Vec<RangeInclusive<i64>> = ranges.into_iter().collect();
+    ranges.sort_unstable_by_key(|range| *range.start());
+    let mut joined: Vec<RangeInclusive<i64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut().filter(|last| range.start() <= last.end()) {
+            Some(last) => *last = *last.start()..=*last.end().max(range.end()),
+            None => joined.push(range),
+        }
+    }
+    joined
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -58,6 +72,12 @@ mod tests {
         let known = ["3/1".to_owned(), "5/7".to_owned()];
         assert_eq!(may_fill(Some(&known), &now), ["3/1", "-1/99"]);
         assert_eq!(may_fill(Some(&known), &[]), [""; 0]);
+    }
+
+    #[test]
+    fn ranges_that_overlap_are_one_and_others_are_not() {
+        assert_eq!(joined([7..=9, 1..=3, 2..=2, 3..=5, 9..=9]), [1..=5, 7..=9]);
+        assert_eq!(joined([]), []);
     }
 
     proptest! {

@@ -1,11 +1,11 @@
-//! Whether the loader is alive, and whether it is ready.
+//! Whether the loader or the relay is alive, and whether it is ready.
 //!
 //! Alive means that a restart would mend nothing: every lane still moves, whatever it waits for. The database is not asked: while
 //! it is away, loaders that are started anew only add to the storm.
 
 use std::time::Duration;
 
-use crate::metrics::{Label as _, LaneState, Metrics, Peer};
+use crate::metrics::{Doing, LaneState, Metrics, Part, Peer, RelayLane};
 
 /// For how long a lane may do one thing before it is taken to be stuck.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +14,23 @@ pub struct Patience {
     pub receiving: Duration,
     /// One attempt at a transaction, from its beginning to its end.
     pub loading: Duration,
+    /// One call to the sink.
+    pub carrying: Duration,
     /// A pause between two attempts.
     pub pausing: Duration,
+}
+
+impl Patience {
+    /// For a process with lanes of both kinds.
+    #[must_use]
+    pub fn or_longer(self, other: Self) -> Self {
+        Self {
+            receiving: self.receiving.max(other.receiving),
+            loading: self.loading.max(other.loading),
+            carrying: self.carrying.max(other.carrying),
+            pausing: self.pausing.max(other.pausing),
+        }
+    }
 }
 
 /// What the probes know besides the figures.
@@ -23,7 +38,7 @@ pub struct Patience {
 pub struct Health {
     /// When a lane is stuck.
     pub patience: Patience,
-    /// For how long database and queue may be away.
+    /// For how long database, queue and sink may be away.
     pub away_within: Duration,
 }
 
@@ -47,51 +62,56 @@ impl Health {
     pub fn live(&self, metrics: &Metrics) -> Vec<Check> {
         let stuck = metrics.lanes().into_iter().find_map(|(doing, since)| {
             let (for_long, limit) = (since.elapsed(), self.limit(doing)?);
-            (for_long > limit).then(|| format!("a lane is {} for {} s", said(doing), for_long.as_secs()))
+            (for_long > limit).then(|| format!("a lane is {} for {} s", doing.in_words(), for_long.as_secs()))
         });
         vec![Check::of("lanes", stuck)]
     }
 
-    /// Whether the loader loads, or would if there were something to load.
+    /// Whether the loader loads, or would if there were something to load; and the same of a relay.
     pub fn ready(&self, metrics: &Metrics) -> Vec<Check> {
         let figures = metrics.snapshot();
-        let is_draining = figures.draining.get(()).is_some_and(|draining| draining > 0.0);
-        let away = |peer| {
-            let away = figures.away(peer)?;
-            (away > self.away_within.as_secs_f64()).then(|| format!("away for {away:.0} s"))
+        let (work, is_draining) = (&figures.work, figures.draining.get(()).is_some_and(|draining| draining > 0.0));
+        let for_too_long = |away: Option<f64>| {
+            let away = away.filter(|away| *away > self.away_within.as_secs_f64())?;
+            Some(format!("away for {away:.0} s"))
         };
-        vec![
-            Check::of("draining", is_draining.then(|| "the loader is ending".to_owned())),
+        let mut checks = vec![
+            Check::of("draining", is_draining.then(|| format!("the {} is ending", work.word()))),
             Check::of("lanes", metrics.lanes().is_empty().then(|| "no lane is at work".to_owned())),
-            Check::of("database", away(Peer::Database)),
-            Check::of("queue", away(Peer::Queue)),
-        ]
+            Check::of("database", for_too_long(figures.away(Peer::Database))),
+        ];
+        if work.has(Part::Loader) {
+            checks.push(Check::of("queue", for_too_long(figures.away(Peer::Queue))));
+        }
+        if work.has(Part::Relay) {
+            checks.push(Check::of("sink", for_too_long(figures.sink_away())));
+        }
+        checks
     }
 
     /// For how long a lane may be so; as long as it likes where nothing is given.
-    fn limit(&self, doing: LaneState) -> Option<Duration> {
-        match doing {
+    fn limit(&self, doing: Doing) -> Option<Duration> {
+        let patience = match doing {
             // It waits for its turn: whether the others move is what counts.
-            LaneState::Resting => None,
-            LaneState::Receiving => Some(3 * self.patience.receiving),
-            LaneState::Loading => Some(3 * self.patience.loading),
-            LaneState::WaitingForDatabase | LaneState::WaitingForQueue => Some(3 * self.patience.pausing),
-        }
+            Doing::Load(LaneState::Resting) | Doing::Relay(RelayLane::Resting) => return None,
+            Doing::Load(LaneState::Receiving) => self.patience.receiving,
+            Doing::Load(LaneState::Loading) | Doing::Relay(RelayLane::Noting) => self.patience.loading,
+            Doing::Relay(RelayLane::Carrying) => self.patience.carrying,
+            Doing::Load(LaneState::WaitingForDatabase | LaneState::WaitingForQueue)
+            | Doing::Relay(RelayLane::WaitingForDatabase | RelayLane::WaitingForSink) => self.patience.pausing,
+        };
+        Some(3 * patience)
     }
-}
-
-/// As the label says it, in words.
-fn said(doing: LaneState) -> String {
-    LaneState::VALUES.get(doing.index()).map(|word| word.replace('_', " ")).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Work;
     use crate::outage::Lasted;
 
     fn health(limit: Duration) -> Health {
-        let patience = Patience { receiving: limit, loading: limit, pausing: limit };
+        let patience = Patience { receiving: limit, loading: limit, carrying: limit, pausing: limit };
         Health { patience, away_within: Duration::from_secs(30) }
     }
 
@@ -128,5 +148,24 @@ mod tests {
         metrics.count(|figures| figures.draining.set((), 1));
         assert_eq!(failures(health.ready(&metrics)), ["draining"]);
         assert_eq!(failures(health.live(&metrics)), [""; 0]);
+    }
+
+    #[test]
+    fn a_relay_is_asked_for_its_sink_and_not_for_a_queue_that_it_does_not_have() {
+        let metrics = Metrics::of(Work::relaying("warehouse"));
+        let lane = metrics.lane_of_relay();
+        let health = health(Duration::ZERO);
+        assert!(health.ready(&metrics).iter().map(|check| check.name).eq(["draining", "lanes", "database", "sink"]));
+        let lasting = Lasted { away: Duration::from_secs(31), attempts: 9 };
+        metrics.count(|figures| figures.sink_is_away(lasting));
+        assert_eq!(failures(health.ready(&metrics)), ["sink"]);
+        assert_eq!(failures(health.live(&metrics)), [""; 0]);
+        metrics.count(|figures| figures.sink_takes());
+        assert_eq!(failures(health.ready(&metrics)), [""; 0]);
+        for doing in [RelayLane::Noting, RelayLane::Carrying, RelayLane::WaitingForDatabase, RelayLane::WaitingForSink]
+        {
+            lane.is(doing);
+            assert_eq!(failures(health.live(&metrics)), ["lanes"], "{doing:?}");
+        }
     }
 }

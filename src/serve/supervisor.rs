@@ -1,4 +1,4 @@
-//! What systemd, or another supervisor that gives a `NOTIFY_SOCKET`, is told of a loader: that it is ready, what it does, that
+//! What systemd, or another supervisor that gives a `NOTIFY_SOCKET`, is told of a loader or a relay: that it is ready, what it does, that
 //! it is alive, and that it ends. The protocol is that of `sd_notify(3)`.
 
 use std::env;
@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
-use crate::metrics::{Metrics, Snapshot};
+use crate::metrics::{Metrics, Part, Snapshot};
 use crate::telemetry::Report;
 
 /// How often a supervisor is told how the loader is, unless its watchdog wants to hear more often.
@@ -31,7 +31,7 @@ pub struct Supervisor {
 /// How far a loader has come.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// Its database and its queue are there, and it begins.
+    /// Its database, and its queue or sink, are there, and it begins.
     pub ready: CancellationToken,
     /// It was asked to end.
     pub stopping: CancellationToken,
@@ -92,9 +92,13 @@ impl Supervisor {
 }
 
 fn status(before: &Snapshot, now: &Snapshot, is_ready: bool, is_stopping: bool) -> String {
+    let (other_side, in_hand) = match now.work.has(Part::Loader) {
+        true => ("queue", format!("{} messages", now.in_hand.get(()).unwrap_or_default())),
+        false => ("sink", format!("{} events", now.relay_in_hand.get(()).unwrap_or_default())),
+    };
     match (is_ready, is_stopping) {
-        (_, true) => format!("ending: {} messages in hand", now.in_hand.get(()).unwrap_or_default()),
-        (false, false) => "preparing: looking at the database and the queue".to_owned(),
+        (_, true) => format!("ending: {in_hand} in hand"),
+        (false, false) => format!("preparing: looking at the database and the {other_side}"),
         (true, false) => Report::between(before, now).to_string(),
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 use time::format_description::well_known::{Iso8601, Rfc3339};
 
 use crate::login::Stored;
@@ -20,6 +21,8 @@ pub struct Envelope {
     pub id: MessageHash,
     /// Whom it is about; none where the login has no user id.
     pub subject: Option<String>,
+    /// When the transaction that loaded the login began.
+    pub created_at: OffsetDateTime,
     /// The event in JSON.
     pub body: String,
 }
@@ -64,7 +67,7 @@ impl Envelope {
             data: data(event)?,
         };
         let body = serde_json::to_string(&cloud_event)?;
-        Ok(Self { position: event.position, id: event.id, subject, body })
+        Ok(Self { position: event.position, id: event.id, subject, created_at: event.created_at, body })
     }
 }
 

@@ -161,3 +161,50 @@ pub async fn writers(transaction: &Transaction) -> Result<Vec<Writer>, DatabaseE
     let rows = transaction.query("ask who writes events", sql, &[&transaction.schemas().own.name()]).await?;
     Ok(rows.iter().map(|row| Writer { id: row.get(0), is_prepared: row.get(1) }).collect())
 }
+
+/// Who keeps a gap open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holders {
+    /// Processes of the server in whose transactions it may still be filled.
+    pub pids: Vec<i32>,
+    /// Prepared transactions that may still fill it, by the names that were given them.
+    pub prepared: Vec<String>,
+}
+
+/// Which of these transactions have not ended, as an operator knows them.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn holders(transaction: &Transaction, writers: &[String]) -> Result<Holders, DatabaseError> {
+    // A prepared transaction has no process, and holds a lock on its own number.
+    let sql = "SELECT DISTINCT l.pid, x.gid FROM pg_catalog.pg_locks l
+               LEFT JOIN pg_catalog.pg_prepared_xacts x ON l.pid IS NULL AND x.transaction = l.transactionid
+               WHERE l.virtualtransaction = ANY ($1::text[]) ORDER BY 1, 2";
+    let rows = transaction.query("ask who holds a gap", sql, &[&writers]).await?;
+    let pids = rows.iter().filter_map(|row| row.get(0)).collect();
+    Ok(Holders { pids, prepared: rows.iter().filter_map(|row| row.get(1)).collect() })
+}
+
+/// How many events can be seen in these ranges, and when the oldest was written; of each range only so many are looked at, those
+/// at the lowest positions. The ranges must not overlap.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn tally(
+    transaction: &Transaction,
+    ranges: &[RangeInclusive<i64>],
+    most: i64,
+) -> Result<(i64, Option<OffsetDateTime>), DatabaseError> {
+    let (first, last): (Vec<i64>, Vec<i64>) = ranges.iter().map(|range| (*range.start(), *range.end())).unzip();
+    // LIMIT keeps the planner from joining in another order.
+    let sql = format!(
+        "SELECT count(*), min(o.created_at) FROM unnest($1::bigint[], $2::bigint[]) AS r (first, last)
+         CROSS JOIN LATERAL (SELECT created_at FROM {}.outbox WHERE position BETWEEN r.first AND r.last
+                             ORDER BY position LIMIT $3) AS o",
+        transaction.schemas().own
+    );
+    let row = transaction.query_one("count events", &sql, &[&first, &last, &most]).await?;
+    Ok((row.get(0), row.get(1)))
+}

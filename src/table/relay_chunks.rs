@@ -100,6 +100,24 @@ pub async fn close(transaction: &Transaction, chunk: &Chunk) -> Result<bool, Dat
     Ok(transaction.execute("close a chunk", &sql, &[&chunk.id, &chunk.lease.to_string()]).await? == 1)
 }
 
+/// What the open chunks of a sink cover, as far as so many are open.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn covered(
+    transaction: &Transaction,
+    sink: &str,
+    most: i64,
+) -> Result<Vec<RangeInclusive<i64>>, DatabaseError> {
+    let sql = format!(
+        "SELECT first_position, last_position FROM {}.relay_chunks WHERE sink = $1 ORDER BY leased_until LIMIT $2",
+        transaction.schemas().own
+    );
+    let rows = transaction.query("read what is being carried", &sql, &[&sink, &most]).await?;
+    Ok(rows.iter().map(|row| row.get(0)..=row.get(1)).collect())
+}
+
 /// How many chunks of a sink are open.
 ///
 /// # Errors

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_postgres::types::ToSql;
+
 use crate::database::{DatabaseError, Transaction};
 use crate::message::MessageHash;
 
@@ -67,7 +69,8 @@ pub async fn take_due(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Notes another attempt that was refused: the event waits again or, after the last, is set aside.
+/// Notes other attempts that were refused: each event waits again or, after the last, is set aside. One that has been set aside or
+/// given up meanwhile stays so. Gives the number of those that are set aside now.
 ///
 /// # Errors
 ///
@@ -75,21 +78,27 @@ pub async fn take_due(
 pub async fn refused_again(
     transaction: &Transaction,
     sink: &str,
-    failure: &Failure,
+    failures: &[Failure],
     most_attempts: i32,
     pause: Duration,
-) -> Result<(), DatabaseError> {
+) -> Result<u64, DatabaseError> {
+    if failures.is_empty() {
+        return Ok(0);
+    }
     let sql = format!(
-        "UPDATE {}.relay_failures SET attempts = attempts + 1, code = $3, next_at = pg_catalog.now() + $5 * interval '1 second',
-                status = CASE WHEN attempts + 1 >= $4 THEN 'set_aside' ELSE 'waiting' END
-         WHERE sink = $1 AND position = $2",
+        "UPDATE {}.relay_failures AS r SET attempts = r.attempts + 1, code = f.code,
+                next_at = pg_catalog.now() + $5 * interval '1 second',
+                status = CASE WHEN r.attempts + 1 >= $4 THEN 'set_aside' ELSE 'waiting' END
+         FROM unnest($2::bigint[], $3::text[]) AS f (position, code)
+         WHERE r.sink = $1 AND r.position = f.position AND r.status = 'waiting'
+         RETURNING r.status = 'set_aside'",
         transaction.schemas().own
     );
-    let pause = pause.as_secs_f64();
-    transaction
-        .execute("note another failure", &sql, &[&sink, &failure.position, &failure.code, &most_attempts, &pause])
-        .await
-        .map(drop)
+    let positions: Vec<i64> = failures.iter().map(|failure| failure.position).collect();
+    let codes: Vec<&str> = failures.iter().map(|failure| &*failure.code).collect();
+    let parameters: [&(dyn ToSql + Sync); 5] = [&sink, &positions, &codes, &most_attempts, &pause.as_secs_f64()];
+    let rows = transaction.query("note other failures", &sql, &parameters).await?;
+    Ok(rows.iter().filter(|row| row.get(0)).count() as u64)
 }
 
 /// Removes those that the sink has taken after all.
@@ -98,9 +107,26 @@ pub async fn refused_again(
 ///
 /// [`DatabaseError`]
 pub async fn remove(transaction: &Transaction, sink: &str, positions: &[i64]) -> Result<(), DatabaseError> {
+    if positions.is_empty() {
+        return Ok(());
+    }
     let sql =
         format!("DELETE FROM {}.relay_failures WHERE sink = $1 AND position = ANY ($2)", transaction.schemas().own);
     transaction.execute("remove failures", &sql, &[&sink, &positions]).await.map(drop)
+}
+
+/// The lowest positions whose next attempt is awaited.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn first_waiting(transaction: &Transaction, sink: &str, most: i64) -> Result<Vec<i64>, DatabaseError> {
+    let sql = format!(
+        "SELECT position FROM {}.relay_failures WHERE sink = $1 AND status = 'waiting' ORDER BY position LIMIT $2",
+        transaction.schemas().own
+    );
+    let rows = transaction.query("read the failures that wait", &sql, &[&sink, &most]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// How many events of a sink are refused.

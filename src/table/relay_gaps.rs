@@ -1,6 +1,9 @@
 //! `relay_gaps`: positions below the frontier at which no event was to be seen.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use tokio_postgres::Row;
 
 use super::relay_slot::Slot;
 use crate::database::{DatabaseError, Transaction};
@@ -52,8 +55,6 @@ pub async fn lock(transaction: &Transaction, slot: &Slot, most: i64) -> Result<V
         transaction.schemas().own
     );
     let rows = transaction.query("lock gaps", &sql, &[&slot.sink, &slot.number, &most]).await?;
-    let gap =
-        |row: &tokio_postgres::Row| Gap { id: row.get(0), positions: row.get(1)..=row.get(2), writers: row.get(3) };
     Ok(rows.iter().map(gap).collect())
 }
 
@@ -77,6 +78,22 @@ pub async fn remove(transaction: &Transaction, gaps: &[i64]) -> Result<(), Datab
     transaction.execute("remove gaps", &sql, &[&gaps]).await.map(drop)
 }
 
+/// The gaps of a sink, those at the lowest positions first, and for how long each has been known.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn open(transaction: &Transaction, sink: &str, most: i64) -> Result<Vec<(Gap, Duration)>, DatabaseError> {
+    let sql = format!(
+        "SELECT id, first_position, last_position, writers,
+                extract(epoch FROM pg_catalog.clock_timestamp() - since)::double precision
+         FROM {}.relay_gaps WHERE sink = $1 ORDER BY first_position LIMIT $2",
+        transaction.schemas().own
+    );
+    let rows = transaction.query("read the gaps", &sql, &[&sink, &most]).await?;
+    Ok(rows.iter().map(|row| (gap(row), Duration::try_from_secs_f64(row.get(4)).unwrap_or_default())).collect())
+}
+
 /// How many gaps a sink has.
 ///
 /// # Errors
@@ -85,4 +102,23 @@ pub async fn remove(transaction: &Transaction, gaps: &[i64]) -> Result<(), Datab
 pub async fn count(transaction: &Transaction, sink: &str) -> Result<i64, DatabaseError> {
     let sql = format!("SELECT count(*) FROM {}.relay_gaps WHERE sink = $1", transaction.schemas().own);
     Ok(transaction.query_one("count the gaps", &sql, &[&sink]).await?.get(0))
+}
+
+/// How many gaps a sink has, and how many of them have been known for longer than this.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn count_by_age(transaction: &Transaction, sink: &str, old: Duration) -> Result<(i64, i64), DatabaseError> {
+    let sql = format!(
+        "SELECT count(*), count(*) FILTER (WHERE since < pg_catalog.clock_timestamp() - $2 * interval '1 second')
+         FROM {}.relay_gaps WHERE sink = $1",
+        transaction.schemas().own
+    );
+    let row = transaction.query_one("count the gaps by age", &sql, &[&sink, &old.as_secs_f64()]).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+fn gap(row: &Row) -> Gap {
+    Gap { id: row.get(0), positions: row.get(1)..=row.get(2), writers: row.get(3) }
 }

@@ -1,10 +1,15 @@
-//! The line that says what was done: short for people, whole for programs.
+//! The line that says what was done: short for people, whole for programs. A process that loads and carries events on has two.
 
+mod of_relay;
+
+use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
 
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
 use super::IS_JSON;
-use crate::metrics::{Deletion, Ended, Nth, Outcome, Peer, Snapshot};
+use crate::metrics::{Deletion, Ended, Metrics, Nth, Outcome, Part, Peer, Snapshot};
 
 /// What a process has done since its start, and in a stretch of time.
 pub struct Report {
@@ -20,12 +25,30 @@ impl Report {
         Self { whole: now.clone(), stretch: now.since(before), over }
     }
 
+    /// Writes such a line again and again, each of what was done since the last.
+    pub async fn keep_logging(metrics: &Metrics, every: Duration) -> Infallible {
+        let mut before = metrics.snapshot();
+        let mut ticks = interval_at(Instant::now() + every, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = metrics.snapshot();
+            Self::between(&before, &now).log("so far");
+            before = now;
+        }
+    }
+
     /// Writes the line. On a terminal it says each figure once; as JSON it has all of them.
     pub fn log(&self, what: &str) {
-        if IS_JSON.get().copied().unwrap_or_default() {
-            self.log_fields(what);
-        } else {
+        if !IS_JSON.get().copied().unwrap_or_default() {
             tracing::info!("{what}: {self}");
+            return;
+        }
+        if self.whole.work.has(Part::Loader) {
+            self.log_fields(what);
+        }
+        if self.whole.work.has(Part::Relay) {
+            self.log_fields_of_relay(what);
         }
     }
 
@@ -72,6 +95,19 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.whole.work.has(Part::Loader) {
+            self.write_of_loader(f)?;
+        }
+        if self.whole.work.has(Part::Relay) {
+            f.write_str(if self.whole.work.has(Part::Loader) { "; on to the sink: " } else { "" })?;
+            self.write_of_relay(f)?;
+        }
+        self.write_away(f, Peer::Database, "database")
+    }
+}
+
+impl Report {
+    fn write_of_loader(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.lag(0.99) {
             Some(p99) => write!(f, "{:.0}/s, p99 {:.1} s", self.per_second(), p99)?,
             None => f.write_str("nothing came in")?,
@@ -79,12 +115,14 @@ impl fmt::Display for Report {
         let ended = |outcome| self.whole.messages.get((outcome,));
         let dead = ended(Outcome::DeadLettered) + ended(Outcome::Contradicting);
         write!(f, "; {} loaded, {dead} dead, {} in hand", ended(Outcome::Loaded), self.in_hand())?;
-        for (peer, name) in [(Peer::Database, "database"), (Peer::Queue, "queue")] {
-            if let Some(away) = self.whole.away(peer) {
-                write!(f, "; {name} away {away:.0} s")?;
-            }
+        self.write_away(f, Peer::Queue, "queue")
+    }
+
+    fn write_away(&self, f: &mut fmt::Formatter<'_>, peer: Peer, name: &str) -> fmt::Result {
+        match self.whole.away(peer) {
+            Some(away) => write!(f, "; {name} away {away:.0} s"),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

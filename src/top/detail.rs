@@ -1,4 +1,6 @@
-//! All that is said of one loader, or of all together: sections of lines, the most important first.
+//! All that is said of one loader or relay, or of all together: sections of lines, the most important first.
+
+mod of_relay;
 
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use super::row::{has_books, lanes_of};
 use super::watched::Stretch;
 use super::words::{UNKNOWN, known, latency, rate, seconds, window};
 use crate::metrics::{
-    Bounds, CallOutcome, Code, Deletion, Ended, Histogram, Label, LaneState, LogLevel, Nth, Operation, Outcome, Peer,
-    Phase, Quick, Renewal, Snapshot, Whereabouts,
+    Bounds, CallOutcome, Code, Deletion, Ended, Histogram, Label, LogLevel, Nth, Operation, Outcome, Part, Peer, Phase,
+    Quick, Renewal, Snapshot, Whereabouts,
 };
 use crate::rejection::Rejection;
 
@@ -37,6 +39,17 @@ impl Subject<'_> {
     /// All sections, in lines of this width. The short ones fit a screen of 24 lines, and the long ones have a line for each
     /// number. Of figures that are old, only what is counted since the start is told, and what was true then.
     pub(super) fn sections(&self, is_long: bool, width: usize) -> Vec<Section> {
+        let mut sections = Vec::new();
+        if self.figures.work.has(Part::Loader) {
+            sections.extend(self.sections_of_loader(is_long, width));
+        }
+        if self.figures.work.has(Part::Relay) {
+            sections.extend(self.sections_of_relay());
+        }
+        sections
+    }
+
+    fn sections_of_loader(&self, is_long: bool, width: usize) -> Vec<Section> {
         let section = |name, lines| Section { name, lines };
         let mut sections = vec![section("books", if is_long { self.books_line_by_line() } else { self.books(width) })];
         if self.is_live {
@@ -130,8 +143,7 @@ impl Subject<'_> {
 
     fn lanes(&self) -> String {
         let lanes = lanes_of(self.figures);
-        let words: Vec<String> =
-            lanes.iter().map(|(state, lanes)| format!("{lanes} {}", words(LaneState::VALUES, state))).collect();
+        let words: Vec<String> = lanes.iter().map(|(doing, lanes)| format!("{lanes} {}", doing.in_words())).collect();
         if words.is_empty() { "none yet".to_owned() } else { words.join(", ") }
     }
 

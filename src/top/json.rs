@@ -18,6 +18,9 @@ pub fn document(loaders: &[Watched], now: Moment) -> Value {
 fn loader(watched: &Watched, now: Moment) -> Value {
     let row = Row::of(watched, now);
     let last = watched.last();
+    let relay = row.relay.as_ref();
+    let of_loader = |figure: Option<f64>| figure.filter(|_| relay.is_none());
+    let of_relay = |figure: Option<f64>| figure.filter(|_| relay.is_some());
     json!({
         "loader": row.name,
         "state": row.state.word().replace(' ', "_"),
@@ -31,13 +34,19 @@ fn loader(watched: &Watched, now: Moment) -> Value {
         "identity": watched.build().map(|build| &build.identity),
         "uptime_seconds": row.uptime.map(|uptime| uptime.as_secs_f64()),
         "window_seconds": row.over.map(|over| over.as_secs_f64()),
-        "received_per_second": row.received,
-        "loaded_per_second": row.loaded,
-        "lag_p50_seconds": row.p50,
-        "lag_p99_seconds": row.p99,
+        "received_per_second": of_loader(row.received),
+        "loaded_per_second": of_loader(row.loaded),
+        "lag_p50_seconds": of_loader(row.p50),
+        "lag_p99_seconds": of_loader(row.p99),
+        "sink": relay.map(|relay| &relay.sink),
+        "carried_per_second": of_relay(row.loaded),
+        "delay_p50_seconds": of_relay(row.p50),
+        "delay_p99_seconds": of_relay(row.p99),
+        "backlog": relay.and_then(|relay| relay.backlog),
+        "oldest_seconds": relay.and_then(|relay| relay.oldest),
         "figures_at": last.and_then(|figures| figures.taken_at.format(&Rfc3339).ok()),
         "figures_age_seconds": watched.age(now).map(|age| age.as_secs_f64()),
-        "imbalance": last.map(Snapshot::imbalance),
+        "imbalance": last.map(|last| last.imbalance() + last.imbalance_of_events()),
         "figures": last.map(figures),
     })
 }
@@ -45,9 +54,10 @@ fn loader(watched: &Watched, now: Moment) -> Value {
 /// Every figure under its name, each a list with an entry for each combination of labels.
 fn figures(snapshot: &Snapshot) -> Map<String, Value> {
     let figure = |(row, figure): (crate::metrics::Row, &dyn crate::metrics::Figure)| {
+        let more = snapshot.work.labels_of(row.part);
         let samples = figure.samples().into_iter().map(|(labels, sample)| {
-            let labels: Map<String, Value> =
-                labels.into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect();
+            let all = more.iter().copied().chain(labels);
+            let labels: Map<String, Value> = all.map(|(key, value)| (key.to_owned(), json!(value))).collect();
             json!({"labels": labels, "value": value(sample)})
         });
         (row.name.to_owned(), samples.collect())

@@ -16,6 +16,14 @@ pub fn line(row: &Row, now: Moment) -> String {
             let [p50, p99] = [row.p50, row.p99].map(|lag| known(lag, latency));
             let [in_hand, dead] = [row.in_hand, row.dead].map(|count| known(count, |count| count.to_string()));
             let over = known(row.over, window);
+            if let Some(relay) = &row.relay {
+                let backlog = known(relay.backlog, |events| events.to_string());
+                let oldest = relay.oldest.map_or_else(String::new, |oldest| format!(" (oldest {})", latency(oldest)));
+                return format!(
+                    "{begin}; over {over}: {received} events in/s, {loaded} carried/s, delay p50 {p50} p99 {p99}; \
+                     now: {in_hand} in hand, {backlog} not carried{oldest}, {dead} set aside"
+                );
+            }
             format!(
                 "{begin}; over {over}: {received} in/s, {loaded} loaded/s, lag p50 {p50} p99 {p99}; \
                  now: {in_hand} in hand; since start {} ago: {dead} dead letters",

@@ -1,11 +1,11 @@
-//! What is said of a loader in one row.
+//! What is said of a loader or a relay in one row.
 
 use std::time::Duration;
 
 use super::Moment;
 use super::watched::{Standing, Stretch, Watched};
 use super::words::{length, plain};
-use crate::metrics::{LaneState, Nth, Outcome, Peer, Snapshot};
+use crate::metrics::{Carriage, Doing, LaneState, Nth, Outcome, Part, Peer, RelayLane, Snapshot, Standing as Refused};
 
 /// What a loader does, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,8 @@ pub enum State {
     NoDatabase,
     /// Its queue is away.
     NoQueue,
+    /// Its sink takes nothing.
+    NoSink,
     /// It was asked to end.
     Ending,
     /// It was asked for its figures, and has not answered yet.
@@ -30,7 +32,9 @@ pub enum State {
     Answers,
     /// It loads.
     Loading,
-    /// There is nothing to load.
+    /// It carries events on.
+    Carrying,
+    /// There is nothing to load or to carry.
     Idle,
 }
 
@@ -51,20 +55,33 @@ pub struct Row {
     pub uptime: Option<Duration>,
     /// What the rates and the lag are taken over.
     pub over: Option<Duration>,
-    /// Deliveries that came from the queue, a second.
+    /// Deliveries that came from the queue, a second; events that a relay took up.
     pub received: Option<f64>,
-    /// Logins that were loaded, a second.
+    /// Logins that were loaded, a second; events that were carried.
     pub loaded: Option<f64>,
     /// The lag that half of them did not exceed; nothing where nothing was loaded.
     pub p50: Option<f64>,
     /// The lag that 99 of 100 did not exceed.
     pub p99: Option<f64>,
-    /// Deliveries in hand.
+    /// Deliveries or events in hand.
     pub in_hand: Option<u64>,
-    /// Dead letters written since its start.
+    /// Dead letters written since its start; events that are set aside.
     pub dead: Option<u64>,
     /// How many lanes do what.
-    pub lanes: Vec<(LaneState, u64)>,
+    pub lanes: Vec<(Doing, u64)>,
+    /// What its sink does not have, where it is a relay and nothing else.
+    pub relay: Option<Relay>,
+}
+
+/// What a relay says of its sink.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relay {
+    /// The sink's name.
+    pub sink: String,
+    /// Events that it does not have.
+    pub backlog: Option<u64>,
+    /// How old the oldest of these was when the database said so.
+    pub oldest: Option<f64>,
 }
 
 impl Row {
@@ -106,18 +123,52 @@ impl Row {
             in_hand: None,
             dead: None,
             lanes: Vec::new(),
+            relay: None,
         }
     }
 
     fn with(self, figures: &Snapshot, stretch: Option<&Stretch>) -> Self {
-        let lag = |share| stretch?.figures.lag.get((Nth::First,))?.quantile(share);
-        let loaded = stretch.map(|stretch| stretch.per_second(stretch.figures.messages.get((Outcome::Loaded,))));
-        let (state, lasting) = state_of(figures, loaded);
-        let (started, read) = (figures.started_at.get(()), figures.read_at.get(()));
+        match figures.work.has(Part::Loader) {
+            true => self.of_loader(figures, stretch),
+            false => self.of_relay(figures, stretch),
+        }
+    }
+
+    fn of_relay(self, figures: &Snapshot, stretch: Option<&Stretch>) -> Self {
+        let delay = |share| stretch?.figures.relay_delay.get(())?.quantile(share);
+        let carried = |stretch: &Stretch| stretch.figures.relay_events.get((Carriage::Carried,));
+        let carried = stretch.map(|stretch| stretch.per_second(carried(stretch)));
+        let (state, lasting) = state_of_relay(figures, carried);
+        let (said_at, events) = (figures.relay_observed_at.get(()), |events: f64| events as u64);
         Self {
             state,
             lasting,
-            uptime: read.zip(started).and_then(|(read, started)| Duration::try_from_secs_f64(read - started).ok()),
+            uptime: uptime(figures),
+            over: stretch.map(|stretch| stretch.over),
+            received: stretch.map(|stretch| stretch.per_second(stretch.figures.relay_taken_up.total())),
+            loaded: carried,
+            p50: delay(0.5),
+            p99: delay(0.99),
+            in_hand: figures.relay_in_hand.get(()).map(events),
+            dead: figures.relay_failures.get((Refused::SetAside,)).map(events),
+            lanes: lanes_of(figures),
+            relay: Some(Relay {
+                sink: plain(figures.work.relays_to.as_deref().unwrap_or_default()),
+                backlog: figures.relay_backlog.get(()).map(events),
+                oldest: said_at.zip(figures.relay_oldest.get(())).map(|(said_at, oldest)| said_at - oldest),
+            }),
+            ..self
+        }
+    }
+
+    fn of_loader(self, figures: &Snapshot, stretch: Option<&Stretch>) -> Self {
+        let lag = |share| stretch?.figures.lag.get((Nth::First,))?.quantile(share);
+        let loaded = stretch.map(|stretch| stretch.per_second(stretch.figures.messages.get((Outcome::Loaded,))));
+        let (state, lasting) = state_of(figures, loaded);
+        Self {
+            state,
+            lasting,
+            uptime: uptime(figures),
             over: stretch.map(|stretch| stretch.over),
             received: stretch.map(|stretch| stretch.per_second(stretch.figures.received.total())),
             loaded,
@@ -146,25 +197,34 @@ impl State {
             Self::Unbalanced => "books are off",
             Self::NoDatabase => "no database",
             Self::NoQueue => "no queue",
+            Self::NoSink => "no sink",
             Self::Ending => "ending",
             Self::Asked => "asked",
             Self::Starting => "starting",
             Self::Answers => "answers",
             Self::Loading => "loading",
+            Self::Carrying => "carrying",
             Self::Idle => "idle",
         }
     }
 
     /// Whether somebody should look.
     pub fn is_trouble(self) -> bool {
-        self <= Self::NoQueue
+        self <= Self::NoSink
     }
 }
 
+fn uptime(figures: &Snapshot) -> Option<Duration> {
+    let (started, read) = (figures.started_at.get(())?, figures.read_at.get(())?);
+    Duration::try_from_secs_f64(read - started).ok()
+}
+
 /// How many lanes do what; those that nobody is in are left out.
-pub(super) fn lanes_of(figures: &Snapshot) -> Vec<(LaneState, u64)> {
-    let lanes = |state: &LaneState| Some((*state, figures.lanes.get((*state,)).filter(|lanes| *lanes > 0.0)? as u64));
-    LaneState::ALL.iter().filter_map(lanes).collect()
+pub(super) fn lanes_of(figures: &Snapshot) -> Vec<(Doing, u64)> {
+    let of_loader = LaneState::ALL.iter().map(|state| (Doing::Load(*state), figures.lanes.get((*state,))));
+    let of_relay = RelayLane::ALL.iter().map(|state| (Doing::Relay(*state), figures.relay_lanes.get((*state,))));
+    let lanes = |(doing, lanes): (Doing, Option<f64>)| Some((doing, lanes.filter(|lanes| *lanes > 0.0)? as u64));
+    of_loader.chain(of_relay).filter_map(lanes).collect()
 }
 
 /// Whether all is known that must balance: an older loader may not show it.
@@ -175,13 +235,15 @@ pub(super) fn has_books(figures: &Snapshot) -> bool {
 fn state_of(figures: &Snapshot, loaded: Option<f64>) -> (State, Option<Duration>) {
     let away = |peer| Duration::try_from_secs_f64(figures.away(peer)?).ok();
     let lanes = lanes_of(figures);
-    let any = |state| lanes.iter().any(|(of, _)| *of == state);
+    let any = |state| lanes.iter().any(|(of, _)| *of == Doing::Load(state));
     if has_books(figures) && figures.imbalance() != 0 {
         (State::Unbalanced, None)
     } else if let Some(away) = away(Peer::Database) {
         (State::NoDatabase, Some(away))
     } else if let Some(away) = away(Peer::Queue) {
         (State::NoQueue, Some(away))
+    } else if let Some(away) = figures.sink_away().and_then(|away| Duration::try_from_secs_f64(away).ok()) {
+        (State::NoSink, Some(away))
     } else if any(LaneState::WaitingForDatabase) {
         (State::NoDatabase, None)
     } else if any(LaneState::WaitingForQueue) {
@@ -199,11 +261,36 @@ fn state_of(figures: &Snapshot, loaded: Option<f64>) -> (State, Option<Duration>
     }
 }
 
+fn state_of_relay(figures: &Snapshot, carried: Option<f64>) -> (State, Option<Duration>) {
+    let lasting = |away: Option<f64>| Duration::try_from_secs_f64(away?).ok();
+    let lanes = lanes_of(figures);
+    let any = |state| lanes.iter().any(|(of, _)| *of == Doing::Relay(state));
+    if figures.imbalance_of_events() != 0 {
+        (State::Unbalanced, None)
+    } else if let Some(away) = lasting(figures.away(Peer::Database)) {
+        (State::NoDatabase, Some(away))
+    } else if let Some(away) = lasting(figures.sink_away()) {
+        (State::NoSink, Some(away))
+    } else if any(RelayLane::WaitingForDatabase) {
+        (State::NoDatabase, None)
+    } else if figures.draining.get(()) == Some(1.0) {
+        (State::Ending, None)
+    } else if lanes.is_empty() {
+        (State::Starting, None)
+    } else if any(RelayLane::Carrying) || carried.is_some_and(|carried| carried > 0.0) {
+        (State::Carrying, None)
+    } else if carried.is_none() {
+        (State::Answers, None)
+    } else {
+        (State::Idle, None)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::unix_seconds;
-    use crate::top::watched::tests::{moment, shown};
+    use crate::metrics::{Metrics, TakenUp, Work, unix_seconds};
+    use crate::top::watched::tests::{moment, shown, shown_by};
 
     #[test]
     fn the_worst_that_is_true_of_a_loader_is_its_state() {
@@ -227,6 +314,43 @@ mod tests {
         assert_eq!(state(&|figures| lane(figures, LaneState::Loading)), "loading");
         assert_eq!(state(&|figures| lane(figures, LaneState::WaitingForDatabase)), "no database");
         assert_eq!(state(&|figures| lane(figures, LaneState::Receiving)), "answers", "seen once, it may load or not");
+    }
+
+    #[test]
+    fn a_relay_shows_what_it_carries_and_what_its_sink_does_not_have() {
+        let (start, mut watched) = (moment(), Watched::new("r"));
+        let relay = Metrics::of(Work::relaying("warehouse"));
+        for second in 0..=10u32 {
+            let now = start.plus(f64::from(second));
+            let carried = u64::from(second) * 20;
+            let page = shown_by(&relay, start, now, |figures| {
+                figures.relay_taken_up.add((TakenUp::Claimed,), carried);
+                figures.relay_in_hand.set((), carried as f64);
+                figures.settle_events(Carriage::Carried, carried);
+                figures.relay_lanes.set((RelayLane::Resting,), 6);
+                figures.relay_backlog.set((), 40);
+                figures.relay_oldest.set((), unix_seconds(now.clock) - 7.0);
+                figures.relay_observed_at.set((), unix_seconds(now.clock) - 4.0);
+            });
+            watched.hear(page, now.at);
+        }
+        let now = start.plus(10.0);
+        let row = Row::of(&watched, now);
+        assert_eq!((row.state_in_words().as_str(), row.loaded, row.in_hand), ("carrying", Some(20.0), Some(0)));
+        let relay = row.relay.unwrap();
+        assert_eq!((relay.sink.as_str(), relay.backlog, relay.oldest), ("warehouse", Some(40), Some(3.0)));
+    }
+
+    #[test]
+    fn a_relay_whose_sink_takes_nothing_says_so() {
+        let (now, mut watched) = (moment(), Watched::new("r"));
+        let relay = Metrics::of(Work::relaying("warehouse"));
+        watched.hear(
+            shown_by(&relay, now, now, |figures| figures.relay_away_since.set((), unix_seconds(now.clock) - 72.0)),
+            now.at,
+        );
+        let row = Row::of(&watched, now);
+        assert_eq!((row.state_in_words().as_str(), row.state.is_trouble()), ("no sink 1m12s", true));
     }
 
     #[test]

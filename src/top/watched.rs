@@ -177,9 +177,19 @@ pub(super) mod tests {
         Build { version, revision, mask, identity }
     }
 
-    /// What a process that started then shows at `now`: read from its page, as top does.
+    /// What a loader that started then shows at `now`: read from its page, as top does.
     pub(in crate::top) fn shown(started: Moment, now: Moment, count: impl FnOnce(&mut Snapshot)) -> Answer {
-        let mut snapshot = Metrics::default().snapshot();
+        shown_by(&Metrics::default(), started, now, count)
+    }
+
+    /// The same of any process.
+    pub(in crate::top) fn shown_by(
+        metrics: &Metrics,
+        started: Moment,
+        now: Moment,
+        count: impl FnOnce(&mut Snapshot),
+    ) -> Answer {
+        let mut snapshot = metrics.snapshot();
         snapshot.started_at.set((), unix_seconds(started.clock));
         count(&mut snapshot);
         snapshot.read_at.set((), unix_seconds(now.clock));

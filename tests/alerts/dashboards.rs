@@ -9,7 +9,11 @@ use super::known::Known;
 use super::promql::asked;
 use super::{NIGHT_PAGE, Rule, families, promtool, read, rules, watched};
 
-const DASHBOARDS: [&str; 2] = ["deploy/grafana/turnstile-overview.json", "deploy/grafana/turnstile-loader.json"];
+const DASHBOARDS: [&str; 3] = [
+    "deploy/grafana/turnstile-overview.json",
+    "deploy/grafana/turnstile-loader.json",
+    "deploy/grafana/turnstile-relay.json",
+];
 
 #[test]
 fn whatever_a_panel_asks_for_is_a_figure_of_the_program() {
@@ -54,13 +58,14 @@ fn every_panel_has_a_unit_and_says_what_it_shows() {
 }
 
 #[test]
-fn every_dashboard_lets_choose_source_job_loader_and_price() {
+fn every_dashboard_lets_choose_source_job_process_and_price_or_sink() {
     for path in DASHBOARDS {
         let dashboard = dashboard(path);
         let variables: Vec<&str> = array(&dashboard["templating"]["list"]).iter().map(|v| text(&v["name"])).collect();
-        assert_eq!(variables, ["datasource", "job", "instance", "price"], "{path}");
+        let last = if path.contains("relay") { "sink" } else { "price" };
+        assert_eq!(variables, ["datasource", "job", "instance", last], "{path}");
         let json = read(path);
-        assert!(json.contains("$price") && json.contains("$__rate_interval"), "{path}");
+        assert!(json.contains(&format!("${last}")) && json.contains("$__rate_interval"), "{path}");
         assert_eq!(json.matches("\"uid\": ").count(), json.matches("\"uid\": \"${datasource}\"").count() + 1, "{path}");
     }
 }
@@ -144,7 +149,8 @@ fn panels() -> Vec<Panel> {
 
 /// An expression as Grafana would send it.
 fn with_variables(expression: &str) -> String {
-    let values = [("$__rate_interval", "2m"), ("$job", "turnstile"), ("$instance", ".*"), ("$price", "0.40")];
+    let values =
+        [("$__rate_interval", "2m"), ("$job", "turnstile"), ("$instance", ".*"), ("$price", "0.40"), ("$sink", ".*")];
     let replaced = values.iter().fold(expression.to_owned(), |text, (name, value)| text.replace(name, value));
     assert!(!replaced.contains('$'), "a variable that is none of the dashboards': {replaced}");
     replaced

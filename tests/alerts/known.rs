@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use turnstile::metrics::{Build, Metrics, PREFIX};
+use turnstile::metrics::{Build, Metrics, PREFIX, Part, Work};
 
 use super::promql::Asked;
 
@@ -14,21 +14,26 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn of_the_program() -> Self {
-        let snapshot = Metrics::default().snapshot();
+        let snapshot = Metrics::of(Work::loading().and_relaying("warehouse")).snapshot();
         let [version, revision, mask, identity] = ["1", "2", "3", "4"].map(str::to_owned);
         let build = Build { version, revision, mask, identity };
         let served = snapshot.exposition(&build).unwrap();
         let announced = served.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-        let labels: BTreeMap<String, _> = snapshot
+        let figures: BTreeMap<String, _> = snapshot
             .figures()
             .into_iter()
-            .map(|(row, figure)| (format!("{PREFIX}{}", row.name), figure.labels()))
+            .map(|(row, figure)| (format!("{PREFIX}{}", row.name), (row.part, figure.labels())))
             .collect();
         let mut series = BTreeMap::new();
         for (name, kind) in announced {
-            let closed = labels.get(name).copied().unwrap_or_default().iter();
-            let mut labels: BTreeMap<_, Vec<String>> =
-                closed.map(|(key, values)| (*key, values.iter().map(|value| (*value).to_owned()).collect())).collect();
+            let (part, closed) = figures.get(name).copied().unwrap_or((Part::Process, &[]));
+            let mut labels: BTreeMap<_, Vec<String>> = closed
+                .iter()
+                .map(|(key, values)| (*key, values.iter().map(|value| (*value).to_owned()).collect()))
+                .collect();
+            if part == Part::Relay {
+                labels.insert("sink", Vec::new());
+            }
             if name == format!("{PREFIX}build_info") {
                 labels.extend(["version", "revision", "mask", "identity"].map(|key| (key, Vec::new())));
             }

@@ -99,7 +99,7 @@ impl Loader {
                 let line: serde_json::Value = serde_json::from_str(line).ok()?;
                 line.get("address")?.as_str()?.parse().ok()
             });
-            address.is_some() && said.contains("\"loading\"")
+            address.is_some() && ["\"loading\"", "\"carrying events\""].iter().any(|begun| said.contains(begun))
         })
         .await;
         address.expect("an address")

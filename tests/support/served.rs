@@ -42,10 +42,7 @@ impl Served {
     }
 
     pub(crate) fn health(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
-        command.env_clear().args(["health", "--metrics-address", &self.address.to_string()]).args(arguments);
-        let output = command.output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        health_at(self.address, arguments)
     }
 
     pub(crate) async fn end(self) {
@@ -54,12 +51,25 @@ impl Served {
     }
 }
 
-/// Every series of the loader at this address with its value.
+/// What `turnstile health` says of the process at this address.
+pub(crate) fn health_at(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turnstile"));
+    command.env_clear().args(["health", "--metrics-address", &address.to_string()]).args(arguments);
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// Every series of the process at this address with its value.
 pub(crate) async fn figures_at(address: SocketAddr) -> BTreeMap<String, f64> {
+    series(&page_at(address).await)
+}
+
+/// All that the process at this address tells.
+pub(crate) async fn page_at(address: SocketAddr) -> String {
     let answer = tokio::time::timeout(PATIENCE, get(address, "/metrics")).await.expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/plain; version=0.0.4"), "{head}");
-    series(body)
+    body.to_owned()
 }
 
 async fn get(address: SocketAddr, path: &str) -> String {

@@ -17,6 +17,7 @@ const HELP: &[&str] = &[
     " over       what the four are taken over: never more than the window, and",
     "            nothing from before a restart",
     " hand       received, and not ended yet       dead    since the loader's start",
+    " a relay    in/s: events taken up; load/s: carried; dead: set aside now",
     " –          not known now; of a lag: nothing was loaded",
     " Each is asked once a second for /metrics; docs/METRICS.md says what they mean",
 ];

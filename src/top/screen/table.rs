@@ -5,7 +5,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::{BOLD, DIM, Palette, WIDE};
-use crate::metrics::{Label as _, LaneState};
+use crate::metrics::Doing;
 use crate::top::row::Row;
 use crate::top::view::{Sort, View};
 use crate::top::words::{count, known, latency, length, rate, window};
@@ -60,10 +60,7 @@ const MORE: [Column; 3] = [
 ];
 
 fn lanes(row: &Row) -> String {
-    let words = |(state, lanes): &(LaneState, u64)| {
-        let word = LaneState::VALUES.get(state.index()).copied().unwrap_or_default();
-        format!("{lanes} {}", word.replace('_', " "))
-    };
+    let words = |(doing, lanes): &(Doing, u64)| format!("{lanes} {}", doing.in_words());
     known((!row.lanes.is_empty()).then_some(&row.lanes), |lanes| lanes.iter().map(words).collect::<Vec<_>>().join(", "))
 }
 
