@@ -16,6 +16,8 @@ pub mod local_queue;
 pub mod man;
 pub mod mask;
 pub mod migrate;
+pub mod outbox;
+mod prefix;
 pub mod relay;
 mod run;
 pub mod send;
@@ -93,6 +95,8 @@ pub enum Command {
     Mask(mask::Args),
     /// List, show, replay or discard dead letters
     DeadLetters(dead_letters::Args),
+    /// Look after the outbox: how its sinks stand, refused events, carrying events again
+    Outbox(outbox::Args),
     /// Prove from the tables that every message is recorded exactly once
     Audit(audit::Args),
     /// Show the settings, and where each comes from
@@ -173,6 +177,7 @@ impl Invocation {
             Command::Unmask(args) => args.run(given).await,
             Command::Mask(args) => args.run(given).await,
             Command::DeadLetters(args) => args.run(given).await,
+            Command::Outbox(args) => args.run(given).await,
             Command::Audit(args) => args.run(given).await,
             Command::Config(args) => args.run(given).await,
             Command::Completions(args) => args.run().await,

@@ -1,8 +1,9 @@
 //! The relay: carries the events of the outbox on to a sink, each at least once, and none lost.
 //!
 //! Any number of relays may share a sink. Why nothing is lost stands in docs/PROTOCOL.md; the transactions are in `claim`, and
-//! what is missing between the events is found in `gaps`.
+//! what is missing between the events is found in `gaps`. What an operator has carried again is in [`again`].
 
+pub mod again;
 mod begin;
 mod carry;
 mod claim;
@@ -87,6 +88,8 @@ struct Shared<S> {
     sink: S,
     settings: RelaySettings,
     slot: Slot,
+    /// The host and process, for people to read.
+    owner: String,
     /// Whose turn it is to look for events, and how often that was in vain since the last.
     turn: Mutex<usize>,
     /// Gaps were noted: somebody must look at them.
@@ -109,6 +112,7 @@ impl<S: Sink> Relay<S> {
             sink,
             settings,
             slot,
+            owner: owner(),
             turn: Mutex::new(0),
             gaps: Notify::new(),
             shutdown: shutdown.clone(),
@@ -134,6 +138,12 @@ impl<S: Sink> Relay<S> {
         }
         outcome.map(|()| carried)
     }
+}
+
+/// This host and process.
+fn owner() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
+    format!("{}/{}", host.as_deref().unwrap_or("unknown"), std::process::id())
 }
 
 /// How long a relay pauses after it has found nothing: shortly at first.

@@ -5,8 +5,8 @@ use super::{Judgement, Level};
 use crate::database::DatabaseError;
 use crate::database::schemas::Schemas;
 use crate::table::facts::{
-    Counting, KEYS_OF_RELAY, LOGINS, Partition, Positions, RowDropper, SEQUENCE, Stranger, TableFacts, UNIQUE_KEYS,
-    UniqueKey,
+    Counting, KEYS_OF_RELAY, LOGINS, Positions, RowDropper, SEQUENCE, Stranger, TableFacts, UNIQUE_KEYS, UniqueKey,
+    partitions_ahead,
 };
 
 /// How many partitions must be ready beyond the one that is written.
@@ -190,15 +190,14 @@ pub(super) fn sequence(facts: &TableFacts, positions: &Positions, schemas: &Sche
 pub(super) fn partitions(facts: &TableFacts, positions: &Positions) -> Judgement {
     const REMEDY: &str = "run `turnstile migrate`, which makes them";
     let next = positions.next;
-    let Some(here) = facts.partitions.iter().find(|partition| partition.holds(next)) else {
+    let Some(ahead) = partitions_ahead(&facts.partitions, next) else {
         return Judgement::error(format!("none takes the next position, {next}: no event can be written"), REMEDY);
     };
-    let (mut ahead, mut end) = (0, here.to);
-    while let Some(following) = facts.partitions.iter().find(|partition| end < i64::MAX && partition.holds(end)) {
-        (ahead, end) = (ahead + 1, following.to);
+    if ahead == usize::MAX {
+        return Judgement::ok(format!("the next position is {next}, and there is room for every other"));
     }
     let found = format!("the next position is {next}, and {ahead} partitions are ready beyond its own");
-    match ahead >= PARTITIONS_AHEAD || end == i64::MAX {
+    match ahead >= PARTITIONS_AHEAD {
         true => Judgement::ok(found),
         false => Judgement::warning(
             format!("{found}: each takes ten million events"),
@@ -243,16 +242,11 @@ fn problem(Judgement { level, found, remedy }: Judgement) -> Option<(String, Str
     (level != Level::Ok).then(|| (found, remedy.unwrap_or_default()))
 }
 
-impl Partition {
-    fn holds(self, position: i64) -> bool {
-        (self.from..self.to).contains(&position)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::check::Level;
+    use crate::table::facts::Partition;
 
     fn stranger(of_logins: bool) -> Stranger {
         Stranger { role: "mallory".to_owned(), of: "a.b".to_owned(), of_logins }

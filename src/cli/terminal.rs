@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::Failure;
 use crate::config::rows::Colours;
@@ -39,9 +42,39 @@ pub(super) fn note(line: &str) {
     writeln!(io::stderr(), "{line}").unwrap_or_default();
 }
 
+/// Asks on the terminal whether to go on, unless that is said already.
+///
+/// # Errors
+///
+/// Where nobody can be asked.
+pub(super) fn agreed(question: &str, is_said: bool) -> Result<bool, Failure> {
+    if is_said {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        let what = format!("{question} Nobody can be asked: standard input is no terminal");
+        return Err(Failure::new(what, "add --yes"));
+    }
+    write!(io::stderr(), "{question} [y/N] ").unwrap_or_default();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(Failure::of_system("the answer cannot be read"))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
 /// `1 message`, `2 messages`.
 pub(super) fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", HumanCount(count), if count == 1 { "" } else { "s" })
+}
+
+/// A time for people: UTC, whole seconds.
+pub(super) fn seconds(time: OffsetDateTime) -> String {
+    let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+    time.to_offset(UtcOffset::UTC).format(form).unwrap_or_else(|_| time.to_string())
+}
+
+/// A time for scripts: RFC 3339 in UTC.
+pub(super) fn exact(time: OffsetDateTime) -> String {
+    time.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap_or_else(|_| time.to_string())
 }
 
 /// Bytes for a terminal: nothing in them can move the cursor, turn the writing direction or pass for something else.

@@ -120,6 +120,34 @@ pub struct Counting {
     pub cycles: bool,
 }
 
+impl Partition {
+    /// Whether it takes this position.
+    pub fn holds(self, position: i64) -> bool {
+        (self.from..self.to).contains(&position)
+    }
+}
+
+/// How many partitions follow without a gap after the one that takes this position; none where no partition takes it. One
+/// without an end is as good as any number.
+pub fn partitions_ahead(partitions: &[Partition], position: i64) -> Option<usize> {
+    let mut end = partitions.iter().find(|partition| partition.holds(position))?.to;
+    let mut ahead = 0;
+    while end < i64::MAX {
+        let Some(following) = partitions.iter().find(|partition| partition.holds(end)) else { return Some(ahead) };
+        (ahead, end) = (ahead + 1, following.to);
+    }
+    Some(usize::MAX)
+}
+
+/// Reads which partitions the outbox has.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn partitions_of_outbox(transaction: &Transaction) -> Result<Vec<Partition>, DatabaseError> {
+    Catalogues { transaction, tables: vec!["outbox"] }.partitions().await
+}
+
 impl Counting {
     /// Reads it; nothing where there is no sequence.
     ///

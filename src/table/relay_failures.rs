@@ -67,7 +67,8 @@ pub async fn take_due(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Notes another attempt that was refused: the event waits again or, after the last, is set aside.
+/// Notes another attempt that was refused: the event waits again or, after the last, is set aside. One that is set aside or
+/// discarded stays so: the attempt was one of a relay that was frozen.
 ///
 /// # Errors
 ///
@@ -82,7 +83,7 @@ pub async fn refused_again(
     let sql = format!(
         "UPDATE {}.relay_failures SET attempts = attempts + 1, code = $3, next_at = pg_catalog.now() + $5 * interval '1 second',
                 status = CASE WHEN attempts + 1 >= $4 THEN 'set_aside' ELSE 'waiting' END
-         WHERE sink = $1 AND position = $2",
+         WHERE sink = $1 AND position = $2 AND status = 'waiting'",
         transaction.schemas().own
     );
     let pause = pause.as_secs_f64();

@@ -1,10 +1,8 @@
 //! How dead letters look: tables and lines for people, JSON for scripts.
 
 use serde_json::{Value, json};
-use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
-use time::{OffsetDateTime, UtcOffset};
 
+pub(super) use crate::cli::terminal::{exact, seconds};
 use crate::message::RawBody;
 use crate::table::dead_letters::DeadLetter;
 
@@ -24,17 +22,6 @@ pub(super) fn letter_json(letter: &DeadLetter) -> Value {
         "resolved_at": letter.resolved_at.map(exact),
         "resolved_by": letter.resolved_by,
     })
-}
-
-/// A time for people: UTC, whole seconds.
-pub(super) fn seconds(time: OffsetDateTime) -> String {
-    let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
-    time.to_offset(UtcOffset::UTC).format(form).unwrap_or_else(|_| time.to_string())
-}
-
-/// A time for scripts: RFC 3339 in UTC.
-pub(super) fn exact(time: OffsetDateTime) -> String {
-    time.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap_or_else(|_| time.to_string())
 }
 
 /// A body for scripts, exactly as it was delivered: as a JSON string, or in Base64 if it is not UTF-8.

@@ -8,12 +8,14 @@ use crate::sink::Target;
 
 const HEADING: &str = "Relay";
 const RELAY: &[&str] = &["relay", "config show"];
+/// A check looks at the sink, too.
+const RELAY_AND_CHECK: &[&str] = &["relay", "check", "config show"];
 
 /// Where events are carried to.
 pub static TO: Setting<Text<Target>> = Setting {
     flag: Some("to"),
     variable: Some("TURNSTILE_TO"),
-    commands: RELAY,
+    commands: RELAY_AND_CHECK,
     heading: HEADING,
     kind: Text::of("TARGET", "give sqs:QUEUE, with the queue's name or URL, or stdout:", parsed),
     default: Default::Unset,
@@ -121,7 +123,7 @@ pub static RELAY_UNTIL_EMPTY: Setting<Switch> = Setting {
     meaning: "End once every event is carried or set aside",
 };
 
-fn read_sink(text: &str) -> Result<String, String> {
+pub(super) fn read_sink(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     let begins = text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
     match begins && text.len() <= 63 && text.bytes().all(fits) {

@@ -1,0 +1,45 @@
+//! `turnstile outbox`.
+
+mod failures;
+mod replay;
+mod status;
+mod text;
+
+use clap::Subcommand;
+
+use super::{Failure, Outcome, migrate};
+use crate::config::Given;
+use crate::database::{Database, DatabaseSettings};
+
+/// What `turnstile outbox` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show how far each sink has come, what waits, and what keeps it waiting
+    Status(status::Args),
+    /// List, retry or discard events that a sink refuses
+    Failures(failures::Args),
+    /// Carry events of a range again, with the same ids
+    Replay(replay::Args),
+}
+
+impl Args {
+    pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
+        match self.command {
+            Command::Status(args) => args.run(given).await,
+            Command::Failures(args) => args.run(given).await,
+            Command::Replay(args) => args.run(given).await,
+        }
+    }
+}
+
+async fn open(settings: &DatabaseSettings) -> Result<Database, Failure> {
+    let database = Database::new(settings)?;
+    migrate::refuse_older(&database).await?;
+    Ok(database)
+}
