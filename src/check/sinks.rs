@@ -180,8 +180,9 @@ fn failures(sink: &SinkStatus) -> Option<(String, String)> {
     let set_aside: i64 =
         sink.failures.iter().filter(|refusals| refusals.status == "set_aside").map(|refusals| refusals.events).sum();
     (set_aside > 0).then(|| {
+        let events = if set_aside == 1 { "event is" } else { "events are" };
         (
-            format!("{set_aside} events are set aside, because the target refuses them"),
+            format!("{set_aside} {events} set aside, because the target refuses what they are"),
             format!("`turnstile outbox failures list --sink {}` says why; then retry or discard them", sink.name),
         )
     })
@@ -226,7 +227,12 @@ fn end_of(holder: &Holder) -> String {
     }
 }
 
-/// `45 s`, `3 min`, `2 h 5 min`, `3 d 4 h`.
+/// `45 s`, `3 min`, `2 h`, `3 d`.
+pub fn in_one_unit(length: Duration) -> String {
+    in_words(length).split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// `45 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn in_words(length: Duration) -> String {
     let seconds = length.whole_seconds().max(0);
     let two = |large: i64, of: &str, small: i64, rest: &str| match small {
@@ -360,6 +366,7 @@ mod tests {
             (-5, "0 s"),
         ] {
             assert_eq!(in_words(Duration::seconds(seconds)), words);
+            assert!(words.starts_with(&in_one_unit(Duration::seconds(seconds))));
         }
     }
 }

@@ -306,7 +306,7 @@ impl OneSink<'_> {
              CROSS JOIN LATERAL (
                  SELECT * FROM (
                      (SELECT position, set_at, 0 AS choice FROM {own}.relay_marks
-                      WHERE sink = $1 AND slot = $2 AND set_at <= $3 - w.seconds * interval '1 second'
+                      WHERE sink = $1 AND slot = $2 AND set_at <= $3::timestamptz - w.seconds * interval '1 second'
                       ORDER BY position DESC LIMIT 1)
                      UNION ALL
                      (SELECT position, set_at, 1 FROM {own}.relay_marks WHERE sink = $1 AND slot = $2

@@ -42,8 +42,7 @@ async fn a_sink_that_has_everything_has_nothing_to_look_at() {
         assert_eq!(*empty, serde_json::json!([]), "{sink}");
     }
     let text = outbox.run(&["outbox", "status"]).stdout;
-    for said in ["files → stdout:, without order", "0 events; in chunks 0 positions", "none is open", "failures  none"]
-    {
+    for said in ["files, without order, since", "0 events; in chunks 0 positions", "none is open", "failures  none"] {
         assert!(text.contains(said), "{said}: {text}");
     }
     assert!(!text.contains("look at"), "{text}");
@@ -335,7 +334,7 @@ async fn a_check_looks_at_every_sink_and_at_where_a_relay_would_carry_to() {
     }
     outbox.refuse("two", &[4], "set_aside").await;
     let checked = installation.check(&[]).await;
-    assert!(checked.line("failures of sinks").contains("two: 1 events are set aside"), "{}", checked.stdout);
+    assert!(checked.line("failures of sinks").contains("two: 1 event is set aside"), "{}", checked.stdout);
     assert_eq!(checked.exit_code, 0, "no loader is kept from its work: {}", checked.stdout);
 
     for (to, level) in [("stdout:", "ok"), ("sqs:http://127.0.0.1:1/000000000000/events", "error")] {

@@ -96,10 +96,9 @@ fn table_in_words(table: &OutboxTable) -> String {
 fn tell_sink(sink: &SinkStatus, status: &OutboxStatus) -> Result<(), Failure> {
     let order = if sink.is_ordered { "in order" } else { "without order" };
     say("")?;
-    say_broken(
-        &format!("{} → {}, {order}, since {}", sink.name, printable(sink.target.as_bytes()), seconds(sink.since)),
-        INDENT,
-    )?;
+    say_broken(&format!("{}, {order}, since {}", sink.name, seconds(sink.since)), INDENT)?;
+    // One word, to be copied as it is.
+    say(&format!("{:<INDENT$}{}", "  target", printable(sink.target.as_bytes())))?;
     fact("  frontier", &number(sink.frontier))?;
     fact("  backlog", &backlog_in_words(sink))?;
     let oldest = sink.oldest.map(|oldest| format!("{} ({})", in_words(status.now - oldest), seconds(oldest)));

@@ -10,7 +10,7 @@ const WIDTH: usize = 80;
 
 /// Writes a line, which is broken between words where it is too long; what follows is indented.
 pub(super) fn say_broken(line: &str, indent: usize) -> Result<(), Failure> {
-    say(&wrapped(line, width().unwrap_or(WIDTH), indent))
+    wrapped(line, width().unwrap_or(WIDTH), indent).lines().try_for_each(|line| say(line.trim_end()))
 }
 
 /// A number for people: `1,234,567`.

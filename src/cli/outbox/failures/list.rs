@@ -4,7 +4,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::open;
-use crate::check::sinks::in_words;
+use crate::check::sinks::in_one_unit;
 use crate::cli::outbox::text::say_broken;
 use crate::cli::terminal::{aligned, exact, note, printable, say};
 use crate::cli::{Failure, Outcome};
@@ -71,7 +71,7 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
 fn table(refused: &[Refused], has_sinks: bool) -> Result<(), Failure> {
     let now = OffsetDateTime::now_utc();
     let of_sink = |sink: &str| has_sinks.then(|| sink.to_owned());
-    let head = ["event", "position", "status", "attempts", "refused for", "code"].map(str::to_owned);
+    let head = ["event", "position", "status", "attempts", "for", "code"].map(str::to_owned);
     let head = of_sink("sink").into_iter().chain(head).collect();
     let row = |refused: &Refused| {
         let digits: String = refused.event.to_string().chars().take(DIGITS).collect();
@@ -80,7 +80,7 @@ fn table(refused: &[Refused], has_sinks: bool) -> Result<(), Failure> {
             refused.position.to_string(),
             refused.status.in_words().to_owned(),
             refused.attempts.to_string(),
-            in_words(now - refused.since),
+            in_one_unit(now - refused.since),
             printable(refused.code.as_bytes()),
         ];
         of_sink(&refused.sink).into_iter().chain(facts).collect::<Vec<String>>()
