@@ -3,7 +3,7 @@
 -- A role belongs to the whole server, so its administrator makes them, once:
 --
 --     CREATE ROLE turnstile_loader   NOLOGIN;   -- turnstile run
---     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters
+--     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters, turnstile outbox
 --     CREATE ROLE turnstile_auditor  NOLOGIN;   -- turnstile audit
 --     CREATE ROLE turnstile_analyst  NOLOGIN;   -- queries over user_logins
 --     CREATE ROLE turnstile_relay    NOLOGIN;   -- turnstile relay
@@ -135,8 +135,8 @@ GRANT SELECT (key_id, purpose, mask, check_value, registered_at) ON turnstile.tu
 GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_loader;
 
 
--- The operator: `turnstile dead-letters`. It reads dead letters, whose bodies are sealed: without the keyring they say
--- nothing. It cannot read the logins, nor delete anything.
+-- The operator: `turnstile dead-letters` and `turnstile outbox`. It reads dead letters, whose bodies are sealed: without the
+-- keyring they say nothing. It cannot read the logins, nor what the events say of them, nor delete anything.
 
 -- Lists and shows dead letters, and says how each was resolved.
 GRANT SELECT, UPDATE (status, resolved_at, resolved_by) ON turnstile.dead_letters TO turnstile_operator;
@@ -160,6 +160,24 @@ GRANT INSERT (user_id, device_type, masked_ip, masked_device_id, locale, app_ver
     ON turnstile.outbox TO turnstile_operator;
 GRANT USAGE ON SEQUENCE turnstile.outbox_position_seq TO turnstile_operator;
 
+-- Sees how the sinks stand: where events are and when they were written, and what the relays note. What the sessions of other
+-- roles do is seen by members of pg_read_all_stats only; the server's administrator may add: GRANT pg_read_all_stats TO …
+GRANT SELECT (position, event_id, created_at) ON turnstile.outbox TO turnstile_operator;
+GRANT SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_operator;
+GRANT SELECT (below, written_until) ON turnstile.outbox_pruned TO turnstile_operator;
+GRANT SELECT (sink, target, ordered, slots, cluster_id, since) ON turnstile.relay_sinks TO turnstile_operator;
+GRANT SELECT (sink, slot, position, set_at) ON turnstile.relay_marks TO turnstile_operator;
+GRANT SELECT (sink, first_position, last_position, since, writers) ON turnstile.relay_gaps TO turnstile_operator;
+
+-- Lets events be carried again: the relays take over chunks that nobody has.
+GRANT SELECT (sink, first_position, last_position, owner, attempts, leased_until),
+      INSERT (sink, slot, first_position, last_position, lease, leased_until)
+    ON turnstile.relay_chunks TO turnstile_operator;
+
+-- Lists refused events, lets them be tried again, or gives them up.
+GRANT SELECT (sink, position, event_id, status, code, attempts, since, next_at), UPDATE (status, attempts, next_at)
+    ON turnstile.relay_failures TO turnstile_operator;
+
 
 -- The auditor: `turnstile audit`. It reads hashes and times, and changes nothing.
 
@@ -182,7 +200,7 @@ GRANT SELECT (user_id, device_type, masked_ip, masked_device_id, locale, app_ver
 
 
 -- The relay: `turnstile relay`. It reads the events, masked values only, and notes how far it has carried them. It cannot
--- read the logins nor the dead letters, nor change an event. No other role reads or changes its notes.
+-- read the logins nor the dead letters, nor change an event.
 
 -- Reads events, and which position the sequence gave last.
 GRANT SELECT (position, event_id, created_at, traceparent, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date)
@@ -200,9 +218,9 @@ GRANT SELECT (below) ON turnstile.outbox_pruned TO turnstile_relay;
 GRANT INSERT (sink, slot, position), SELECT (sink, slot, position), DELETE ON turnstile.relay_marks TO turnstile_relay;
 
 -- Leases events, takes over those of a relay that is gone, and lets go of what is carried.
-GRANT INSERT (sink, slot, first_position, last_position, lease, leased_until),
+GRANT INSERT (sink, slot, first_position, last_position, lease, leased_until, owner),
       SELECT (id, sink, slot, first_position, last_position, lease, leased_until, attempts),
-      UPDATE (lease, leased_until, attempts),
+      UPDATE (lease, leased_until, attempts, owner),
       DELETE
     ON turnstile.relay_chunks TO turnstile_relay;
 

@@ -6,7 +6,9 @@ mod database;
 mod grants;
 mod queue;
 mod settings;
+pub mod sinks;
 mod tables;
+mod target;
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -23,10 +25,13 @@ use crate::queue::Queue;
 use crate::queue::sqs::{ConnectError, SqsQueue};
 use crate::table::facts::{Positions, TableFacts};
 use crate::table::queues::{self, QueueRecord};
+use crate::table::relay_status::OutboxStatus;
 use crate::table::rights::{MIGRATIONS, Object, Rights};
 use crate::table::turnstile_keys::{self, Registered};
 
+use self::sinks::Aspect;
 use self::tables::{Read, judge};
+pub use self::target::Aim;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +105,9 @@ pub enum Event {
     Found(Finding),
 }
 
-/// Runs every check, whatever the ones before it came to. Queue and database are asked at the same time.
-pub async fn check(settings: &RunSettings, mut tell: impl FnMut(Event)) {
+/// Runs every check, whatever the ones before it came to. Queue and database are asked at the same time. Where a relay would
+/// carry events to is looked at, too, if that is said.
+pub async fn check(settings: &RunSettings, aim: Option<Aim<'_>>, mut tell: impl FnMut(Event)) {
     let keyring = Keyring::find(&settings.keyring);
     let here = Here { settings, keyring: keyring.as_ref() };
     OF_SETTINGS.iter().for_each(|(what, judge)| tell(found(what, judge(&here))));
@@ -113,13 +119,32 @@ pub async fn check(settings: &RunSettings, mut tell: impl FnMut(Event)) {
         () = async { reaching.as_mut().await; std::future::pending().await } => unreachable!("it is pending"),
     };
     OF_QUEUE.iter().for_each(|(what, judge)| tell(found(what, judge(&here, &queue))));
+    let of_target = match &aim {
+        None => Judgement::ok("none: --to (TURNSTILE_TO) is not set"),
+        Some(aim) => {
+            tell(Event::Asking(format!("the relay's target {}", aim.target)));
+            target::look_at(aim, queue.as_ref().ok().map(Queue::identity)).await
+        }
+    };
+    tell(found(TARGET, of_target));
 
     tell(Event::Asking(format!("the database {}", settings.database.address)));
     reaching.as_mut().await;
     let Some(server) = reaching.take_output() else { unreachable!("it is done") };
+    let (server, sinks) = match server {
+        Ok((server, sinks)) => (Ok(server), Some(sinks)),
+        Err(error) => (Err(error), None),
+    };
     let base = Base { here, server };
     tell(found(KEYS_REMEMBERED, keys_remembered(&base, &queue)));
     of_database(&base).into_iter().for_each(|finding| tell(Event::Found(finding)));
+    for of in Aspect::ALL {
+        let judge = |_: &Server| match &sinks {
+            Some(read) => sinks::judgement(of, read),
+            None => Judgement::skipped("the database cannot be reached"),
+        };
+        tell(found(of.as_str(), base.of_tables(judge)));
+    }
 }
 
 fn found(what: &'static str, judgement: Judgement) -> Event {
@@ -129,7 +154,8 @@ fn found(what: &'static str, judgement: Judgement) -> Event {
 /// Everything that is looked at, in the order of the findings.
 pub fn looked_at() -> impl Iterator<Item = &'static str> {
     let (settings, queue) = (OF_SETTINGS.iter().map(|(what, _)| *what), OF_QUEUE.iter().map(|(what, _)| *what));
-    settings.chain(queue).chain([KEYS_REMEMBERED]).chain(OF_DATABASE.iter().map(|(what, _)| *what))
+    let (database, sinks) = (OF_DATABASE.iter().map(|(what, _)| *what), Aspect::ALL.into_iter().map(Aspect::as_str));
+    settings.chain(queue).chain([TARGET, KEYS_REMEMBERED]).chain(database).chain(sinks)
 }
 
 /// Why nothing can be loaded into this database: every error that [`check`] finds in it, in the same words.
@@ -162,6 +188,9 @@ type CheckOfDatabase = (&'static str, fn(&Base<'_>) -> Judgement);
 
 /// What is looked at that a run can mend itself, with [`extend`](crate::table::outbox::extend).
 pub const PARTITIONS_OF_OUTBOX: &str = "partitions of outbox";
+
+/// Where a relay would carry events to.
+const TARGET: &str = "relay's target";
 
 /// What needs both the queue and the database.
 const KEYS_REMEMBERED: &str = "keys remembered";
@@ -333,9 +362,11 @@ enum Unreached {
 }
 
 impl Server {
-    async fn reach(settings: &RunSettings) -> Result<Self, Unreached> {
+    /// The server, and how the sinks stand that are noted in it: no run depends on these.
+    async fn reach(settings: &RunSettings) -> Result<(Self, Read<OutboxStatus>), Unreached> {
         let database = Database::new(&settings.database)?;
-        Ok(Self::look_at(&database).await?)
+        let server = Self::look_at(&database).await?;
+        Ok((server, database.snapshot(async |seen| OutboxStatus::read(seen, None).await).await))
     }
 
     async fn look_at(database: &Database) -> Result<Self, DatabaseError> {

@@ -18,6 +18,7 @@ pub mod man;
 pub mod mask;
 pub mod migrate;
 pub mod outbox;
+mod prefix;
 pub mod relay;
 mod run;
 pub mod send;
@@ -95,7 +96,7 @@ pub enum Command {
     Mask(mask::Args),
     /// List, show, replay or discard dead letters
     DeadLetters(dead_letters::Args),
-    /// Look after the outbox
+    /// See how the sinks of the outbox stand, look after refused events, and prune
     Outbox(outbox::Args),
     /// Prove from the tables that every message is recorded exactly once
     Audit(audit::Args),

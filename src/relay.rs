@@ -2,8 +2,9 @@
 //!
 //! Any number of relays may share a sink. Why nothing is lost stands in docs/PROTOCOL.md; the transactions are in `claim`, and
 //! what is missing between the events is found in `gaps`. What is counted is counted in `counted`; `observe` asks what no lane
-//! knows.
+//! knows. What an operator has carried again is in [`again`].
 
+pub mod again;
 mod begin;
 mod carry;
 mod claim;
@@ -125,6 +126,8 @@ struct Shared<S> {
     outage: Outage,
     /// While others are in the way of a transaction.
     contention: Outage,
+    /// The host and process, for people to read.
+    owner: String,
     /// Whose turn it is to look for events, and how often that was in vain since the last.
     turn: Mutex<usize>,
     /// Gaps were noted: somebody must look at them.
@@ -160,6 +163,7 @@ impl<S: Sink> Relay<S> {
             slot,
             outage: Outage::default(),
             contention: Outage::default(),
+            owner: owner(),
             turn: Mutex::new(0),
             gaps: Notify::new(),
             loading,
@@ -189,6 +193,12 @@ impl<S: Sink> Relay<S> {
         }
         outcome.map(|()| carried)
     }
+}
+
+/// This host and process.
+fn owner() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
+    format!("{}/{}", host.as_deref().unwrap_or("unknown"), std::process::id())
 }
 
 /// How long a relay pauses after it has found nothing: shortly at first.

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::audit::audit;
@@ -17,15 +18,19 @@ use turnstile::keys;
 use turnstile::load::LoadError;
 use turnstile::mask::MaskKind;
 use turnstile::message::{ProducerContext, TimeBasis};
+use turnstile::relay::again::{self, Bound, Change, ReplayError};
 use turnstile::replay::Replay;
-use turnstile::table::dead_letters::{self, Filter};
+use turnstile::table::dead_letters;
 use turnstile::table::facts::{Counting, Positions, TableFacts, partitions_of_outbox};
 use turnstile::table::relay_failures::Failure;
+use turnstile::table::relay_refusals::Filter;
 use turnstile::table::relay_sinks::SinkRecord;
 use turnstile::table::relay_slot::Slot;
+use turnstile::table::relay_status::OutboxStatus;
 use turnstile::table::rights::{MIGRATIONS, Object, Right, needed};
 use turnstile::table::{
-    outbox, outbox_pruned, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_sinks,
+    outbox, outbox_pruned, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_refusals,
+    relay_sinks,
 };
 
 use crate::check::{Installation, database, migrate};
@@ -185,12 +190,12 @@ pub(crate) async fn do_all_that_an_operator_does(roles: &Roles) {
         by: "alice".to_owned(),
         dry_run: false,
     };
-    let replayed = replay.run(&Filter::default(), 10, |_| {}).await.unwrap();
+    let replayed = replay.run(&dead_letters::Filter::default(), 10, |_| {}).await.unwrap();
     assert_eq!((replayed.replayed, replayed.absorbed, replayed.stay_open()), (1, 1, 1), "{replayed:?}");
 
     let snapshot = operator.begin_snapshot().await.unwrap();
-    dead_letters::count(&snapshot, &Filter::default()).await.unwrap();
-    let letters = dead_letters::newest(&snapshot, &Filter::default(), 10).await.unwrap();
+    dead_letters::count(&snapshot, &dead_letters::Filter::default()).await.unwrap();
+    let letters = dead_letters::newest(&snapshot, &dead_letters::Filter::default(), 10).await.unwrap();
     for letter in &letters {
         let (key, hash) = (letter.key, letter.key.hash);
         dead_letters::body(&snapshot, key).await.unwrap();
@@ -235,6 +240,67 @@ async fn the_relay_needs_each_of_its_privileges_and_no_other() {
     }
     do_all_that_a_relay_does(&roles, "after").await.unwrap();
     roles.drop().await;
+}
+
+#[tokio::test]
+async fn the_operator_needs_each_of_its_privileges_on_the_outbox_and_on_what_relays_note() {
+    let (test, roles) = granted().await;
+    do_all_that_a_loader_does(&roles, "carried").await.unwrap();
+    let owner = connect(test.url()).await;
+    do_all_that_an_operator_does_with_the_outbox(&roles, &owner).await.unwrap();
+    let role = roles.name("operator");
+    let held = privileges_of(&owner, &role).await;
+    // The others are those of a replay of dead letters.
+    let of_outbox = |held: &&String| {
+        held.contains("relay_") || held.contains("outbox") && !held.contains("INSERT") && !held.contains("USAGE")
+    };
+    let held: Vec<&String> = held.iter().filter(of_outbox).collect();
+    assert!(held.len() > 35, "{held:?}");
+    for privilege in held {
+        owner.batch_execute(&format!("REVOKE {privilege} FROM {role}")).await.unwrap();
+        let done = do_all_that_an_operator_does_with_the_outbox(&roles, &owner).await;
+        assert!(matches!(&done, Err(error) if error.sqlstate() == Some("42501")), "{privilege}: {done:?}");
+        owner.batch_execute(&format!("GRANT {privilege} TO {role}")).await.unwrap();
+    }
+    do_all_that_an_operator_does_with_the_outbox(&roles, &owner).await.unwrap();
+    roles.drop().await;
+}
+
+/// Every statement of `turnstile outbox`, but of its pruning.
+async fn do_all_that_an_operator_does_with_the_outbox(roles: &Roles, owner: &Client) -> Result<(), DatabaseError> {
+    let books =
+        "DELETE FROM relay_failures; DELETE FROM relay_chunks; DELETE FROM relay_marks; DELETE FROM relay_sinks;
+        INSERT INTO relay_sinks (sink, target, cluster_id) VALUES ('s', 'nowhere', 1);
+        INSERT INTO relay_marks (sink, slot, position) SELECT 's', 0, max(position) FROM outbox;
+        INSERT INTO relay_failures (sink, position, event_id, code, next_at, status)
+        SELECT 's', position, event_id, 'c', now(), 'set_aside' FROM outbox ORDER BY position LIMIT 1";
+    owner.batch_execute(books).await.unwrap();
+    let operator = database(&roles.operator_url);
+    let status = operator.snapshot(async |seen| OutboxStatus::read(seen, None).await).await?;
+    assert_eq!(status.sinks.len(), 1);
+    let filter = Filter { sink: Some("s".to_owned()), ..Filter::default() };
+    let read = async |seen: &Transaction| {
+        let listed = relay_refusals::list(seen, &filter, 10).await?;
+        let event = listed[0].event;
+        assert_eq!(relay_refusals::count(seen, &filter).await?, 1);
+        relay_refusals::between(seen, event, event, 2).await
+    };
+    assert_eq!(operator.snapshot(read).await?.len(), 1);
+    for changed in [again::retry(&operator, &filter).await?, again::discard(&operator, &filter).await?] {
+        assert_eq!(changed.iter().map(|(_, change)| *change).collect::<Vec<_>>(), [Change::Done]);
+    }
+    let long_ago = OffsetDateTime::now_utc() - time::Duration::hours(1);
+    let ends = (Bound::Time(long_ago), Bound::Time(OffsetDateTime::now_utc() + time::Duration::hours(1)));
+    let replayed = async {
+        let plan = again::plan(&operator, "s", ends.0, ends.1).await?;
+        again::replay(&operator, "s", &plan).await
+    };
+    match replayed.await {
+        Ok(chunks) => assert_eq!(chunks, 1),
+        Err(ReplayError::Database(error)) => return Err(error),
+        Err(error) => panic!("{error}"),
+    }
+    Ok(())
 }
 
 /// Everything that a role is granted itself, as GRANT takes it.
@@ -292,8 +358,8 @@ pub(crate) async fn do_all_that_a_relay_does(roles: &Roles, sink: &str) -> Resul
 /// A chunk and a gap at these positions, from beginning to end.
 async fn carry(transaction: &Transaction, slot: &Slot, positions: RangeInclusive<i64>) -> Result<(), DatabaseError> {
     let (ended, lease) = (Duration::ZERO, Duration::from_secs(60));
-    let lost = relay_chunks::open(transaction, slot, positions.clone(), ended).await?;
-    let chunk = relay_chunks::take_over(transaction, slot, lease).await?.unwrap();
+    let lost = relay_chunks::open(transaction, slot, positions.clone(), "host/1", ended).await?;
+    let chunk = relay_chunks::take_over(transaction, slot, "host/2", lease).await?.unwrap();
     assert_eq!((chunk.id, &chunk.positions), (lost.id, &positions));
     assert!(!relay_chunks::renew(transaction, &lost, lease).await?, "the number is the same, and the lease another");
     assert!(!relay_chunks::close(transaction, &lost).await?);

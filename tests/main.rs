@@ -47,6 +47,7 @@ mod top;
 
 // Dead letters, and the proof from the tables.
 mod relay;
+mod outbox_commands;
 mod replay;
 mod audit;
 mod comparison;

@@ -14,14 +14,17 @@ fn the_list_of_commands_has_every_command_and_no_other() {
         .filter(|row| row[0] != "command")
         .flat_map(|row| row[0].split(", ").map(name_of).collect::<Vec<_>>())
         .collect();
-    let program = built();
     let mut known = BTreeSet::new();
-    for command in program.get_subcommands() {
-        let inner: Vec<String> =
-            command.get_subcommands().map(|inner| format!("{} {}", command.get_name(), inner.get_name())).collect();
-        match inner.is_empty() {
-            true => known.extend([command.get_name().to_owned()]),
-            false => known.extend(inner),
+    let mut to_do = vec![(String::new(), built())];
+    while let Some((path, command)) = to_do.pop() {
+        let inner = command.get_subcommands().map(|inner| {
+            let name = format!("{path} {}", inner.get_name()).trim_start().to_owned();
+            (name, inner.clone())
+        });
+        let before = to_do.len();
+        to_do.extend(inner);
+        if to_do.len() == before {
+            known.insert(path);
         }
     }
     assert_eq!(told, known);

@@ -59,30 +59,34 @@ const OF_NOBODY: [&str; 41] = [
 ];
 
 /// Statements that a relay may run, and nobody else but the owner.
-const OF_RELAYS: [&str; 21] = [
+const OF_RELAYS: [&str; 13] = [
     "SELECT masked_ip FROM turnstile.outbox",
     "SELECT user_id FROM turnstile.outbox",
-    "SELECT created_at FROM turnstile.outbox",
-    "SELECT sink FROM turnstile.relay_sinks",
-    "SELECT position FROM turnstile.relay_marks",
     "SELECT id FROM turnstile.relay_chunks",
-    "SELECT writers FROM turnstile.relay_gaps",
-    "SELECT status FROM turnstile.relay_failures",
-    "SELECT below FROM turnstile.outbox_pruned",
     "INSERT INTO turnstile.relay_sinks (sink, target, cluster_id) VALUES ('s', 't', 1)",
     "INSERT INTO turnstile.relay_marks (sink, slot, position) VALUES ('s', 0, 1)",
-    "INSERT INTO turnstile.relay_chunks (sink, slot, first_position, last_position, lease, leased_until)
-     VALUES ('s', 0, 1, 2, gen_random_uuid(), now())",
     "INSERT INTO turnstile.relay_gaps (sink, slot, first_position, last_position, writers) VALUES ('s', 0, 1, 2, '{}')",
     "INSERT INTO turnstile.relay_failures (sink, position, event_id, code, next_at)
      VALUES ('s', 1, decode(repeat('00', 32), 'hex'), 'c', now())",
     "UPDATE turnstile.relay_sinks SET target = 'u'",
     "UPDATE turnstile.relay_gaps SET writers = '{}'",
-    "UPDATE turnstile.relay_failures SET status = 'waiting'",
     "DELETE FROM turnstile.relay_marks",
     "DELETE FROM turnstile.relay_chunks",
     "DELETE FROM turnstile.relay_gaps",
     "DELETE FROM turnstile.relay_failures",
+];
+
+/// Statements that a relay and an operator may run, and nobody else but the owner.
+const OF_RELAYS_AND_OPERATORS: [&str; 8] = [
+    "SELECT created_at FROM turnstile.outbox",
+    "SELECT sink FROM turnstile.relay_sinks",
+    "SELECT position FROM turnstile.relay_marks",
+    "SELECT attempts FROM turnstile.relay_chunks",
+    "SELECT writers FROM turnstile.relay_gaps",
+    "SELECT status FROM turnstile.relay_failures",
+    "INSERT INTO turnstile.relay_chunks (sink, slot, first_position, last_position, lease, leased_until)
+     VALUES ('s', 0, 1, 2, gen_random_uuid(), now())",
+    "UPDATE turnstile.relay_failures SET status = 'waiting'",
 ];
 
 #[tokio::test]
@@ -118,6 +122,13 @@ async fn no_role_gets_further_than_its_grants() {
                 "INSERT INTO turnstile.queues (arn, scheme) VALUES ('a', 'content')",
                 "UPDATE turnstile.queues SET scheme = 'content'",
                 "SELECT turnstile.extend_outbox()",
+                "SELECT user_id FROM turnstile.outbox",
+                "SELECT lease FROM turnstile.relay_chunks",
+                "UPDATE turnstile.relay_chunks SET leased_until = now()",
+                "INSERT INTO turnstile.relay_chunks (sink, owner) VALUES ('s', 'me')",
+                "UPDATE turnstile.relay_failures SET code = 'c'",
+                "UPDATE turnstile.relay_sinks SET target = 'u'",
+                "INSERT INTO turnstile.outbox_pruned (below, written_until) VALUES (9, now())",
             ],
         ),
         (
@@ -186,11 +197,21 @@ async fn no_role_gets_further_than_its_grants() {
             refused(&client, of_relays).await;
         }
     }
-    let relay = connect(&roles.relay_url).await;
-    for may in OF_RELAYS {
-        relay.batch_execute(may).await.unwrap_or_else(|error| panic!("{may}: {error:?}"));
+    for url in [&roles.loader_url, &roles.auditor_url, &roles.analyst_url] {
+        let client = connect(url).await;
+        for of_both in OF_RELAYS_AND_OPERATORS {
+            refused(&client, of_both).await;
+        }
     }
-    drop(relay);
+    let may_run = async |url: &str, all: &[&str]| {
+        let client = connect(url).await;
+        for may in all {
+            client.batch_execute(may).await.unwrap_or_else(|error| panic!("{may}: {error:?}"));
+        }
+    };
+    may_run(&roles.operator_url, &OF_RELAYS_AND_OPERATORS).await;
+    may_run(&roles.relay_url, &OF_RELAYS_AND_OPERATORS).await;
+    may_run(&roles.relay_url, &OF_RELAYS).await;
     drop(test);
     roles.drop().await;
 }

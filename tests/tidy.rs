@@ -128,6 +128,7 @@ const TABLES: &[&str] = &[
     "relay_chunks",
     "relay_gaps",
     "relay_failures",
+    "outbox_pruned",
 ];
 
 const MAX_LINES: usize = 600;

@@ -4,14 +4,15 @@ use serde_json::json;
 
 use super::terminal::{Waiting, counted, say, wrapped};
 use super::{Failure, Outcome, terminal};
-use crate::check::{Event, Finding, Judgement, Level, check, looked_at};
+use crate::check::{Aim, Event, Finding, Judgement, Level, check, looked_at};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, RunSettings};
 
 /// What `turnstile check` takes: the settings of the run that it looks ahead to.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Takes what `turnstile run` takes, and looks at everything that this run would depend on. Changes nothing."
+    after_long_help = "Takes what `turnstile run` takes, and looks at everything that this run would depend on; with --to, also at where \
+                       a relay would carry events to, and at how the sinks of the outbox stand. Changes nothing."
 )]
 pub struct Args {}
 
@@ -19,8 +20,11 @@ impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let settings = RunSettings::read(given, &mut mistakes);
+        let target = given.optional(&rows::TO, &mut mistakes);
         let format = given.read(&rows::FORMAT, &mut mistakes);
-        let (settings, format) = mistakes.or(settings.zip(format))?;
+        let ((settings, target), format) = mistakes.or(settings.zip(target).zip(format))?;
+        let queue_at = |address| given.queue_at(address);
+        let aim = target.as_ref().map(|target| Aim { target, queue_at: &queue_at });
         let (waiting, form) = (Waiting::for_nothing(), Form::of_terminal());
         let (mut errors, mut warnings, mut written) = (0, 0, Ok(()));
         let tell = |event| match event {
@@ -37,7 +41,7 @@ impl Args {
                 }
             }
         };
-        check(&settings, tell).await;
+        check(&settings, aim, tell).await;
         waiting.end();
         written?;
         if format == Format::Text {

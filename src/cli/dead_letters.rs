@@ -8,6 +8,7 @@ mod text;
 
 use clap::Subcommand;
 
+use super::prefix::Prefix;
 use super::{Failure, Outcome, migrate};
 use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings, Transaction};
@@ -65,31 +66,8 @@ fn by(given: &Given, mistakes: &mut Mistakes) -> Option<String> {
 const HASH_REMEDY: &str = "give at least the first 8 of a hash's 64 hexadecimal digits; \
                             `turnstile dead-letters list --entries` shows them";
 
-/// The first digits of a message hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Prefix {
-    digits: String,
-    first: MessageHash,
-    last: MessageHash,
-}
-
-impl Prefix {
-    fn parse(text: &str) -> Option<Self> {
-        let is_prefix = (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let filled = |digit: char| text.chars().chain(std::iter::repeat(digit)).take(64).collect::<String>().parse();
-        match (filled('0'), filled('f')) {
-            (Ok(first), Ok(last)) if is_prefix => Some(Self { digits: text.to_owned(), first, last }),
-            (Ok(_) | Err(_), Ok(_) | Err(_)) => None,
-        }
-    }
-
-    fn read_all(texts: &[String], mistakes: &mut Mistakes) -> Vec<Self> {
-        let read = |text: &String| {
-            let prefix = Self::parse(text).ok_or_else(|| format!("{text:?} is not a message hash"));
-            mistakes.take("HASH", prefix, HASH_REMEDY)
-        };
-        texts.iter().filter_map(read).collect()
-    }
+fn prefixes(texts: &[String], mistakes: &mut Mistakes) -> Vec<Prefix> {
+    Prefix::read_all(texts, ("HASH", "a message hash"), HASH_REMEDY, mistakes)
 }
 
 /// The messages that the prefixes mean, each once.
@@ -125,28 +103,4 @@ async fn open(settings: &DatabaseSettings) -> Result<Database, Failure> {
     let database = Database::new(settings)?;
     migrate::refuse_older(&database).await?;
     Ok(database)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_is_eight_to_sixty_four_hexadecimal_digits() {
-        for (text, is_prefix) in [
-            ("0123abcD", true),
-            ("0123abcd9", true),
-            (&"f".repeat(64), true),
-            ("0123abc", false),
-            ("", false),
-            ("0123abcg", false),
-            ("0123abcé", false),
-            (&"f".repeat(65), false),
-        ] {
-            assert_eq!(Prefix::parse(text).is_some(), is_prefix, "{text}");
-        }
-        let odd = Prefix::parse("0123abcd9").unwrap();
-        assert_eq!(odd.first.to_string(), format!("0123abcd9{}", "0".repeat(55)));
-        assert_eq!(odd.last.to_string(), format!("0123abcd9{}", "f".repeat(55)));
-    }
 }

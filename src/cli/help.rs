@@ -154,6 +154,52 @@ const COMMANDS: &[Told] = &[
         examples: &["turnstile outbox prune --dry-run", "turnstile outbox prune --format json"],
     },
     Told {
+        command: "outbox status",
+        done: "done, whatever it shows",
+        failed: "failed",
+        examples: &[
+            "turnstile outbox status",
+            "turnstile outbox status --sink warehouse",
+            "turnstile outbox status --json | jq '.sinks[] | {sink, oldest_age_seconds}'",
+        ],
+    },
+    Told {
+        command: "outbox failures list",
+        done: "done",
+        failed: "failed",
+        examples: &[
+            "turnstile outbox failures list",
+            "turnstile outbox failures list --sink warehouse --status set_aside --format json",
+        ],
+    },
+    Told {
+        command: "outbox failures retry",
+        done: "all that were meant are tried again",
+        failed: "one was not, or something failed",
+        examples: &[
+            "turnstile outbox failures retry 0123abcd",
+            "turnstile outbox failures retry --all --sink warehouse --code InvalidMessageContents",
+        ],
+    },
+    Told {
+        command: "outbox failures discard",
+        done: "all that were meant are discarded",
+        failed: "one was not, or something failed",
+        examples: &[
+            "turnstile outbox failures discard 0123abcd",
+            "turnstile outbox failures discard --all --sink warehouse --yes",
+        ],
+    },
+    Told {
+        command: "outbox replay",
+        done: "the events are left to the relays",
+        failed: "they are not",
+        examples: &[
+            "turnstile outbox replay --sink warehouse --from 120000 --to 125000",
+            "turnstile outbox replay --sink warehouse --from 2026-01-31T08:00:00Z --to 2026-01-31T09:00:00Z",
+        ],
+    },
+    Told {
         command: "audit",
         done: "the promise holds",
         failed: "it is broken, or could not be proven",

@@ -42,6 +42,25 @@ pub(super) fn note(line: &str) {
     writeln!(io::stderr(), "{line}").unwrap_or_default();
 }
 
+/// Asks on the terminal whether to go on, unless that is said already.
+///
+/// # Errors
+///
+/// Where nobody can be asked.
+pub(super) fn agreed(question: &str, is_said: bool) -> Result<bool, Failure> {
+    if is_said {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        let what = format!("{question} Nobody can be asked: standard input is no terminal");
+        return Err(Failure::new(what, "add --yes"));
+    }
+    write!(io::stderr(), "{question} [y/N] ").unwrap_or_default();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(Failure::of_system("the answer cannot be read"))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
 /// `1 message`, `2 messages`.
 pub(super) fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", HumanCount(count), if count == 1 { "" } else { "s" })

@@ -5,6 +5,7 @@ mod calls;
 mod demo;
 mod general;
 mod loading;
+mod outbox;
 mod relay;
 
 use super::setting::Row;
@@ -14,6 +15,7 @@ pub use self::calls::*;
 pub use self::demo::*;
 pub use self::general::*;
 pub use self::loading::*;
+pub use self::outbox::*;
 pub use self::relay::*;
 
 /// What `turnstile run` takes, and with it the commands that look at what a run would meet.
@@ -38,6 +40,11 @@ const DATABASE_COMMANDS: &[&str] = &[
     "dead-letters show",
     "dead-letters replay",
     "dead-letters discard",
+    "outbox status",
+    "outbox failures list",
+    "outbox failures retry",
+    "outbox failures discard",
+    "outbox replay",
     "outbox prune",
     "audit",
 ];
@@ -90,6 +97,12 @@ pub const ALL: &[&dyn Row] = &[
     &EVENT_ATTEMPTS,
     &ADOPT,
     &RELAY_UNTIL_EMPTY,
+    &OF_SINK,
+    &REFUSED_STATUS,
+    &REFUSED_CODE,
+    &REFUSED_LIMIT,
+    &REPLAY_FROM,
+    &REPLAY_TO,
     &GROUP,
     &AUDIT_TIMEOUT,
     &BY,

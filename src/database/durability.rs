@@ -24,6 +24,18 @@ impl Durability {
         ];
         off.into_iter().filter(|(_, value)| *value == "off").map(|(name, _)| problem_with(name)).collect()
     }
+
+    /// What of it a relay cannot do without. Its own notes wait for no disk, so that `synchronous_commit` of its role is no matter.
+    pub fn problems_of_relay(&self) -> Vec<Shortcoming> {
+        let off = [("fsync", &self.fsync), ("full_page_writes", &self.full_page_writes)];
+        let lost = |name| Shortcoming {
+            found: format!(
+                "{name} is off: a crash of the server may take back events that were carried, or notes about others"
+            ),
+            remedy: format!("set {name} = on for this server"),
+        };
+        off.into_iter().filter(|(_, value)| *value == "off").map(|(name, _)| lost(name)).collect()
+    }
 }
 
 /// What follows when a setting is off.

@@ -1,7 +1,7 @@
 //! What must be so before a relay begins: otherwise it could lose events, or repeat them unnoticed.
 
 use super::RelaySettings;
-use crate::database::server::cluster_id;
+use crate::database::server::{Shortcoming, cluster_id};
 use crate::database::{Database, DatabaseError, Transaction};
 use crate::table::facts::{Counting, Positions, TableFacts};
 use crate::table::outbox_pruned;
@@ -15,6 +15,9 @@ pub enum NotReady {
     /// The database refuses.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The server takes no notes, or not every one of them.
+    #[error("{}", .0.found)]
+    Server(Shortcoming),
     /// Positions may be handed out of order, or again.
     #[error("the sequence outbox_position_seq has {0}: events could be passed over")]
     Sequence(String),
@@ -47,6 +50,7 @@ impl NotReady {
     pub fn remedy(&self) -> String {
         match self {
             Self::Database(error) => error.remedy().to_owned(),
+            Self::Server(lacks) => lacks.remedy.clone(),
             Self::Sequence(_) => {
                 "let its owner set INCREMENT 1, CACHE 1 and NO CYCLE on it, in the schema of Turnstile's own tables"
                     .to_owned()
@@ -68,6 +72,13 @@ impl NotReady {
 /// [`NotReady`]
 pub async fn begin(database: &Database, settings: &RelaySettings, target: &str, adopts: bool) -> Result<(), NotReady> {
     let slot = Slot { sink: settings.sink.clone(), number: 0 };
+    if let Some(lacks) = database.server_facts().await?.shortcoming() {
+        return Err(NotReady::Server(lacks));
+    }
+    let problems = database.durability().await?.problems_of_relay();
+    if let Some(lacks) = problems.into_iter().next() {
+        return Err(NotReady::Server(lacks));
+    }
     let facts = database.snapshot(TableFacts::of_relay).await?;
     refuse_tables(&facts)?;
     let (counting, positions, frontier, cluster_id) = database

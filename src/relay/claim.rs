@@ -32,11 +32,11 @@ pub(super) struct Held {
 
 /// Takes over a chunk whose relay is gone, or claims the next one; nothing where there is none, or another relay claims now.
 pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, DatabaseError> {
-    let Shared { slot, settings, .. } = relay;
+    let Shared { slot, settings, owner, .. } = relay;
     let (held, has_gaps) = relay
         .database
         .unflushed_transaction(async |transaction| {
-            if let Some(chunk) = relay_chunks::take_over(transaction, slot, settings.lease).await? {
+            if let Some(chunk) = relay_chunks::take_over(transaction, slot, owner, settings.lease).await? {
                 let events = outbox::within(transaction, std::slice::from_ref(&chunk.positions)).await?;
                 return Ok((Some(Held { chunk, events, how: TakenUp::TakenOver }), false));
             }
@@ -48,7 +48,7 @@ pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, Dat
             let Some(last) = events.last().map(|event| event.position) else { return Ok((None, false)) };
             let missing = gaps::missing(frontier, events.iter().map(|event| event.position));
             relay_gaps::note(transaction, slot, &missing, None).await?;
-            let chunk = relay_chunks::open(transaction, slot, frontier + 1..=last, settings.lease).await?;
+            let chunk = relay_chunks::open(transaction, slot, frontier + 1..=last, owner, settings.lease).await?;
             relay_marks::append(transaction, slot, last).await?;
             Ok((Some(Held { chunk, events, how: TakenUp::Claimed }), !missing.is_empty()))
         })
@@ -188,7 +188,8 @@ impl<S: Sink> Shared<S> {
     async fn chunk_of(&self, transaction: &Transaction, events: Vec<Event>) -> Result<Option<Held>, DatabaseError> {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(None) };
         let positions = first.position..=last.position;
-        let chunk = relay_chunks::open(transaction, &self.slot, positions, self.settings.lease).await?;
+        let lease = self.settings.lease;
+        let chunk = relay_chunks::open(transaction, &self.slot, positions, &self.owner, lease).await?;
         Ok(Some(Held { chunk, events, how: TakenUp::FromGap }))
     }
 }

@@ -208,3 +208,33 @@ pub async fn tally(
     let row = transaction.query_one("count events", &sql, &[&first, &last, &most]).await?;
     Ok((row.get(0), row.get(1)))
 }
+
+/// The lowest position of an event that was written then or later. Reads the table until it finds one.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn first_since(seen: &Transaction, time: OffsetDateTime) -> Result<Option<i64>, DatabaseError> {
+    let sql = format!("SELECT pg_catalog.min(position) FROM {}.outbox WHERE created_at >= $1", seen.schemas().own);
+    Ok(seen.query_one("look for the first event", &sql, &[&time]).await?.get(0))
+}
+
+/// The highest position of an event that was written then or earlier. Reads the table until it finds one.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn last_until(seen: &Transaction, time: OffsetDateTime) -> Result<Option<i64>, DatabaseError> {
+    let sql = format!("SELECT pg_catalog.max(position) FROM {}.outbox WHERE created_at <= $1", seen.schemas().own);
+    Ok(seen.query_one("look for the last event", &sql, &[&time]).await?.get(0))
+}
+
+/// How many events at these positions can be seen.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn count_within(seen: &Transaction, positions: &RangeInclusive<i64>) -> Result<i64, DatabaseError> {
+    let sql = format!("SELECT count(*) FROM {}.outbox WHERE position BETWEEN $1 AND $2", seen.schemas().own);
+    Ok(seen.query_one("count events", &sql, &[positions.start(), positions.end()]).await?.get(0))
+}

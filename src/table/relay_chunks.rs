@@ -21,7 +21,7 @@ pub struct Chunk {
     pub positions: RangeInclusive<i64>,
 }
 
-/// Leases a chunk.
+/// Leases a chunk; `owner` is for people to read.
 ///
 /// # Errors
 ///
@@ -30,11 +30,12 @@ pub async fn open(
     transaction: &Transaction,
     slot: &Slot,
     positions: RangeInclusive<i64>,
+    owner: &str,
     for_long: Duration,
 ) -> Result<Chunk, DatabaseError> {
     let sql = format!(
-        "INSERT INTO {}.relay_chunks (sink, slot, first_position, last_position, lease, leased_until)
-         VALUES ($1, $2, $3, $4, $5::text::uuid, pg_catalog.clock_timestamp() + $6 * interval '1 second') RETURNING id",
+        "INSERT INTO {}.relay_chunks (sink, slot, first_position, last_position, lease, leased_until, owner)
+         VALUES ($1, $2, $3, $4, $5::text::uuid, pg_catalog.clock_timestamp() + $6 * interval '1 second', $7) RETURNING id",
         transaction.schemas().own
     );
     let (lease, for_long) = (Uuid::new_v4(), for_long.as_secs_f64());
@@ -42,7 +43,7 @@ pub async fn open(
         .query_one(
             "open a chunk",
             &sql,
-            &[&slot.sink, &slot.number, positions.start(), positions.end(), &lease.to_string(), &for_long],
+            &[&slot.sink, &slot.number, positions.start(), positions.end(), &lease.to_string(), &for_long, &owner],
         )
         .await?;
     Ok(Chunk { id: row.get(0), lease, positions })
@@ -56,11 +57,12 @@ pub async fn open(
 pub async fn take_over(
     transaction: &Transaction,
     slot: &Slot,
+    owner: &str,
     for_long: Duration,
 ) -> Result<Option<Chunk>, DatabaseError> {
     let own = &transaction.schemas().own;
     let sql = format!(
-        "UPDATE {own}.relay_chunks SET lease = $3::text::uuid, attempts = attempts + 1,
+        "UPDATE {own}.relay_chunks SET lease = $3::text::uuid, attempts = attempts + 1, owner = $5,
                 leased_until = pg_catalog.clock_timestamp() + $4 * interval '1 second'
          WHERE id = (SELECT id FROM {own}.relay_chunks
                      WHERE sink = $1 AND slot = $2 AND leased_until < pg_catalog.clock_timestamp()
@@ -68,7 +70,7 @@ pub async fn take_over(
          RETURNING id, first_position, last_position"
     );
     let (lease, for_long) = (Uuid::new_v4(), for_long.as_secs_f64());
-    let parameters: [&(dyn ToSql + Sync); 4] = [&slot.sink, &slot.number, &lease.to_string(), &for_long];
+    let parameters: [&(dyn ToSql + Sync); 5] = [&slot.sink, &slot.number, &lease.to_string(), &for_long, &owner];
     let rows = transaction.query("take a chunk over", &sql, &parameters).await?;
     Ok(rows.first().map(|row| Chunk { id: row.get(0), lease, positions: row.get(1)..=row.get(2) }))
 }
@@ -98,6 +100,28 @@ pub async fn close(transaction: &Transaction, chunk: &Chunk) -> Result<bool, Dat
     let sql =
         format!("DELETE FROM {}.relay_chunks WHERE id = $1 AND lease = $2::text::uuid", transaction.schemas().own);
     Ok(transaction.execute("close a chunk", &sql, &[&chunk.id, &chunk.lease.to_string()]).await? == 1)
+}
+
+/// Opens chunks of at most so many positions that nobody has taken up: a relay takes each over as that of a dead one. Gives
+/// their number.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn leave(
+    transaction: &Transaction,
+    slot: &Slot,
+    positions: &RangeInclusive<i64>,
+    most: i64,
+) -> Result<u64, DatabaseError> {
+    let sql = format!(
+        "INSERT INTO {}.relay_chunks (sink, slot, first_position, last_position, lease, leased_until)
+         SELECT $1, $2, f.position, least(f.position + $5 - 1::bigint, $4), pg_catalog.gen_random_uuid(), pg_catalog.now()
+         FROM pg_catalog.generate_series($3::bigint, $4::bigint, $5::bigint) AS f (position)",
+        transaction.schemas().own
+    );
+    let (first, last) = (positions.start(), positions.end());
+    transaction.execute("open chunks", &sql, &[&slot.sink, &slot.number, first, last, &most]).await
 }
 
 /// What the open chunks of a sink cover, as far as so many are open.

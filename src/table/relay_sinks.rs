@@ -61,3 +61,14 @@ pub async fn try_lock(transaction: &Transaction, slot: &Slot) -> Result<bool, Da
     let name = format!("{own}.relay/{}/{}", slot.sink, slot.number);
     Ok(transaction.query_one("lock the slot", sql, &[&name]).await?.get(0))
 }
+
+/// Whether a sink keeps the events of a subject in order; none where there is no such sink.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn is_ordered(transaction: &Transaction, sink: &str) -> Result<Option<bool>, DatabaseError> {
+    let sql = format!("SELECT ordered FROM {}.relay_sinks WHERE sink = $1", transaction.schemas().own);
+    let rows = transaction.query("ask whether the sink keeps order", &sql, &[&sink]).await?;
+    Ok(rows.first().map(|row| row.get(0)))
+}

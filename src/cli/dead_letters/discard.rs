@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Prefix, by, find, open};
+use super::{by, find, open, prefixes};
+use crate::cli::prefix::Prefix;
 use crate::cli::terminal::say;
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
@@ -45,7 +46,7 @@ impl Args {
     fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
         let mut mistakes = given.mistakes();
         let database = given.database(1, &mut mistakes);
-        let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
+        let prefixes = prefixes(&self.hashes, &mut mistakes);
         let by = by(given, &mut mistakes);
         let format = given.read(&rows::FORMAT, &mut mistakes);
         let all = || Some(Settings { database: database?, prefixes, by: by?, format: format? });

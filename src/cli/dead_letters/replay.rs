@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Prefix, by, filter, find, open};
+use super::{by, filter, find, open, prefixes};
+use crate::cli::prefix::Prefix;
 use crate::cli::terminal::{Progress, say};
 use crate::cli::{Failure, Outcome, refuse_other_keys, warn_of_weak_mask};
 use crate::config::rows::{self, Format};
@@ -95,7 +96,7 @@ impl Args {
         let keyring = given.keyring(&mut mistakes);
         let mask = given.read(&rows::MASK, &mut mistakes);
         let filter = filter(given, &mut mistakes);
-        let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
+        let prefixes = prefixes(&self.hashes, &mut mistakes);
         let by = by(given, &mut mistakes);
         let limit = given.optional(&rows::REPLAY_LIMIT, &mut mistakes).map(|limit| limit.unwrap_or(u64::MAX));
         let format = given.read(&rows::FORMAT, &mut mistakes);

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::text::{body_json, exact, letter_json, seconds};
-use super::{Prefix, find, open};
+use super::{find, open, prefixes};
+use crate::cli::prefix::Prefix;
 use crate::cli::terminal::{aligned, printable, say};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
@@ -64,7 +65,7 @@ impl Args {
     fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
         let mut mistakes = given.mistakes();
         let database = given.database(1, &mut mistakes);
-        let prefixes = Prefix::read_all(&self.hashes, &mut mistakes);
+        let prefixes = prefixes(&self.hashes, &mut mistakes);
         let opener = match self.reveal {
             true => given.keyring(&mut mistakes).map(|keyring| keyring.body_opener()),
             false => None,

@@ -12,6 +12,8 @@ use crate::sink::Target;
 pub const RELAY_HEADING: &str = "Relay";
 /// A loader may be a relay besides.
 const RELAY: &[&str] = &["relay", "run", "check", "config show"];
+/// A check looks at the sink, too.
+const RELAY_AND_CHECK: &[&str] = &["relay", "check", "config show"];
 
 /// What to do about a target that is none.
 pub const TARGET_REMEDY: &str = "give sqs:QUEUE, with the queue's name or URL, or stdout:";
@@ -20,7 +22,7 @@ pub const TARGET_REMEDY: &str = "give sqs:QUEUE, with the queue's name or URL, o
 pub static TO: Setting<Text<Target>> = Setting {
     flag: Some("to"),
     variable: Some("TURNSTILE_TO"),
-    commands: &["relay", "config show"],
+    commands: RELAY_AND_CHECK,
     heading: RELAY_HEADING,
     kind: Text::of("TARGET", TARGET_REMEDY, parsed),
     default: Default::Unset,
@@ -153,7 +155,7 @@ pub static KEEP_TRACE_CONTEXT: Setting<Switch> = Setting {
     meaning: "Write the `traceparent` of each message, or AWS's own trace header, into the event of its login",
 };
 
-fn read_sink(text: &str) -> Result<String, String> {
+pub(super) fn read_sink(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     let begins = text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
     match begins && text.len() <= 63 && text.bytes().all(fits) {
