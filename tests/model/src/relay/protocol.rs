@@ -150,7 +150,7 @@ impl Model for World {
             Action::Pruner(step) => retention::make(self, &mut next, step),
             Action::Operator(duty) => {
                 next.duties_left -= 1;
-                retention::perform(&mut next, duty);
+                retention::perform(self, &mut next, duty);
             }
             Action::WindowEnds(sink, position) => {
                 next.sinks[sink].forget(position);
