@@ -1,12 +1,13 @@
 //! The relay: carries the events of the outbox on to a sink, each at least once, and none lost.
 //!
 //! Any number of relays may share a sink. Why nothing is lost stands in docs/PROTOCOL.md; the transactions are in `claim`, and
-//! what is missing between the events is found in `gaps`.
+//! what is missing between the events is found in `gaps`. Where the order of each subject is kept, `ordered` does the work.
 
 mod begin;
 mod carry;
 mod claim;
 mod gaps;
+mod ordered;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub struct RelaySettings {
     pub source: String,
     /// The most events in a chunk.
     pub chunk: u16,
-    /// How many chunks are carried side by side.
+    /// How many chunks are carried side by side; under order, in how many lines the one chunk is.
     pub lanes: usize,
     /// For how long a chunk is nobody else's.
     pub lease: Duration,
@@ -39,6 +40,8 @@ pub struct RelaySettings {
     pub most_attempts: i32,
     /// How long such an event waits for its next attempt.
     pub failure_pause: Duration,
+    /// Whether the events of each subject are carried in the order of their positions.
+    pub ordered: bool,
     /// Whether to end once everything is carried.
     pub until_empty: bool,
 }
@@ -114,12 +117,16 @@ impl<S: Sink> Relay<S> {
             shutdown: shutdown.clone(),
         });
         let mut tasks: JoinSet<Result<u64, RelayError>> = JoinSet::new();
-        for _ in 0..lanes {
-            let shared = shared.clone();
-            tasks.spawn(async move { shared.carry_chunks().await });
+        let of_order = shared.clone();
+        if shared.settings.ordered {
+            tasks.spawn(async move { of_order.carry_in_order().await });
+        } else {
+            for _ in 0..lanes {
+                let shared = shared.clone();
+                tasks.spawn(async move { shared.carry_chunks().await });
+            }
+            tasks.spawn(async move { of_order.look_at_gaps().await });
         }
-        let of_gaps = shared.clone();
-        tasks.spawn(async move { of_gaps.look_at_gaps().await });
         tasks.spawn(async move { shared.try_failures_again().await });
         let (mut carried, mut outcome) = (0, Ok(()));
         while let Some(ended) = tasks.join_next().await {
@@ -157,6 +164,11 @@ impl<S: Sink> Shared<S> {
         }
     }
 
+    /// How long to pause after so many looks in vain and one more.
+    fn pause_after(&self, in_vain: usize) -> Duration {
+        PAUSES.get(in_vain).copied().unwrap_or(self.settings.poll).min(self.settings.poll)
+    }
+
     async fn carry_chunks(&self) -> Result<u64, RelayError> {
         let mut carried = 0;
         while !self.is_stopping() {
@@ -173,9 +185,8 @@ impl<S: Sink> Shared<S> {
                 }
                 None if self.settings.until_empty && self.has_carried_all().await? => break,
                 None => {
-                    let pause = PAUSES.get(*in_vain).copied().unwrap_or(self.settings.poll).min(self.settings.poll);
+                    self.rest(self.pause_after(*in_vain)).await;
                     *in_vain += 1;
-                    self.rest(pause).await;
                 }
             }
         }
@@ -203,7 +214,10 @@ impl<S: Sink> Shared<S> {
     async fn try_failures_again(&self) -> Result<u64, RelayError> {
         let mut carried = 0;
         while !self.is_stopping() {
-            let due = persist(Patience::ENDLESS, || claim::failures(self)).await?;
+            let due = match self.settings.ordered {
+                true => persist(Patience::ENDLESS, || ordered::failures(self)).await?,
+                false => persist(Patience::ENDLESS, || claim::failures(self)).await?,
+            };
             match due.is_empty() {
                 true => self.rest(LOOK_EVERY).await,
                 false => carried += self.try_again(due).await?,

@@ -85,6 +85,7 @@ pub const ALL: &[&dyn Row] = &[
     &LEASE,
     &POLL,
     &EVENT_ATTEMPTS,
+    &ORDERED,
     &ADOPT,
     &RELAY_UNTIL_EMPTY,
     &GROUP,

@@ -13,13 +13,13 @@ use crate::table::relay_failures::Failure;
 
 /// How the events of a chunk stand.
 #[derive(Default)]
-struct Progress {
-    taken: Vec<i64>,
-    refused: Vec<Failure>,
+pub(super) struct Progress {
+    pub(super) taken: Vec<i64>,
+    pub(super) refused: Vec<Failure>,
 }
 
 /// Why a chunk was not carried to its end. Nothing is lost by it: somebody carries it again.
-enum Left {
+pub(super) enum Left {
     /// Another relay has it: this one was too slow.
     Lost,
     /// This relay is told to give up.
@@ -61,11 +61,11 @@ impl<S: Sink> Shared<S> {
         Ok(progress.taken.len() as u64)
     }
 
-    fn envelopes(&self, events: &[Event]) -> Result<Vec<Envelope>, RelayError> {
+    pub(super) fn envelopes(&self, events: &[Event]) -> Result<Vec<Envelope>, RelayError> {
         events.iter().map(|event| Ok(Envelope::of(event, &self.settings.source)?)).collect()
     }
 
-    async fn through_sink(
+    pub(super) async fn through_sink(
         &self,
         events: Vec<Envelope>,
         progress: &mut Progress,
@@ -133,9 +133,9 @@ impl Progress {
 }
 
 /// The lease on a chunk, where there is one.
-struct Lease<'c> {
-    chunk: Option<&'c Chunk>,
-    since: Instant,
+pub(super) struct Lease<'c> {
+    pub(super) chunk: Option<&'c Chunk>,
+    pub(super) since: Instant,
 }
 
 impl Lease<'_> {
