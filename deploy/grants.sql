@@ -208,7 +208,7 @@ GRANT SELECT (position, event_id, created_at, traceparent, user_id, device_type,
 GRANT SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_relay;
 
 -- Makes its sink, finds it again, and takes it over to another target or from another cluster.
-GRANT INSERT (sink, target, cluster_id), SELECT (sink, target, cluster_id), UPDATE (target, cluster_id)
+GRANT INSERT (sink, target, cluster_id, ordered), SELECT (sink, target, cluster_id, ordered), UPDATE (target, cluster_id)
     ON turnstile.relay_sinks TO turnstile_relay;
 
 -- Begins a new sink after what is gone. (Who prunes is the owner of the tables: `turnstile outbox prune`.)
@@ -232,8 +232,8 @@ GRANT INSERT (sink, slot, first_position, last_position, writers),
     ON turnstile.relay_gaps TO turnstile_relay;
 
 -- Notes what a sink refuses, and tries it again.
-GRANT INSERT (sink, position, event_id, code, next_at),
-      SELECT (sink, position, status, attempts, next_at),
+GRANT INSERT (sink, position, event_id, code, next_at, subject, attempts),
+      SELECT (sink, position, status, attempts, next_at, subject),
       UPDATE (status, attempts, next_at, code),
       DELETE
     ON turnstile.relay_failures TO turnstile_relay;

@@ -16,8 +16,11 @@ COMMENT ON COLUMN turnstile.relay_chunks.owner IS
 -- Under order, a refused event keeps the later ones of its subject waiting.
 ALTER TABLE turnstile.relay_failures ADD COLUMN subject bytea CHECK (octet_length(subject) = 32);
 
+CREATE INDEX relay_failures_by_subject ON turnstile.relay_failures (sink, subject, position)
+    WHERE subject IS NOT NULL AND status <> 'discarded';
+
 COMMENT ON COLUMN turnstile.relay_failures.subject IS
-    'The hash of the event''s subject, where the sink keeps order: the events of one subject are tried again one after the other.';
+    'The hash of the event''s subject, or the id of an event that has none, where the sink keeps order: the events of one subject are tried again one after the other.';
 
 -- Which events are gone. A row for each partition that is dropped, committed before it goes.
 CREATE TABLE turnstile.outbox_pruned (

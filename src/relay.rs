@@ -1,8 +1,8 @@
 //! The relay: carries the events of the outbox on to a sink, each at least once, and none lost.
 //!
 //! Any number of relays may share a sink. Why nothing is lost stands in docs/PROTOCOL.md; the transactions are in `claim`, and
-//! what is missing between the events is found in `gaps`. What is counted is counted in `counted`; `observe` asks what no lane
-//! knows. What an operator has carried again is in [`again`].
+//! what is missing between the events is found in `gaps`. Where the order of each subject is kept, `ordered` does the work. What
+//! is counted is counted in `counted`; `observe` asks what no lane knows. What an operator has carried again is in [`again`].
 
 pub mod again;
 mod begin;
@@ -11,6 +11,7 @@ mod claim;
 mod counted;
 mod gaps;
 mod observe;
+mod ordered;
 mod patience;
 
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub struct RelaySettings {
     pub source: String,
     /// The most events in a chunk.
     pub chunk: u16,
-    /// How many chunks are carried side by side.
+    /// How many chunks are carried side by side; under order, in how many lines the one chunk is.
     pub lanes: usize,
     /// For how long a chunk is nobody else's.
     pub lease: Duration,
@@ -48,6 +49,8 @@ pub struct RelaySettings {
     pub most_attempts: i32,
     /// How long such an event waits for its next attempt.
     pub failure_pause: Duration,
+    /// Whether the events of each subject are carried in the order of their positions.
+    pub ordered: bool,
     /// Whether to end once everything is carried.
     pub until_empty: bool,
 }
@@ -170,12 +173,16 @@ impl<S: Sink> Relay<S> {
             shutdown: shutdown.clone(),
         });
         let mut tasks: JoinSet<Result<u64, RelayError>> = JoinSet::new();
-        for _ in 0..lanes {
-            let (shared, watch) = (shared.clone(), shared.watch());
-            tasks.spawn(async move { shared.carry_chunks(&watch).await });
+        let (of_order, watch) = (shared.clone(), shared.watch());
+        if shared.settings.ordered {
+            tasks.spawn(async move { of_order.carry_in_order(&watch).await });
+        } else {
+            for _ in 0..lanes {
+                let (shared, watch) = (shared.clone(), shared.watch());
+                tasks.spawn(async move { shared.carry_chunks(&watch).await });
+            }
+            tasks.spawn(async move { of_order.look_at_gaps(&watch).await });
         }
-        let (of_gaps, watch) = (shared.clone(), shared.watch());
-        tasks.spawn(async move { of_gaps.look_at_gaps(&watch).await });
         let observed = shared.clone();
         tasks.spawn(async move { observed.observe().await });
         let watch = shared.watch();
@@ -227,6 +234,22 @@ impl<S: Sink> Shared<S> {
         }
     }
 
+    /// Pauses after a look in vain, the longer the more of them there were; a loader in this process may end the pause.
+    async fn rest_in_vain(&self, watch: &LaneWatch, in_vain: &mut usize) {
+        watch.is(RelayLane::Resting);
+        let pause = PAUSES.get(*in_vain).copied().unwrap_or(self.settings.poll).min(self.settings.poll);
+        *in_vain += 1;
+        tokio::select! {
+            () = self.rest(pause) => {}
+            () = self.loading.news() => *in_vain = 0,
+        }
+    }
+
+    fn count_claim(&self, is_found: bool) {
+        let found = if is_found { Claiming::Found } else { Claiming::Nothing };
+        self.database.metrics().count(|figures| figures.relay_claims.add((found,), 1));
+    }
+
     async fn carry_chunks(&self, watch: &LaneWatch) -> Result<u64, RelayError> {
         let mut carried = 0;
         while !self.is_stopping() {
@@ -237,8 +260,7 @@ impl<S: Sink> Shared<S> {
                 break;
             }
             let claimed = self.persist(watch, || claim::next(self)).await?;
-            let found = if claimed.is_some() { Claiming::Found } else { Claiming::Nothing };
-            self.database.metrics().count(|figures| figures.relay_claims.add((found,), 1));
+            self.count_claim(claimed.is_some());
             match claimed {
                 Some(held) => {
                     *in_vain = 0;
@@ -247,13 +269,7 @@ impl<S: Sink> Shared<S> {
                 }
                 None if self.may_end() && self.has_carried_all(watch).await? => break,
                 None => {
-                    watch.is(RelayLane::Resting);
-                    let pause = PAUSES.get(*in_vain).copied().unwrap_or(self.settings.poll).min(self.settings.poll);
-                    *in_vain += 1;
-                    tokio::select! {
-                        () = self.rest(pause) => {}
-                        () = self.loading.news() => *in_vain = 0,
-                    }
+                    self.rest_in_vain(watch, &mut in_vain).await;
                 }
             }
         }
@@ -282,7 +298,10 @@ impl<S: Sink> Shared<S> {
     async fn try_failures_again(&self, watch: &LaneWatch) -> Result<u64, RelayError> {
         let mut carried = 0;
         while !self.is_stopping() {
-            let due = self.persist(watch, || claim::failures(self)).await?;
+            let due = match self.settings.ordered {
+                true => self.persist(watch, || ordered::failures(self)).await?,
+                false => self.persist(watch, || claim::failures(self)).await?,
+            };
             match due.is_empty() {
                 true => {
                     watch.is(RelayLane::Resting);

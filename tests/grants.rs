@@ -22,7 +22,7 @@ use turnstile::relay::again::{self, Bound, Change, ReplayError};
 use turnstile::replay::Replay;
 use turnstile::table::dead_letters;
 use turnstile::table::facts::{Counting, Positions, TableFacts, partitions_of_outbox};
-use turnstile::table::relay_failures::Failure;
+use turnstile::table::relay_failures::{Failure, InOrder};
 use turnstile::table::relay_refusals::Filter;
 use turnstile::table::relay_sinks::SinkRecord;
 use turnstile::table::relay_slot::Slot;
@@ -333,7 +333,7 @@ pub(crate) async fn do_all_that_a_relay_does(roles: &Roles, sink: &str) -> Resul
             assert!(!relay_sinks::is_known(transaction, sink).await?);
             outbox_pruned::keep_pruner_away(transaction).await?;
             assert_eq!(outbox_pruned::below(transaction).await?, None);
-            let record = SinkRecord { target: "nowhere".to_owned(), cluster_id };
+            let record = SinkRecord { target: "nowhere".to_owned(), cluster_id, is_ordered: true };
             assert_eq!(relay_sinks::introduce(transaction, sink, &record).await?, record);
             relay_sinks::adopt(transaction, sink, &record).await?;
             assert!(relay_sinks::try_lock(transaction, &slot).await?);
@@ -386,6 +386,13 @@ async fn refuse(transaction: &Transaction, sink: &str, failure: Failure) -> Resu
     assert_eq!(relay_failures::refused_again(transaction, sink, std::slice::from_ref(&failure), 3, at_once).await?, 0);
     assert_eq!(relay_failures::first_waiting(transaction, sink, 10).await?, [position]);
     assert_eq!(relay_failures::count(transaction, sink).await?.waiting, 1);
+    relay_failures::remove(transaction, sink, &[position]).await?;
+
+    let of_subject = InOrder { failure, subject: [7; 32], was_tried: false };
+    relay_failures::note_in_order(transaction, sink, std::slice::from_ref(&of_subject), at_once).await?;
+    assert_eq!(relay_failures::held(transaction, sink, &[[7; 32], [8; 32]]).await?, [[7; 32]]);
+    assert_eq!(relay_failures::take_first_due(transaction, sink, 10, at_once).await?, [position]);
+    assert!(relay_failures::waits_in_order(transaction, sink).await?);
     relay_failures::remove(transaction, sink, &[position]).await
 }
 

@@ -6,6 +6,7 @@ mod envelope;
 mod prune;
 mod figures;
 mod queues;
+mod ordered;
 mod refusals;
 mod siege;
 
@@ -87,13 +88,19 @@ fn settings(until_empty: bool) -> RelaySettings {
         poll: Duration::from_millis(20),
         most_attempts: 3,
         failure_pause: Duration::from_millis(50),
+        ordered: false,
         until_empty,
     }
 }
 
 type Running = JoinHandle<Result<u64, RelayError>>;
 
-async fn start(database: &Database, sink: &TestSink, settings: RelaySettings, shutdown: &Shutdown) -> Running {
+async fn start<S: Sink + Clone>(
+    database: &Database,
+    sink: &S,
+    settings: RelaySettings,
+    shutdown: &Shutdown,
+) -> Running {
     begin(database, &settings, "stdout:", false).await.unwrap();
     let relay = Relay { database: database.clone(), sink: sink.clone(), settings };
     tokio::spawn(relay.run(shutdown.clone()))
@@ -107,7 +114,7 @@ async fn outbox() -> (TestDatabase, Database, Client) {
 }
 
 /// Carries all that there is.
-async fn drain(database: &Database, sink: &TestSink) {
+async fn drain<S: Sink + Clone>(database: &Database, sink: &S) {
     start(database, sink, settings(true), &Shutdown::default()).await.await.unwrap().unwrap();
 }
 

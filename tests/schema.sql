@@ -113,15 +113,13 @@ COMMENT turnstile.outbox.created_at Start of the transaction that loaded the log
 COMMENT turnstile.outbox.traceparent The trace in which the message was sent, in the form of the W3C; NULL where the message names none or nobody asked for it.
 
 turnstile.outbox_pruned.below bigint NOT NULL
-turnstile.outbox_pruned.partition text NOT NULL
-turnstile.outbox_pruned.written_until timestamp with time zone
+turnstile.outbox_pruned.written_until timestamp with time zone NOT NULL
 turnstile.outbox_pruned.pruned_at timestamp with time zone NOT NULL DEFAULT now()
 turnstile.outbox_pruned CONSTRAINT outbox_pruned_pkey PRIMARY KEY (below)
 CREATE UNIQUE INDEX outbox_pruned_pkey ON turnstile.outbox_pruned USING btree (below)
-COMMENT turnstile.outbox_pruned Which events were removed once every sink had them: a row per partition. Written by turnstile outbox prune.
-COMMENT turnstile.outbox_pruned.below Events at lower positions are gone, or go next. A sink that is made from now on begins here.
-COMMENT turnstile.outbox_pruned.partition The name of the partition. What stands under this name without being one is a remainder, which goes next.
-COMMENT turnstile.outbox_pruned.written_until The latest created_at of its events; NULL where it held none. A login that was loaded later than all of these has its event.
+COMMENT turnstile.outbox_pruned Which events were removed once every sink had them. Written by turnstile outbox prune.
+COMMENT turnstile.outbox_pruned.below Events at lower positions are gone.
+COMMENT turnstile.outbox_pruned.written_until The latest created_at of an event that is gone: a login of a later time still has its event.
 COMMENT turnstile.outbox_pruned.pruned_at When this was noted.
 
 turnstile.processed_messages.sent_at timestamp with time zone NOT NULL
@@ -198,12 +196,13 @@ turnstile.relay_failures CONSTRAINT relay_failures_event_id_check CHECK ((octet_
 turnstile.relay_failures CONSTRAINT relay_failures_pkey PRIMARY KEY (sink, "position")
 turnstile.relay_failures CONSTRAINT relay_failures_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'set_aside'::text, 'discarded'::text])))
 turnstile.relay_failures CONSTRAINT relay_failures_subject_check CHECK ((octet_length(subject) = 32))
+CREATE INDEX relay_failures_by_subject ON turnstile.relay_failures USING btree (sink, subject, "position") WHERE ((subject IS NOT NULL) AND (status <> 'discarded'::text))
 CREATE INDEX relay_failures_that_wait ON turnstile.relay_failures USING btree (sink, next_at) WHERE (status = 'waiting'::text)
 CREATE UNIQUE INDEX relay_failures_pkey ON turnstile.relay_failures USING btree (sink, "position")
 COMMENT turnstile.relay_failures Events that a sink has refused for a reason of their own. They keep no other event waiting.
 COMMENT turnstile.relay_failures.status waiting: it is tried again at next_at. set_aside: it was refused too often, and waits for an operator. discarded: an operator has given it up.
 COMMENT turnstile.relay_failures.code What the sink says of it: a code, never a value of the event.
-COMMENT turnstile.relay_failures.subject The hash of the event's subject, where the sink keeps order: the events of one subject are tried again one after the other.
+COMMENT turnstile.relay_failures.subject The hash of the event's subject, or the id of an event that has none, where the sink keeps order: the events of one subject are tried again one after the other.
 
 turnstile.relay_gaps.id bigint NOT NULL
 turnstile.relay_gaps.sink text NOT NULL

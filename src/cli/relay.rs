@@ -37,7 +37,8 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 #[command(after_long_help = "\
 Carries each event at least once, with the same id and the same bytes every time; a FIFO queue drops repeats of the last five \
 minutes. Any number of relays may share a sink. Events that the sink refuses for what they are keep no other waiting: they are \
-tried again, and then set aside.")]
+tried again, and then set aside. With --ordered they keep the later events of the same user waiting, and one relay carries at \
+a time, while the others stand by.")]
 pub struct Args {}
 
 /// What a relay is told.
@@ -92,6 +93,7 @@ impl Carrying {
                 poll: poll?,
                 most_attempts: most_attempts?,
                 failure_pause: FAILURE_PAUSE,
+                ordered: given.is_on(&rows::ORDERED),
                 until_empty: false,
             },
             sink: to?,

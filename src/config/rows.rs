@@ -95,6 +95,7 @@ pub const ALL: &[&dyn Row] = &[
     &LEASE,
     &POLL,
     &EVENT_ATTEMPTS,
+    &ORDERED,
     &ADOPT,
     &RELAY_UNTIL_EMPTY,
     &OF_SINK,

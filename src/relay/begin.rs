@@ -43,6 +43,14 @@ pub enum NotReady {
         /// Where it goes.
         target: String,
     },
+    /// The sink was made for another order.
+    #[error("the sink {sink} {}", if *.is_ordered { "keeps the order of each subject" } else { "keeps no order" })]
+    Order {
+        /// Its name.
+        sink: String,
+        /// Whether it keeps order.
+        is_ordered: bool,
+    },
 }
 
 impl NotReady {
@@ -60,6 +68,12 @@ impl NotReady {
             }
             Self::Tables(_) => "run `turnstile check`: it says what to do about each".to_owned(),
             Self::Copy(_) => "give --adopt if the original is gone for good, and else another --sink".to_owned(),
+            Self::Order { is_ordered: true, .. } => {
+                "give --ordered, or another --sink: a sink stays as it was made".to_owned()
+            }
+            Self::Order { is_ordered: false, .. } => {
+                "leave out --ordered, or give another --sink: a sink stays as it was made".to_owned()
+            }
             Self::Elsewhere { .. } => "give another --sink for another --to, or --adopt to move this one".to_owned(),
         }
     }
@@ -91,12 +105,12 @@ pub async fn begin(database: &Database, settings: &RelaySettings, target: &str, 
         })
         .await?;
     refuse_sequence(counting, positions, frontier)?;
-    let here = SinkRecord { target: target.to_owned(), cluster_id };
+    let here = SinkRecord { target: target.to_owned(), cluster_id, is_ordered: settings.ordered };
     let (found, begins) = database
         .transaction(async |transaction| {
             let begins = begin_after_what_is_gone(transaction, &slot).await?;
             let found = relay_sinks::introduce(transaction, &slot.sink, &here).await?;
-            if adopts {
+            if adopts && found.is_ordered == here.is_ordered {
                 relay_sinks::adopt(transaction, &slot.sink, &here).await?;
             }
             Ok((found, begins))
@@ -108,6 +122,9 @@ pub async fn begin(database: &Database, settings: &RelaySettings, target: &str, 
             below,
             "events below this position were pruned before: the new sink does not get them"
         );
+    }
+    if found.is_ordered != here.is_ordered {
+        return Err(NotReady::Order { sink: slot.sink, is_ordered: found.is_ordered });
     }
     match adopts {
         true => Ok(()),

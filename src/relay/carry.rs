@@ -16,13 +16,13 @@ use crate::table::relay_failures::Failure;
 
 /// How the events of a chunk stand.
 #[derive(Default)]
-struct Progress {
-    taken: Vec<i64>,
-    refused: Vec<Failure>,
+pub(super) struct Progress {
+    pub(super) taken: Vec<i64>,
+    pub(super) refused: Vec<Failure>,
 }
 
 /// Why a chunk was not carried to its end. Nothing is lost by it: somebody carries it again.
-enum Left {
+pub(super) enum Left {
     /// Another relay has it: this one was too slow.
     Lost,
     /// This relay is told to give up.
@@ -33,6 +33,7 @@ impl<S: Sink> Shared<S> {
     /// Carries a chunk, and lets go of it. Gives the number of events that the sink has taken.
     pub(super) async fn carry(&self, held: Held, watch: &LaneWatch) -> Result<u64, RelayError> {
         let Held { chunk, events, how } = held;
+        self.note_takeover(how);
         let mut progress = Progress::default();
         let mut lease = Lease { chunk: Some(&chunk), since: Instant::now(), how, watch };
         match self.through_sink(self.envelopes(&events)?, &mut progress, &mut lease).await? {
@@ -70,12 +71,18 @@ impl<S: Sink> Shared<S> {
         Ok(progress.taken.len() as u64)
     }
 
-    fn envelopes(&self, events: &[Event]) -> Result<Vec<Envelope>, RelayError> {
+    /// Counts a chunk that another relay had left.
+    pub(super) fn note_takeover(&self, how: TakenUp) {
+        let is_taken_over = u64::from(how == TakenUp::TakenOver);
+        self.database.metrics().count(|figures| figures.relay_taken_over.add((), is_taken_over));
+    }
+
+    pub(super) fn envelopes(&self, events: &[Event]) -> Result<Vec<Envelope>, RelayError> {
         events.iter().map(|event| Ok(Envelope::of(event, &self.settings.source)?)).collect()
     }
 
     /// Carries events as far as it can, and counts them: what was taken up has been taken or refused by the end, or is left.
-    async fn through_sink(
+    pub(super) async fn through_sink(
         &self,
         events: Vec<Envelope>,
         progress: &mut Progress,
@@ -84,7 +91,6 @@ impl<S: Sink> Shared<S> {
         let (metrics, all) = (self.database.metrics(), events.len());
         metrics.count(|figures| {
             figures.relay_taken_up.add((lease.how,), all as u64);
-            figures.relay_taken_over.add((), u64::from(lease.how == TakenUp::TakenOver));
             figures.relay_in_hand.set((), figures.relay_in_hand.get(()).unwrap_or_default() + all as f64);
         });
         let before = progress.ended();
@@ -181,11 +187,11 @@ impl Progress {
 }
 
 /// The lease on a chunk, where there is one, and who has it.
-struct Lease<'c> {
-    chunk: Option<&'c Chunk>,
-    since: Instant,
-    how: TakenUp,
-    watch: &'c LaneWatch,
+pub(super) struct Lease<'c> {
+    pub(super) chunk: Option<&'c Chunk>,
+    pub(super) since: Instant,
+    pub(super) how: TakenUp,
+    pub(super) watch: &'c LaneWatch,
 }
 
 impl Lease<'_> {

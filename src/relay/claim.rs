@@ -19,7 +19,7 @@ use crate::table::{relay_gaps, relay_marks};
 /// The most gaps that are looked at in one transaction.
 const GAPS_AT_ONCE: i64 = 100;
 /// The most failures that are tried again at once.
-const FAILURES_AT_ONCE: i64 = 100;
+pub(super) const FAILURES_AT_ONCE: i64 = 100;
 /// How many marks are kept at least; the older ones are removed with every so many-th chunk.
 const MARKS_KEPT: i64 = 1_000;
 
@@ -150,16 +150,26 @@ pub(super) async fn close<S: Sink>(
     relay
         .database
         .unflushed_transaction(async |transaction| {
-            let was_ours = relay_chunks::close(transaction, chunk).await?;
+            let was_ours = end(relay, transaction, chunk).await?;
             if was_ours {
                 relay_failures::note(transaction, &relay.slot.sink, refused, relay.settings.failure_pause).await?;
-                if chunk.id % MARKS_KEPT == 0 {
-                    relay_marks::prune(transaction, &relay.slot, MARKS_KEPT).await?;
-                }
             }
             Ok(was_ours)
         })
         .await
+}
+
+/// Removes a chunk, if it is still this relay's, and now and then the marks of long ago.
+pub(super) async fn end<S: Sink>(
+    relay: &Shared<S>,
+    transaction: &Transaction,
+    chunk: &Chunk,
+) -> Result<bool, DatabaseError> {
+    let was_ours = relay_chunks::close(transaction, chunk).await?;
+    if was_ours && chunk.id % MARKS_KEPT == 0 {
+        relay_marks::prune(transaction, &relay.slot, MARKS_KEPT).await?;
+    }
+    Ok(was_ours)
 }
 
 /// Gives a chunk back, so that another relay can take it over at once.

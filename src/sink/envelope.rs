@@ -53,7 +53,7 @@ impl Envelope {
     ///
     /// When the time cannot be written: its year has more than four digits.
     pub fn of(event: &Event, source: &str) -> Result<Self, EnvelopeError> {
-        let subject = event.login.value("user_id").and_then(Stored::text).map(str::to_owned);
+        let subject = event.subject().map(str::to_owned);
         let cloud_event = CloudEvent {
             specversion: "1.0",
             id: event.id.to_string(),

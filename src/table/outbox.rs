@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use super::login_columns::{self, EVENT_ID, LoginColumns, LoginRows, TRACEPARENT, Value, stored};
 use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Transaction};
-use crate::login::MaskedLogin;
+use crate::login::{MaskedLogin, Stored};
 use crate::message::MessageHash;
 use crate::stream::LOGIN;
 
@@ -80,6 +80,13 @@ pub struct Event {
     pub created_at: OffsetDateTime,
     /// The trace in which its message was sent, where that was kept: a `traceparent`.
     pub traceparent: Option<String>,
+}
+
+impl Event {
+    /// Whom it is about; none where the login has no user id.
+    pub fn subject(&self) -> Option<&str> {
+        self.login.value("user_id").and_then(Stored::text)
+    }
 }
 
 /// Events above a position that can be seen, in the order of their positions. There may be others among them that cannot be

@@ -46,6 +46,124 @@ pub async fn note(
     transaction.execute("note failures", &sql, &[&sink, &positions, &ids, &codes, &pause.as_secs_f64()]).await.map(drop)
 }
 
+/// What the events of one subject are known by.
+pub type Subject = [u8; 32];
+
+/// An event that a sink refuses under order, or that stands behind one of its subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InOrder {
+    /// The event. Of one that stands behind another, the code says so.
+    pub failure: Failure,
+    /// Its subject.
+    pub subject: Subject,
+    /// Whether the sink was asked: only then does the next attempt wait.
+    pub was_tried: bool,
+}
+
+/// Notes under order what a sink has refused, and what stands behind it.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn note_in_order(
+    transaction: &Transaction,
+    sink: &str,
+    failures: &[InOrder],
+    pause: Duration,
+) -> Result<(), DatabaseError> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "INSERT INTO {}.relay_failures (sink, position, event_id, code, subject, attempts, next_at)
+         SELECT $1, f.position, f.event_id, f.code, f.subject, f.attempts, pg_catalog.now() + f.attempts * ($7 * interval '1 second')
+         FROM unnest($2::bigint[], $3::bytea[], $4::text[], $5::bytea[], $6::integer[])
+              AS f (position, event_id, code, subject, attempts)
+         ON CONFLICT (sink, position) DO NOTHING",
+        transaction.schemas().own
+    );
+    let positions: Vec<i64> = failures.iter().map(|InOrder { failure, .. }| failure.position).collect();
+    let ids: Vec<&[u8]> = failures.iter().map(|InOrder { failure, .. }| &failure.event_id.as_bytes()[..]).collect();
+    let codes: Vec<&str> = failures.iter().map(|InOrder { failure, .. }| &*failure.code).collect();
+    let subjects: Vec<&[u8]> = failures.iter().map(|failure| &failure.subject[..]).collect();
+    let attempts: Vec<i32> = failures.iter().map(|failure| i32::from(failure.was_tried)).collect();
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&sink, &positions, &ids, &codes, &subjects, &attempts, &pause.as_secs_f64()];
+    transaction.execute("note failures in order", &sql, &parameters).await.map(drop)
+}
+
+/// Which of these subjects have an event that is refused, or set aside: it keeps the later ones waiting.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn held(transaction: &Transaction, sink: &str, subjects: &[Subject]) -> Result<Vec<Subject>, DatabaseError> {
+    // LIMIT keeps the planner from reading every failure.
+    let sql = format!(
+        "SELECT s.subject FROM unnest($2::bytea[]) AS s (subject)
+         CROSS JOIN LATERAL (SELECT FROM {}.relay_failures
+                             WHERE sink = $1 AND subject = s.subject AND status <> 'discarded' LIMIT 1) AS f",
+        transaction.schemas().own
+    );
+    let subjects: Vec<&[u8]> = subjects.iter().map(|subject| &subject[..]).collect();
+    let rows = transaction.query("ask which subjects are held", &sql, &[&sink, &subjects]).await?;
+    Ok(rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect())
+}
+
+/// Takes up, under order, events whose next attempt is due: of each subject only the first that keeps others waiting. Nobody
+/// else takes them up within the lease.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn take_first_due(
+    transaction: &Transaction,
+    sink: &str,
+    most: i64,
+    lease: Duration,
+) -> Result<Vec<i64>, DatabaseError> {
+    let own = &transaction.schemas().own;
+    let sql = format!(
+        "WITH RECURSIVE {}
+         UPDATE {own}.relay_failures AS f SET next_at = pg_catalog.clock_timestamp() + $3 * interval '1 second'
+         FROM (SELECT w.position FROM first JOIN {own}.relay_failures AS w ON w.sink = $1 AND w.position = first.position
+               WHERE w.status = 'waiting' AND w.next_at <= pg_catalog.clock_timestamp()
+               ORDER BY w.next_at LIMIT $2 FOR UPDATE OF w SKIP LOCKED) AS due
+         WHERE f.sink = $1 AND f.position = due.position RETURNING f.position",
+        first_of_each_subject(transaction)
+    );
+    let rows = transaction.query("take up failures in order", &sql, &[&sink, &most, &lease.as_secs_f64()]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Whether, under order, an event waits for another attempt that does not stand behind one that is set aside.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn waits_in_order(transaction: &Transaction, sink: &str) -> Result<bool, DatabaseError> {
+    let sql = format!(
+        "WITH RECURSIVE {} SELECT EXISTS (SELECT FROM first WHERE status = 'waiting')",
+        first_of_each_subject(transaction)
+    );
+    Ok(transaction.query_one("ask whether failures wait", &sql, &[&sink]).await?.get(0))
+}
+
+/// Of each subject the first event that keeps others waiting: one look into the index for each, however many stand behind it.
+fn first_of_each_subject(transaction: &Transaction) -> String {
+    let own = &transaction.schemas().own;
+    format!(
+        "first AS (
+             (SELECT subject, position, status FROM {own}.relay_failures
+              WHERE sink = $1 AND subject IS NOT NULL AND status <> 'discarded' ORDER BY subject, position LIMIT 1)
+             UNION ALL
+             SELECT n.* FROM first CROSS JOIN LATERAL
+                 (SELECT f.subject, f.position, f.status FROM {own}.relay_failures AS f
+                  WHERE f.sink = $1 AND f.subject > first.subject AND f.status <> 'discarded'
+                  ORDER BY f.subject, f.position LIMIT 1) AS n)"
+    )
+}
+
 /// Takes up events whose next attempt is due, and gives their positions. Nobody else does so within the lease.
 ///
 /// # Errors

@@ -10,6 +10,8 @@ pub struct SinkRecord {
     pub target: String,
     /// The cluster in which it was made.
     pub cluster_id: i64,
+    /// Whether the events of a subject are carried in order. It stays as it is for good.
+    pub is_ordered: bool,
 }
 
 /// Whether there is a sink of this name.
@@ -30,12 +32,13 @@ pub async fn is_known(transaction: &Transaction, sink: &str) -> Result<bool, Dat
 pub async fn introduce(transaction: &Transaction, sink: &str, new: &SinkRecord) -> Result<SinkRecord, DatabaseError> {
     let own = &transaction.schemas().own;
     let insert = format!(
-        "INSERT INTO {own}.relay_sinks (sink, target, cluster_id) VALUES ($1, $2, $3) ON CONFLICT (sink) DO NOTHING"
+        "INSERT INTO {own}.relay_sinks (sink, target, cluster_id, ordered) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (sink) DO NOTHING"
     );
-    transaction.execute("record the sink", &insert, &[&sink, &new.target, &new.cluster_id]).await?;
-    let select = format!("SELECT target, cluster_id FROM {own}.relay_sinks WHERE sink = $1");
+    transaction.execute("record the sink", &insert, &[&sink, &new.target, &new.cluster_id, &new.is_ordered]).await?;
+    let select = format!("SELECT target, cluster_id, ordered FROM {own}.relay_sinks WHERE sink = $1");
     let row = transaction.query_one("read the sink", &select, &[&sink]).await?;
-    Ok(SinkRecord { target: row.get(0), cluster_id: row.get(1) })
+    Ok(SinkRecord { target: row.get(0), cluster_id: row.get(1), is_ordered: row.get(2) })
 }
 
 /// Takes a sink over into this cluster, or to this target.

@@ -134,8 +134,9 @@ async fn what_is_discarded_while_a_relay_tries_it_stays_so_and_a_discarded_one_o
     let database = pool(outbox.test.url(), 1, std::time::Duration::from_secs(10));
     let event_id = outbox.id(2).await.parse().unwrap();
     let failure = Failure { position: 2, event_id, code: "Later".to_owned() };
-    let note =
-        async |transaction: &_| refused_again(transaction, "files", std::slice::from_ref(&failure), 3, std::time::Duration::ZERO).await;
+    let note = async |transaction: &_| {
+        refused_again(transaction, "files", std::slice::from_ref(&failure), 3, std::time::Duration::ZERO).await
+    };
     database.transaction(note).await.unwrap();
     assert_eq!(outbox.failures().await, [(2, "discarded".to_owned(), 10)]);
 }

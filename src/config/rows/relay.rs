@@ -118,6 +118,19 @@ pub static EVENT_ATTEMPTS: Setting<Whole<i32>> = Setting {
               busy or closed to us is asked without end",
 };
 
+/// Whether order is kept.
+pub static ORDERED: Setting<Switch> = Setting {
+    flag: Some("ordered"),
+    variable: Some("TURNSTILE_ORDERED"),
+    commands: RELAY,
+    heading: RELAY_HEADING,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Carry the events of each user in the order of their positions. A refused event keeps the later ones of its user \
+              waiting, and a transaction that stays open all that come after it. A sink stays as it was made",
+};
+
 /// Takes a sink over.
 pub static ADOPT: Setting<Switch> = Setting {
     flag: Some("adopt"),
@@ -140,7 +153,7 @@ pub static RELAY_UNTIL_EMPTY: Setting<Switch> = Setting {
     kind: Switch,
     default: Default::Unset,
     is_secret: false,
-    meaning: "End once every event is carried or set aside",
+    meaning: "End once every event is carried or set aside, or stands behind one that is set aside",
 };
 
 /// Whether events name the traces of their messages.

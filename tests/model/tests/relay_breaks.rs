@@ -18,6 +18,7 @@ const INVENTED: &str = "nothing is invented";
 const FAILURE: &str = "only what was refused is a failure";
 const OFTEN: &str = "no event is sent too often";
 const ONCE: &str = "each event arrives once";
+const ORDER: &str = "the events of a subject arrive in order";
 const REST: &str = "at rest everything is sent or set aside";
 
 const ONE_RELAY: World = World { writers: &[1, 1], relays: &[0], faults: 0, ..OVERTAKEN };
@@ -34,6 +35,17 @@ const SMALL_REFUSED_AND_CRASH: World = World { writers: &[1], faults: 0, ..REFUS
 const SMALL_TWO_SINKS: World = World { crashes: 0, faults: 0, ..TWO_SINKS };
 const SMALL_LATE_SINK: World = World { faults: 0, ..LATE_SINK };
 const SMALL_RECOGNISED: World = World { faults: 1, crashes: 0, ..RECOGNISED };
+const IN_ORDER: World = World { writers: &[1, 1], relays: &[0], faults: 0, ..ORDERED };
+const TWO_IN_ORDER: World = World { relays: &[0, 0], ..IN_ORDER };
+const THREE_IN_ORDER: World = World { writers: &[1, 1, 1], ..IN_ORDER };
+const AGAIN_IN_ORDER: World = World { writers: &[2, 1, 1], ..IN_ORDER };
+const REFUSED_IN_ORDER: World = World { writers: &[2], batch_size: 1, faults: 0, ..ORDERED_REFUSED };
+const SMALL_REFUSED_IN_ORDER: World = World { relays: &[0], duties: 0, ..REFUSED_IN_ORDER };
+const REFUSED_ONCE_IN_ORDER: World = World { relays: &[0, 0], refusals: 1, ..SMALL_REFUSED_IN_ORDER };
+const REFUSED_IN_A_CHUNK: World = World { batch_size: 2, ..REFUSED_ONCE_IN_ORDER };
+const LEFT_IN_ORDER: World = World { faults: 1, ..REFUSED_ONCE_IN_ORDER };
+const OVERDUE_IN_ORDER: World = World { faults: 1, refusals: 3, ..REFUSED_IN_ORDER };
+const CRASH_IN_ORDER: World = World { relays: &[0], crashes: 1, ..REFUSED_IN_ORDER };
 
 /// One test for each mutant: in which world, and exactly what it breaks there, first what the shortest way is shown
 /// for.
@@ -80,6 +92,22 @@ mutants! {
     a_note_after_the_drop_is_found: NotedAfterDrop, LATE_SINK, [DROPPED, REST];
     a_sink_added_while_pruning_is_found: SinkAddedWhilePruning, SMALL_LATE_SINK, [DROPPED, REST];
     a_retry_of_what_is_dropped_is_found: RetryOfTheDropped, SMALL_REFUSED, [DROPPED, REST];
+    a_hole_that_is_passed_in_order_is_found: HolePassed, IN_ORDER, [LOST, HOLE, REST];
+    locks_that_are_read_before_the_rows_in_order_are_found: LocksBeforeRows, THREE_IN_ORDER, [LOST, HOLE, REST];
+    a_range_that_is_not_read_again_in_order_is_found: RangeNotReadAgain, IN_ORDER, [LOST, REST];
+    a_range_that_grows_in_order_is_found: RangeGrows, AGAIN_IN_ORDER, [LOST, HOLE, REST];
+    a_second_chunk_in_order_is_found: SecondChunk, TWO_IN_ORDER, [ORDER];
+    what_is_held_read_first_in_order_is_found: HeldReadFirst, REFUSED_ONCE_IN_ORDER, [ORDER];
+    what_is_held_not_read_in_order_is_found: HeldNotRead, REFUSED_ONCE_IN_ORDER, [ORDER];
+    what_is_held_not_read_again_in_order_is_found: HeldNotReadAgain, LEFT_IN_ORDER, [ORDER];
+    a_refused_event_that_is_passed_in_order_is_found: RefusedPassed, REFUSED_IN_A_CHUNK, [ORDER];
+    what_stands_behind_forgotten_in_order_is_found: BehindForgotten, REFUSED_ONCE_IN_ORDER, [LOST, REST];
+    two_of_a_subject_in_a_call_in_order_are_found: TwoInACall, IN_ORDER, [ORDER];
+    a_retry_out_of_order_is_found: RetryOutOfOrder, REFUSED_ONCE_IN_ORDER, [ORDER];
+    a_retry_past_what_is_set_aside_in_order_is_found: RetryPastSetAside, REFUSED_IN_ORDER, [ORDER];
+    a_discarded_event_that_blocks_in_order_is_found: DiscardedBlocks, REFUSED_IN_ORDER, [REST];
+    a_refusal_that_revives_what_is_discarded_in_order_is_found: RefusalRevivesDiscarded, OVERDUE_IN_ORDER, [ORDER];
+    a_discard_that_is_not_flushed_in_order_is_found: DiscardNotFlushed, CRASH_IN_ORDER, [ORDER];
     a_lock_released_before_its_rows_are_visible_is_found: ReleasedBeforeVisible, ONE_RELAY, [LOST, HOLE, REST];
     a_position_before_its_lock_is_found: PositionBeforeLock, ONE_RELAY, [LOST, HOLE, REST];
     writers_that_do_not_wait_for_the_flush_are_found: WritersNotFlushed, SMALL_CRASH, [INVENTED];

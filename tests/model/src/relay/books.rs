@@ -1,7 +1,7 @@
 //! What the relays write down: marks, chunks, gaps and failures of each sink; and what of it a crash would take back,
 //! because they do not wait until it is flushed.
 
-use crate::relay::world::{POSITIONS, Position, SINKS};
+use crate::relay::world::{POSITIONS, Position, SINKS, World};
 use crate::set::Set;
 
 /// The tables, as they are and as a crash may leave them.
@@ -87,6 +87,8 @@ pub enum Failure {
     Waiting(u8),
     /// It was refused for the last time.
     SetAside,
+    /// An operator has given it up. Under order only.
+    Discarded,
 }
 
 impl Failure {
@@ -200,6 +202,13 @@ impl Books {
         }
     }
 
+    /// An event stood behind a refused one of its subject: it was not sent.
+    pub fn record_behind(&mut self, position: Position) {
+        if self.failures[position] == Failure::None {
+            self.failures[position] = Failure::Waiting(0);
+        }
+    }
+
     /// A new chunk of a relay.
     pub fn open(&mut self, id: u8, covers: Set, relay: usize) {
         self.chunks.push(Chunk { id, covers, lease: Lease::Of(relay) });
@@ -237,6 +246,26 @@ impl Books {
     /// What is refused, and will be sent again.
     pub fn waiting(&self) -> Set {
         self.failed(|failure| matches!(failure, Failure::Waiting(_)))
+    }
+
+    /// What was refused for the last time.
+    pub fn set_aside(&self) -> Set {
+        self.failed(|failure| failure == Failure::SetAside)
+    }
+
+    /// What an operator has given up.
+    pub fn discarded(&self) -> Set {
+        self.failed(|failure| failure == Failure::Discarded)
+    }
+
+    /// The events that keep the later ones of their subjects waiting.
+    pub fn blocking(&self) -> Set {
+        self.waiting() | self.set_aside()
+    }
+
+    /// The waiting failures behind one that was set aside.
+    pub fn stuck(&self, world: &World) -> Set {
+        self.waiting().iter().filter(|position| world.earlier(*position).meets(self.set_aside())).collect()
     }
 
     /// What is open: chunks, gaps and waiting failures.

@@ -51,6 +51,38 @@ pub enum Mutant {
     SinkAddedWhilePruning,
     /// The operator sends again what was set aside, and nobody looks whether the event is still there.
     RetryOfTheDropped,
+    /// Under order, a claim carries what it sees, whoever may still fill the holes.
+    HolePassed,
+    /// Under order, the locks are read first, and then the rows, once.
+    LocksBeforeRows,
+    /// Under order, the range is not read again after the locks.
+    RangeNotReadAgain,
+    /// Under order, a range grows with the rows that come, and its writers stay.
+    RangeGrows,
+    /// Under order, a chunk is opened beside one that is open.
+    SecondChunk,
+    /// Under order, it is read which subjects are held, and then whether a chunk is open.
+    HeldReadFirst,
+    /// Under order, a claim does not ask which subjects are held.
+    HeldNotRead,
+    /// Under order, a chunk that is taken over is sent without a look at which subjects are held.
+    HeldNotReadAgain,
+    /// Under order, an event is refused, and the later ones of its subject in the chunk are sent.
+    RefusedPassed,
+    /// Under order, what stood behind a refused event is no failure when the chunk is closed.
+    BehindForgotten,
+    /// Under order, one call has two events of a subject, and the sink takes the second only.
+    TwoInACall,
+    /// Under order, any failure is tried again.
+    RetryOutOfOrder,
+    /// Under order, what stands behind an event that was set aside is tried again.
+    RetryPastSetAside,
+    /// Under order, an event that was discarded keeps the later ones waiting.
+    DiscardedBlocks,
+    /// Under order, a refusal that comes late makes a waiting failure of what was discarded.
+    RefusalRevivesDiscarded,
+    /// Under order, the operator does not wait until a discard is flushed.
+    DiscardNotFlushed,
     /// A wrong world: a lock is released, and then its transaction's rows are visible.
     ReleasedBeforeVisible,
     /// A wrong world: a transaction has its position before it has its lock, as from a sequence with a cache.

@@ -11,7 +11,7 @@ use crate::set::Set;
 type Condition = fn(&World, &State) -> bool;
 
 /// What holds in every state of every world.
-pub const ALWAYS: [(&str, Condition); 8] = [
+pub const ALWAYS: [(&str, Condition); 9] = [
     ("no event is lost", no_event_is_lost),
     ("no open hole is forgotten", no_open_hole_is_forgotten),
     ("nothing is dropped unsent", nothing_is_dropped_unsent),
@@ -19,6 +19,7 @@ pub const ALWAYS: [(&str, Condition); 8] = [
     ("only what was refused is a failure", only_what_was_refused_is_a_failure),
     ("no event is sent too often", no_event_is_sent_too_often),
     ("each event arrives once", each_event_arrives_once),
+    ("the events of a subject arrive in order", the_events_of_a_subject_arrive_in_order),
     ("at rest everything is sent or set aside", at_rest_everything_is_sent_or_set_aside),
 ];
 
@@ -41,8 +42,7 @@ fn nothing_is_dropped_unsent(_: &World, state: &State) -> bool {
     let dropped = |positions| up_to(positions, state.outbox.pruned);
     dropped(state.outbox.undecided()).is_empty()
         && each(state, |books, sink| {
-            let set_aside = books.failed(|failure| failure == Failure::SetAside);
-            dropped(meant_for(books, state)).is_within(sink.has() | set_aside)
+            dropped(meant_for(books, state)).is_within(sink.has() | books.set_aside() | books.discarded())
         })
 }
 
@@ -50,9 +50,12 @@ fn nothing_is_invented(_: &World, state: &State) -> bool {
     each(state, |_, sink| sink.has().is_within(state.store.now.committed))
 }
 
-/// A sink that is down makes no failures.
-fn only_what_was_refused_is_a_failure(_: &World, state: &State) -> bool {
-    each(state, |books, sink| books.failed(|failure| failure != Failure::None).is_within(sink.refused))
+/// A sink that is down makes no failures. Under order, what stands behind one that was refused is a failure too.
+fn only_what_was_refused_is_a_failure(world: &World, state: &State) -> bool {
+    each(state, |books, sink| {
+        let mut failed = books.failed(|failure| failure != Failure::None).iter();
+        failed.all(|position| sink.refused.meets(world.earlier(position) | Set::of(position)))
+    })
 }
 
 /// Where that is counted: once where nothing goes wrong, and otherwise as often as the world says.
@@ -65,12 +68,19 @@ fn each_event_arrives_once(_: &World, state: &State) -> bool {
     each(state, |_, sink| sink.most_arrived() <= 1)
 }
 
-/// Where nothing moves by itself any more, all transactions have ended, every committed event is sent or set aside,
-/// and nothing is open. Whatever faults are left may strike then; they start it again.
+/// Under order: each for the first time after every earlier one that arrives at all, but for those that an operator gave up.
+fn the_events_of_a_subject_arrive_in_order(_: &World, state: &State) -> bool {
+    each(state, |_, sink| sink.overtaken.is_empty())
+}
+
+/// Where nothing moves by itself any more, all transactions have ended, every committed event is sent or set aside (or
+/// discarded, or stands behind one that was set aside), and nothing else is open. Whatever faults are left may strike then; they start it again.
 fn at_rest_everything_is_sent_or_set_aside(world: &World, state: &State) -> bool {
     let is_done = |books: &Books, sink: &Sink| {
-        let set_aside = books.failed(|failure| failure == Failure::SetAside);
-        books.open_positions().is_empty() && meant_for(books, state).is_within(sink.has() | set_aside)
+        let stuck = books.stuck(world);
+        let is_open = !(books.open_positions() - stuck).is_empty();
+        let done = sink.has() | books.set_aside() | books.discarded() | stuck;
+        !is_open && meant_for(books, state).is_within(done)
     };
     !is_at_rest(world, state) || state.outbox.undecided().is_empty() && each(state, is_done)
 }

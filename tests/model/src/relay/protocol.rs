@@ -154,7 +154,7 @@ impl Model for World {
             }
             Action::Operator(duty) => {
                 next.duties_left -= 1;
-                retention::perform(&mut next, duty);
+                retention::perform(self, &mut next, duty);
             }
             Action::WindowEnds(sink, position) => {
                 next.sinks[sink].forget(position);

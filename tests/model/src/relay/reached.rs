@@ -2,7 +2,7 @@
 //! by doing nothing.
 
 use crate::exploration::{Sometimes, is_at_rest};
-use crate::relay::books::{Books, Failure};
+use crate::relay::books::Books;
 use crate::relay::protocol::State;
 use crate::relay::retention::Pruner;
 use crate::relay::sink::Sink;
@@ -11,7 +11,7 @@ use crate::relay::world::{Quirk, SINKS, World};
 use crate::set::Set;
 
 /// What is reached in some state.
-pub(crate) const SOMETIMES: [Sometimes<World>; 19] = [
+pub(crate) const SOMETIMES: [Sometimes<World>; 25] = [
     (
         "everything is at rest and every fault has struck",
         |_| true,
@@ -20,9 +20,16 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 19] = [
     ("a gap waits for an open transaction", has_rivals, |_, state| {
         any(state, |books, _| books.gaps.iter().any(|gap| gap.writers.is_some()))
     }),
-    ("a row is found in a gap", has_rivals, |_, state| {
-        state.relays.iter().any(|relay| matches!(relay.task, Task::Looks { found: Some(rows), .. } if !rows.is_empty()))
-    }),
+    (
+        "a row is found in a gap",
+        |world| has_rivals(world) && !world.is_ordered(),
+        |_, state| {
+            state
+                .relays
+                .iter()
+                .any(|relay| matches!(relay.task, Task::Looks { found: Some(rows), .. } if !rows.is_empty()))
+        },
+    ),
     ("a hole is dead", has_rivals, |_, state| {
         any(state, |books, _| {
             let below: Set = (1..=books.frontier).collect();
@@ -67,7 +74,7 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 19] = [
             })
         },
     ),
-    ("an event is set aside", refuses_for_good, |_, state| any(state, |books, _| !set_aside(books).is_empty())),
+    ("an event is set aside", refuses_for_good, |_, state| any(state, |books, _| !books.set_aside().is_empty())),
     ("an event is sent after it was refused", refuses, |_, state| any(state, |_, sink| sink.refused.meets(sink.has()))),
     (
         "two relays try an event that was refused",
@@ -91,7 +98,7 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 19] = [
     (
         "an event is gone that was set aside",
         |world| prunes(world) && refuses_for_good(world),
-        |_, state| any(state, |books, _| !(set_aside(books) - state.visible()).is_empty()),
+        |_, state| any(state, |books, _| !(books.set_aside() - state.visible()).is_empty()),
     ),
     (
         "a sink is added after a drop",
@@ -108,14 +115,53 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 19] = [
         |world| world.shows(Quirk::RecognisesRepeats),
         |_, state| any(state, |_, sink| sink.most_accepted() > 1 && sink.most_arrived() == 1),
     ),
+    (
+        "a part before a hole is carried while the rest waits",
+        |world| world.is_ordered() && has_rivals(world) && events(world) > 2,
+        |_, state| any(state, |books, _| !books.gaps.is_empty() && !books.chunks.is_empty()),
+    ),
+    (
+        "a row waits above the range of a gap",
+        |world| world.is_ordered() && world.writers.len() > 2,
+        |_, state| {
+            any(state, |books, _| books.in_gaps().last().is_some_and(|last| state.visible().last() > Some(last)))
+        },
+    ),
+    (
+        "an event stands behind a refused one of its chunk",
+        |world| refuses_in_order(world) && world.batch_size > world.subjects,
+        |_, state| {
+            state.relays.iter().any(|relay| matches!(relay.task, Task::Sends { refused, behind, .. } if !refused.is_empty() && !behind.is_empty()))
+        },
+    ),
+    (
+        "an event stands behind one that an earlier chunk left",
+        |world| refuses_in_order(world) && events(world) > world.batch_size,
+        |_, state| {
+            state.relays.iter().any(|relay| matches!(relay.task, Task::Sends { refused, behind, .. } if refused.is_empty() && !behind.is_empty()))
+        },
+    ),
+    (
+        "an event is sent that stood behind one that was set aside and given up",
+        |world| refuses_in_order(world) && world.refusals >= world.tries && world.duties > 0,
+        |world, state| {
+            any(state, |books, sink| {
+                books
+                    .discarded()
+                    .iter()
+                    .any(|given_up| sink.has().meets(world.later(given_up)) && !sink.has().has(given_up))
+            })
+        },
+    ),
+    (
+        "an event stands behind one that was set aside, at rest",
+        |world| refuses_in_order(world) && refuses_for_good(world),
+        |world, state| any(state, |books, _| !books.stuck(world).is_empty()) && is_at_rest(world, state),
+    ),
 ];
 
 fn any(state: &State, is: impl Fn(&Books, &Sink) -> bool) -> bool {
     (0..SINKS).any(|sink| state.store.now.books[sink].exists && is(&state.store.now.books[sink], &state.sinks[sink]))
-}
-
-fn set_aside(books: &Books) -> Set {
-    books.failed(|failure| failure == Failure::SetAside)
 }
 
 fn has_rivals(world: &World) -> bool {
@@ -123,7 +169,7 @@ fn has_rivals(world: &World) -> bool {
 }
 
 fn has_two(world: &World) -> bool {
-    world.relays.len() > 1 && world.writers.len() > 2
+    !world.is_ordered() && world.relays.len() > 1 && world.writers.len() > 2
 }
 
 fn has_colleagues(world: &World) -> bool {
@@ -136,6 +182,15 @@ fn has_crashes(world: &World) -> bool {
 
 fn refuses(world: &World) -> bool {
     world.refusals > 0 && (world.tries > 1 || world.duties > 0)
+}
+
+/// How many events there are.
+fn events(world: &World) -> usize {
+    world.writers.iter().map(|wants| usize::from(*wants)).sum()
+}
+
+fn refuses_in_order(world: &World) -> bool {
+    world.is_ordered() && world.refusals > 0
 }
 
 fn refuses_for_good(world: &World) -> bool {

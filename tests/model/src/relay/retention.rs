@@ -44,6 +44,8 @@ pub enum Duty {
     AddsSink(usize),
     /// An event that was set aside is to be sent again.
     SendsAgain(usize, Position),
+    /// A failure is given up. Under order only: elsewhere it changes nothing for any other event.
+    Discards(usize, Position),
 }
 
 /// What the pruner can do now.
@@ -136,17 +138,21 @@ pub fn duties(world: &World, state: &State, moves: &mut Vec<Action>) {
         if !books.exists && is_served && !waits(Mutant::SinkAddedWhilePruning) {
             moves.push(Action::Operator(Duty::AddsSink(sink)));
         }
-        let set_aside = books.failed(|failure| failure == Failure::SetAside);
+        let set_aside = books.set_aside();
         let is_there = |position: &Position| world.has(Mutant::RetryOfTheDropped) || state.visible().has(*position);
         if !waits(Mutant::RetryOfTheDropped) {
             let again = set_aside.iter().filter(is_there).map(|position| Duty::SendsAgain(sink, position));
             moves.extend(again.map(Action::Operator));
         }
+        if world.is_ordered() {
+            let discards = books.blocking().iter().map(|position| Duty::Discards(sink, position));
+            moves.extend(discards.map(Action::Operator));
+        }
     }
 }
 
 /// The state after the operator did something.
-pub fn perform(state: &mut State, duty: Duty) {
+pub fn perform(world: &World, state: &mut State, duty: Duty) {
     let noted = state.outbox.noted;
     state.store.commit(state.outbox.sequence, |tables| match duty {
         Duty::AddsSink(sink) => {
@@ -154,5 +160,9 @@ pub fn perform(state: &mut State, duty: Duty) {
             (books.exists, books.begins, books.frontier) = (true, noted, noted);
         }
         Duty::SendsAgain(sink, position) => tables.books[sink].failures[position] = Failure::Waiting(0),
+        Duty::Discards(sink, position) => tables.books[sink].failures[position] = Failure::Discarded,
     });
+    if matches!(duty, Duty::Discards(..)) && !world.has(Mutant::DiscardNotFlushed) {
+        state.store.flush(state.outbox.sequence);
+    }
 }

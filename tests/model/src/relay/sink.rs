@@ -16,11 +16,16 @@ pub struct Sink {
     known: Set,
     /// What it has refused at some time.
     pub refused: Set,
+    /// What arrived for the first time after a later event of its subject, and nobody had given up.
+    pub overtaken: Set,
 }
 
 impl Sink {
-    /// It accepts an event.
-    pub fn accept(&mut self, world: &World, position: Position) {
+    /// It accepts an event, that an operator has given up or not.
+    pub fn accept(&mut self, world: &World, position: Position, is_given_up: bool) {
+        if !self.has().has(position) && self.has().meets(world.later(position)) && !is_given_up {
+            self.overtaken |= Set::of(position);
+        }
         let count = |count: &mut u8| *count = (*count + 1).min(world.counted());
         count(&mut self.accepted[position]);
         if world.shows(Quirk::RecognisesRepeats) {

@@ -2,6 +2,7 @@
 
 use crate::relay::books::{Failure, Gap, Lease, Tables};
 use crate::relay::mutant::Mutant;
+use crate::relay::ordered::{self, Claim};
 use crate::relay::outbox::Locks;
 use crate::relay::protocol::{Action, State};
 use crate::relay::world::{Position, RELAYS, World};
@@ -34,6 +35,8 @@ pub enum Task {
     ClaimsRows(Position, Position, Set),
     /// A mutant's: it has moved the mark, and has yet to insert the chunk.
     OwesChunk(Position, Position, Set),
+    /// It claims under order.
+    ClaimsInOrder(Claim),
     /// It looks at gaps, which it has locked.
     Looks {
         /// Their positions.
@@ -51,6 +54,8 @@ pub enum Task {
         todo: Set,
         /// What the sink has refused.
         refused: Set,
+        /// What it does not send, because an earlier event of the subject is refused.
+        behind: Set,
         /// Whether a crash took the chunk back: another may get its id.
         taken_back: bool,
     },
@@ -82,6 +87,8 @@ pub enum Move {
     ReadsLocks,
     /// G2: it reads which of the gaps have rows.
     ReadsGaps,
+    /// Under order: it reads which subjects are held.
+    ReadsHeld,
     /// G3: it commits what came of it.
     Decides,
     /// It takes a chunk whose lease is over, and reads its rows.
@@ -90,6 +97,8 @@ pub enum Move {
     Retries(Position),
     /// The sink accepts the next event.
     Sends,
+    /// A mutant's: of a call with two events of a subject, the sink accepts the second.
+    SendsSecond,
     /// The sink refuses the next event.
     IsRefused,
     /// It commits the failures, and removes the chunk if it is still its own.
@@ -123,7 +132,7 @@ impl Relay {
 
     /// Whether it has a connection with a transaction that it has not committed.
     pub fn is_in_transaction(&self) -> bool {
-        matches!(self.task, Task::Claims(_) | Task::ClaimsRows(..) | Task::Looks { .. })
+        self.claims() || matches!(self.task, Task::Looks { .. })
     }
 
     /// The event that it sends next.
@@ -146,7 +155,11 @@ impl Relay {
     }
 
     fn claims(&self) -> bool {
-        matches!(self.task, Task::Claims(_) | Task::ClaimsRows(..))
+        matches!(self.task, Task::Claims(_) | Task::ClaimsRows(..) | Task::ClaimsInOrder(_))
+    }
+
+    fn has_in_hand_of(&self, events: Set) -> bool {
+        matches!(self.task, Task::Sends { todo, .. } if todo.meets(events))
     }
 
     fn retries(&self, event: Position) -> bool {
@@ -159,8 +172,11 @@ pub fn moves(world: &World, state: &State, me: usize, moves: &mut Vec<Action>) {
     let this = &state.relays[me];
     let mut add = |step| moves.push(Action::Relay(me, step));
     let mut send = |otherwise| match this.next_to_send() {
-        Some(_) => {
+        Some(next) => {
             add(Move::Sends);
+            if world.has(Mutant::TwoInACall) && this.has_in_hand_of(world.later(next)) {
+                add(Move::SendsSecond);
+            }
             if state.refusals_left > 0 {
                 add(Move::IsRefused);
             }
@@ -169,6 +185,7 @@ pub fn moves(world: &World, state: &State, me: usize, moves: &mut Vec<Action>) {
     };
     match this.task {
         Task::Idle => beginnings(world, state, me, add),
+        Task::ClaimsInOrder(claim) => add(claim.next_step(world)),
         Task::Claims(_) => add(Move::ReadsRows),
         Task::ClaimsRows(..) => add(Move::Claims),
         Task::OwesChunk(..) => add(Move::InsertsChunk),
@@ -190,11 +207,15 @@ fn beginnings(world: &World, state: &State, me: usize, mut add: impl FnMut(Move)
     let is_locked = colleagues(state, me).any(Relay::claims) && !world.has(Mutant::ClaimsWithoutLock);
     let end =
         if world.has(Mutant::UpToLastValue) { state.outbox.sequence } else { state.visible().last().unwrap_or(0) };
-    if !is_locked && end > books.frontier {
+    if world.is_ordered() {
+        if !is_locked && end > books.frontier && !this.is_quiet {
+            ordered::first_step(world, books).into_iter().for_each(&mut add);
+        }
+    } else if !is_locked && end > books.frontier {
         add(Move::ReadsFrontier);
     }
     let looks_at_none = world.has(Mutant::LocksReadBeforeGaps);
-    if !this.is_quiet && (looks_at_none || !free_gaps(world, state, me).is_empty()) {
+    if !world.is_ordered() && !this.is_quiet && (looks_at_none || !free_gaps(world, state, me).is_empty()) {
         add(if world.has(Mutant::RowsReadBeforeLocks) { Move::ReadsGaps } else { Move::ReadsLocks });
     }
     for chunk in &books.chunks {
@@ -204,7 +225,8 @@ fn beginnings(world: &World, state: &State, me: usize, mut add: impl FnMut(Move)
     }
     let is_free = |position: &Position| !colleagues(state, me).any(|other| other.retries(*position));
     let waiting = books.waiting() & state.visible();
-    waiting.iter().filter(is_free).map(Move::Retries).for_each(add);
+    let is_first = |position: &Position| !ordered::is_kept_waiting(world, books, *position);
+    waiting.iter().filter(is_free).filter(is_first).map(Move::Retries).for_each(add);
 }
 
 /// The other relays that serve the same sink.
@@ -256,7 +278,11 @@ pub fn faults(world: &World, state: &State, me: usize, moves: &mut Vec<Action>) 
 
 /// The state after a move of a relay.
 pub fn make(world: &World, state: &mut State, me: usize, step: Move) {
+    if ordered::make(world, state, me, step) {
+        return;
+    }
     match step {
+        Move::ReadsHeld => {}
         Move::ReadsFrontier => {
             let frontier = state.store.now.books[state.relays[me].sink].frontier;
             state.relays[me].task = Task::Claims(frontier.max(state.relays[me].remembers));
@@ -271,22 +297,23 @@ pub fn make(world: &World, state: &mut State, me: usize, step: Move) {
         }
         Move::ReadsLocks | Move::ReadsGaps => look(world, state, me, step),
         Move::Decides => decide(world, state, me),
-        Move::TakesOver(chunk) => take_over(state, me, chunk),
+        Move::TakesOver(chunk) => take_over(world, state, me, chunk),
         Move::Retries(position) => {
             state.relays[me].task = Task::Retries { position, accepted: None, is_overdue: false };
         }
         Move::Sends => {
             accept(world, state, me);
-            answer(state, me, true);
+            answer(world, state, me, true);
         }
+        Move::SendsSecond => send_second(world, state, me),
         Move::LosesAnswer => accept(world, state, me),
         Move::IsRefused => {
             state.refusals_left -= 1;
             let sink = &mut state.sinks[state.relays[me].sink];
             sink.refused |= state.relays[me].next_to_send().into_iter().collect();
-            answer(state, me, false);
+            answer(world, state, me, false);
         }
-        Move::SinkIsDown => answer(state, me, false),
+        Move::SinkIsDown => answer(world, state, me, false),
         Move::Closes => close(world, state, me),
         Move::Records => record(world, state, me),
         Move::Crashes | Move::Stops => {
@@ -343,14 +370,15 @@ fn claim(world: &World, state: &mut State, me: usize) {
 }
 
 /// Commits a new chunk with what belongs to it, and begins to send it.
-fn open(state: &mut State, me: usize, covers: Set, rows: Set, and: impl FnOnce(&mut Tables)) {
+pub(super) fn open(state: &mut State, me: usize, covers: Set, rows: Set, and: impl FnOnce(&mut Tables)) {
     let id = free_id(state);
     let sink = state.relays[me].sink;
     state.store.commit(state.outbox.sequence, |tables| {
         and(tables);
         tables.books[sink].open(id, covers, me);
     });
-    state.relays[me].task = Task::Sends { chunk: id, todo: rows, refused: Set::default(), taken_back: false };
+    state.relays[me].task =
+        Task::Sends { chunk: id, todo: rows, refused: Set::default(), behind: Set::default(), taken_back: false };
 }
 
 /// An id that no chunk has or had; but after a crash those are given again that it took back.
@@ -402,38 +430,66 @@ fn decide(world: &World, state: &mut State, me: usize) {
 /// What remains of a gap: what has no row, if somebody may still write it.
 fn remaining(world: &World, gap: &Gap, locks: Locks, found: Set) -> Option<Gap> {
     let positions = gap.positions - found;
-    let prepared = if world.has(Mutant::PreparedKnownById) { Set::default() } else { locks.prepared };
-    let writers = match gap.writers {
-        _ if world.has(Mutant::DeadAtFirstSight) => Set::default(),
-        None => locks.all,
-        Some(writers) => (writers & locks.all) | prepared,
-    };
+    let writers = may_fill(world, gap.writers, locks);
     (!positions.is_empty() && !writers.is_empty()).then_some(Gap { positions, writers: Some(writers) })
 }
 
-fn take_over(state: &mut State, me: usize, chunk: u8) {
+/// Who may still write the positions of a gap, of those who were known before.
+pub(super) fn may_fill(world: &World, known: Option<Set>, locks: Locks) -> Set {
+    let prepared = if world.has(Mutant::PreparedKnownById) { Set::default() } else { locks.prepared };
+    match known {
+        _ if world.has(Mutant::DeadAtFirstSight) => Set::default(),
+        None => locks.all,
+        Some(writers) => (writers & locks.all) | prepared,
+    }
+}
+
+fn take_over(world: &World, state: &mut State, me: usize, chunk: u8) {
     let sink = state.relays[me].sink;
     let covers = state.store.now.books[sink].chunk(chunk).map(|chunk| chunk.covers).unwrap_or_default();
-    let todo = covers & state.visible();
+    let rows = covers & state.visible();
+    let held =
+        if world.has(Mutant::HeldNotReadAgain) { Set::default() } else { state.store.now.books[sink].blocking() };
+    let behind = ordered::behind(world, held, rows);
     state.store.commit(state.outbox.sequence, |tables| tables.books[sink].lease(chunk, me));
-    state.relays[me].task = Task::Sends { chunk, todo, refused: Set::default(), taken_back: false };
+    state.relays[me].task =
+        Task::Sends { chunk, todo: rows - behind, refused: Set::default(), behind, taken_back: false };
 }
 
 fn accept(world: &World, state: &mut State, me: usize) {
-    let this = &state.relays[me];
-    if let Some(position) = this.next_to_send() {
-        state.sinks[this.sink].accept(world, position);
+    if let Some(position) = state.relays[me].next_to_send() {
+        arrive(world, state, me, position);
+    }
+}
+
+fn arrive(world: &World, state: &mut State, me: usize, position: Position) {
+    let sink = state.relays[me].sink;
+    let is_given_up = state.store.now.books[sink].failures[position] == Failure::Discarded;
+    state.sinks[sink].accept(world, position, is_given_up);
+}
+
+/// Of the next two events of a subject in one call, the sink accepts the second, and says nothing of the first.
+fn send_second(world: &World, state: &mut State, me: usize) {
+    let Task::Sends { todo, .. } = state.relays[me].task else { return };
+    let second = todo.first().and_then(|next| (world.later(next) & todo).first());
+    second.into_iter().for_each(|second| arrive(world, state, me, second));
+    if let Task::Sends { todo, .. } = &mut state.relays[me].task {
+        *todo -= second.into_iter().collect();
     }
 }
 
 /// The relay notes what the sink said of the next event.
-fn answer(state: &mut State, me: usize, accepts: bool) {
+fn answer(world: &World, state: &mut State, me: usize, accepts: bool) {
     match &mut state.relays[me].task {
-        Task::Sends { todo, refused, .. } => {
+        Task::Sends { todo, refused, behind, .. } => {
             let next: Set = todo.first().into_iter().collect();
             *todo -= next;
             if !accepts {
                 *refused |= next;
+                let later =
+                    if world.has(Mutant::RefusedPassed) { Set::default() } else { ordered::behind(world, next, *todo) };
+                *todo -= later;
+                *behind |= later;
             }
         }
         Task::Retries { accepted, .. } => *accepted = Some(accepts),
@@ -442,7 +498,7 @@ fn answer(state: &mut State, me: usize, accepts: bool) {
 }
 
 fn close(world: &World, state: &mut State, me: usize) {
-    let Task::Sends { chunk, refused, .. } = state.relays[me].task else { return };
+    let Task::Sends { chunk, refused, behind, .. } = state.relays[me].task else { return };
     let sink = state.relays[me].sink;
     let anybodys = world.has(Mutant::CloseWithoutOwner);
     let closes = state.store.now.books[sink].chunk(chunk).is_some_and(|chunk| chunk.lease.is_of(me) || anybodys);
@@ -454,6 +510,9 @@ fn close(world: &World, state: &mut State, me: usize) {
         }
         if records {
             refused.iter().for_each(|position| books.record(position, world.tries));
+            if !world.has(Mutant::BehindForgotten) {
+                behind.iter().for_each(|position| books.record_behind(position));
+            }
         }
     });
     let owes = closes && !records && !refused.is_empty();
@@ -469,11 +528,15 @@ fn record(world: &World, state: &mut State, me: usize) {
         match task {
             Task::OwesFailures(refused) => refused.iter().for_each(|position| books.record(position, world.tries)),
             Task::Retries { position, accepted: Some(true), .. } => books.failures[position] = Failure::None,
-            Task::Retries { position, accepted: Some(false), .. } => {
-                if let Failure::Waiting(refusals) = books.failures[position] {
+            Task::Retries { position, accepted: Some(false), .. } => match books.failures[position] {
+                Failure::Waiting(refusals) => {
                     books.failures[position] = Failure::after(refusals + 1, world.tries);
                 }
-            }
+                Failure::Discarded if world.has(Mutant::RefusalRevivesDiscarded) => {
+                    books.failures[position] = Failure::Waiting(1);
+                }
+                Failure::None | Failure::SetAside | Failure::Discarded => {}
+            },
             _ => {}
         }
     });

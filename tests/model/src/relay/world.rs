@@ -1,6 +1,7 @@
 //! What is fixed before the first step: writers, relays, sinks, bounds, and the mutant, if any.
 
 use crate::relay::mutant::Mutant;
+use crate::set::Set;
 
 /// How many positions are handed out at most; the first is 1.
 pub const POSITIONS: usize = 5;
@@ -42,6 +43,8 @@ pub struct World {
     pub duties: u8,
     /// How often an event is sent at most, where that is counted; else 0.
     pub most: u8,
+    /// How many subjects the events have, turn by turn, where the order of each is kept; else 0.
+    pub subjects: usize,
     /// What more there is than in every world.
     pub quirks: &'static [Quirk],
     /// The mistake that is built in.
@@ -71,6 +74,25 @@ impl World {
     /// Whether there is this.
     pub fn shows(&self, quirk: Quirk) -> bool {
         self.quirks.contains(&quirk)
+    }
+
+    /// Whether the events of a subject are carried in the order of their positions.
+    pub fn is_ordered(&self) -> bool {
+        self.subjects > 0
+    }
+
+    /// The events of the same subject at lower positions; none where no order is kept.
+    pub fn earlier(&self, position: Position) -> Set {
+        (1..position).filter(|other| self.is_sibling(*other, position)).collect()
+    }
+
+    /// The events of the same subject at higher positions; none where no order is kept.
+    pub fn later(&self, position: Position) -> Set {
+        (position + 1..=POSITIONS).filter(|other| self.is_sibling(*other, position)).collect()
+    }
+
+    fn is_sibling(&self, one: Position, other: Position) -> bool {
+        self.is_ordered() && one % self.subjects == other % self.subjects
     }
 
     /// How far it counts how often an event is sent: to one more than is allowed.

@@ -15,6 +15,7 @@ pub const OVERTAKEN: World = World {
     tries: 2,
     duties: 0,
     most: 0,
+    subjects: 0,
     quirks: &[],
     mutant: None,
 };
@@ -96,8 +97,45 @@ pub const RECOGNISED: World = World {
     ..OVERTAKEN
 };
 
+/// Order: transactions that overtake each other, and one subject.
+pub const ORDERED: World = World { name: "in order: three transactions, two relays", subjects: 1, ..OVERTAKEN };
+/// Order, and ranges of which a part is carried.
+pub const ORDERED_LONG: World = World { name: "in order: transactions with two positions", subjects: 2, ..LONG };
+/// Order: where nothing goes wrong, nothing is sent twice.
+pub const ORDERED_UNDISTURBED: World = World { name: "in order: no faults", subjects: 1, ..UNDISTURBED };
+/// Order, and a server that crashes.
+pub const ORDERED_CRASH: World = World { name: "in order: a crash, and a prepared transaction", subjects: 1, ..CRASH };
+/// Order, and two relays that survive a crash.
+pub const ORDERED_CRASH_OF_TWO: World = World { name: "in order: a crash, two relays", subjects: 1, ..CRASH_OF_TWO };
+/// Order, and events that the sink refuses.
+pub const ORDERED_REFUSED: World = World {
+    name: "in order: refused events, sent again, set aside, given up",
+    writers: &[1, 2],
+    batch_size: 2,
+    faults: 1,
+    refusals: 2,
+    duties: 1,
+    quirks: &[],
+    subjects: 1,
+    ..REFUSED
+};
+/// The same, and two subjects.
+pub const ORDERED_SUBJECTS: World =
+    World { name: "in order: refused events of two subjects", writers: &[2, 2], subjects: 2, ..ORDERED_REFUSED };
+/// The same, and a server that crashes.
+pub const ORDERED_REFUSED_AND_CRASH: World =
+    World { name: "in order: refused events, a crash", writers: &[3], crashes: 1, ..ORDERED_REFUSED };
+/// Order, and partitions that are dropped.
+pub const ORDERED_PRUNED: World = World {
+    name: "in order: refused events, partitions are dropped",
+    writers: &[1, 1],
+    batch_size: 1,
+    quirks: &[Quirk::Prunes],
+    ..ORDERED_REFUSED
+};
+
 /// Every one.
-pub const ALL: [World; 18] = [
+pub const ALL: [World; 27] = [
     OVERTAKEN,
     LONG,
     UNDISTURBED,
@@ -116,4 +154,13 @@ pub const ALL: [World; 18] = [
     LATE_SINK,
     REPEATED,
     RECOGNISED,
+    ORDERED,
+    ORDERED_LONG,
+    ORDERED_UNDISTURBED,
+    ORDERED_CRASH,
+    ORDERED_CRASH_OF_TWO,
+    ORDERED_REFUSED,
+    ORDERED_SUBJECTS,
+    ORDERED_REFUSED_AND_CRASH,
+    ORDERED_PRUNED,
 ];
