@@ -99,6 +99,7 @@ turnstile.outbox.locale character varying(32)
 turnstile.outbox.app_version integer
 turnstile.outbox.create_date date
 turnstile.outbox.created_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.outbox.traceparent character varying(55)
 turnstile.outbox CONSTRAINT outbox_event_id_check CHECK ((octet_length(event_id) = 32))
 turnstile.outbox CONSTRAINT outbox_pkey PRIMARY KEY ("position")
 CREATE UNIQUE INDEX outbox_pkey ON ONLY turnstile.outbox USING btree ("position")
@@ -109,6 +110,17 @@ COMMENT turnstile.outbox.event_id The message's message_hash: the same however o
 COMMENT turnstile.outbox.message_sent_at The message's sent_at.
 COMMENT turnstile.outbox.user_id As in user_logins, and so are the columns that follow: masked values only.
 COMMENT turnstile.outbox.created_at Start of the transaction that loaded the login.
+COMMENT turnstile.outbox.traceparent The trace in which the message was sent, in the form of the W3C; NULL where the message names none or nobody asked for it.
+
+turnstile.outbox_pruned.below bigint NOT NULL
+turnstile.outbox_pruned.written_until timestamp with time zone NOT NULL
+turnstile.outbox_pruned.pruned_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.outbox_pruned CONSTRAINT outbox_pruned_pkey PRIMARY KEY (below)
+CREATE UNIQUE INDEX outbox_pruned_pkey ON turnstile.outbox_pruned USING btree (below)
+COMMENT turnstile.outbox_pruned Which events were removed once every sink had them. Written by turnstile outbox prune.
+COMMENT turnstile.outbox_pruned.below Events at lower positions are gone.
+COMMENT turnstile.outbox_pruned.written_until The latest created_at of an event that is gone: a login of a later time still has its event.
+COMMENT turnstile.outbox_pruned.pruned_at When this was noted.
 
 turnstile.processed_messages.sent_at timestamp with time zone NOT NULL
 turnstile.processed_messages.message_hash bytea NOT NULL
@@ -160,6 +172,7 @@ turnstile.relay_chunks.last_position bigint NOT NULL
 turnstile.relay_chunks.lease uuid NOT NULL
 turnstile.relay_chunks.leased_until timestamp with time zone NOT NULL
 turnstile.relay_chunks.attempts integer NOT NULL DEFAULT 1
+turnstile.relay_chunks.owner text
 turnstile.relay_chunks CONSTRAINT relay_chunks_check CHECK ((last_position >= first_position))
 turnstile.relay_chunks CONSTRAINT relay_chunks_pkey PRIMARY KEY (id)
 CREATE INDEX relay_chunks_by_lease ON turnstile.relay_chunks USING btree (sink, leased_until)
@@ -168,6 +181,7 @@ COMMENT turnstile.relay_chunks Events that a relay is carrying. A row is removed
 COMMENT turnstile.relay_chunks.lease What the lease on it is known by: each has another, so that a number that a crash has given again is not taken for the old one.
 COMMENT turnstile.relay_chunks.leased_until Until when nobody else takes it over.
 COMMENT turnstile.relay_chunks.attempts How many relays have had it.
+COMMENT turnstile.relay_chunks.owner The host and process that carry it, for people to read; NULL where nobody has taken it up yet.
 
 turnstile.relay_failures.sink text NOT NULL
 turnstile.relay_failures.position bigint NOT NULL
@@ -177,14 +191,17 @@ turnstile.relay_failures.attempts integer NOT NULL DEFAULT 1
 turnstile.relay_failures.next_at timestamp with time zone NOT NULL
 turnstile.relay_failures.code text NOT NULL
 turnstile.relay_failures.since timestamp with time zone NOT NULL DEFAULT now()
+turnstile.relay_failures.subject bytea
 turnstile.relay_failures CONSTRAINT relay_failures_event_id_check CHECK ((octet_length(event_id) = 32))
 turnstile.relay_failures CONSTRAINT relay_failures_pkey PRIMARY KEY (sink, "position")
 turnstile.relay_failures CONSTRAINT relay_failures_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'set_aside'::text, 'discarded'::text])))
+turnstile.relay_failures CONSTRAINT relay_failures_subject_check CHECK ((octet_length(subject) = 32))
 CREATE INDEX relay_failures_that_wait ON turnstile.relay_failures USING btree (sink, next_at) WHERE (status = 'waiting'::text)
 CREATE UNIQUE INDEX relay_failures_pkey ON turnstile.relay_failures USING btree (sink, "position")
 COMMENT turnstile.relay_failures Events that a sink has refused for a reason of their own. They keep no other event waiting.
 COMMENT turnstile.relay_failures.status waiting: it is tried again at next_at. set_aside: it was refused too often, and waits for an operator. discarded: an operator has given it up.
 COMMENT turnstile.relay_failures.code What the sink says of it: a code, never a value of the event.
+COMMENT turnstile.relay_failures.subject The hash of the event's subject, where the sink keeps order: the events of one subject are tried again one after the other.
 
 turnstile.relay_gaps.id bigint NOT NULL
 turnstile.relay_gaps.sink text NOT NULL
@@ -203,9 +220,11 @@ COMMENT turnstile.relay_gaps.writers The transactions that may still commit an e
 turnstile.relay_marks.sink text NOT NULL
 turnstile.relay_marks.slot smallint NOT NULL
 turnstile.relay_marks.position bigint NOT NULL
+turnstile.relay_marks.set_at timestamp with time zone NOT NULL DEFAULT now()
 turnstile.relay_marks CONSTRAINT relay_marks_pkey PRIMARY KEY (sink, slot, "position")
 CREATE UNIQUE INDEX relay_marks_pkey ON turnstile.relay_marks USING btree (sink, slot, "position")
 COMMENT turnstile.relay_marks How far each sink has come: the highest position is its frontier. What lies at or below it is carried, in a chunk, in a gap, or a failure.
+COMMENT turnstile.relay_marks.set_at When it was set.
 
 turnstile.relay_sinks.sink text NOT NULL
 turnstile.relay_sinks.target text NOT NULL
