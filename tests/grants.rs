@@ -267,9 +267,13 @@ async fn the_operator_needs_each_of_its_privileges_on_the_outbox_and_on_what_rel
 }
 
 /// Every statement of `turnstile outbox`, but of its pruning.
-async fn do_all_that_an_operator_does_with_the_outbox(roles: &Roles, owner: &Client) -> Result<(), DatabaseError> {
+pub(crate) async fn do_all_that_an_operator_does_with_the_outbox(
+    roles: &Roles,
+    owner: &Client,
+) -> Result<(), DatabaseError> {
     let books =
         "DELETE FROM relay_failures; DELETE FROM relay_chunks; DELETE FROM relay_marks; DELETE FROM relay_sinks;
+        DELETE FROM outbox_pruned; INSERT INTO outbox_pruned (below, written_until) VALUES (0, '2001-01-01 00:00Z');
         INSERT INTO relay_sinks (sink, target, cluster_id) VALUES ('s', 'nowhere', 1);
         INSERT INTO relay_marks (sink, slot, position) SELECT 's', 0, max(position) FROM outbox;
         INSERT INTO relay_failures (sink, position, event_id, code, next_at, status)

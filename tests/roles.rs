@@ -8,7 +8,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::check::{Installation, database, migrate};
 use crate::grants::{
-    Roles, as_user, do_all_that_a_loader_does, do_all_that_a_relay_does, do_all_that_an_operator_does, granted,
+    Roles, as_user, do_all_that_a_loader_does, do_all_that_a_relay_does, do_all_that_an_operator_does,
+    do_all_that_an_operator_does_with_the_outbox, granted,
 };
 use crate::support::loading;
 use crate::support::postgres::{TestDatabase, connect};
@@ -343,6 +344,8 @@ async fn what_a_stranger_put_into_public_runs_for_nobody() {
 
     do_all_that_a_loader_does(&roles, "first").await.unwrap();
     do_all_that_a_relay_does(&roles, "first").await.unwrap();
+    let owner = connect(accounts.test.url()).await;
+    do_all_that_an_operator_does_with_the_outbox(&roles, &owner).await.unwrap();
     do_all_that_an_operator_does(&roles).await;
     database(&roles.loader_url).end_frozen_rivals().await.unwrap();
     let installation = Installation::new(&roles.loader_url).await;
