@@ -63,6 +63,7 @@ pub const ALL: &[&dyn Row] = &[
     &KEYRING,
     &KEYS,
     &MASK,
+    &BODY,
     &IDENTITY,
     &CONTRADICTIONS,
     &LANES,
