@@ -7,6 +7,7 @@ mod begin;
 mod carry;
 mod claim;
 mod gaps;
+mod mutants;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,7 +166,7 @@ impl<S: Sink> Shared<S> {
             if self.is_stopping() {
                 break;
             }
-            match persist(Patience::ENDLESS, || claim::next(self)).await? {
+            match persist(Patience::ENDLESS, || mutants::next(self)).await? {
                 Some(held) => {
                     *in_vain = 0;
                     drop(in_vain);

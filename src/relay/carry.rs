@@ -3,8 +3,9 @@
 use tokio::time::Instant;
 
 use super::claim::{self, Held};
-use super::{RelayError, Shared};
+use super::{RelayError, Shared, mutants};
 use crate::database::{Patience, persist};
+use crate::failpoint::{RelayStep, around};
 use crate::retry::Pauses;
 use crate::sink::{Carried, Envelope, Sink, SinkError, calls};
 use crate::table::outbox::Event;
@@ -31,9 +32,10 @@ impl<S: Sink> Shared<S> {
     pub(super) async fn carry(&self, Held { chunk, events }: Held) -> Result<u64, RelayError> {
         let mut progress = Progress::default();
         let mut lease = Lease { chunk: Some(&chunk), since: Instant::now() };
+        mutants::before_it_is_carried(self, &chunk).await?;
         match self.through_sink(self.envelopes(&events)?, &mut progress, &mut lease).await? {
             Ok(()) => {
-                let close = || claim::close(self, &chunk, &progress.refused);
+                let close = || mutants::close_noting(self, &chunk, &progress.refused);
                 if !persist(Patience::ENDLESS, close).await? {
                     tracing::debug!("a chunk was taken over while it was carried: its events come again");
                 }
@@ -79,7 +81,8 @@ impl<S: Sink> Shared<S> {
             if !lease.hold(self).await? {
                 return Ok(Err(Left::Lost));
             }
-            match self.sink.carry(&events).await {
+            let answer = around(RelayStep::Carry, self.sink.carry(&events)).await;
+            match mutants::answer(answer, events.len()) {
                 Ok(outcomes) => {
                     let again = progress.note(events, outcomes);
                     if again.is_empty() {
