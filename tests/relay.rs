@@ -1,9 +1,17 @@
 //! The relay carries every event, although transactions end in another order and relays or the server die. An event that comes
 //! again has the same id and the same bytes.
 
+#[cfg(feature = "failpoints")]
+mod edges;
+#[cfg(feature = "failpoints")]
+mod mutants;
+mod network;
 mod queues;
+mod readers;
 mod refusals;
 mod siege;
+#[cfg(feature = "failpoints")]
+mod stage;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
