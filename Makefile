@@ -14,7 +14,7 @@ TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --te
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture soak upgrade evidence conformance containers bench settings metrics screens fuzz lint fmt
+.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers bench settings metrics screens fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ model: ## Visit every state of the protocol's model, and let every mutant break 
 
 torture: setup ## Kill KILLS (200) processes at every edge of their path, from SEED, and check every message
 	$(TORTURE) kills --kills $(KILLS) $(if $(MESSAGES),--messages $(MESSAGES))
+
+chain: setup ## Kill KILLS (60) loaders and relays from end to end over EVENTS (4000) logins, crash the server, from SEED
+	$(TORTURE) chain $(if $(filter command line environment,$(origin KILLS)),--kills $(KILLS)) $(if $(EVENTS),--events $(EVENTS)) $(if $(CRASHES),--crashes $(CRASHES))
 
 soak: setup ## Let loaders run among faults for HOURS (1), and see that they do not grow
 	$(TORTURE) soak --hours $(HOURS)

@@ -14,7 +14,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use serde::Deserialize;
 use time::OffsetDateTime;
 use turnstile::batch::Sorted;
-use turnstile::decode::{Decoded, decode};
+use turnstile::decode::{Decoded, Form, decode};
 use turnstile::keyring::Keyring;
 use turnstile::login::UserLogin;
 use turnstile::mask::MaskKind;
@@ -165,6 +165,7 @@ const MESSAGES_A_BATCH: u64 = 500;
 fn judge() -> Judge {
     let keyring = Keyring::generate().expect("a keyring");
     Judge {
+        form: Form::Login,
         identifier: identifier("message-id"),
         masker: keyring.masker(MaskKind::Seal),
         sealer: keyring.body_sealer(),

@@ -41,6 +41,51 @@ pub enum Step {
     ReplayClaim,
     /// Resolving replayed dead letters.
     ReplayResolve,
+    /// A step of a relay.
+    Relay(RelayStep),
+}
+
+/// The steps of a relay, in the order of its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayStep {
+    /// Taking over a chunk whose lease has ended.
+    TakeOver,
+    /// Reading events above the frontier.
+    Claim,
+    /// Noting the gaps between them.
+    Note,
+    /// Opening their chunk.
+    Open,
+    /// Moving the frontier.
+    Mark,
+    /// A call of the sink.
+    Carry,
+    /// Renewing the lease on a chunk.
+    Renew,
+    /// Closing a chunk.
+    Close,
+    /// Noting the events that the sink has refused.
+    Refused,
+    /// Giving a chunk back.
+    Release,
+    /// Locking and reading gaps.
+    Gaps,
+    /// Asking who writes.
+    Writers,
+    /// Reading what stands in the gaps now.
+    Fill,
+    /// Removing gaps.
+    Dead,
+    /// Taking up refused events.
+    TryAgain,
+    /// Noting what became of them.
+    Settle,
+}
+
+impl From<RelayStep> for Step {
+    fn from(step: RelayStep) -> Self {
+        Self::Relay(step)
+    }
 }
 
 /// A way to break the promise that the checker must find.
@@ -78,6 +123,34 @@ pub enum Mutant {
     WaitForEver,
     /// Deletes are taken as done, whatever the queue says.
     RefusedDeletesTakenAsDone,
+    /// A relay does not note what is missing between the events that it sees.
+    GapsNotNoted,
+    /// A gap is given up the first time that somebody looks at it.
+    GapsDeadAtFirstSight,
+    /// What stands in gaps is read before it is asked who writes.
+    RowsReadBeforeLocks,
+    /// It is asked who writes before the gaps themselves are read.
+    LocksReadBeforeGaps,
+    /// A prepared transaction is known by its id, which a crash of the server changes.
+    PreparedKnownById,
+    /// The frontier is moved in a transaction before that of the chunk.
+    MarkBeforeChunk,
+    /// Events are claimed while another relay claims.
+    ClaimWithoutLock,
+    /// The frontier is what this process remembers of it.
+    FrontierInMemory,
+    /// A chunk is closed whoever has the lease on it.
+    CloseWithoutLease,
+    /// A chunk is closed before its events are carried.
+    CloseBeforeSent,
+    /// What the sink refuses is noted in a transaction after that of the close.
+    RefusalsNotedAfterClose,
+    /// What the sink refused of a chunk that another relay has is noted too.
+    RefusalsOfLostChunkNoted,
+    /// A sink that is away counts as one that refuses.
+    AwayTakenAsRefused,
+    /// What a sink did not take of a call counts as taken.
+    FailedTakenAsTaken,
 }
 
 #[cfg(not(feature = "failpoints"))]
@@ -95,7 +168,7 @@ mod disarmed {
     pub const VARIABLES: &[&str] = &[];
 
     /// Does the work of a step. A test build may abort the process at one of its edges.
-    pub fn around<W>(_step: Step, work: W) -> W {
+    pub fn around<W>(_step: impl Into<Step>, work: W) -> W {
         work
     }
 
@@ -126,9 +199,10 @@ mod armed {
     use std::task::Poll;
     use std::time::Duration;
 
-    use super::{Mutant, Step};
+    use super::{Mutant, RelayStep, Step};
 
-    /// `EDGE:N`, for instance `claim.after:3`: the process aborts when it comes to this edge for the Nth time.
+    /// `EDGE:N`, for instance `claim.after:3`: the process aborts when it comes to this edge for the Nth time. With `:stop`
+    /// behind it, the process stops there, until it is told to go on. There may be several, between commas.
     const FAILPOINT: &str = "TURNSTILE_FAILPOINT";
     /// The name of the mutant that this process shall be.
     const MUTANT: &str = "TURNSTILE_MUTANT";
@@ -138,12 +212,12 @@ mod armed {
     /// Whence an abort in the middle of a step comes after its call was sent: early, late, or between.
     const LONGEST_FLIGHT: u64 = 4;
 
-    static ARMED: LazyLock<Option<(Edge, AtomicU64)>> = LazyLock::new(|| read(FAILPOINT, parse_failpoint));
+    static ARMED: LazyLock<Vec<Armed>> = LazyLock::new(|| read(FAILPOINT, parse_failpoints).unwrap_or_default());
     static MUTATED: LazyLock<Option<Mutant>> = LazyLock::new(|| read(MUTANT, |name| name.parse().ok()));
 
     impl Step {
-        /// All of them.
-        pub const ALL: [Self; 16] = [
+        /// Those of loaders, replays and migrations.
+        pub const OF_LOADERS: [Self; 16] = [
             Self::Migrate,
             Self::Receive,
             Self::Return,
@@ -180,6 +254,50 @@ mod armed {
                 Self::ReplayTake => "replay_take",
                 Self::ReplayClaim => "replay_claim",
                 Self::ReplayResolve => "replay_resolve",
+                Self::Relay(step) => step.name(),
+            }
+        }
+    }
+
+    impl RelayStep {
+        /// All of them.
+        pub const ALL: [Self; 16] = [
+            Self::TakeOver,
+            Self::Claim,
+            Self::Note,
+            Self::Open,
+            Self::Mark,
+            Self::Carry,
+            Self::Renew,
+            Self::Close,
+            Self::Refused,
+            Self::Release,
+            Self::Gaps,
+            Self::Writers,
+            Self::Fill,
+            Self::Dead,
+            Self::TryAgain,
+            Self::Settle,
+        ];
+
+        fn name(self) -> &'static str {
+            match self {
+                Self::TakeOver => "relay_take_over",
+                Self::Claim => "relay_claim",
+                Self::Note => "relay_note",
+                Self::Open => "relay_open",
+                Self::Mark => "relay_mark",
+                Self::Carry => "relay_carry",
+                Self::Renew => "relay_renew",
+                Self::Close => "relay_close",
+                Self::Refused => "relay_refused",
+                Self::Release => "relay_release",
+                Self::Gaps => "relay_gaps",
+                Self::Writers => "relay_writers",
+                Self::Fill => "relay_fill",
+                Self::Dead => "relay_dead",
+                Self::TryAgain => "relay_try_again",
+                Self::Settle => "relay_settle",
             }
         }
     }
@@ -216,21 +334,42 @@ mod armed {
     }
 
     impl Edge {
-        /// Every edge of every step.
-        pub fn all() -> impl Iterator<Item = Self> {
-            let sides = [Side::Before, Side::Underway, Side::After];
-            Step::ALL.into_iter().flat_map(move |step| sides.map(|side| Self { step, side }))
+        /// Every edge of the steps of loaders, replays and migrations.
+        pub fn of_loaders() -> impl Iterator<Item = Self> {
+            Step::OF_LOADERS.into_iter().flat_map(Self::of)
+        }
+
+        /// Every edge of the steps of a relay.
+        pub fn of_relays() -> impl Iterator<Item = Self> {
+            RelayStep::ALL.into_iter().flat_map(|step| Self::of(step.into()))
+        }
+
+        fn of(step: Step) -> [Self; 3] {
+            [Side::Before, Side::Underway, Side::After].map(|side| Self { step, side })
         }
     }
 
-    fn parse_failpoint(text: &str) -> Option<(Edge, AtomicU64)> {
-        let (name, times) = text.split_once(':')?;
-        let edge = Edge::all().find(|edge| edge.to_string() == name)?;
-        Some((edge, AtomicU64::new(times.parse().ok()?)))
+    /// What becomes of the process at an edge, and at which visit of it.
+    struct Armed {
+        edge: Edge,
+        visit: AtomicU64,
+        stops: bool,
     }
 
-    /// Does the work of a step, and aborts the process at the edge that [`FAILPOINT`] names.
-    pub async fn around<W: Future>(step: Step, work: W) -> W::Output {
+    fn parse_failpoints(text: &str) -> Option<Vec<Armed>> {
+        text.split(',').map(parse_failpoint).collect()
+    }
+
+    fn parse_failpoint(text: &str) -> Option<Armed> {
+        let (name, rest) = text.split_once(':')?;
+        let visit = rest.strip_suffix(":stop");
+        let edge = Edge::of_loaders().chain(Edge::of_relays()).find(|edge| edge.to_string() == name)?;
+        Some(Armed { edge, visit: AtomicU64::new(visit.unwrap_or(rest).parse().ok()?), stops: visit.is_some() })
+    }
+
+    /// Does the work of a step, and aborts or stops the process at the edge that [`FAILPOINT`] names.
+    pub async fn around<W: Future>(step: impl Into<Step>, work: W) -> W::Output {
+        let step = step.into();
         reach(Edge { step, side: Side::Before });
         let mut work = pin!(work);
         let mut underway = false;
@@ -247,14 +386,22 @@ mod armed {
     }
 
     fn reach(edge: Edge) {
-        let Some((armed, times)) = &*ARMED else { return };
-        if *armed != edge || times.fetch_sub(1, Ordering::SeqCst) != 1 {
-            return;
+        let here = ARMED.iter().filter(|armed| armed.edge == edge);
+        for Armed { stops, .. } in here.filter(|armed| armed.visit.fetch_sub(1, Ordering::SeqCst) == 1) {
+            match edge.side {
+                _ if *stops => stop(),
+                Side::Before | Side::After => std::process::abort(),
+                Side::Underway => drop(std::thread::spawn(abort_soon)),
+            }
         }
-        match edge.side {
-            Side::Before | Side::After => std::process::abort(),
-            Side::Underway => std::thread::spawn(abort_soon),
-        };
+    }
+
+    /// As SIGSTOP from outside does, and no thread goes on meanwhile.
+    fn stop() {
+        let stopped = std::process::Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            std::process::abort();
+        }
     }
 
     /// Others go on meanwhile, and carry the call to its receiver or not.
@@ -266,7 +413,7 @@ mod armed {
 
     impl Mutant {
         /// All of them.
-        pub const ALL: [Self; 16] = [
+        pub const ALL: [Self; 30] = [
             Self::DeleteBeforeCommit,
             Self::ClaimInAnEarlierTransaction,
             Self::ClaimInALaterTransaction,
@@ -283,6 +430,20 @@ mod armed {
             Self::ClassBySqlstateAlone,
             Self::WaitForEver,
             Self::RefusedDeletesTakenAsDone,
+            Self::GapsNotNoted,
+            Self::GapsDeadAtFirstSight,
+            Self::RowsReadBeforeLocks,
+            Self::LocksReadBeforeGaps,
+            Self::PreparedKnownById,
+            Self::MarkBeforeChunk,
+            Self::ClaimWithoutLock,
+            Self::FrontierInMemory,
+            Self::CloseWithoutLease,
+            Self::CloseBeforeSent,
+            Self::RefusalsNotedAfterClose,
+            Self::RefusalsOfLostChunkNoted,
+            Self::AwayTakenAsRefused,
+            Self::FailedTakenAsTaken,
         ];
     }
 

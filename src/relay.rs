@@ -10,6 +10,7 @@ mod carry;
 mod claim;
 mod counted;
 mod gaps;
+mod mutants;
 mod observe;
 mod ordered;
 mod patience;
@@ -259,7 +260,7 @@ impl<S: Sink> Shared<S> {
             if self.is_stopping() {
                 break;
             }
-            let claimed = self.persist(watch, || claim::next(self)).await?;
+            let claimed = self.persist(watch, || mutants::next(self)).await?;
             self.count_claim(claimed.is_some());
             match claimed {
                 Some(held) => {

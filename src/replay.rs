@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
-use crate::decode::{Rejection, decode};
+use crate::decode::{Form, Rejection};
 use crate::failpoint::{Step, around};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
@@ -42,6 +42,8 @@ pub struct Replay {
     pub opener: BodyOpener,
     /// Hashes their logins and the keys of these.
     pub hash_key: Arc<HashKey>,
+    /// What their bodies are.
+    pub form: Form,
     /// Masks their logins.
     pub masker: Masker,
     /// Whether to load letters of messages that are older than what the tables remember: they may have been loaded before.
@@ -331,7 +333,7 @@ impl Replay {
         let opened = self.opener.open(letter.key.hash, &letter.body);
         let (body, attributes) = opened.map_err(|error| Obstacle::Sealed(error.to_string()))?;
         let rejected = |rejection: Rejection| Obstacle::Rejected(rejection.code());
-        let login = decode(self.masker.stream(), &body).map_err(rejected)?.login;
+        let login = self.form.read(self.masker.stream(), &body).map_err(rejected)?.login;
         let key = identifier.key(&body, &attributes).map_err(|missing| rejected(missing.into()))?;
         let identity = key.map(|hash| LoginIdentity { hash, login: identifier.login(&login) });
         Ok(LoginAgain { letter, identity, login: self.masker.mask(login) })

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 /// What a build that holds failpoints or mutants holds as text.
-const SIGNS: [&str; 7] = [
+const SIGNS: [&str; 9] = [
     "TURNSTILE_FAILPOINT",
     "TURNSTILE_MUTANT",
     "DeleteBeforeCommit",
@@ -11,6 +11,8 @@ const SIGNS: [&str; 7] = [
     "ClassBySqlstateAlone",
     "RefusedDeletesTakenAsDone",
     "replay_claim",
+    "GapsNotNoted",
+    "relay_take_over",
 ];
 
 fn signs_in_the_program() -> Vec<&'static str> {

@@ -13,6 +13,7 @@ use turnstile::batch::Batch;
 use turnstile::database::schemas::Schemas;
 use turnstile::database::server::cluster_id;
 use turnstile::database::{Database, DatabaseError, Transaction};
+use turnstile::decode::Form;
 use turnstile::discard::discard;
 use turnstile::keys;
 use turnstile::load::LoadError;
@@ -184,6 +185,7 @@ pub(crate) async fn do_all_that_an_operator_does(roles: &Roles) {
     let replay = Replay {
         database: operator.clone(),
         opener: keyring().body_opener(),
+        form: Form::Login,
         hash_key: keyring().shared_hash_key(),
         masker: keyring().masker(MaskKind::Seal),
         force: false,

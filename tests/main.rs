@@ -14,6 +14,7 @@ mod support;
 
 // The pure core: bodies, masks, hashes, batches.
 mod decode;
+mod event;
 mod stream;
 mod masking;
 mod identity;

@@ -2,13 +2,21 @@
 //! again has the same id and the same bytes.
 
 mod beside;
+#[cfg(feature = "failpoints")]
+mod edges;
 mod envelope;
-mod prune;
 mod figures;
-mod queues;
+#[cfg(feature = "failpoints")]
+mod mutants;
+mod network;
 mod ordered;
+mod prune;
+mod queues;
+mod readers;
 mod refusals;
 mod siege;
+#[cfg(feature = "failpoints")]
+mod stage;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;

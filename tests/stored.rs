@@ -126,7 +126,7 @@ fn sent(login: &UserLogin<'_>) -> Vec<Option<String>> {
     let said = |value: &Value<'_>| match value {
         Value::Null => None,
         Value::Version(version) => Some(version.as_i32().to_string()),
-        Value::Text(_) | Value::Address(_) => Some(value.text().into_owned()),
+        Value::Text(_) | Value::Address(_) | Value::Masked(_) => Some(value.text().into_owned()),
     };
     login.values().map(|(_, value)| said(value)).chain([Some(utc_day(SENT_AT).to_string()), None]).collect()
 }

@@ -87,6 +87,7 @@ async fn load_with(
         () = shutdown.stopping.cancelled() => return Ok(Outcome::Done),
     };
     let judge = Judge {
+        form: settings.body.form(&keyring),
         identifier: keyring.identifier(settings.identity.clone(), queue.identity()),
         masker: keyring.masker(settings.mask),
         sealer: keyring.body_sealer(),

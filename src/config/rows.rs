@@ -71,6 +71,7 @@ pub const ALL: &[&dyn Row] = &[
     &KEYRING,
     &KEYS,
     &MASK,
+    &BODY,
     &IDENTITY,
     &CONTRADICTIONS,
     &LANES,

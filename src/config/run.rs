@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::rows::QueueDepth;
+use super::rows::{BodyKind, QueueDepth};
 use super::{Given, Mistakes, rows};
 use crate::acknowledge;
 use crate::database::{DatabaseSettings, Patience};
@@ -28,6 +28,8 @@ pub struct RunSettings {
     pub keyring: KeyringPlace,
     /// How personal fields are masked.
     pub mask: MaskKind,
+    /// What the messages are.
+    pub body: BodyKind,
     /// By which key two messages bring the same login.
     pub identity: Identity,
     /// What becomes of another login under a key that is taken.
@@ -49,6 +51,7 @@ pub struct RunSettings {
 impl RunSettings {
     /// The settings that were given; mistakes are noted.
     pub fn read(given: &Given, mistakes: &mut Mistakes) -> Option<Self> {
+        let body = given.read(&rows::BODY, mistakes);
         let identity = given.read(&rows::IDENTITY, mistakes);
         let contradictions = given.read(&rows::CONTRADICTIONS, mistakes);
         let queue = given.queue(mistakes);
@@ -74,6 +77,7 @@ impl RunSettings {
             wait_for_database: wait_for_database?,
             keyring: keyring?,
             mask: mask?,
+            body: body?,
             identity,
             contradictions: contradictions?,
             lanes: lanes?,

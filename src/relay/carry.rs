@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 use super::claim::{self, Held};
 use super::patience::SinkPauses;
-use super::{RelayError, Shared};
+use super::{RelayError, Shared, mutants};
 use crate::database::{Patience, persist};
+use crate::failpoint::{RelayStep, around};
 use crate::metrics::{Carriage, LaneWatch, RelayLane, TakenUp};
 use crate::sink::{Carried, Envelope, Sink, SinkError, calls};
 use crate::table::outbox::Event;
@@ -36,9 +37,10 @@ impl<S: Sink> Shared<S> {
         self.note_takeover(how);
         let mut progress = Progress::default();
         let mut lease = Lease { chunk: Some(&chunk), since: Instant::now(), how, watch };
+        mutants::before_it_is_carried(self, &chunk).await?;
         match self.through_sink(self.envelopes(&events)?, &mut progress, &mut lease).await? {
             Ok(()) => {
-                let close = || claim::close(self, &chunk, &progress.refused);
+                let close = || mutants::close_noting(self, &chunk, &progress.refused);
                 if !self.persist(watch, close).await? {
                     tracing::debug!("a chunk was taken over while it was carried: its events come again");
                 }
@@ -115,7 +117,8 @@ impl<S: Sink> Shared<S> {
                 return Ok(Err(Left::Lost));
             }
             lease.watch.is(RelayLane::Carrying);
-            match self.sink.carry(&events).await {
+            let answer = around(RelayStep::Carry, self.sink.carry(&events)).await;
+            match mutants::answer(answer, events.len()) {
                 Ok(outcomes) => {
                     let again = progress.note(events, outcomes);
                     if again.is_empty() {

@@ -6,18 +6,21 @@ use std::iter;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{RelaySettings, Shared, gaps};
+use super::{RelaySettings, Shared, gaps, mutants};
 use crate::database::{DatabaseError, Transaction};
+use crate::failpoint::{RelayStep, around};
 use crate::metrics::TakenUp;
 use crate::sink::Sink;
-use crate::table::outbox::{self, Event};
+use crate::table::outbox::{self, Event, Writer};
 use crate::table::relay_chunks::{self, Chunk};
 use crate::table::relay_failures::{self, Failure};
+use crate::table::relay_gaps::{self, Gap};
+use crate::table::relay_marks;
 use crate::table::relay_sinks;
-use crate::table::{relay_gaps, relay_marks};
+use crate::table::relay_slot::Slot;
 
 /// The most gaps that are looked at in one transaction.
-const GAPS_AT_ONCE: i64 = 100;
+pub(super) const GAPS_AT_ONCE: i64 = 100;
 /// The most failures that are tried again at once.
 pub(super) const FAILURES_AT_ONCE: i64 = 100;
 /// How many marks are kept at least; the older ones are removed with every so many-th chunk.
@@ -36,20 +39,24 @@ pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, Dat
     let (held, has_gaps) = relay
         .database
         .unflushed_transaction(async |transaction| {
-            if let Some(chunk) = relay_chunks::take_over(transaction, slot, owner, settings.lease).await? {
+            let taking_over = relay_chunks::take_over(transaction, slot, owner, settings.lease);
+            if let Some(chunk) = around(RelayStep::TakeOver, taking_over).await? {
                 let events = outbox::within(transaction, std::slice::from_ref(&chunk.positions)).await?;
                 return Ok((Some(Held { chunk, events, how: TakenUp::TakenOver }), false));
             }
-            if !relay_sinks::try_lock(transaction, slot).await? {
+            if !mutants::may_claim(relay_sinks::try_lock(transaction, slot).await?) {
                 return Ok((None, false));
             }
-            let frontier = relay_marks::frontier(transaction, slot).await?;
-            let events = outbox::above(transaction, frontier, i64::from(settings.chunk)).await?;
+            let frontier = mutants::frontier(relay_marks::frontier(transaction, slot).await?);
+            let seeing = outbox::above(transaction, frontier, i64::from(settings.chunk));
+            let events = around(RelayStep::Claim, seeing).await?;
             let Some(last) = events.last().map(|event| event.position) else { return Ok((None, false)) };
-            let missing = gaps::missing(frontier, events.iter().map(|event| event.position));
-            relay_gaps::note(transaction, slot, &missing, None).await?;
-            let chunk = relay_chunks::open(transaction, slot, frontier + 1..=last, owner, settings.lease).await?;
-            relay_marks::append(transaction, slot, last).await?;
+            let missing = mutants::missing(gaps::missing(frontier, events.iter().map(|event| event.position)));
+            around(RelayStep::Note, relay_gaps::note(transaction, slot, &missing, None)).await?;
+            let opening = relay_chunks::open(transaction, slot, frontier + 1..=last, owner, settings.lease);
+            let chunk = around(RelayStep::Open, opening).await?;
+            around(RelayStep::Mark, relay_marks::append(transaction, slot, last)).await?;
+            mutants::remember(last);
             Ok((Some(Held { chunk, events, how: TakenUp::Claimed }), !missing.is_empty()))
         })
         .await?;
@@ -65,19 +72,13 @@ pub(super) async fn from_gaps<S: Sink>(relay: &Shared<S>) -> Result<(Vec<Held>, 
     relay
         .database
         .unflushed_transaction(async |transaction| {
-            let open = relay_gaps::lock(transaction, &relay.slot, GAPS_AT_ONCE).await?;
-            if open.is_empty() {
-                return Ok((Vec::new(), false));
-            }
-            // In this order: who has ended by the first look has committed before the second.
-            let writers = outbox::writers(transaction).await?;
-            let ranges: Vec<RangeInclusive<i64>> = open.iter().map(|gap| gap.positions.clone()).collect();
-            let mut events = outbox::within(transaction, &ranges).await?.into_iter().peekable();
+            let Look { open, writers, events } = mutants::look(transaction, &relay.slot).await?;
+            let mut events = events.into_iter().peekable();
             let (mut held, mut over, mut is_open) = (Vec::new(), Vec::new(), false);
             for gap in open {
                 let found: Vec<Event> =
                     iter::from_fn(|| events.next_if(|event| event.position <= *gap.positions.end())).collect();
-                let may_fill = gaps::may_fill(gap.writers.as_deref(), &writers);
+                let may_fill = mutants::may_fill(gap.writers.as_deref(), &writers);
                 is_open |= !may_fill.is_empty();
                 match may_fill.is_empty() || !found.is_empty() {
                     true => over.push(gap.id),
@@ -92,10 +93,34 @@ pub(super) async fn from_gaps<S: Sink>(relay: &Shared<S>) -> Result<(Vec<Held>, 
                 }
                 held.extend(relay.chunk_of(transaction, found).await?);
             }
-            relay_gaps::remove(transaction, &over).await?;
+            around(RelayStep::Dead, relay_gaps::remove(transaction, &over)).await?;
             Ok((held, is_open))
         })
         .await
+}
+
+/// What a look at the gaps finds.
+#[derive(Default)]
+pub(super) struct Look {
+    pub(super) open: Vec<Gap>,
+    pub(super) writers: Vec<Writer>,
+    pub(super) events: Vec<Event>,
+}
+
+/// Looks in this order: a gap that is read has its writer among those who write, or this has ended; and who has ended by
+/// then has committed before the events are read.
+pub(super) async fn look(transaction: &Transaction, slot: &Slot) -> Result<Look, DatabaseError> {
+    let open = around(RelayStep::Gaps, relay_gaps::lock(transaction, slot, GAPS_AT_ONCE)).await?;
+    if open.is_empty() {
+        return Ok(Look::default());
+    }
+    let writers = around(RelayStep::Writers, outbox::writers(transaction)).await?;
+    let events = around(RelayStep::Fill, outbox::within(transaction, &ranges(&open))).await?;
+    Ok(Look { open, writers, events })
+}
+
+pub(super) fn ranges(gaps: &[Gap]) -> Vec<RangeInclusive<i64>> {
+    gaps.iter().map(|gap| gap.positions.clone()).collect()
 }
 
 /// Takes up the refused events whose next attempt is due. If this relay does not say what became of them within a lease, they
@@ -105,7 +130,8 @@ pub(super) async fn failures<S: Sink>(relay: &Shared<S>) -> Result<Vec<Event>, D
     relay
         .database
         .unflushed_transaction(async |transaction| {
-            let due = relay_failures::take_due(transaction, sink, FAILURES_AT_ONCE, relay.settings.lease).await?;
+            let taking = relay_failures::take_due(transaction, sink, FAILURES_AT_ONCE, relay.settings.lease);
+            let due = around(RelayStep::TryAgain, taking).await?;
             match due.is_empty() {
                 true => Ok(Vec::new()),
                 false => {
@@ -128,7 +154,7 @@ pub(super) async fn settle_failures<S: Sink>(
     relay
         .database
         .unflushed_transaction(async |transaction| {
-            relay_failures::remove(transaction, sink, taken).await?;
+            around(RelayStep::Settle, relay_failures::remove(transaction, sink, taken)).await?;
             relay_failures::refused_again(transaction, sink, refused, most_attempts, failure_pause).await
         })
         .await
@@ -136,7 +162,9 @@ pub(super) async fn settle_failures<S: Sink>(
 
 /// Leases a chunk for longer; `false` where somebody else has it.
 pub(super) async fn renew<S: Sink>(relay: &Shared<S>, chunk: &Chunk) -> Result<bool, DatabaseError> {
-    let renew = async |transaction: &Transaction| relay_chunks::renew(transaction, chunk, relay.settings.lease).await;
+    let renew = async |transaction: &Transaction| {
+        around(RelayStep::Renew, relay_chunks::renew(transaction, chunk, relay.settings.lease)).await
+    };
     relay.database.unflushed_transaction(renew).await
 }
 
@@ -151,8 +179,8 @@ pub(super) async fn close<S: Sink>(
         .database
         .unflushed_transaction(async |transaction| {
             let was_ours = end(relay, transaction, chunk).await?;
-            if was_ours {
-                relay_failures::note(transaction, &relay.slot.sink, refused, relay.settings.failure_pause).await?;
+            if mutants::may_note(was_ours) {
+                note_refused(relay, transaction, refused).await?;
             }
             Ok(was_ours)
         })
@@ -165,16 +193,31 @@ pub(super) async fn end<S: Sink>(
     transaction: &Transaction,
     chunk: &Chunk,
 ) -> Result<bool, DatabaseError> {
-    let was_ours = relay_chunks::close(transaction, chunk).await?;
+    let was_ours = around(RelayStep::Close, mutants::close(transaction, chunk)).await?;
     if was_ours && chunk.id % MARKS_KEPT == 0 {
         relay_marks::prune(transaction, &relay.slot, MARKS_KEPT).await?;
     }
     Ok(was_ours)
 }
 
+/// Notes what the sink has refused.
+pub(super) async fn note_refused<S: Sink>(
+    relay: &Shared<S>,
+    transaction: &Transaction,
+    refused: &[Failure],
+) -> Result<(), DatabaseError> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let noting = relay_failures::note(transaction, &relay.slot.sink, refused, relay.settings.failure_pause);
+    around(RelayStep::Refused, noting).await
+}
+
 /// Gives a chunk back, so that another relay can take it over at once.
 pub(super) async fn release<S: Sink>(relay: &Shared<S>, chunk: &Chunk) -> Result<bool, DatabaseError> {
-    let release = async |transaction: &Transaction| relay_chunks::renew(transaction, chunk, Duration::ZERO).await;
+    let release = async |transaction: &Transaction| {
+        around(RelayStep::Release, relay_chunks::renew(transaction, chunk, Duration::ZERO)).await
+    };
     relay.database.unflushed_transaction(release).await
 }
 

@@ -9,8 +9,7 @@ use crate::login::Stored;
 use crate::message::MessageHash;
 use crate::table::outbox::Event;
 
-/// What the events are: a row of `user_logins`.
-pub const TYPE: &str = "dev.turnstile.login.loaded.v1";
+pub use crate::decode::EVENT_TYPE as TYPE;
 
 /// An event, ready to be carried. No `Debug`: it holds a user's id.
 #[derive(Clone)]

@@ -102,6 +102,16 @@ pub async fn close(transaction: &Transaction, chunk: &Chunk) -> Result<bool, Dat
     Ok(transaction.execute("close a chunk", &sql, &[&chunk.id, &chunk.lease.to_string()]).await? == 1)
 }
 
+/// What a mutant does: removes a chunk, whoever has the lease on it.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn close_of_anybody(transaction: &Transaction, chunk: &Chunk) -> Result<bool, DatabaseError> {
+    let sql = format!("DELETE FROM {}.relay_chunks WHERE id = $1", transaction.schemas().own);
+    Ok(transaction.execute("close a chunk", &sql, &[&chunk.id]).await? == 1)
+}
+
 /// Opens chunks of at most so many positions that nobody has taken up: a relay takes each over as that of a dead one. Gives
 /// their number.
 ///

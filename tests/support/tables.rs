@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use turnstile::audit::{Audit, audit};
 use turnstile::batch::{Batch, Sorted};
 use turnstile::database::Database;
-use turnstile::decode::Rejection;
+use turnstile::decode::{Form, Rejection};
 use turnstile::keyring::Keyring;
 use turnstile::mask::MaskKind;
 use turnstile::replay::{Replay, Report};
@@ -110,6 +110,7 @@ impl Tables {
         Replay {
             database: self.database.clone(),
             opener: self.keyring.body_opener(),
+            form: Form::Login,
             hash_key: self.keyring.shared_hash_key(),
             masker: self.keyring.masker(MaskKind::Seal),
             by: "ada".to_owned(),

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 use turnstile::batch::{Batch, Sorted};
-use turnstile::decode::Rejection;
+use turnstile::decode::{Form, Rejection};
 use turnstile::keyring::{Keyring, Masters};
 use turnstile::mask::MaskKind;
 use turnstile::message::{
@@ -40,6 +40,7 @@ pub(crate) fn judge() -> Judge {
 pub(crate) fn judge_of(scheme: &str, queue: &str) -> Judge {
     let keyring = keyring();
     Judge {
+        form: Form::Login,
         identifier: keyring.identifier(scheme.parse().expect("a scheme"), &QueueIdentity::new(queue)),
         masker: keyring.masker(MaskKind::Seal),
         sealer: keyring.body_sealer(),

@@ -65,7 +65,7 @@ impl Deck {
 
 /// Every edge that a process comes to. It comes to the end of a shutdown only if it overruns.
 pub(crate) fn edges() -> impl Iterator<Item = Edge> {
-    Edge::all().filter(|edge| *edge != Edge { step: Step::Shutdown, side: Side::After })
+    Edge::of_loaders().filter(|edge| *edge != Edge { step: Step::Shutdown, side: Side::After })
 }
 
 fn visited_often(step: Step) -> bool {
@@ -85,6 +85,7 @@ fn visited_often(step: Step) -> bool {
         | Step::Shutdown
         | Step::ReplayTake
         | Step::ReplayClaim
-        | Step::ReplayResolve => false,
+        | Step::ReplayResolve
+        | Step::Relay(_) => false,
     }
 }

@@ -226,7 +226,8 @@ impl Torture<'_> {
             | Step::DeadLetters
             | Step::Compare
             | Step::Commit
-            | Step::Delete => self.run_to_its_end(&name, self.loader(), plan).await,
+            | Step::Delete
+            | Step::Relay(_) => self.run_to_its_end(&name, self.loader(), plan).await,
         }
     }
 

@@ -17,6 +17,7 @@
 #[allow(dead_code, unused_imports, reason = "the tests of the guarantees use the rest")]
 mod support;
 
+mod chain;
 mod deck;
 mod kills;
 mod soak;
@@ -46,6 +47,8 @@ struct Args {
 enum What {
     /// Kill loaders, replays and migrations at every edge of their path
     Kills(kills::Args),
+    /// Kill loaders and relays from end to end, crash the server, and compare both ends
+    Chain(chain::Args),
     /// Let loaders run among faults for hours, and see whether they grow
     Soak(soak::Args),
 }
@@ -63,6 +66,7 @@ async fn main() -> ExitCode {
     println!("seed {seed}");
     let report = match args.what {
         What::Kills(args) => kills::run(&args, seed).await,
+        What::Chain(args) => chain::run(&args, seed).await,
         What::Soak(args) => soak::run(&args, seed).await,
     };
     println!("{report}");

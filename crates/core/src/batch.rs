@@ -98,9 +98,9 @@ pub struct LoginRow<'e> {
 }
 
 impl LoginRow<'_> {
-    /// The UTC day of the login.
+    /// The UTC day of the login: that on which its message was sent, unless the body says another.
     pub fn day(&self) -> Date {
-        utc_day(self.sent_at)
+        self.login.day().unwrap_or_else(|| utc_day(self.sent_at))
     }
 }
 

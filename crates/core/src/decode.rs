@@ -10,6 +10,8 @@
 //! 5. the fields, in the order of the stream: whether each is there, its type, lone surrogates, U+0000, emptiness, length,
 //!    and last what it means.
 
+mod event;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,13 +22,38 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+pub use self::event::{EVENT_TYPE, decode_event};
 use crate::login::{UserLogin, Value, VersionError};
+use crate::mask::Unmasker;
 use crate::message::RawBody;
 pub use crate::rejection::Rejection;
 use crate::stream::{Field, Kind, MAX_FIELDS, Stream};
 
 /// The deepest nesting of arrays and objects that a body may have.
 pub const MAX_DEPTH: usize = 128;
+
+/// What the bodies of a queue are.
+#[derive(Clone)]
+pub enum Form {
+    /// Logins, as an app sends them.
+    Login,
+    /// Events of another Turnstile's outbox, whose personal values are masked; those of these keys must be authentic.
+    Event(Unmasker),
+}
+
+impl Form {
+    /// Reads a body of this form as a login of this stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`]
+    pub fn read<'b>(&self, stream: &'static Stream, body: &'b RawBody) -> Result<Decoded<'b>, Rejection> {
+        match self {
+            Self::Login => decode(stream, body),
+            Self::Event(keys) => decode_event(stream, keys, body),
+        }
+    }
+}
 
 /// Reads a body as a login of this stream, whose texts stay those of the body.
 ///
@@ -37,9 +64,6 @@ pub const MAX_DEPTH: usize = 128;
 /// The first [`Rejection`] in the order of the [module](self).
 pub fn decode<'b>(stream: &'static Stream, body: &'b RawBody) -> Result<Decoded<'b>, Rejection> {
     let text = text(body.as_bytes())?;
-    if nests_too_deep(text.as_bytes()) {
-        return Err(Rejection::NestedTooDeep);
-    }
     let mut fields = Fields::of(stream, text.as_bytes().contains(&b'\\'));
     read_json(text, &mut fields)?;
     fields.into_decoded()
@@ -57,6 +81,9 @@ fn text(bytes: &[u8]) -> Result<&str, Rejection> {
     let text = str::from_utf8(bytes).map_err(|_| Rejection::InvalidUtf8)?;
     if text.starts_with('\u{feff}') {
         return Err(Rejection::ByteOrderMark);
+    }
+    if nests_too_deep(text.as_bytes()) {
+        return Err(Rejection::NestedTooDeep);
     }
     Ok(text)
 }
@@ -86,13 +113,13 @@ fn depth(text: &[u8]) -> usize {
     deepest
 }
 
-/// Checks the whole text, and takes the fields out of it when it is an object.
-fn read_json<'b>(text: &'b str, fields: &mut Fields<'b>) -> Result<(), Rejection> {
+/// Checks the whole text, and shows its members when it is an object.
+fn read_json<'b>(text: &'b str, members: impl Visitor<'b, Value = ()>) -> Result<(), Rejection> {
     let text = text.trim_matches([' ', '\t', '\n', '\r']);
     let mut json = serde_json::Deserializer::from_str(text);
     let first = text.bytes().next().ok_or(Rejection::EmptyBody)?;
     let read = match first {
-        b'{' => json.deserialize_map(fields),
+        b'{' => json.deserialize_map(members),
         _ => json.deserialize_ignored_any(IgnoredAny).map(|_| ()),
     };
     read.map_err(|error| match error.classify() {

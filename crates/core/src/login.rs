@@ -5,6 +5,9 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use time::Date;
+
+use crate::mask::Masked;
 use crate::stream::{Field, Privacy, Stream};
 
 /// A login as the body says it, with a value for each field of its stream: personal data, so no format can print it and
@@ -24,6 +27,7 @@ use crate::stream::{Field, Privacy, Stream};
 pub struct UserLogin<'b> {
     stream: &'static Stream,
     values: Vec<Value<'b>>,
+    day: Option<Date>,
 }
 
 impl<'b> UserLogin<'b> {
@@ -36,7 +40,12 @@ impl<'b> UserLogin<'b> {
         for (place, field) in stream.fields.iter().enumerate() {
             values.push(read(place, field)?);
         }
-        Ok(Self { stream, values })
+        Ok(Self { stream, values, day: None })
+    }
+
+    /// The same login, where its body says its day.
+    pub(crate) fn on(self, day: Option<Date>) -> Self {
+        Self { day, ..self }
     }
 
     /// Each field with its value.
@@ -53,6 +62,7 @@ impl<'b> UserLogin<'b> {
     pub(crate) fn masked_by(self, mut mask: impl FnMut(&'static Field, &Value<'b>) -> String) -> MaskedLogin {
         let mut store = |field: &'static Field, value| match (field.privacy, value) {
             (_, Value::Null) => Stored::Null,
+            (_, Value::Masked(masked)) => Stored::Text(masked.into_text()),
             (Privacy::Masked, value) => Stored::Text(mask(field, &value)),
             (Privacy::Open | Privacy::Personal, Value::Text(text)) => Stored::Text(text.into_owned()),
             (Privacy::Open | Privacy::Personal, value @ Value::Address(_)) => Stored::Text(value.text().into_owned()),
@@ -60,7 +70,8 @@ impl<'b> UserLogin<'b> {
         };
         // The values come first, so that what is stored takes their place in memory.
         let values = self.values.into_iter().zip(self.stream.fields);
-        MaskedLogin { stream: self.stream, values: values.map(|(value, field)| store(field, value)).collect() }
+        let values = values.map(|(value, field)| store(field, value)).collect();
+        MaskedLogin { stream: self.stream, values, day: self.day }
     }
 }
 
@@ -80,6 +91,8 @@ pub enum Value<'b> {
     Address(Ipv6Addr),
     /// A version.
     Version(AppVersion),
+    /// A value that was masked before it was sent.
+    Masked(Masked<'b>),
 }
 
 impl Value<'_> {
@@ -93,6 +106,7 @@ impl Value<'_> {
             Self::Text(text) => Some(with(text.as_bytes())),
             Self::Address(address) => Some(with(&address.octets())),
             Self::Version(version) => Some(with(&version.as_i32().to_le_bytes())),
+            Self::Masked(masked) => Some(with(masked.as_str().as_bytes())),
         }
     }
 
@@ -103,6 +117,7 @@ impl Value<'_> {
             Self::Text(text) => Cow::Borrowed(text),
             Self::Address(address) => Cow::Owned(address.to_canonical().to_string()),
             Self::Version(version) => Cow::Owned(version.to_string()),
+            Self::Masked(masked) => Cow::Borrowed(masked.as_str()),
         }
     }
 }
@@ -113,6 +128,7 @@ impl Value<'_> {
 pub struct MaskedLogin {
     stream: &'static Stream,
     values: Vec<Stored>,
+    day: Option<Date>,
 }
 
 /// A value as a column holds it.
@@ -147,12 +163,17 @@ impl Stored {
 impl MaskedLogin {
     /// Reads a login that was stored: a value for each field of the stream.
     pub fn from_stored(stream: &'static Stream, read: impl FnMut(&'static Field) -> Stored) -> Self {
-        Self { stream, values: stream.fields.iter().map(read).collect() }
+        Self { stream, values: stream.fields.iter().map(read).collect(), day: None }
     }
 
     /// What kind of record it is.
     pub fn stream(&self) -> &'static Stream {
         self.stream
+    }
+
+    /// The day, where the body said one; else it is that of the message.
+    pub fn day(&self) -> Option<Date> {
+        self.day
     }
 
     /// Each field with what its column holds.

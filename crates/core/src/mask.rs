@@ -3,6 +3,7 @@
 //! Equal values mask alike, whatever their spelling, so that they can still be joined on; different ones never do.
 //! The key's id stands in front: under a new key the same value masks differently.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -108,6 +109,44 @@ impl Unmasker {
         }
         let key = self.keys.iter().find(|key| *key.id() == id).ok_or(UnmaskError::UnknownKey(id))?;
         open(key, &bytes).ok_or(UnmaskError::NotAuthentic)
+    }
+}
+
+impl Unmasker {
+    /// Takes a text as a value of this field that was masked elsewhere, where it is one: in form, and where the keys have
+    /// the one that it names, also in truth. Base64 is no mask, and a text that says nothing of its key is none either.
+    pub fn admit<'t>(&self, field: &Field, text: Cow<'t, str>) -> Option<Masked<'t>> {
+        let (id, mark, bytes) = read(&text)?;
+        let is_admitted = match (mark, self.keys.iter().find(|key| *key.id() == id)) {
+            (TOKEN_MARK, _) => bytes.len() == TOKEN_BYTES,
+            (_, Some(key)) => open(key, &bytes).is_some_and(|opened| opened.field.key == field.key),
+            (_, None) => seals(field.kind, bytes.len()),
+        };
+        is_admitted.then_some(Masked(text))
+    }
+}
+
+/// Whether a value of this kind may be sealed in so many bytes.
+fn seals(kind: Kind, bytes: usize) -> bool {
+    match (kind, bytes.checked_sub(SEAL_BYTES)) {
+        (_, None | Some(0)) => false,
+        (Kind::Address, Some(clear)) => clear == size_of::<Ipv6Addr>(),
+        (Kind::Version, Some(clear)) => clear == size_of::<i32>(),
+        (Kind::Text { .. }, Some(clear)) => clear <= MASKABLE_BYTES,
+    }
+}
+
+/// A value that was masked elsewhere. Only [`Unmasker::admit`] makes it, so that nothing clear passes for masked.
+pub struct Masked<'t>(Cow<'t, str>);
+
+impl Masked<'_> {
+    /// The masked text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.0.into_owned()
     }
 }
 

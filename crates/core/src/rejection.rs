@@ -94,6 +94,12 @@ rejections! {
         major = AppVersion::MAX_MAJOR,
         part = AppVersion::MAX_PART
     ),
+    /// The body is JSON, but not an event of a login, where one is due.
+    NotAnEvent => ("not_an_event", "the body is not the event of a login"),
+    /// A field of an event is not a masked value of its kind, or not authentic under the key that it names.
+    InvalidMask(field: &'static Field) => ("invalid_mask", "the field {field} of the event is not a masked value"),
+    /// The day of an event is not a date.
+    InvalidDay => ("invalid_day", "the day of the event is not a date"),
     /// The message does not carry what `--identity` names.
     IdentityMissing =>
         ("identity_missing", "the message does not carry the identity that --identity names"),

@@ -1,6 +1,6 @@
 //! One message in, one verdict out: decoded, identified, masked, its body sealed.
 
-use crate::decode::{Decoded, Rejection, decode};
+use crate::decode::{Decoded, Form, Rejection};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
 use crate::message::{
@@ -47,6 +47,8 @@ pub struct LoginIdentity {
 
 /// Makes the verdicts of one queue's messages under one keyring.
 pub struct Judge {
+    /// What the bodies are.
+    pub form: Form,
     /// Makes the hashes of messages and logins.
     pub identifier: Identifier,
     /// Masks the logins.
@@ -64,7 +66,9 @@ impl Judge {
         let ReceivedMessage { delivery, body, attributes, producer: origin } = message;
         let hash = self.identifier.message(&delivery.message_id);
         let (body_hash, sealed_body) = self.sealer.seal(hash, &body, &attributes);
-        let read = decode(self.masker.stream(), &body)
+        let read = self
+            .form
+            .read(self.masker.stream(), &body)
             .and_then(|decoded| self.identifier.key(&body, &attributes).map(|key| (decoded, key)).map_err(Into::into));
         let (content, identity, unknown_keys) = match read {
             Ok((Decoded { login, unknown_keys }, key)) => {

@@ -6,7 +6,7 @@ use super::{by, filter, find, open, prefixes};
 use crate::cli::prefix::Prefix;
 use crate::cli::terminal::{Progress, say};
 use crate::cli::{Failure, Outcome, refuse_other_keys, warn_of_weak_mask};
-use crate::config::rows::{self, Format};
+use crate::config::rows::{self, BodyKind, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
@@ -42,6 +42,7 @@ struct Settings {
     database: DatabaseSettings,
     keyring: Keyring,
     mask: MaskKind,
+    body: BodyKind,
     filter: Filter,
     prefixes: Vec<Prefix>,
     by: String,
@@ -51,7 +52,7 @@ struct Settings {
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
-        let Settings { database, keyring, mask, mut filter, prefixes, by, limit, format } = self.read(given)?;
+        let Settings { database, keyring, mask, body, mut filter, prefixes, by, limit, format } = self.read(given)?;
         warn_of_weak_mask(mask);
         let database = open(&database).await?;
         refuse_other_keys(&database, &keyring, Some(mask)).await?;
@@ -63,6 +64,7 @@ impl Args {
         }
         let replay = Replay {
             opener: keyring.body_opener(),
+            form: body.form(&keyring),
             hash_key: keyring.shared_hash_key(),
             masker: keyring.masker(mask),
             by,
@@ -95,6 +97,7 @@ impl Args {
         let database = given.database(1, &mut mistakes);
         let keyring = given.keyring(&mut mistakes);
         let mask = given.read(&rows::MASK, &mut mistakes);
+        let body = given.read(&rows::BODY, &mut mistakes);
         let filter = filter(given, &mut mistakes);
         let prefixes = prefixes(&self.hashes, &mut mistakes);
         let by = by(given, &mut mistakes);
@@ -106,8 +109,8 @@ impl Args {
             mistakes.note::<()>("HASH", "nothing says which dead letters are meant", remedy);
         }
         let all = || {
-            let (database, keyring, mask) = (database?, keyring?, mask?);
-            Some(Settings { database, keyring, mask, filter, prefixes, by: by?, limit: limit?, format: format? })
+            let (database, keyring, mask, body) = (database?, keyring?, mask?, body?);
+            Some(Settings { database, keyring, mask, body, filter, prefixes, by: by?, limit: limit?, format: format? })
         };
         mistakes.or(all())
     }

@@ -7,6 +7,8 @@ use super::{DATABASE_COMMANDS, LONG_COMMANDS, QUEUE_COMMANDS, QUEUE_TRUST_COMMAN
 use crate::config::kinds::{DatabaseUrl, KeyringFile, Length, Size, Switch, Text, Whole, Word, parsed};
 use crate::config::setting::{Default, Setting};
 use crate::database::schemas::Schema;
+use crate::decode::Form;
+use crate::keyring::Keyring;
 use crate::load::Contradictions;
 use crate::mask::MaskKind;
 use crate::message::Identity;
@@ -282,6 +284,50 @@ pub static IDENTITY: Setting<Text<Identity>> = Setting {
               message is a login of its own), field:/json/pointer (an id in the body), attribute:NAME (a message attribute, \
               or MessageDeduplicationId), content (the whole body: equal bodies are one login for ever)",
 };
+
+/// What the bodies are.
+pub static BODY: Setting<Word<BodyKind>> = Setting {
+    flag: Some("body"),
+    variable: Some("TURNSTILE_BODY"),
+    commands: &["run", "check", "config show", "dead-letters replay"],
+    heading: IDENTITY_HEADING,
+    kind: Word::of("WHAT", &["login", "event"]),
+    default: Default::Is("login"),
+    is_secret: false,
+    meaning: "What the messages are: login (as an app sends it), or event (as turnstile relay sends it). The masked values of an \
+              event are stored as they are, so only relays may send to its queue; give --identity field:/id with it",
+};
+
+/// What the bodies of a queue are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// Logins of an app.
+    Login,
+    /// Events of another Turnstile.
+    Event,
+}
+
+impl BodyKind {
+    /// How they are read; the keys check what was masked with them.
+    pub fn form(self, keyring: &Keyring) -> Form {
+        match self {
+            Self::Login => Form::Login,
+            Self::Event => Form::Event(keyring.unmasker()),
+        }
+    }
+}
+
+impl std::str::FromStr for BodyKind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "login" => Ok(Self::Login),
+            "event" => Ok(Self::Event),
+            _ => Err(()),
+        }
+    }
+}
 
 /// What becomes of another login under the same key.
 pub static CONTRADICTIONS: Setting<Word<Contradictions>> = Setting {
