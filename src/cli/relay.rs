@@ -85,7 +85,7 @@ impl Settings {
     fn read(given: &Given) -> Result<Self, Failure> {
         let mut mistakes = given.mistakes();
         let target = given.optional(&rows::TO, &mut mistakes).and_then(|target| {
-            let remedy = "give sqs:QUEUE, with the queue's name or URL, or stdout:";
+            let remedy = "give sqs:QUEUE, sns:ARN, https://HOST/PATH or stdout:";
             target.or_else(|| mistakes.note(given.name_of(&rows::TO), "is not set", remedy))
         });
         let to = target.and_then(|target| given.sink_at(target, &mut mistakes));

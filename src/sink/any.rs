@@ -2,7 +2,9 @@
 
 use tokio::io::Stdout;
 
+use super::http::{HttpSettings, HttpSink, ReceiverError};
 use super::lines::Lines;
+use super::sns::{SnsSink, TopicError};
 use super::sqs::SqsSink;
 use super::{Carried, Envelope, Limits, Sink, SinkError, Target};
 use crate::queue::sqs::{ConnectError, Sender, SqsSettings};
@@ -16,6 +18,8 @@ pub struct SinkSettings {
     pub allow_endpoint_override: bool,
     /// Whether a server of AWS's protocols elsewhere than on this machine may be reached in clear.
     pub allow_clear_queue: bool,
+    /// How a receiver over HTTP is reached.
+    pub http: HttpSettings,
 }
 
 /// A sink of any kind.
@@ -25,6 +29,10 @@ pub enum AnySink {
     Stdout(Lines<Stdout>),
     /// A queue of SQS.
     Sqs(SqsSink),
+    /// A topic of SNS.
+    Sns(SnsSink),
+    /// A receiver over HTTP.
+    Http(HttpSink),
 }
 
 /// Why a sink cannot be opened.
@@ -33,6 +41,12 @@ pub enum OpenError {
     /// The queue cannot be connected to.
     #[error(transparent)]
     Queue(#[from] ConnectError),
+    /// The topic cannot be used.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// The receiver cannot be used.
+    #[error(transparent)]
+    Receiver(#[from] ReceiverError),
 }
 
 impl OpenError {
@@ -40,6 +54,8 @@ impl OpenError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Queue(error) => error.remedy(),
+            Self::Topic(error) => error.remedy().to_owned(),
+            Self::Receiver(error) => error.remedy().to_owned(),
         }
     }
 }
@@ -61,6 +77,8 @@ impl AnySink {
                 };
                 Ok(Self::Sqs(SqsSink::of(Sender::connect(&queue, "turnstile").await?)))
             }
+            Target::Sns(topic) => Ok(Self::Sns(SnsSink::connect(topic.clone(), settings.allow_clear_queue).await?)),
+            Target::Http(address) => Ok(Self::Http(HttpSink::at(address.clone(), settings.http.clone())?)),
         }
     }
 }
@@ -70,6 +88,8 @@ impl Sink for AnySink {
         match self {
             Self::Stdout(sink) => sink.limits(),
             Self::Sqs(sink) => sink.limits(),
+            Self::Sns(sink) => sink.limits(),
+            Self::Http(sink) => sink.limits(),
         }
     }
 
@@ -77,6 +97,8 @@ impl Sink for AnySink {
         match self {
             Self::Stdout(sink) => sink.carry(events).await,
             Self::Sqs(sink) => sink.carry(events).await,
+            Self::Sns(sink) => sink.carry(events).await,
+            Self::Http(sink) => sink.carry(events).await,
         }
     }
 }

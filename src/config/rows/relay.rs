@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use crate::config::kinds::{Length, Switch, Text, Whole, parsed};
+use crate::config::kinds::{FilePath, Length, SinkTarget, Switch, Text, Whole};
 use crate::config::setting::{Default, OPTIONS, Setting};
-use crate::sink::Target;
+use crate::sink::http::Secrets;
 
 const HEADING: &str = "Relay";
 const RELAY: &[&str] = &["relay", "config show"];
 
 /// Where events are carried to.
-pub static TO: Setting<Text<Target>> = Setting {
+pub static TO: Setting<SinkTarget> = Setting {
     flag: Some("to"),
     variable: Some("TURNSTILE_TO"),
     commands: RELAY,
     heading: HEADING,
-    kind: Text::of("TARGET", "give sqs:QUEUE, with the queue's name or URL, or stdout:", parsed),
+    kind: SinkTarget,
     default: Default::Unset,
     is_secret: false,
-    meaning: "Where events are carried to: sqs:QUEUE, with the name or URL of a standard or FIFO queue, or stdout:, a line of \
-              JSON for each event",
+    meaning: "Where events are carried to: sqs:QUEUE, with the name or URL of a standard or FIFO queue; sns:ARN of a standard or \
+              FIFO topic; https://HOST/PATH, to which they are posted; or stdout:, a line of JSON for each event",
 };
 
 /// What the sink is called.
@@ -96,6 +96,83 @@ pub static EVENT_ATTEMPTS: Setting<Whole<i32>> = Setting {
               busy or closed to us is asked without end",
 };
 
+/// How many events a request carries.
+pub static HTTP_BATCH: Setting<Whole<u16>> = Setting {
+    flag: Some("http-batch"),
+    variable: Some("TURNSTILE_HTTP_BATCH"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Whole(1..=1_000),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Post up to so many events in a request, as a list (application/cloudevents-batch+json). A list that is refused is \
+              split. Without it each request carries one event (application/cloudevents+json)",
+};
+
+/// How long a receiver may take.
+pub static HTTP_TIMEOUT: Setting<Length> = Setting {
+    flag: Some("http-timeout"),
+    variable: Some("TURNSTILE_HTTP_TIMEOUT"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Length(Duration::from_millis(100)..=Duration::from_secs(300)),
+    default: Default::Is("10s"),
+    is_secret: false,
+    meaning: "How long the answer to a posted event may take; no more than half of --lease",
+};
+
+/// The file of what signs.
+pub static HTTP_SECRETS_FILE: Setting<FilePath> = Setting {
+    flag: Some("http-secrets-file"),
+    variable: Some("TURNSTILE_HTTP_SECRETS_FILE"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: FilePath,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "The file of the secrets that posted events are signed with (Standard Webhooks), one a line: whsec_ and 24 to 64 \
+              bytes in Base64. Each signs, so put the new one beside the old one while you change them. It is read at start, \
+              and only its owner may read it",
+};
+
+/// What signs.
+pub static HTTP_SECRETS: Setting<Text<Secrets>> = Setting {
+    flag: None,
+    variable: Some("TURNSTILE_HTTP_SECRETS"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Text::of("TEXT", "give `whsec_` and 24 to 64 bytes in Base64; several are separated by commas", read_secrets)
+        .hidden(),
+    default: Default::Unset,
+    is_secret: true,
+    meaning: "The secrets that posted events are signed with, separated by commas, instead of a file",
+};
+
+/// The file of what lets a relay in.
+pub static HTTP_BEARER_FILE: Setting<FilePath> = Setting {
+    flag: Some("http-bearer-file"),
+    variable: Some("TURNSTILE_HTTP_BEARER_FILE"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: FilePath,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "The file of a token that is sent with posted events, as `authorization: Bearer`. It is read at start, and only its \
+              owner may read it",
+};
+
+/// Whether events may be posted in clear.
+pub static ALLOW_CLEAR_HTTP: Setting<Switch> = Setting {
+    flag: Some("allow-clear-http"),
+    variable: Some("TURNSTILE_ALLOW_CLEAR_HTTP"),
+    commands: RELAY,
+    heading: HEADING,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Post events to http:// on another machine too, where everybody on the way can read them",
+};
+
 /// Takes a sink over.
 pub static ADOPT: Setting<Switch> = Setting {
     flag: Some("adopt"),
@@ -128,6 +205,10 @@ fn read_sink(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("is not the name of a sink".to_owned()),
     }
+}
+
+fn read_secrets(text: &str) -> Result<Secrets, String> {
+    Secrets::parse(text).map_err(|problem| problem.to_string())
 }
 
 fn read_source(text: &str) -> Result<String, String> {
