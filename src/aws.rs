@@ -5,6 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod endpoint;
 pub(crate) mod failure;
 
+pub use self::endpoint::UnusableSettings;
 use crate::retry::{Class, class_of_fault};
 pub use crate::retry::{Code, Fault};
 

@@ -32,8 +32,6 @@ pub(crate) struct Caller<C> {
     clock: ServerClock,
 }
 
-const NEW_CONNECTIONS: &str = "no answer: making new connections";
-
 /// What one call is made with.
 pub(crate) struct Attempt<C> {
     client: Arc<C>,
@@ -71,10 +69,10 @@ impl<C: Client> Caller<C> {
     {
         let mut failure = failure(call, error);
         if failure.names_expired_credentials() {
-            self.renew(attempt, "the credentials have expired: asking for new ones");
+            self.renew(attempt, C::EXPIRED);
         }
         if failure.fault == Fault::Timeout {
-            self.renew(attempt, NEW_CONNECTIONS);
+            self.renew(attempt, C::SILENT);
         }
         let difference = self.clock.difference().unwrap_or_default();
         if failure.names_signature() && (difference - attempt.clock_difference).abs() > CLOCK_WAS_SET {
@@ -85,7 +83,7 @@ impl<C: Client> Caller<C> {
 
     /// A call has been given up without an answer.
     pub(crate) fn unanswered(&self, call: &'static str, attempt: &Attempt<C>) -> CallError {
-        self.renew(attempt, NEW_CONNECTIONS);
+        self.renew(attempt, C::SILENT);
         CallError { call, fault: Fault::Timeout, status: None }
     }
 
@@ -112,17 +110,28 @@ impl<C> std::ops::Deref for Attempt<C> {
 
 /// A client of one of the services, which the SDK has in types of their own.
 pub(crate) trait Client {
+    /// What is logged when the service says that the credentials have expired.
+    const EXPIRED: &'static str;
+    /// What is logged when no answer came in time.
+    const SILENT: &'static str;
+
     /// The same with no credentials and no connections in hand.
     fn with_nothing_cached(&self) -> Self;
 }
 
 impl Client for aws_sdk_sqs::Client {
+    const EXPIRED: &'static str = "the queue says that the credentials have expired: asking for new ones";
+    const SILENT: &'static str = "the queue does not answer: making new connections";
+
     fn with_nothing_cached(&self) -> Self {
         Self::from_conf(self.config().to_builder().identity_cache(IdentityCache::lazy().build()).build())
     }
 }
 
 impl Client for aws_sdk_sns::Client {
+    const EXPIRED: &'static str = "the topic says that the credentials have expired: asking for new ones";
+    const SILENT: &'static str = "the topic does not answer: making new connections";
+
     fn with_nothing_cached(&self) -> Self {
         Self::from_conf(self.config().to_builder().identity_cache(IdentityCache::lazy().build()).build())
     }

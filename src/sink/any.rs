@@ -32,7 +32,7 @@ pub enum AnySink {
     /// A topic of SNS.
     Sns(SnsSink),
     /// A receiver over HTTP.
-    Http(HttpSink),
+    Http(Box<HttpSink>),
 }
 
 /// Why a sink cannot be opened.
@@ -78,7 +78,7 @@ impl AnySink {
                 Ok(Self::Sqs(SqsSink::of(Sender::connect(&queue, "turnstile").await?)))
             }
             Target::Sns(topic) => Ok(Self::Sns(SnsSink::connect(topic.clone(), settings.allow_clear_queue).await?)),
-            Target::Http(address) => Ok(Self::Http(HttpSink::at(address.clone(), settings.http.clone())?)),
+            Target::Http(address) => Ok(Self::Http(Box::new(HttpSink::at(address.clone(), settings.http.clone())?))),
         }
     }
 }

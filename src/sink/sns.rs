@@ -160,7 +160,7 @@ impl SnsSink {
 
 impl Sink for SnsSink {
     fn limits(&self) -> Limits {
-        Limits { events: MESSAGES_PER_CALL, bytes: self.bytes - MESSAGES_PER_CALL * ATTRIBUTE_BYTES }
+        Limits { events: MESSAGES_PER_CALL, bytes: self.bytes.saturating_sub(MESSAGES_PER_CALL * ATTRIBUTE_BYTES) }
     }
 
     async fn carry(&self, events: &[Envelope]) -> Result<Vec<Carried>, SinkError> {
@@ -200,7 +200,7 @@ async fn most_bytes(caller: &Caller<Client>, topic: &TopicArn) -> Result<usize, 
     let said = reply.map_err(|error| caller.failure(CALL, &attempt, &error))?.attributes;
     let said = said.ok_or(CallError { call: CALL, fault: Fault::Response, status: None })?;
     let bytes = said.get("MaximumMessageSize").and_then(|bytes| bytes.parse().ok());
-    Ok(bytes.unwrap_or(USUAL_BYTES).clamp(MESSAGES_PER_CALL * ATTRIBUTE_BYTES + 1024, MOST_BYTES))
+    Ok(bytes.unwrap_or(USUAL_BYTES).min(MOST_BYTES))
 }
 
 /// A client with a deadline, which repeats nothing by itself: the relay decides.

@@ -103,7 +103,7 @@ pub static HTTP_BATCH: Setting<Whole<u16>> = Setting {
     commands: RELAY,
     heading: HEADING,
     kind: Whole(1..=1_000),
-    default: Default::Unset,
+    default: Default::Found("one event a request"),
     is_secret: false,
     meaning: "Post up to so many events in a request, as a list (application/cloudevents-batch+json). A list that is refused is \
               split. Without it each request carries one event (application/cloudevents+json)",
