@@ -47,6 +47,7 @@ mod top;
 
 // Dead letters, and the proof from the tables.
 mod relay;
+mod sinks;
 mod replay;
 mod audit;
 mod comparison;

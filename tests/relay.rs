@@ -27,12 +27,12 @@ use crate::support::site::Site;
 use crate::support::wait_until;
 
 /// What a sink was given: by position, how often each event came, and its bytes.
-type Came = Arc<Mutex<BTreeMap<i64, (usize, String)>>>;
+pub(crate) type Came = Arc<Mutex<BTreeMap<i64, (usize, String)>>>;
 
 /// A sink that takes what it is told to.
 #[derive(Clone, Default)]
-struct TestSink {
-    came: Came,
+pub(crate) struct TestSink {
+    pub(crate) came: Came,
     /// What becomes of a call, if not all of it is taken.
     answer: Arc<Mutex<Option<Answering>>>,
 }
@@ -73,7 +73,7 @@ impl Sink for TestSink {
     }
 }
 
-fn settings(until_empty: bool) -> RelaySettings {
+pub(crate) fn settings(until_empty: bool) -> RelaySettings {
     RelaySettings {
         sink: "test".to_owned(),
         source: "urn:test".to_owned(),
@@ -87,35 +87,40 @@ fn settings(until_empty: bool) -> RelaySettings {
     }
 }
 
-type Running = JoinHandle<Result<u64, RelayError>>;
+pub(crate) type Running = JoinHandle<Result<u64, RelayError>>;
 
-async fn start(database: &Database, sink: &TestSink, settings: RelaySettings, shutdown: &Shutdown) -> Running {
+pub(crate) async fn start<S: Sink + Clone>(
+    database: &Database,
+    sink: &S,
+    settings: RelaySettings,
+    shutdown: &Shutdown,
+) -> Running {
     begin(database, &settings, "stdout:", false).await.unwrap();
     let relay = Relay { database: database.clone(), sink: sink.clone(), settings };
     tokio::spawn(relay.run(shutdown.clone()))
 }
 
 /// Tables with nothing in them, as a relay and as a writer of events reaches them.
-async fn outbox() -> (TestDatabase, Database, Client) {
+pub(crate) async fn outbox() -> (TestDatabase, Database, Client) {
     let test = TestDatabase::with_tables().await;
     let (database, client) = (pool(test.url(), 8, Duration::from_secs(30)), test.client().await);
     (test, database, client)
 }
 
 /// Carries all that there is.
-async fn drain(database: &Database, sink: &TestSink) {
+pub(crate) async fn drain(database: &Database, sink: &TestSink) {
     start(database, sink, settings(true), &Shutdown::default()).await.await.unwrap().unwrap();
 }
 
 /// Writes events, as a loader does, and gives their positions; the transaction is the client's.
-async fn write(client: &Client, events: i64) -> Vec<i64> {
+pub(crate) async fn write(client: &Client, events: i64) -> Vec<i64> {
     let sql = "INSERT INTO turnstile.outbox (event_id, message_sent_at, user_id)
                SELECT decode(md5(random()::text) || md5(random()::text), 'hex'), now(), 'u-' || n
                FROM generate_series(1, $1::bigint) n RETURNING position";
     client.query(sql, &[&events]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-async fn count(client: &Client, table: &str) -> i64 {
+pub(crate) async fn count(client: &Client, table: &str) -> i64 {
     client.query_one(&format!("SELECT count(*) FROM turnstile.{table}"), &[]).await.unwrap().get(0)
 }
 
