@@ -74,7 +74,7 @@ impl Kind {
             Self::Http | Self::HttpBatch => {
                 let settings = HttpSettings {
                     batch: (self == Self::HttpBatch).then_some(7),
-                    deadline: std::time::Duration::from_secs(2),
+                    deadline: std::time::Duration::from_secs(5),
                     secrets: Some(Secrets::parse(SECRET).unwrap()),
                     ..HttpSettings::default()
                 };
