@@ -23,6 +23,7 @@ use crate::keyring::{Keyring, KeyringError};
 use crate::message::QueueIdentity;
 use crate::queue::Queue;
 use crate::queue::sqs::{ConnectError, SqsQueue};
+use crate::sink::SinkSettings;
 use crate::table::facts::{Positions, TableFacts};
 use crate::table::queues::{self, QueueRecord};
 use crate::table::relay_status::OutboxStatus;
@@ -31,7 +32,6 @@ use crate::table::turnstile_keys::{self, Registered};
 
 use self::sinks::Aspect;
 use self::tables::{Read, judge};
-pub use self::target::Aim;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub enum Event {
 
 /// Runs every check, whatever the ones before it came to. Queue and database are asked at the same time. Where a relay would
 /// carry events to is looked at, too, if that is said.
-pub async fn check(settings: &RunSettings, aim: Option<Aim<'_>>, mut tell: impl FnMut(Event)) {
+pub async fn check(settings: &RunSettings, aim: Option<&SinkSettings>, mut tell: impl FnMut(Event)) {
     let keyring = Keyring::find(&settings.keyring);
     let here = Here { settings, keyring: keyring.as_ref() };
     OF_SETTINGS.iter().for_each(|(what, judge)| tell(found(what, judge(&here))));

@@ -10,6 +10,7 @@ pub mod page;
 pub mod rows;
 mod run;
 mod setting;
+mod sink;
 mod values;
 
 use zeroize::Zeroizing;
@@ -24,7 +25,6 @@ use crate::database::address::DatabaseAddress;
 use crate::database::schemas::Schemas;
 use crate::keyring::{Keyring, KeyringError, KeyringPlace};
 use crate::queue::sqs::{QueueAddress, SqsSettings};
-use crate::sink::{SinkSettings, Target};
 
 impl Given {
     /// Which queue; a mistake is noted.
@@ -45,15 +45,6 @@ impl Given {
             allow_clear_queue: self.is_on(&rows::ALLOW_CLEAR_QUEUE),
             ..SqsSettings::new(address)
         }
-    }
-
-    /// A sink at this place, with what it is reached by; a mistake is noted.
-    pub fn sink_at(&self, target: Target, _mistakes: &mut Mistakes) -> Option<SinkSettings> {
-        Some(SinkSettings {
-            target,
-            allow_endpoint_override: self.is_on(&rows::ALLOW_ENDPOINT_OVERRIDE),
-            allow_clear_queue: self.is_on(&rows::ALLOW_CLEAR_QUEUE),
-        })
     }
 
     /// Which database, for a pool of `connections`; a mistake is noted.

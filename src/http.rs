@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::http::response::Parts;
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -18,6 +19,10 @@ use tokio::time::timeout;
 
 /// The most that is read of an answer: a page of figures has a tenth of it.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// The most that is read of an answer of which only the head is wanted, and for how long.
+const MAX_REST_BYTES: usize = 64 * 1024;
+const REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// Keeps its connections from one request to the next. Clones share them. It follows no redirects and asks no proxy.
 #[derive(Clone, Debug)]
@@ -83,6 +88,21 @@ impl Client {
         timeout(within, answered).await.unwrap_or(Err(HttpError::TimedOut(within)))
     }
 
+    /// Sends it, and reads the head of the answer, which says what became of the request. What follows is left unread, but for
+    /// what must be read so that the connection can be used again.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError`]; an answer whose status tells of a failure is an answer.
+    pub async fn head_of_answer(&self, request: Request<Bytes>, within: Duration) -> Result<Parts, HttpError> {
+        let answered = timeout(within, self.0.request(request.map(Full::new))).await;
+        let (head, body) = answered.map_err(|_| HttpError::TimedOut(within))??.into_parts();
+        let rest = Limited::new(body, MAX_REST_BYTES).collect();
+        // However it ends, the answer stands. One that is too long or too slow costs its connection.
+        drop(timeout(REST_WITHIN, rest).await);
+        Ok(head)
+    }
+
     /// Asks for what stands at this address.
     ///
     /// # Errors
@@ -91,6 +111,12 @@ impl Client {
     pub async fn get(&self, address: &Uri, within: Duration) -> Result<Response<Bytes>, HttpError> {
         self.send(Request::get(address).body(Bytes::new())?, within).await
     }
+}
+
+/// Whether what is sent to this host does not leave this machine.
+pub fn is_this_machine(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// What lies at the bottom of an error: "connection refused", and not "client error".

@@ -23,6 +23,9 @@ pub use turnstile_core::{batch, decode, login, mask, message, rejection, seal, s
 // How long to wait, where the core says that a failure passes.
 pub mod retry;
 
+// What the services of AWS have in common.
+pub mod aws;
+
 // The steps around it.
 pub mod queue;
 pub mod receive;

@@ -1,5 +1,6 @@
 //! The queue, as the loader needs it.
 
+pub(crate) mod answers;
 pub mod sqs;
 
 use std::future::Future;
@@ -7,10 +8,10 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
+use crate::aws::names_content;
+pub use crate::aws::{CallError as QueueError, Code, Fault};
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
 use crate::metrics::CallOutcome;
-use crate::retry::{Class, class_of_fault};
-pub use crate::retry::{Code, Fault};
 
 /// The most messages that one call receives, deletes or hides: the queue's own limit.
 pub const MESSAGES_PER_CALL: usize = 10;
@@ -78,9 +79,31 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// A refusal with the code that the queue gives.
+    pub(crate) fn by(code: impl Into<String>, sender_fault: bool) -> Self {
+        Self { fault: Fault::Refused(Code::new(code)), sender_fault }
+    }
+
     /// Whether the same again would be refused again. A throttle passes, even if the queue calls it the sender's fault.
     pub fn is_for_good(&self) -> bool {
         self.sender_fault && !self.fault.passes()
+    }
+
+    /// Whether it was refused for what it is, and not because the sender may not send it, or not now.
+    pub fn is_of_content(&self) -> bool {
+        match &self.fault {
+            Fault::Refused(code) => self.sender_fault && names_content(code),
+            // The queue has another body than the one that was sent, and would have it again.
+            Fault::OtherBody => true,
+            Fault::Timeout
+            | Fault::Unreachable
+            | Fault::Connection
+            | Fault::Response
+            | Fault::Credentials
+            | Fault::Request
+            | Fault::Clock
+            | Fault::Missing => false,
+        }
     }
 }
 
@@ -100,18 +123,6 @@ impl Depth {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-/// A call to the queue failed as a whole. Holds no body.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{call} failed: {fault}")]
-pub struct QueueError {
-    /// The API call, as SQS names it.
-    pub call: &'static str,
-    /// What went wrong.
-    pub fault: Fault,
-    /// The HTTP status, where a reply came.
-    pub status: Option<u16>,
 }
 
 impl QueueError {
@@ -165,17 +176,6 @@ impl QueueError {
         }
     }
 
-    /// Whether the same call would fail again: the queue refuses it, and no pause helps.
-    pub fn is_for_good(&self) -> bool {
-        class_of_fault(&self.fault, self.status) != Class::Transient
-    }
-
-    /// Whether the queue may have done what was asked: it did not say that it did not.
-    pub fn may_have_taken_effect(&self) -> bool {
-        matches!(self.fault, Fault::Timeout | Fault::Connection | Fault::Response)
-            || self.status.is_some_and(|status| status >= 500)
-    }
-
     /// Whether the server answered that there is no such queue.
     ///
     /// The JSON protocol names it in one way; servers that also keep the older query protocol's names, Amazon's among
@@ -184,26 +184,10 @@ impl QueueError {
         matches!(self.fault.name(), Some("QueueDoesNotExist" | "NonExistentQueue"))
     }
 
-    /// Whether the server answered that the credentials were good once, and have expired; in the older query
-    /// protocol's name or in that of the JSON protocol.
-    pub fn names_expired_credentials(&self) -> bool {
-        matches!(self.fault.name(), Some("ExpiredToken" | "ExpiredTokenException"))
-    }
-
-    /// Whether the server answered that the signature is wrong, which it is too where the time of the signature is not
-    /// the server's.
-    pub fn names_signature(&self) -> bool {
-        const NAMES: [&str; 4] =
-            ["SignatureDoesNotMatch", "InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired"];
-        self.fault.name().is_some_and(|name| NAMES.contains(&name))
-    }
-
     /// Whether the server refused the call for what one of the bodies in it is, or for how large they are together:
     /// fewer in a call may be taken.
     pub fn names_bodies(&self) -> bool {
-        const NAMES: [&str; 4] =
-            ["InvalidMessageContents", "InvalidParameterValue", "BatchRequestTooLong", "SerializationException"];
-        self.fault.name().is_some_and(|name| NAMES.contains(&name))
+        matches!(&self.fault, Fault::Refused(code) if names_content(code))
     }
 }
 

@@ -2,7 +2,9 @@
 
 pub mod any;
 pub mod envelope;
+pub mod http;
 pub mod lines;
+pub mod sns;
 pub mod sqs;
 
 use std::fmt;
@@ -11,6 +13,8 @@ use std::str::FromStr;
 
 pub use self::any::{AnySink, OpenError, SinkSettings};
 pub use self::envelope::{Envelope, EnvelopeError};
+use self::http::HttpAddress;
+use self::sns::TopicArn;
 use crate::queue::sqs::QueueAddress;
 
 /// Something that takes events. Every call ends within a deadline of its own; one that failed may have taken effect.
@@ -18,7 +22,8 @@ pub trait Sink: Send + Sync + 'static {
     /// How much one call takes.
     fn limits(&self) -> Limits;
 
-    /// Carries events in one call, which keeps to the limits; `Ok` says for each, in order, what became of it.
+    /// Carries events in one call, which keeps to the limits; `Ok` says for each, in order, what became of it. They may arrive
+    /// in any order.
     ///
     /// # Errors
     ///
@@ -26,13 +31,17 @@ pub trait Sink: Send + Sync + 'static {
     fn carry(&self, events: &[Envelope]) -> impl Future<Output = Result<Vec<Carried>, SinkError>> + Send;
 }
 
-/// Where a sink is.
+/// Where a sink is. Prints no secret.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Standard output.
     Stdout,
     /// A queue of SQS, standard or FIFO.
     Sqs(QueueAddress),
+    /// A topic of SNS, standard or FIFO.
+    Sns(TopicArn),
+    /// A receiver over HTTP.
+    Http(HttpAddress),
 }
 
 impl FromStr for Target {
@@ -41,8 +50,10 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, NoTarget> {
         match text.split_once(':') {
             Some(("stdout", "")) => Ok(Self::Stdout),
-            Some(("sqs", queue)) => queue.parse().map(Self::Sqs).map_err(|_| NoTarget),
-            _ => Err(NoTarget),
+            Some(("sqs", queue)) => queue.parse().map(Self::Sqs).map_err(|_| NoTarget::Unknown),
+            Some(("sns", topic)) => topic.parse().map(Self::Sns),
+            Some(("http" | "https", _)) => text.parse().map(Self::Http),
+            _ => Err(NoTarget::Unknown),
         }
     }
 }
@@ -52,14 +63,22 @@ impl fmt::Display for Target {
         match self {
             Self::Stdout => f.write_str("stdout:"),
             Self::Sqs(queue) => write!(f, "sqs:{queue}"),
+            Self::Sns(topic) => write!(f, "sns:{topic}"),
+            Self::Http(address) => write!(f, "{address}"),
         }
     }
 }
 
 /// A text does not say where a sink is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not a sink that events can be carried to")]
-pub struct NoTarget;
+pub enum NoTarget {
+    /// It names no kind of sink, or none that there can be.
+    #[error("is not a sink that events can be carried to")]
+    Unknown,
+    /// It holds a user, and perhaps a password.
+    #[error("holds a user before its host, which would be written down with it")]
+    HoldsUser,
+}
 
 /// How much one call takes.
 #[derive(Clone, Copy, Debug)]

@@ -49,6 +49,7 @@ mod top;
 // Dead letters, and the proof from the tables.
 mod relay;
 mod outbox_commands;
+mod sinks;
 mod replay;
 mod audit;
 mod comparison;

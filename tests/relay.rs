@@ -40,12 +40,12 @@ use crate::support::site::Site;
 use crate::support::wait_until;
 
 /// What a sink was given: by position, how often each event came, and its bytes.
-type Came = Arc<Mutex<BTreeMap<i64, (usize, String)>>>;
+pub(crate) type Came = Arc<Mutex<BTreeMap<i64, (usize, String)>>>;
 
 /// A sink that takes what it is told to.
 #[derive(Clone, Default)]
-struct TestSink {
-    came: Came,
+pub(crate) struct TestSink {
+    pub(crate) came: Came,
     /// What becomes of a call, if not all of it is taken.
     answer: Arc<Mutex<Option<Answering>>>,
 }
@@ -86,7 +86,7 @@ impl Sink for TestSink {
     }
 }
 
-fn settings(until_empty: bool) -> RelaySettings {
+pub(crate) fn settings(until_empty: bool) -> RelaySettings {
     RelaySettings {
         sink: "test".to_owned(),
         source: "urn:test".to_owned(),
@@ -101,9 +101,9 @@ fn settings(until_empty: bool) -> RelaySettings {
     }
 }
 
-type Running = JoinHandle<Result<u64, RelayError>>;
+pub(crate) type Running = JoinHandle<Result<u64, RelayError>>;
 
-async fn start<S: Sink + Clone>(
+pub(crate) async fn start<S: Sink + Clone>(
     database: &Database,
     sink: &S,
     settings: RelaySettings,
@@ -115,26 +115,26 @@ async fn start<S: Sink + Clone>(
 }
 
 /// Tables with nothing in them, as a relay and as a writer of events reaches them.
-async fn outbox() -> (TestDatabase, Database, Client) {
+pub(crate) async fn outbox() -> (TestDatabase, Database, Client) {
     let test = TestDatabase::with_tables().await;
     let (database, client) = (pool(test.url(), 8, Duration::from_secs(30)), test.client().await);
     (test, database, client)
 }
 
 /// Carries all that there is.
-async fn drain<S: Sink + Clone>(database: &Database, sink: &S) {
+pub(crate) async fn drain<S: Sink + Clone>(database: &Database, sink: &S) {
     start(database, sink, settings(true), &Shutdown::default()).await.await.unwrap().unwrap();
 }
 
 /// Writes events, as a loader does, and gives their positions; the transaction is the client's.
-async fn write(client: &Client, events: i64) -> Vec<i64> {
+pub(crate) async fn write(client: &Client, events: i64) -> Vec<i64> {
     let sql = "INSERT INTO turnstile.outbox (event_id, message_sent_at, user_id)
                SELECT decode(md5(random()::text) || md5(random()::text), 'hex'), now(), 'u-' || n
                FROM generate_series(1, $1::bigint) n RETURNING position";
     client.query(sql, &[&events]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-async fn count(client: &Client, table: &str) -> i64 {
+pub(crate) async fn count(client: &Client, table: &str) -> i64 {
     client.query_one(&format!("SELECT count(*) FROM turnstile.{table}"), &[]).await.unwrap().get(0)
 }
 

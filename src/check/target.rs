@@ -3,22 +3,16 @@
 use super::Judgement;
 use crate::message::QueueIdentity;
 use crate::queue::Queue as _;
-use crate::queue::sqs::{QueueAddress, QueueFacts, SqsQueue, SqsSettings};
-use crate::sink::Target;
-
-/// Where a relay would carry events to.
-pub struct Aim<'a> {
-    /// The target.
-    pub target: &'a Target,
-    /// How a queue at an address is reached.
-    pub queue_at: &'a dyn Fn(QueueAddress) -> SqsSettings,
-}
+use crate::queue::sqs::{QueueFacts, SqsQueue};
+use crate::sink::http::{HttpAddress, HttpSink};
+use crate::sink::sns::{SnsSink, TopicArn, TopicError};
+use crate::sink::{Sink as _, SinkSettings, Target};
 
 /// Looks at it; `own` is the queue that the loader reads.
-pub(super) async fn look_at(aim: &Aim<'_>, own: Option<&QueueIdentity>) -> Judgement {
-    match aim.target {
+pub(super) async fn look_at(aim: &SinkSettings, own: Option<&QueueIdentity>) -> Judgement {
+    match &aim.target {
         Target::Stdout => Judgement::ok("standard output: nothing to look at"),
-        Target::Sqs(address) => match SqsQueue::connect(&(aim.queue_at)(address.clone())).await {
+        Target::Sqs(address) => match SqsQueue::connect(&aim.queue(address)).await {
             Err(error) => Judgement::error(error.to_string(), error.remedy()),
             Ok(queue) if own == Some(queue.identity()) => Judgement::error(
                 format!(
@@ -29,6 +23,39 @@ pub(super) async fn look_at(aim: &Aim<'_>, own: Option<&QueueIdentity>) -> Judge
             ),
             Ok(queue) => of_queue(queue.facts()),
         },
+        Target::Sns(topic) => of_topic(topic, SnsSink::connect(topic.clone(), aim.allow_clear_queue).await),
+        Target::Http(address) => of_receiver(aim, address).await,
+    }
+}
+
+fn of_topic(topic: &TopicArn, opened: Result<SnsSink, TopicError>) -> Judgement {
+    let kind = if topic.is_fifo() { "a FIFO topic" } else { "a standard topic" };
+    match opened {
+        Err(error) => Judgement::error(error.to_string(), error.remedy()),
+        Ok(sink) if sink.said_nothing() => Judgement::warning(
+            format!("{topic}, {kind}, does not say how large a message may be, or is away: 256 KiB are taken for it"),
+            "see that the topic can be reached, and grant sns:GetTopicAttributes if it allows more",
+        ),
+        Ok(sink) => Judgement::ok(format!("{topic}, {kind} that takes {} bytes a call", sink.limits().bytes)),
+    }
+}
+
+async fn of_receiver(aim: &SinkSettings, address: &HttpAddress) -> Judgement {
+    let sink = match HttpSink::at(address.clone(), aim.http.clone()) {
+        Ok(sink) => sink,
+        Err(error) => return Judgement::error(error.to_string(), error.remedy()),
+    };
+    match sink.look().await {
+        Err(error) => Judgement::error(
+            format!("{address} does not answer: {error}"),
+            "see that it runs, and that it can be reached from here",
+        ),
+        // No event was sent, so that only the answer counts, and not what it says.
+        Ok(_) if aim.http.secrets.is_none() => Judgement::warning(
+            format!("{address} answers; requests are not signed: it cannot know who sends"),
+            "name a file of secrets with --http-secrets-file",
+        ),
+        Ok(_) => Judgement::ok(format!("{address} answers; requests are signed")),
     }
 }
 

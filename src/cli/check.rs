@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::terminal::{Waiting, counted, say, wrapped};
 use super::{Failure, Outcome, terminal};
-use crate::check::{Aim, Event, Finding, Judgement, Level, check, looked_at};
+use crate::check::{Event, Finding, Judgement, Level, check, looked_at};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, RunSettings};
 
@@ -20,11 +20,14 @@ impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let settings = RunSettings::read(given, &mut mistakes);
-        let target = given.optional(&rows::TO, &mut mistakes);
+        let to = given.optional(&rows::TO, &mut mistakes).zip(given.optional(&rows::RELAY_TO, &mut mistakes));
+        let to = to.map(|(to, relay_to)| to.or(relay_to));
+        let aim = to.and_then(|to| match to {
+            Some(target) => given.sink_at(target, &mut mistakes).map(Some),
+            None => Some(None),
+        });
         let format = given.read(&rows::FORMAT, &mut mistakes);
-        let ((settings, target), format) = mistakes.or(settings.zip(target).zip(format))?;
-        let queue_at = |address| given.queue_at(address);
-        let aim = target.as_ref().map(|target| Aim { target, queue_at: &queue_at });
+        let ((settings, aim), format) = mistakes.or(settings.zip(aim).zip(format))?;
         let (waiting, form) = (Waiting::for_nothing(), Form::of_terminal());
         let (mut errors, mut warnings, mut written) = (0, 0, Ok(()));
         let tell = |event| match event {
@@ -41,7 +44,7 @@ impl Args {
                 }
             }
         };
-        check(&settings, aim, tell).await;
+        check(&settings, aim.as_ref(), tell).await;
         waiting.end();
         written?;
         if format == Format::Text {

@@ -59,7 +59,11 @@ impl Shown {
             mistakes.unfit::<()>(given.name_of(row), text, &unfit);
         }
         let is_hidden = row.is_secret() || row.unfit(text).is_some_and(|unfit| !unfit.is_shown);
-        let value = if is_hidden { "(hidden)".to_owned() } else { printable(text.as_encoded_bytes()) };
+        let value = match row.shown(text) {
+            _ if is_hidden => "(hidden)".to_owned(),
+            Some(shown) => shown,
+            None => printable(text.as_encoded_bytes()),
+        };
         let (from, by) = match origin {
             Origin::Flag => ("flag", row.flag().map(|flag| format!("--{flag}"))),
             Origin::Variable => ("variable", row.variable().map(str::to_owned)),

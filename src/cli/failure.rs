@@ -151,8 +151,11 @@ pub fn tell(ended: Result<Outcome, Failure>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::UnusableSettings;
     use crate::queue::{Code, Fault, QueueError};
     use crate::seal::KeyId;
+    use crate::sink::http::ReceiverError;
+    use crate::sink::sns::TopicError;
 
     /// Fails unless the error is one line, and its remedy another that the error does not hold already.
     fn assert_in_shape(failure: &Failure) {
@@ -198,6 +201,22 @@ mod tests {
         faults.into_iter().chain(refusals).for_each(|fault| assert_in_shape(&refused(fault).into()));
         let denied = Failure::from(refused(Fault::Refused(Code::new("AccessDenied")))).to_string();
         assert!(denied.contains("let the credentials call sqs:GetQueueAttributes"), "{denied}");
+    }
+
+    #[test]
+    fn every_error_of_a_sink_has_its_remedy_below_it() {
+        let text = || "http://queue.example".to_owned();
+        for unusable in [
+            UnusableSettings::NoCredentials { cause: text() },
+            UnusableSettings::NotAnEndpoint { endpoint: text() },
+            UnusableSettings::InClear { endpoint: text() },
+        ] {
+            assert_in_shape(&OpenError::Topic(unusable.into()).into());
+        }
+        let topic = "arn:aws:sns:eu-central-1:123456789012:logins".parse().unwrap();
+        assert_in_shape(&OpenError::Topic(TopicError::NoTopic(topic)).into());
+        assert_in_shape(&OpenError::Receiver(ReceiverError::InClear("http://192.0.2.7/a".parse().unwrap())).into());
+        assert_in_shape(&OpenError::Queue(ConnectError::NoRegion).into());
     }
 
     #[test]

@@ -119,7 +119,8 @@ impl Carrying {
         LanePatience {
             receiving: Duration::ZERO,
             loading: self.database.call_timeout * CALLS_OF_A_TRANSACTION,
-            carrying: CALL_OF_SINK,
+            // A call may take half a lease.
+            carrying: CALL_OF_SINK.max(self.relay.lease),
             pausing: LONGEST_PAUSE,
         }
     }

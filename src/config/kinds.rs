@@ -12,6 +12,7 @@ use clap::ValueHint;
 
 use super::values::{self, NoValue};
 use crate::database::address::DatabaseAddress;
+use crate::sink::{NoTarget, Target};
 
 /// How a value is written, and what it means.
 pub trait Kind: Sync {
@@ -51,6 +52,11 @@ pub trait Kind: Sync {
     /// What a shell completes.
     fn hint(&self) -> ValueHint {
         ValueHint::Other
+    }
+
+    /// A value as it may be shown, where that is not all of it.
+    fn shown(&self, _text: &OsStr) -> Option<String> {
+        None
     }
 }
 
@@ -306,6 +312,35 @@ impl Kind for KeyringFile {
 
     fn hint(&self) -> ValueHint {
         ValueHint::FilePath
+    }
+}
+
+/// Where events are carried to. What may be a secret in it is not shown.
+pub struct SinkTarget;
+
+impl Kind for SinkTarget {
+    type Value = Target;
+
+    fn value_name(&self) -> Option<&'static str> {
+        Some("TARGET")
+    }
+
+    fn read(&self, text: &OsStr) -> Result<Target, Unfit> {
+        const REMEDY: &str =
+            "give sqs:QUEUE, with the queue's name or URL, sns:ARN of a topic, https://HOST/PATH, or stdout:";
+        let text = utf8(text)?;
+        match text.parse() {
+            Ok(target) => Ok(target),
+            Err(problem @ NoTarget::HoldsUser) => {
+                Err(Unfit::hidden(problem, "leave it out, and name the file of a token by --http-bearer-file"))
+            }
+            Err(problem @ NoTarget::Unknown) if text.contains(['@', '?']) => Err(Unfit::hidden(problem, REMEDY)),
+            Err(problem @ NoTarget::Unknown) => Err(Unfit::new(problem, REMEDY)),
+        }
+    }
+
+    fn shown(&self, text: &OsStr) -> Option<String> {
+        self.read(text).ok().map(|target| target.to_string())
     }
 }
 

@@ -77,6 +77,8 @@ pub trait Row: Sync {
     fn hint(&self) -> ValueHint;
     /// What is wrong with a value.
     fn unfit(&self, text: &OsStr) -> Option<Unfit>;
+    /// A value as it may be shown, where that is not all of it.
+    fn shown(&self, text: &OsStr) -> Option<String>;
 }
 
 impl<K: Kind> Row for Setting<K> {
@@ -134,6 +136,10 @@ impl<K: Kind> Row for Setting<K> {
 
     fn unfit(&self, text: &OsStr) -> Option<Unfit> {
         self.kind.read(text).err()
+    }
+
+    fn shown(&self, text: &OsStr) -> Option<String> {
+        self.kind.shown(text)
     }
 }
 

@@ -4,14 +4,10 @@
 //! The SDK sets no deadline for a reply, checks no MD5 and reads no reply that holds invalid UTF-8; here it does.
 
 mod address;
-mod answers;
 mod calls;
-mod caller;
-mod clock;
 mod connect;
 mod delivery;
 mod endpoint;
-mod failure;
 mod odd_reply;
 mod send;
 
@@ -20,11 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{BuildError, SdkError};
 use aws_sdk_sqs::operation::receive_message::{ReceiveMessageError, ReceiveMessageOutput};
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
-    QueueAttributeName,
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+    MessageSystemAttributeName, QueueAttributeName,
 };
 use time::OffsetDateTime;
 
@@ -32,12 +29,13 @@ pub use self::address::{NoQueueAddress, QueueAddress, QueueUrl};
 pub use self::connect::{ConnectError, QueueFacts};
 pub use self::send::{Outgoing, Sender};
 
-use self::answers::in_order;
-use self::caller::Caller;
 use self::calls::Begun;
 use self::connect::Place;
 use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered, Producers};
-use super::{Answer, Depth, Fault, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError};
+use super::answers::in_order;
+use super::{Answer, Depth, Fault, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError, Refusal};
+use crate::aws::caller::Caller;
+use crate::aws::endpoint::aws_settings;
 use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
 use crate::metrics::{Metrics, Operation, Outcome};
 
@@ -85,8 +83,8 @@ pub struct SqsQueue(Arc<Connected>);
 
 #[derive(Debug)]
 struct Connected {
-    receiver: Caller,
-    controller: Caller,
+    receiver: Caller<Client>,
+    controller: Caller<Client>,
     endpoint: String,
     facts: QueueFacts,
     call_deadline: Duration,
@@ -105,7 +103,7 @@ impl SqsQueue {
     ///
     /// [`ConnectError`], which says what to do.
     pub async fn connect(settings: &SqsSettings) -> Result<Self, ConnectError> {
-        Self::connect_with(settings, &endpoint::aws_settings().await).await
+        Self::connect_with(settings, &aws_settings().await).await
     }
 
     /// The same with AWS settings from elsewhere than the environment.
@@ -276,7 +274,7 @@ impl SqsQueue {
         let call = attempt.delete_message_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
         let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
         let deleted = reply.successful.into_iter().map(|done| (done.id, ()));
-        Ok(in_order(receipts.len(), deleted, reply.failed))
+        Ok(in_order(receipts.len(), deleted, reply.failed.into_iter().map(refused)))
     }
 
     async fn change_visibility_uncounted(
@@ -296,7 +294,7 @@ impl SqsQueue {
         let call = attempt.change_message_visibility_batch().queue_url(&self.0.facts.url).set_entries(Some(entries));
         let reply = call.send().await.map_err(|error| self.0.controller.failure(CALL, &attempt, &error))?;
         let changed = reply.successful.into_iter().map(|done| (done.id, ()));
-        Ok(in_order(changes.len(), changed, reply.failed))
+        Ok(in_order(changes.len(), changed, reply.failed.into_iter().map(refused)))
     }
 
     async fn depth_uncounted(&self) -> Result<Depth, QueueError> {
@@ -357,6 +355,11 @@ fn read(reply: ReceiveMessageOutput) -> Vec<Delivered> {
 fn read_again(error: &SdkError<ReceiveMessageError>) -> Option<Vec<Delivered>> {
     let reply = error.raw_response().filter(|reply| reply.status().is_success())?;
     odd_reply::messages(reply.body().bytes()?)
+}
+
+/// An entry that failed, by its id.
+fn refused(entry: BatchResultErrorEntry) -> (String, Refusal) {
+    (entry.id, Refusal::by(entry.code, entry.sender_fault))
 }
 
 fn unbuilt(call: &'static str, _: &BuildError) -> QueueError {

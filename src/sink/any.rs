@@ -2,10 +2,12 @@
 
 use tokio::io::Stdout;
 
+use super::http::{HttpSettings, HttpSink, ReceiverError};
 use super::lines::Lines;
+use super::sns::{SnsSink, TopicError};
 use super::sqs::SqsSink;
 use super::{Carried, Envelope, Limits, Sink, SinkError, Target};
-use crate::queue::sqs::{ConnectError, Sender, SqsSettings};
+use crate::queue::sqs::{ConnectError, QueueAddress, Sender, SqsSettings};
 
 /// Which sink, and how it is reached.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub struct SinkSettings {
     pub allow_endpoint_override: bool,
     /// Whether a server of AWS's protocols elsewhere than on this machine may be reached in clear.
     pub allow_clear_queue: bool,
+    /// How a receiver over HTTP is reached.
+    pub http: HttpSettings,
 }
 
 /// A sink of any kind.
@@ -25,6 +29,10 @@ pub enum AnySink {
     Stdout(Lines<Stdout>),
     /// A queue of SQS.
     Sqs(SqsSink),
+    /// A topic of SNS.
+    Sns(SnsSink),
+    /// A receiver over HTTP.
+    Http(Box<HttpSink>),
 }
 
 /// Why a sink cannot be opened.
@@ -33,6 +41,12 @@ pub enum OpenError {
     /// The queue cannot be connected to.
     #[error(transparent)]
     Queue(#[from] ConnectError),
+    /// The topic cannot be used.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// The receiver cannot be used.
+    #[error(transparent)]
+    Receiver(#[from] ReceiverError),
 }
 
 impl OpenError {
@@ -40,6 +54,19 @@ impl OpenError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Queue(error) => error.remedy(),
+            Self::Topic(error) => error.remedy().to_owned(),
+            Self::Receiver(error) => error.remedy().to_owned(),
+        }
+    }
+}
+
+impl SinkSettings {
+    /// How a queue is reached.
+    pub fn queue(&self, address: &QueueAddress) -> SqsSettings {
+        SqsSettings {
+            allow_endpoint_override: self.allow_endpoint_override,
+            allow_clear_queue: self.allow_clear_queue,
+            ..SqsSettings::new(address.clone())
         }
     }
 }
@@ -54,13 +81,10 @@ impl AnySink {
         match &settings.target {
             Target::Stdout => Ok(Self::Stdout(Lines::to(tokio::io::stdout()))),
             Target::Sqs(queue) => {
-                let queue = SqsSettings {
-                    allow_endpoint_override: settings.allow_endpoint_override,
-                    allow_clear_queue: settings.allow_clear_queue,
-                    ..SqsSettings::new(queue.clone())
-                };
-                Ok(Self::Sqs(SqsSink::of(Sender::connect(&queue, "turnstile").await?)))
+                Ok(Self::Sqs(SqsSink::of(Sender::connect(&settings.queue(queue), "turnstile").await?)))
             }
+            Target::Sns(topic) => Ok(Self::Sns(SnsSink::connect(topic.clone(), settings.allow_clear_queue).await?)),
+            Target::Http(address) => Ok(Self::Http(Box::new(HttpSink::at(address.clone(), settings.http.clone())?))),
         }
     }
 }
@@ -70,6 +94,8 @@ impl Sink for AnySink {
         match self {
             Self::Stdout(sink) => sink.limits(),
             Self::Sqs(sink) => sink.limits(),
+            Self::Sns(sink) => sink.limits(),
+            Self::Http(sink) => sink.limits(),
         }
     }
 
@@ -77,6 +103,8 @@ impl Sink for AnySink {
         match self {
             Self::Stdout(sink) => sink.carry(events).await,
             Self::Sqs(sink) => sink.carry(events).await,
+            Self::Sns(sink) => sink.carry(events).await,
+            Self::Http(sink) => sink.carry(events).await,
         }
     }
 }

@@ -11,6 +11,21 @@ use crate::table::outbox::Event;
 
 pub use crate::decode::EVENT_TYPE as TYPE;
 
+/// What the body of an event is.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+
+/// What the body of several events is: a list of them.
+pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json; charset=utf-8";
+
+/// What is said of an event beside its body where a message has attributes, so that a reader can filter without parsing.
+pub const ATTRIBUTES: [(&str, &str); 2] = [("content-type", CONTENT_TYPE), ("ce-type", TYPE)];
+
+/// What the attributes count for in a limit of bytes: names, types (`String`) and values.
+pub const ATTRIBUTE_BYTES: usize = {
+    let [(content_type, is), (ce_type, of)] = ATTRIBUTES;
+    content_type.len() + is.len() + ce_type.len() + of.len() + 2 * "String".len()
+};
+
 /// An event, ready to be carried. No `Debug`: it holds a user's id.
 #[derive(Clone)]
 pub struct Envelope {
@@ -46,6 +61,11 @@ struct CloudEvent<'e> {
 }
 
 impl Envelope {
+    /// The message group of its subject: one for each user. The name of a group allows few characters, and a user's id any.
+    pub fn group(&self) -> Option<String> {
+        self.subject.as_ref().map(|subject| blake3::hash(subject.as_bytes()).to_hex().to_string())
+    }
+
     /// The event of this source.
     ///
     /// # Errors

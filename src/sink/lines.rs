@@ -9,12 +9,19 @@ use super::{Carried, Envelope, Limits, Sink, SinkError};
 
 /// Writes lines.
 #[derive(Debug)]
-pub struct Lines<W>(Mutex<W>);
+pub struct Lines<W>(Mutex<Output<W>>);
+
+#[derive(Debug)]
+struct Output<W> {
+    writer: W,
+    /// Whether the last call failed, and perhaps left half a line.
+    is_broken_off: bool,
+}
 
 impl<W: AsyncWrite + Send + Unpin + 'static> Lines<W> {
     /// Writes them here.
     pub fn to(writer: W) -> Self {
-        Self(Mutex::new(writer))
+        Self(Mutex::new(Output { writer, is_broken_off: false }))
     }
 }
 
@@ -24,13 +31,19 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Sink for Lines<W> {
     }
 
     async fn carry(&self, events: &[Envelope]) -> Result<Vec<Carried>, SinkError> {
-        let text: String = events.iter().flat_map(|event| [&*event.body, "\n"]).collect();
-        let mut writer = self.0.lock().await;
+        let mut output = self.0.lock().await;
+        // Half a line stands alone: what comes again after it is whole.
+        let first = if output.is_broken_off { "\n" } else { "" };
+        let lines = events.iter().flat_map(|event| [&*event.body, "\n"]);
+        let text: String = std::iter::once(first).chain(lines).collect();
+        output.is_broken_off = true;
         let write = async {
-            writer.write_all(text.as_bytes()).await?;
-            writer.flush().await
+            output.writer.write_all(text.as_bytes()).await?;
+            output.writer.flush().await
         };
-        match write.await {
+        let written = write.await;
+        output.is_broken_off = written.is_err();
+        match written {
             Ok(()) => Ok(vec![Carried::Taken; events.len()]),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(SinkError::Gone("nobody reads".to_owned())),
             // A disk that is full may be so no more: what was written of the call comes again.

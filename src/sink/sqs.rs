@@ -1,7 +1,7 @@
 //! A queue of SQS, standard or FIFO. A FIFO queue takes an event once within five minutes: its deduplication id is the event's.
 
+use super::envelope::{ATTRIBUTE_BYTES, ATTRIBUTES};
 use super::{Carried, Envelope, Limits, Sink, SinkError};
-use crate::message::MessageId;
 use crate::queue::sqs::{Outgoing, Sender};
 use crate::queue::{Answer, MAX_MESSAGE_BYTES, MESSAGES_PER_CALL, QueueError};
 
@@ -12,13 +12,13 @@ pub struct SqsSink(Sender);
 impl SqsSink {
     /// What this sends to.
     pub fn of(sender: Sender) -> Self {
-        Self(sender)
+        Self(sender.with_attributes(&ATTRIBUTES))
     }
 }
 
 impl Sink for SqsSink {
     fn limits(&self) -> Limits {
-        Limits { events: MESSAGES_PER_CALL, bytes: MAX_MESSAGE_BYTES }
+        Limits { events: MESSAGES_PER_CALL, bytes: MAX_MESSAGE_BYTES - MESSAGES_PER_CALL * ATTRIBUTE_BYTES }
     }
 
     async fn carry(&self, events: &[Envelope]) -> Result<Vec<Carried>, SinkError> {
@@ -31,16 +31,15 @@ impl Sink for SqsSink {
 impl SqsSink {
     fn outgoing(&self, event: &Envelope) -> Outgoing {
         let deduplication_id = self.0.is_fifo().then(|| event.id.to_string());
-        // One group for each user; the name of a group allows few characters, and a user's id any.
-        let group = event.subject.as_ref().map(|subject| blake3::hash(subject.as_bytes()).to_hex().to_string());
-        Outgoing { body: event.body.clone(), deduplication_id, group }
+        Outgoing { body: event.body.clone(), deduplication_id, group: event.group() }
     }
 }
 
-fn carried(answer: Answer<MessageId>) -> Carried {
+/// An entry that may not be sent, or whose queue has no key just now, may be sent later.
+pub(super) fn carried<T>(answer: Answer<T>) -> Carried {
     match answer {
         Ok(_) => Carried::Taken,
-        Err(refusal) if refusal.is_for_good() => Carried::Refused(refusal.fault.to_string()),
+        Err(refusal) if refusal.is_of_content() => Carried::Refused(refusal.fault.to_string()),
         Err(_) => Carried::Again,
     }
 }

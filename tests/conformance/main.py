@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 
+import receiver
 import servers
 from cases import CASES
 from documented import DOCUMENTED
@@ -19,6 +20,10 @@ OTHERS = ("moto", "ministack")
 LOADER_TEST = (
     "other_servers::through_every_sqs_server_each_login_becomes_one_row_and_each_bad_body_one_dead_letter"
 )
+SINK_TESTS = (
+    "sinks::elsewhere::through_a_topic_of_another_server_a_queue_gets_every_event",
+    "sinks::elsewhere::a_receiver_with_the_libraries_of_both_standards_accepts_every_event",
+)
 
 
 def main(binary):
@@ -26,9 +31,10 @@ def main(binary):
         with concurrent.futures.ThreadPoolExecutor(len(endpoints)) as pool:
             runs = {name: pool.submit(answers_of, endpoint) for name, endpoint in endpoints.items()}
             answers = {name: run.result() for name, run in runs.items()}
-        loader = loader_passes(endpoints)
+        own = {"the loader's own test": loader_passes(endpoints), "the sinks' own tests": sinks_pass(endpoints)}
     passed, failures, counts = judge(answers)
-    passed, failures = (passed + 1, failures) if loader else (passed, [*failures, "\nFAILED the loader's own test"])
+    passed += sum(own.values())
+    failures += [f"\nFAILED {name}" for name, passes in own.items() if not passes]
     print_table(counts)
     for failure in failures:
         print(failure)
@@ -38,12 +44,25 @@ def main(binary):
 
 def loader_passes(endpoints):
     """Whether the loader's test of other servers passes before each of these."""
-    servers = " ".join(f"{name}={endpoint}" for name, endpoint in endpoints.items())
-    environment = os.environ | {"TURNSTILE_TEST_SQS_SERVERS": servers}
-    command = ["cargo", "test", "--quiet", "--locked", "--test", "main", "--", "--ignored", "--exact", LOADER_TEST]
-    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return tests_pass([LOADER_TEST], {"TURNSTILE_TEST_SQS_SERVERS": listed(endpoints)})
+
+
+def sinks_pass(endpoints):
+    """Whether events get through a topic, and to a receiver with others' libraries. The local server has no topics."""
+    with receiver.running() as address:
+        servers = listed({name: endpoints[name] for name in OTHERS})
+        return tests_pass(SINK_TESTS, {"TURNSTILE_TEST_SNS_SERVERS": servers, "TURNSTILE_TEST_RECEIVER": address})
+
+
+def listed(endpoints):
+    return " ".join(f"{name}={endpoint}" for name, endpoint in endpoints.items())
+
+
+def tests_pass(tests, variables):
+    command = ["cargo", "test", "--quiet", "--locked", "--test", "main", "--", "--ignored", "--exact", *tests]
+    ended = subprocess.run(command, env=os.environ | variables, stdout=subprocess.PIPE, text=True)
     print(ended.stdout)
-    return ended.returncode == 0 and "1 passed" in ended.stdout
+    return ended.returncode == 0 and f"{len(tests)} passed" in ended.stdout
 
 
 def answers_of(endpoint):

@@ -1,4 +1,4 @@
-//! An HTTP server that answers each SQS call as the test says, and remembers what it was asked.
+//! An HTTP server that answers each call as the test says, and remembers what it was asked.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -23,6 +24,9 @@ use tokio::task::JoinHandle;
 pub(crate) struct Asked {
     /// `ReceiveMessage`, `DeleteMessageBatch`, …
     pub(crate) call: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Bytes,
+    /// The bytes as JSON; null where they are none.
     pub(crate) body: Value,
 }
 
@@ -137,8 +141,10 @@ async fn answer(
 ) -> Result<Response<BoxBody<Bytes, std::io::Error>>, std::io::Error> {
     let target = request.headers().get("x-amz-target").map(|target| target.to_str().unwrap().to_owned());
     let call = target.unwrap_or_default().trim_start_matches("AmazonSQS.").to_owned();
-    let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
-    let asked = Asked { call, body: serde_json::from_slice(&body).unwrap_or(Value::Null) };
+    let headers = request.headers().clone();
+    let bytes = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    let asked = Asked { call, headers, bytes, body };
     let before = {
         let mut log = log.lock().unwrap();
         log.push(asked.clone());

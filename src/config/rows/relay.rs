@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::RUN;
 use super::loading::START_AND_END;
-use crate::config::kinds::{Length, Switch, Text, Whole, parsed};
+use crate::config::kinds::{FilePath, Length, SinkTarget, Switch, Text, Whole};
 use crate::config::setting::{Default, OPTIONS, Setting};
-use crate::sink::Target;
+use crate::sink::http::Secrets;
 
 /// What is asked for by those who carry events on.
 pub const RELAY_HEADING: &str = "Relay";
@@ -16,28 +16,28 @@ const RELAY: &[&str] = &["relay", "run", "check", "config show"];
 const RELAY_AND_CHECK: &[&str] = &["relay", "check", "config show"];
 
 /// What to do about a target that is none.
-pub const TARGET_REMEDY: &str = "give sqs:QUEUE, with the queue's name or URL, or stdout:";
+pub const TARGET_REMEDY: &str = "give sqs:QUEUE, sns:ARN, https://HOST/PATH or stdout:";
 
 /// Where events are carried to.
-pub static TO: Setting<Text<Target>> = Setting {
+pub static TO: Setting<SinkTarget> = Setting {
     flag: Some("to"),
     variable: Some("TURNSTILE_TO"),
     commands: RELAY_AND_CHECK,
     heading: RELAY_HEADING,
-    kind: Text::of("TARGET", TARGET_REMEDY, parsed),
+    kind: SinkTarget,
     default: Default::Unset,
     is_secret: false,
-    meaning: "Where events are carried to: sqs:QUEUE, with the name or URL of a standard or FIFO queue, or stdout:, a line of \
-              JSON for each event",
+    meaning: "Where events are carried to: sqs:QUEUE, with the name or URL of a standard or FIFO queue; sns:ARN of a standard or \
+              FIFO topic; https://HOST/PATH, to which they are posted; or stdout:, a line of JSON for each event",
 };
 
 /// Where a loader carries events to.
-pub static RELAY_TO: Setting<Text<Target>> = Setting {
+pub static RELAY_TO: Setting<SinkTarget> = Setting {
     flag: Some("relay-to"),
     variable: Some("TURNSTILE_RELAY_TO"),
     commands: RUN,
     heading: START_AND_END,
-    kind: Text::of("TARGET", TARGET_REMEDY, parsed),
+    kind: SinkTarget,
     default: Default::Unset,
     is_secret: false,
     meaning: "Carry events to this target, too: as `turnstile relay --to` does. Those of this loader's own logins leave as \
@@ -131,6 +131,83 @@ pub static ORDERED: Setting<Switch> = Setting {
               waiting, and a transaction that stays open all that come after it. A sink stays as it was made",
 };
 
+/// How many events a request carries.
+pub static HTTP_BATCH: Setting<Whole<u16>> = Setting {
+    flag: Some("http-batch"),
+    variable: Some("TURNSTILE_HTTP_BATCH"),
+    commands: RELAY,
+    heading: RELAY_HEADING,
+    kind: Whole(1..=1_000),
+    default: Default::Found("one event a request"),
+    is_secret: false,
+    meaning: "Post up to so many events in a request, as a list (application/cloudevents-batch+json). A list that is refused is \
+              split. Without it each request carries one event (application/cloudevents+json)",
+};
+
+/// How long a receiver may take.
+pub static HTTP_TIMEOUT: Setting<Length> = Setting {
+    flag: Some("http-timeout"),
+    variable: Some("TURNSTILE_HTTP_TIMEOUT"),
+    commands: RELAY,
+    heading: RELAY_HEADING,
+    kind: Length(Duration::from_millis(100)..=Duration::from_secs(300)),
+    default: Default::Is("10s"),
+    is_secret: false,
+    meaning: "How long the answer to a posted event may take; no more than half of --lease",
+};
+
+/// The file of what signs.
+pub static HTTP_SECRETS_FILE: Setting<FilePath> = Setting {
+    flag: Some("http-secrets-file"),
+    variable: Some("TURNSTILE_HTTP_SECRETS_FILE"),
+    commands: RELAY,
+    heading: RELAY_HEADING,
+    kind: FilePath,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "The file of the secrets that posted events are signed with (Standard Webhooks), one a line: whsec_ and 24 to 64 \
+              bytes in Base64. Each signs, so put the new one beside the old one while you change them. It is read at start, \
+              and only its owner may read it",
+};
+
+/// What signs.
+pub static HTTP_SECRETS: Setting<Text<Secrets>> = Setting {
+    flag: None,
+    variable: Some("TURNSTILE_HTTP_SECRETS"),
+    commands: RELAY,
+    heading: RELAY_HEADING,
+    kind: Text::of("TEXT", "give `whsec_` and 24 to 64 bytes in Base64; several are separated by commas", read_secrets)
+        .hidden(),
+    default: Default::Unset,
+    is_secret: true,
+    meaning: "The secrets that posted events are signed with, separated by commas, instead of a file",
+};
+
+/// The file of what lets a relay in.
+pub static HTTP_BEARER_FILE: Setting<FilePath> = Setting {
+    flag: Some("http-bearer-file"),
+    variable: Some("TURNSTILE_HTTP_BEARER_FILE"),
+    commands: RELAY,
+    heading: RELAY_HEADING,
+    kind: FilePath,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "The file of a token that is sent with posted events, as `authorization: Bearer`. It is read at start, and only its \
+              owner may read it",
+};
+
+/// Whether events may be posted in clear.
+pub static ALLOW_CLEAR_HTTP: Setting<Switch> = Setting {
+    flag: Some("allow-clear-http"),
+    variable: Some("TURNSTILE_ALLOW_CLEAR_HTTP"),
+    commands: RELAY,
+    heading: RELAY_HEADING,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Post events to http:// on another machine too, where everybody on the way can read them",
+};
+
 /// Takes a sink over.
 pub static ADOPT: Setting<Switch> = Setting {
     flag: Some("adopt"),
@@ -175,6 +252,10 @@ pub(super) fn read_sink(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("is not the name of a sink".to_owned()),
     }
+}
+
+fn read_secrets(text: &str) -> Result<Secrets, String> {
+    Secrets::parse(text).map_err(|problem| problem.to_string())
 }
 
 fn read_source(text: &str) -> Result<String, String> {

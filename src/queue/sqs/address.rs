@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::aws::endpoint::host_of;
+
 /// A queue as `--queue` names it.
 ///
 /// A name is looked up in the account and region of the credentials, at the endpoint that the AWS settings give.
@@ -136,14 +138,6 @@ impl QueueUrl {
 struct AmazonHost<'u> {
     region: &'u str,
     regional: bool,
-}
-
-/// The host of `host`, `host:port`, `[address]` and `[address]:port`.
-pub(super) fn host_of(authority: &str) -> &str {
-    match authority.strip_prefix('[') {
-        Some(address) => address.split(']').next().unwrap_or(address),
-        None => authority.split(':').next().unwrap_or(authority),
-    }
 }
 
 #[cfg(test)]

@@ -5,27 +5,24 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{Builder, ProvideCredentials, Region, StalledStreamProtectionConfig};
+use aws_sdk_sqs::config::{Builder, Region, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::QueueAttributeName;
 
 use super::SqsSettings;
 use super::address::{QueueAddress, QueueUrl};
-use super::caller::Caller;
 use super::endpoint::{endpoint, region, told};
-use super::failure::{chain, explanation, failure, innermost};
+use crate::aws::caller::Caller;
+use crate::aws::clock::ServerClock;
+use crate::aws::endpoint::{CONNECT_TIMEOUT, UnusableSettings, look_for_credentials};
+use crate::aws::failure::{explanation, failure, innermost};
 use crate::message::QueueIdentity;
 use crate::queue::{Fault, QueueError};
 use crate::retry::Pauses;
-
-/// How long the search for credentials may take: a process or a single sign-on may ask a server of its own.
-const CREDENTIALS_DEADLINE: Duration = Duration::from_secs(10);
-
-/// How long a TCP and TLS connection may take; a lost SYN is sent again after one second and after three.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
 
 /// The first pause of `wait_for_queue`, doubled after each look, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
@@ -117,6 +114,16 @@ pub enum ConnectError {
     },
 }
 
+impl From<UnusableSettings> for ConnectError {
+    fn from(unusable: UnusableSettings) -> Self {
+        match unusable {
+            UnusableSettings::NoCredentials { cause } => Self::NoCredentials { cause },
+            UnusableSettings::NotAnEndpoint { endpoint } => Self::NotAnEndpoint { endpoint },
+            UnusableSettings::InClear { endpoint } => Self::InClear { endpoint },
+        }
+    }
+}
+
 impl ConnectError {
     /// What to do about it.
     pub fn remedy(&self) -> String {
@@ -175,19 +182,19 @@ impl Place {
     ///
     /// It never repeats a receive by itself: the messages of a lost reply are hidden until their timeout, and a
     /// second try would hide more. The lane decides what follows a failure, and when.
-    pub(super) fn receiver(&self, longest: Duration) -> Caller {
+    pub(super) fn receiver(&self, longest: Duration) -> Caller<Client> {
         self.client("turnstile-receive", RetryConfig::disabled(), longest, longest)
     }
 
     /// The client for deletes, visibility changes and questions: each may be repeated without harm, so it is, once,
     /// within the deadline.
-    pub(super) fn controller(&self) -> Caller {
+    pub(super) fn controller(&self) -> Caller<Client> {
         let twice = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(100));
         self.client("turnstile-control", twice, self.call_deadline / 2, self.call_deadline)
     }
 
     /// The client for sends. What was sent twice is in the queue twice: the job that sends decides, not the SDK.
-    pub(super) fn sender(&self, deadline: Duration) -> Caller {
+    pub(super) fn sender(&self, deadline: Duration) -> Caller<Client> {
         self.client("turnstile-send", RetryConfig::disabled(), deadline, deadline)
     }
 
@@ -196,7 +203,13 @@ impl Place {
     /// The SDK's retry quota is one for all clients of the process that share a partition's name, so each kind of
     /// client has a name of its own: failing calls of one kind must not use up the retries of another.
     /// Its watch over stalled streams is off: the deadlines end whatever it would end.
-    fn client(&self, partition: &'static str, retries: RetryConfig, attempt: Duration, whole: Duration) -> Caller {
+    fn client(
+        &self,
+        partition: &'static str,
+        retries: RetryConfig,
+        attempt: Duration,
+        whole: Duration,
+    ) -> Caller<Client> {
         let deadlines = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(attempt)
@@ -210,11 +223,12 @@ impl Place {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         // Also where there is none: the SDK would look for one by itself.
         config.set_endpoint_url(self.endpoint.clone());
-        Caller::new(config)
+        let clock = ServerClock::default();
+        Caller::new(Client::from_conf(config.interceptor(clock.clone()).build()), clock)
     }
 
     /// The queue's URL. A URL in the settings is taken at its word.
-    pub(super) async fn find(&self, caller: &Caller) -> Result<String, ConnectError> {
+    pub(super) async fn find(&self, caller: &Caller<Client>) -> Result<String, ConnectError> {
         match &self.queue {
             QueueAddress::Url(url) => Ok(url.as_str().to_owned()),
             QueueAddress::Name(name) => {
@@ -226,7 +240,7 @@ impl Place {
     }
 
     /// What the queue at this URL says of itself.
-    pub(super) async fn ask(&self, caller: &Caller, url: String) -> Result<QueueFacts, ConnectError> {
+    pub(super) async fn ask(&self, caller: &Caller<Client>, url: String) -> Result<QueueFacts, ConnectError> {
         // All, because Amazon refuses a standard queue's request that names FifoQueue.
         let attempt = caller.attempt();
         let question = attempt.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::All);
@@ -333,18 +347,6 @@ fn max_receive_count(policy: &str) -> Option<u32> {
     let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
     let count = policy.get("maxReceiveCount")?;
     count.as_u64().or_else(|| count.as_str()?.parse().ok()).and_then(|count| u32::try_from(count).ok())
-}
-
-/// One search before the first call: its failure inside a call could not be told from a failure of the network.
-async fn look_for_credentials(aws: &SdkConfig) -> Result<(), ConnectError> {
-    let Some(provider) = aws.credentials_provider() else {
-        return Err(ConnectError::NoCredentials { cause: "no provider is configured".to_owned() });
-    };
-    match tokio::time::timeout(CREDENTIALS_DEADLINE, provider.provide_credentials()).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(ConnectError::NoCredentials { cause: chain(&error) }),
-        Err(_) => Err(ConnectError::NoCredentials { cause: "the search took more than 10 s".to_owned() }),
-    }
 }
 
 #[cfg(test)]

@@ -1,29 +1,12 @@
 //! Where the calls go: the URL of the queue, the AWS settings, or Amazon, in this order; and what is not gone to in silence.
 
 use aws_config::SdkConfig;
-use aws_config::imds::region::ImdsRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::region::ProfileFileRegionProvider;
 use aws_sdk_sqs::config::Region;
-use aws_types::service_config::ServiceConfigKey;
 
 use super::SqsSettings;
-use super::address::{QueueAddress, QueueUrl, host_of};
+use super::address::{QueueAddress, QueueUrl};
 use super::connect::ConnectError;
-
-/// Reads the standard AWS settings: environment, profile, container, instance. A region that is set to nothing is not set.
-pub(super) async fn aws_settings() -> SdkConfig {
-    const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-    let values = REGIONS.map(|name| std::env::var(name).ok());
-    if values.iter().flatten().all(|value| !value.is_empty()) {
-        return aws_config::load_from_env().await;
-    }
-    let given = values.into_iter().flatten().find(|value| !value.is_empty()).map(Region::new);
-    let region = RegionProviderChain::first_try(given)
-        .or_else(ProfileFileRegionProvider::new())
-        .or_else(ImdsRegionProvider::builder().build());
-    aws_config::from_env().region(region).load().await
-}
+use crate::aws::endpoint::{authority_of, configured, fit, host_of, printable};
 
 /// The region of the queue: that of its host, else that of the AWS settings.
 pub(super) fn region(queue: &QueueAddress, aws: &SdkConfig) -> Result<String, ConnectError> {
@@ -37,7 +20,7 @@ pub(super) fn region(queue: &QueueAddress, aws: &SdkConfig) -> Result<String, Co
 
 /// The endpoint of the calls; none where it is Amazon's own.
 pub(super) fn endpoint(settings: &SqsSettings, aws: &SdkConfig) -> Result<Option<String>, ConnectError> {
-    let configured = configured(aws);
+    let configured = configured(aws, "SQS");
     let endpoint = match &settings.queue {
         QueueAddress::Name(_) => configured,
         QueueAddress::Url(url) => match (url.endpoint(), configured) {
@@ -49,51 +32,11 @@ pub(super) fn endpoint(settings: &SqsSettings, aws: &SdkConfig) -> Result<Option
             (None, configured) => configured,
         },
     };
-    endpoint.map(|endpoint| fit(endpoint, settings.allow_clear_queue)).transpose()
-}
-
-/// `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL`, or the same of the profile, as the SDK looks for them.
-fn configured(aws: &SdkConfig) -> Option<String> {
-    let of_service = || {
-        let key = ServiceConfigKey::builder().service_id("SQS").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
-        aws.service_config()?.load_config(key.ok()?)
-    };
-    let given =
-        aws.get_origin("endpoint_url").is_client_config().then(|| aws.endpoint_url().map(str::to_owned)).flatten();
-    let found = given.or_else(of_service).or_else(|| aws.endpoint_url().map(str::to_owned));
-    found.filter(|endpoint| !endpoint.is_empty())
-}
-
-/// Refuses what is no endpoint, and clear text that leaves this machine.
-fn fit(endpoint: String, allow_clear: bool) -> Result<String, ConnectError> {
-    match endpoint.split_once("://") {
-        Some(("https", rest)) if !rest.is_empty() => Ok(endpoint),
-        Some(("http", rest)) if allow_clear || is_this_machine(authority_of(rest)) => Ok(endpoint),
-        Some(("http", _)) => Err(ConnectError::InClear { endpoint: printable(&endpoint) }),
-        Some(_) | None => Err(ConnectError::NotAnEndpoint { endpoint: printable(&endpoint) }),
-    }
+    endpoint.map(|endpoint| fit(endpoint, settings.allow_clear_queue)).transpose().map_err(ConnectError::from)
 }
 
 fn leads_to(endpoint: &str, url: &QueueUrl) -> bool {
     endpoint.split_once("://").is_some_and(|(_, rest)| host_of(authority_of(rest)).eq_ignore_ascii_case(url.host()))
-}
-
-fn authority_of(rest: &str) -> &str {
-    rest.split('/').next().unwrap_or(rest)
-}
-
-fn is_this_machine(authority: &str) -> bool {
-    let host = host_of(authority);
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// An endpoint for people: without a user and a password.
-fn printable(endpoint: &str) -> String {
-    match endpoint.rsplit_once('@') {
-        Some((_, place)) => format!("…@{place}"),
-        None => endpoint.to_owned(),
-    }
 }
 
 /// Where the calls go, for people.

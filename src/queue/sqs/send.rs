@@ -1,20 +1,22 @@
 //! Sending: a batch of bodies in one call.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_sqs::types::{SendMessageBatchRequestEntry, SendMessageBatchResultEntry};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry, SendMessageBatchResultEntry};
 
-use super::answers::in_order;
-use super::caller::Caller;
 use super::connect::{ConnectError, Place};
 use super::delivery::md5_is;
-use super::endpoint::aws_settings;
-use super::{QueueAddress, SqsSettings, unbuilt};
+use super::{QueueAddress, SqsSettings, refused, unbuilt};
+use crate::aws::caller::Caller;
+use crate::aws::endpoint::aws_settings;
 use crate::message::MessageId;
+use crate::queue::answers::in_order;
 use crate::queue::{Answer, Fault, QueueError, Refusal};
 
 /// A send carries up to 1 MiB, which a slow line may need some seconds for: longer than other calls may take, because
@@ -36,10 +38,11 @@ pub struct Outgoing {
 /// Sends messages to one queue. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    caller: Arc<Caller>,
+    caller: Arc<Caller<Client>>,
     url: String,
     endpoint: String,
     group: Option<String>,
+    attributes: Option<HashMap<String, MessageAttributeValue>>,
     /// Whether the server ever answered.
     reached: Arc<AtomicBool>,
 }
@@ -77,8 +80,19 @@ impl Sender {
             url,
             endpoint: place.endpoint(),
             group,
+            attributes: None,
             reached: Arc::new(AtomicBool::new(was_asked)),
         })
+    }
+
+    /// The same, that says these texts of every message in attributes.
+    #[must_use]
+    pub fn with_attributes(self, attributes: &[(&str, &str)]) -> Self {
+        let texts = attributes.iter().filter_map(|(name, text)| {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(*text).build().ok()?;
+            Some(((*name).to_owned(), value))
+        });
+        Self { attributes: Some(texts.collect()), ..self }
     }
 
     /// Where the calls go.
@@ -114,6 +128,7 @@ impl Sender {
                 .message_body(&message.body)
                 .set_message_group_id(self.group.as_ref().map(|own| message.group.as_ref().unwrap_or(own).clone()))
                 .set_message_deduplication_id(message.deduplication_id.clone())
+                .set_message_attributes(self.attributes.clone())
                 .build()
         });
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;
@@ -125,7 +140,7 @@ impl Sender {
         }
         let reply = reply?;
         let successful = reply.successful.into_iter().map(|done| (done.id.clone(), done));
-        let answers = in_order(messages.len(), successful, reply.failed).into_iter();
+        let answers = in_order(messages.len(), successful, reply.failed.into_iter().map(refused)).into_iter();
         Ok(messages.iter().zip(answers).map(|(message, answer)| id_of(message.borrow(), answer?)).collect())
     }
 }

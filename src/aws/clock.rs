@@ -10,11 +10,11 @@ use time::{Duration, OffsetDateTime};
 
 /// Looks at the replies of the calls that it intercepts, and keeps by how much the server's clock was ahead of ours.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ServerClock(Arc<Mutex<Option<Duration>>>);
+pub(crate) struct ServerClock(Arc<Mutex<Option<Duration>>>);
 
 impl ServerClock {
     /// What the last reply with a Date header said; positive when the server is ahead.
-    pub(super) fn difference(&self) -> Option<Duration> {
+    pub(crate) fn difference(&self) -> Option<Duration> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,18 +1,18 @@
-//! What the SDK says when a call fails, as a [`QueueError`].
+//! What the SDK says when a call fails, as a [`CallError`].
 
 use std::error::Error;
 
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ConnectorError, ProvideErrorMetadata, SdkError};
 
-use crate::queue::{Code, Fault, QueueError};
+use super::{CallError, Code, Fault};
 
 /// A failed call.
-pub(super) fn failure<E>(call: &'static str, error: &SdkError<E, HttpResponse>) -> QueueError
+pub(crate) fn failure<E>(call: &'static str, error: &SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata,
 {
-    QueueError { call, fault: fault_of(error), status: status_of(error) }
+    CallError { call, fault: fault_of(error), status: status_of(error) }
 }
 
 fn fault_of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Fault {
@@ -49,8 +49,8 @@ fn status_of<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|reply| reply.status().as_u16())
 }
 
-/// The queue's own words, else the chain of causes: for errors at start, where no body is on its way.
-pub(super) fn explanation<E>(error: &SdkError<E, HttpResponse>) -> String
+/// The service's own words, else the chain of causes: for errors at start, where no body is on its way.
+pub(crate) fn explanation<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -61,13 +61,13 @@ where
 }
 
 /// The cause of all others: what the system says, without the layers above it.
-pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     causes(error).last().map_or_else(String::new, |cause| first_line(&cause.to_string()))
 }
 
 /// An error and its causes, outermost first and on one line, without repeating what a cause already says, and without the
 /// dumps of requests and the lists of attempts that some hold.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     causes(error).fold(String::new(), |text, cause| {
         let cause = first_line(&cause.to_string());
         match text {
