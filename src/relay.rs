@@ -29,6 +29,7 @@ use crate::metrics::{Claiming, LaneWatch, RelayLane};
 use crate::outage::Outage;
 use crate::shutdown::Shutdown;
 use crate::sink::{EnvelopeError, Sink, SinkError};
+use crate::table::relay_failures::Retrying;
 use crate::table::relay_slot::Slot;
 
 /// How a relay works.
@@ -54,6 +55,13 @@ pub struct RelaySettings {
     pub ordered: bool,
     /// Whether to end once everything is carried.
     pub until_empty: bool,
+}
+
+impl RelaySettings {
+    /// How an event is tried again that the sink refuses.
+    fn retrying(&self) -> Retrying {
+        Retrying { most_attempts: self.most_attempts, pause: self.failure_pause }
+    }
 }
 
 /// A relay to one sink.
@@ -280,9 +288,13 @@ impl<S: Sink> Shared<S> {
     async fn look_at_gaps(&self, watch: &LaneWatch) -> Result<u64, RelayError> {
         let mut carried = 0;
         while !self.is_stopping() {
-            let (found, is_open) = self.persist(watch, || claim::from_gaps(self)).await?;
-            for held in found {
-                carried += self.carry(held, watch).await?;
+            let (mut is_open, mut above) = (false, Some(0));
+            while let Some(position) = above {
+                let found = self.persist(watch, || claim::from_gaps(self, position)).await?;
+                (is_open, above) = (is_open || found.is_open, found.above);
+                for held in found.held {
+                    carried += self.carry(held, watch).await?;
+                }
             }
             watch.is(RelayLane::Resting);
             match is_open {

@@ -23,7 +23,7 @@ use turnstile::relay::again::{self, Bound, Change, ReplayError};
 use turnstile::replay::Replay;
 use turnstile::table::dead_letters;
 use turnstile::table::facts::{Counting, Positions, TableFacts, partitions_of_outbox};
-use turnstile::table::relay_failures::{Failure, InOrder};
+use turnstile::table::relay_failures::{Failure, InOrder, Retrying};
 use turnstile::table::relay_refusals::Filter;
 use turnstile::table::relay_sinks::SinkRecord;
 use turnstile::table::relay_slot::Slot;
@@ -375,7 +375,7 @@ async fn carry(transaction: &Transaction, slot: &Slot, positions: RangeInclusive
     assert!(relay_chunks::close(transaction, &chunk).await?);
 
     relay_gaps::note(transaction, slot, &[positions], None).await?;
-    let gaps = relay_gaps::lock(transaction, slot, 10).await?;
+    let gaps = relay_gaps::lock(transaction, slot, 0, 10).await?;
     relay_gaps::await_writers(transaction, gaps[0].id, &["1/1".to_owned()]).await?;
     assert_eq!(relay_gaps::count(transaction, &slot.sink).await?, 1);
     assert_eq!(relay_gaps::count_by_age(transaction, &slot.sink, lease).await?, (1, 0));
@@ -387,15 +387,16 @@ async fn carry(transaction: &Transaction, slot: &Slot, positions: RangeInclusive
 /// An event that is refused twice, and taken then.
 async fn refuse(transaction: &Transaction, sink: &str, failure: Failure) -> Result<(), DatabaseError> {
     let (position, at_once) = (failure.position, Duration::ZERO);
-    relay_failures::note(transaction, sink, std::slice::from_ref(&failure), at_once).await?;
+    let retrying = Retrying { most_attempts: 3, pause: at_once };
+    relay_failures::note(transaction, sink, std::slice::from_ref(&failure), retrying).await?;
     assert_eq!(relay_failures::take_due(transaction, sink, 10, at_once).await?, [position]);
-    assert_eq!(relay_failures::refused_again(transaction, sink, std::slice::from_ref(&failure), 3, at_once).await?, 0);
+    assert_eq!(relay_failures::refused_again(transaction, sink, std::slice::from_ref(&failure), retrying).await?, 0);
     assert_eq!(relay_failures::first_waiting(transaction, sink, 10).await?, [position]);
     assert_eq!(relay_failures::count(transaction, sink).await?.waiting, 1);
     relay_failures::remove(transaction, sink, &[position]).await?;
 
     let of_subject = InOrder { failure, subject: [7; 32], was_tried: false };
-    relay_failures::note_in_order(transaction, sink, std::slice::from_ref(&of_subject), at_once).await?;
+    relay_failures::note_in_order(transaction, sink, std::slice::from_ref(&of_subject), retrying).await?;
     assert_eq!(relay_failures::held(transaction, sink, &[[7; 32], [8; 32]]).await?, [[7; 32]]);
     assert_eq!(relay_failures::take_first_due(transaction, sink, 10, at_once).await?, [position]);
     assert!(relay_failures::waits_in_order(transaction, sink).await?);

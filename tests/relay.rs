@@ -180,6 +180,34 @@ async fn events_are_carried_at_once_around_those_whose_transactions_are_open_and
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gaps_that_stay_keep_none_that_lie_above_them_from_being_looked_at() {
+    let (test, database, client) = outbox().await;
+    let [stays, ends] = [test.client().await, test.client().await];
+    for open in [&stays, &ends] {
+        open.batch_execute("BEGIN").await.unwrap();
+    }
+    // More gaps than are looked at in one transaction, and one above all of them.
+    for _ in 0..150 {
+        write(&stays, 1).await;
+        write(&client, 1).await;
+    }
+    let late = write(&ends, 1).await;
+    write(&client, 1).await;
+    let (sink, shutdown) = (TestSink::default(), Shutdown::default());
+    let running = start(&database, &sink, settings(false), &shutdown).await;
+    wait_until("every gap is known", async || {
+        let known = "SELECT count(*) FROM turnstile.relay_gaps WHERE writers IS NOT NULL";
+        client.query_one(known, &[]).await.unwrap().get::<_, i64>(0) == 151
+    })
+    .await;
+    ends.batch_execute("COMMIT").await.unwrap();
+    wait_until("what lies above the others is carried", async || sink.positions().contains(&late[0])).await;
+    assert_eq!(sink.positions().len(), 152);
+    shutdown.stopping.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prepared_transaction_outlives_a_crash_of_the_server_and_its_events_are_carried_all_the_same() {
     let prepared = vec![("max_prepared_transactions".to_owned(), "10".to_owned())];
     let mut server = server::start(Options { settings: prepared, ..installed() }).await;

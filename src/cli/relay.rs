@@ -132,7 +132,14 @@ impl Carrying {
         persist(wait, || database.server_facts()).await?;
         migrate::refuse_older(&database).await?;
         let target = sink.target.to_string();
-        begin(&database, &settings, &target, adopts).await?;
+        // A server that goes down between two looks is waited for, as at the first.
+        let begin = || async {
+            match begin(&database, &settings, &target, adopts).await {
+                Err(NotReady::Database(error)) => Err(error),
+                begun => Ok(begun),
+            }
+        };
+        persist(wait, begin).await??;
         let sink = AnySink::open(&sink).await?;
         tracing::info!(to = target, sink = settings.sink, source = settings.source, "carrying events");
         Ok(Relay { database, sink, settings })

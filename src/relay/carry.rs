@@ -41,8 +41,11 @@ impl<S: Sink> Shared<S> {
         match self.through_sink(self.envelopes(&events)?, &mut progress, &mut lease).await? {
             Ok(()) => {
                 let close = || mutants::close_noting(self, &chunk, &progress.refused);
-                if !self.persist(watch, close).await? {
-                    tracing::debug!("a chunk was taken over while it was carried: its events come again");
+                match self.persist(watch, close).await? {
+                    true => {
+                        self.tell_set_aside(self.set_aside_at_once(progress.refused.len()), progress.refused.first())
+                    }
+                    false => tracing::debug!("a chunk was taken over while it was carried: its events come again"),
                 }
             }
             Err(Left::Lost) => tracing::debug!("a chunk was taken over: its events come again"),
@@ -65,12 +68,22 @@ impl<S: Sink> Shared<S> {
         let _left = self.through_sink(self.envelopes(&events)?, &mut progress, &mut lease).await?;
         let settle = || claim::settle_failures(self, &progress.taken, &progress.refused);
         let set_aside = self.persist(watch, settle).await?;
-        if set_aside > 0 {
-            self.database.metrics().count(|figures| figures.relay_set_aside.add((), set_aside));
-            let code = progress.refused.first().map(|failure| &*failure.code);
-            tracing::warn!(events = set_aside, code, "the sink has refused events too often: they are set aside");
-        }
+        self.tell_set_aside(set_aside, progress.refused.first());
         Ok(progress.taken.len() as u64)
+    }
+
+    /// Counts events that are set aside, and says so.
+    pub(super) fn tell_set_aside(&self, events: u64, first: Option<&Failure>) {
+        if events > 0 {
+            self.database.metrics().count(|figures| figures.relay_set_aside.add((), events));
+            let code = first.map(|failure| &*failure.code);
+            tracing::warn!(events, code, "the sink has refused events too often: they are set aside");
+        }
+    }
+
+    /// How many of those that were refused for the first time are set aside at once.
+    pub(super) fn set_aside_at_once(&self, refused: usize) -> u64 {
+        if self.settings.most_attempts <= 1 { refused as u64 } else { 0 }
     }
 
     /// Counts a chunk that another relay had left.

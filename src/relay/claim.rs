@@ -6,7 +6,7 @@ use std::iter;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{RelaySettings, Shared, gaps, mutants};
+use super::{Shared, gaps, mutants};
 use crate::database::{DatabaseError, Transaction};
 use crate::failpoint::{RelayStep, around};
 use crate::metrics::TakenUp;
@@ -23,7 +23,7 @@ use crate::table::relay_slot::Slot;
 pub(super) const GAPS_AT_ONCE: i64 = 100;
 /// The most failures that are tried again at once.
 pub(super) const FAILURES_AT_ONCE: i64 = 100;
-/// How many marks are kept at least; the older ones are removed with every so many-th chunk.
+/// How many marks are kept at least; the older ones are removed with one chunk in so many.
 const MARKS_KEPT: i64 = 1_000;
 
 /// Events that this relay carries now. No `Debug`: it holds users' ids.
@@ -66,13 +66,23 @@ pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, Dat
     Ok(held)
 }
 
-/// Looks at the gaps: what is found in one is a chunk, what nobody can fill any more is none. Also says whether there are others
-/// that may still be filled.
-pub(super) async fn from_gaps<S: Sink>(relay: &Shared<S>) -> Result<(Vec<Held>, bool), DatabaseError> {
+/// What came of a look at some gaps.
+pub(super) struct FromGaps {
+    /// What was found in them.
+    pub(super) held: Vec<Held>,
+    /// Whether some of them may still be filled.
+    pub(super) is_open: bool,
+    /// Where the next look goes on, if there may be other gaps.
+    pub(super) above: Option<i64>,
+}
+
+/// Looks at gaps above a position: what is found in one is a chunk, what nobody can fill any more is none.
+pub(super) async fn from_gaps<S: Sink>(relay: &Shared<S>, above: i64) -> Result<FromGaps, DatabaseError> {
     relay
         .database
         .unflushed_transaction(async |transaction| {
-            let Look { open, writers, events } = mutants::look(transaction, &relay.slot).await?;
+            let Look { open, writers, events } = mutants::look(transaction, &relay.slot, above).await?;
+            let last = open.last().filter(|_| open.len() as i64 == GAPS_AT_ONCE).map(|gap| *gap.positions.start());
             let mut events = events.into_iter().peekable();
             let (mut held, mut over, mut is_open) = (Vec::new(), Vec::new(), false);
             for gap in open {
@@ -94,7 +104,7 @@ pub(super) async fn from_gaps<S: Sink>(relay: &Shared<S>) -> Result<(Vec<Held>, 
                 held.extend(relay.chunk_of(transaction, found).await?);
             }
             around(RelayStep::Dead, relay_gaps::remove(transaction, &over)).await?;
-            Ok((held, is_open))
+            Ok(FromGaps { held, is_open, above: last })
         })
         .await
 }
@@ -109,8 +119,8 @@ pub(super) struct Look {
 
 /// Looks in this order: a gap that is read has its writer among those who write, or this has ended; and who has ended by
 /// then has committed before the events are read.
-pub(super) async fn look(transaction: &Transaction, slot: &Slot) -> Result<Look, DatabaseError> {
-    let open = around(RelayStep::Gaps, relay_gaps::lock(transaction, slot, GAPS_AT_ONCE)).await?;
+pub(super) async fn look(transaction: &Transaction, slot: &Slot, above: i64) -> Result<Look, DatabaseError> {
+    let open = around(RelayStep::Gaps, relay_gaps::lock(transaction, slot, above, GAPS_AT_ONCE)).await?;
     if open.is_empty() {
         return Ok(Look::default());
     }
@@ -150,12 +160,12 @@ pub(super) async fn settle_failures<S: Sink>(
     refused: &[Failure],
 ) -> Result<u64, DatabaseError> {
     let sink = &relay.slot.sink;
-    let RelaySettings { most_attempts, failure_pause, .. } = relay.settings;
+    let retrying = relay.settings.retrying();
     relay
         .database
         .unflushed_transaction(async |transaction| {
             around(RelayStep::Settle, relay_failures::remove(transaction, sink, taken)).await?;
-            relay_failures::refused_again(transaction, sink, refused, most_attempts, failure_pause).await
+            relay_failures::refused_again(transaction, sink, refused, retrying).await
         })
         .await
 }
@@ -194,7 +204,7 @@ pub(super) async fn end<S: Sink>(
     chunk: &Chunk,
 ) -> Result<bool, DatabaseError> {
     let was_ours = around(RelayStep::Close, mutants::close(transaction, chunk)).await?;
-    if was_ours && chunk.id % MARKS_KEPT == 0 {
+    if was_ours && chunk.is_one_in(MARKS_KEPT as u128) {
         relay_marks::prune(transaction, &relay.slot, MARKS_KEPT).await?;
     }
     Ok(was_ours)
@@ -209,7 +219,7 @@ pub(super) async fn note_refused<S: Sink>(
     if refused.is_empty() {
         return Ok(());
     }
-    let noting = relay_failures::note(transaction, &relay.slot.sink, refused, relay.settings.failure_pause);
+    let noting = relay_failures::note(transaction, &relay.slot.sink, refused, relay.settings.retrying());
     around(RelayStep::Refused, noting).await
 }
 

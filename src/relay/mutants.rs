@@ -65,16 +65,16 @@ pub(super) fn missing(missing: Vec<RangeInclusive<i64>>) -> Vec<RangeInclusive<i
 }
 
 /// A look at the gaps; mutants look in another order.
-pub(super) async fn look(transaction: &Transaction, slot: &Slot) -> Result<Look, DatabaseError> {
+pub(super) async fn look(transaction: &Transaction, slot: &Slot, above: i64) -> Result<Look, DatabaseError> {
     let or_locks_first = |()| {
-        let look = |()| claim::look(transaction, slot);
-        unless(Mutant::LocksReadBeforeGaps, (), look, |()| look_at_locks_first(transaction, slot))
+        let look = |()| claim::look(transaction, slot, above);
+        unless(Mutant::LocksReadBeforeGaps, (), look, |()| look_at_locks_first(transaction, slot, above))
     };
-    unless(Mutant::RowsReadBeforeLocks, (), or_locks_first, |()| look_at_rows_first(transaction, slot)).await
+    unless(Mutant::RowsReadBeforeLocks, (), or_locks_first, |()| look_at_rows_first(transaction, slot, above)).await
 }
 
-async fn look_at_rows_first(transaction: &Transaction, slot: &Slot) -> Result<Look, DatabaseError> {
-    let open = around(RelayStep::Gaps, relay_gaps::lock(transaction, slot, GAPS_AT_ONCE)).await?;
+async fn look_at_rows_first(transaction: &Transaction, slot: &Slot, above: i64) -> Result<Look, DatabaseError> {
+    let open = around(RelayStep::Gaps, relay_gaps::lock(transaction, slot, above, GAPS_AT_ONCE)).await?;
     if open.is_empty() {
         return Ok(Look::default());
     }
@@ -83,9 +83,9 @@ async fn look_at_rows_first(transaction: &Transaction, slot: &Slot) -> Result<Lo
     Ok(Look { open, writers, events })
 }
 
-async fn look_at_locks_first(transaction: &Transaction, slot: &Slot) -> Result<Look, DatabaseError> {
+async fn look_at_locks_first(transaction: &Transaction, slot: &Slot, above: i64) -> Result<Look, DatabaseError> {
     let writers = around(RelayStep::Writers, outbox::writers(transaction)).await?;
-    let open = around(RelayStep::Gaps, relay_gaps::lock(transaction, slot, GAPS_AT_ONCE)).await?;
+    let open = around(RelayStep::Gaps, relay_gaps::lock(transaction, slot, above, GAPS_AT_ONCE)).await?;
     let events = around(RelayStep::Fill, outbox::within(transaction, &ranges(&open))).await?;
     Ok(Look { open, writers, events })
 }

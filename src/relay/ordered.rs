@@ -77,8 +77,10 @@ impl<S: Sink> Shared<S> {
         }
         match left {
             None => {
-                if !self.persist(watch, || claim::close(self, &chunk, &failures)).await? {
-                    tracing::debug!("a chunk was taken over while it was carried: its events come again");
+                let first = refused.first().map(|refused| &refused.failure);
+                match self.persist(watch, || claim::close(self, &chunk, &failures)).await? {
+                    true => self.tell_set_aside(self.set_aside_at_once(refused.len()), first),
+                    false => tracing::debug!("a chunk was taken over while it was carried: its events come again"),
                 }
             }
             Some(Left::Lost) => tracing::debug!("a chunk was taken over: its events come again"),

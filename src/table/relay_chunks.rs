@@ -21,6 +21,13 @@ pub struct Chunk {
     pub positions: RangeInclusive<i64>,
 }
 
+impl Chunk {
+    /// Whether it is one of about so many, by the number of its lease, which is drawn by lot.
+    pub fn is_one_in(&self, many: u128) -> bool {
+        self.lease.as_u128().is_multiple_of(many)
+    }
+}
+
 /// Leases a chunk; `owner` is for people to read.
 ///
 /// # Errors

@@ -27,15 +27,16 @@ pub async fn note(
     transaction: &Transaction,
     sink: &str,
     failures: &[Failure],
-    pause: Duration,
+    Retrying { most_attempts, pause }: Retrying,
 ) -> Result<(), DatabaseError> {
     if failures.is_empty() {
         return Ok(());
     }
     // A chunk that was taken over may bring an event of which another relay has noted the same.
     let sql = format!(
-        "INSERT INTO {}.relay_failures (sink, position, event_id, code, next_at)
-         SELECT $1, f.position, f.event_id, f.code, pg_catalog.now() + $5 * interval '1 second'
+        "INSERT INTO {}.relay_failures (sink, position, event_id, code, next_at, status)
+         SELECT $1, f.position, f.event_id, f.code, pg_catalog.now() + $5 * interval '1 second',
+                CASE WHEN $6 <= 1 THEN 'set_aside' ELSE 'waiting' END
          FROM unnest($2::bigint[], $3::bytea[], $4::text[]) AS f (position, event_id, code)
          ON CONFLICT (sink, position) DO NOTHING",
         transaction.schemas().own
@@ -43,7 +44,8 @@ pub async fn note(
     let positions: Vec<i64> = failures.iter().map(|failure| failure.position).collect();
     let ids: Vec<&[u8]> = failures.iter().map(|failure| &failure.event_id.as_bytes()[..]).collect();
     let codes: Vec<&str> = failures.iter().map(|failure| &*failure.code).collect();
-    transaction.execute("note failures", &sql, &[&sink, &positions, &ids, &codes, &pause.as_secs_f64()]).await.map(drop)
+    let parameters: [&(dyn ToSql + Sync); 6] = [&sink, &positions, &ids, &codes, &pause.as_secs_f64(), &most_attempts];
+    transaction.execute("note failures", &sql, &parameters).await.map(drop)
 }
 
 /// What the events of one subject are known by.
@@ -60,6 +62,15 @@ pub struct InOrder {
     pub was_tried: bool,
 }
 
+/// How an event is tried again that a sink refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retrying {
+    /// With how many attempts it is set aside.
+    pub most_attempts: i32,
+    /// How long it waits for the next.
+    pub pause: Duration,
+}
+
 /// Notes under order what a sink has refused, and what stands behind it.
 ///
 /// # Errors
@@ -69,14 +80,15 @@ pub async fn note_in_order(
     transaction: &Transaction,
     sink: &str,
     failures: &[InOrder],
-    pause: Duration,
+    Retrying { most_attempts, pause }: Retrying,
 ) -> Result<(), DatabaseError> {
     if failures.is_empty() {
         return Ok(());
     }
     let sql = format!(
-        "INSERT INTO {}.relay_failures (sink, position, event_id, code, subject, attempts, next_at)
-         SELECT $1, f.position, f.event_id, f.code, f.subject, f.attempts, pg_catalog.now() + f.attempts * ($7 * interval '1 second')
+        "INSERT INTO {}.relay_failures (sink, position, event_id, code, subject, attempts, next_at, status)
+         SELECT $1, f.position, f.event_id, f.code, f.subject, f.attempts, pg_catalog.now() + f.attempts * ($7 * interval '1 second'),
+                CASE WHEN f.attempts >= $8 THEN 'set_aside' ELSE 'waiting' END
          FROM unnest($2::bigint[], $3::bytea[], $4::text[], $5::bytea[], $6::integer[])
               AS f (position, event_id, code, subject, attempts)
          ON CONFLICT (sink, position) DO NOTHING",
@@ -87,8 +99,8 @@ pub async fn note_in_order(
     let codes: Vec<&str> = failures.iter().map(|InOrder { failure, .. }| &*failure.code).collect();
     let subjects: Vec<&[u8]> = failures.iter().map(|failure| &failure.subject[..]).collect();
     let attempts: Vec<i32> = failures.iter().map(|failure| i32::from(failure.was_tried)).collect();
-    let parameters: [&(dyn ToSql + Sync); 7] =
-        [&sink, &positions, &ids, &codes, &subjects, &attempts, &pause.as_secs_f64()];
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&sink, &positions, &ids, &codes, &subjects, &attempts, &pause.as_secs_f64(), &most_attempts];
     transaction.execute("note failures in order", &sql, &parameters).await.map(drop)
 }
 
@@ -197,8 +209,7 @@ pub async fn refused_again(
     transaction: &Transaction,
     sink: &str,
     failures: &[Failure],
-    most_attempts: i32,
-    pause: Duration,
+    Retrying { most_attempts, pause }: Retrying,
 ) -> Result<u64, DatabaseError> {
     if failures.is_empty() {
         return Ok(0);

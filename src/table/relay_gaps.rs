@@ -43,18 +43,19 @@ pub async fn note(
     transaction.execute("note gaps", &sql, &[&slot.sink, &slot.number, &first, &last, &writers]).await.map(drop)
 }
 
-/// Locks gaps that nobody else is looking at, those at the lowest positions first.
+/// Locks gaps above a position that nobody else is looking at, those at the lowest positions first.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn lock(transaction: &Transaction, slot: &Slot, most: i64) -> Result<Vec<Gap>, DatabaseError> {
+pub async fn lock(transaction: &Transaction, slot: &Slot, above: i64, most: i64) -> Result<Vec<Gap>, DatabaseError> {
     let sql = format!(
-        "SELECT id, first_position, last_position, writers FROM {}.relay_gaps WHERE sink = $1 AND slot = $2
-         ORDER BY first_position LIMIT $3 FOR UPDATE SKIP LOCKED",
+        "SELECT id, first_position, last_position, writers FROM {}.relay_gaps
+         WHERE sink = $1 AND slot = $2 AND first_position > $3
+         ORDER BY first_position LIMIT $4 FOR UPDATE SKIP LOCKED",
         transaction.schemas().own
     );
-    let rows = transaction.query("lock gaps", &sql, &[&slot.sink, &slot.number, &most]).await?;
+    let rows = transaction.query("lock gaps", &sql, &[&slot.sink, &slot.number, &above, &most]).await?;
     Ok(rows.iter().map(gap).collect())
 }
 

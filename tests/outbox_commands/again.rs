@@ -130,13 +130,13 @@ async fn what_is_discarded_while_a_relay_tries_it_stays_so_and_a_discarded_one_o
     assert_eq!(ended.code, 1);
     assert!(ended.stdout.contains("the sink keeps order"), "{}", ended.stdout);
 
-    use turnstile::table::relay_failures::{Failure, refused_again};
+    use turnstile::table::relay_failures::{Failure, Retrying, refused_again};
     let database = pool(outbox.test.url(), 1, std::time::Duration::from_secs(10));
     let event_id = outbox.id(2).await.parse().unwrap();
     let failure = Failure { position: 2, event_id, code: "Later".to_owned() };
-    let note = async |transaction: &_| {
-        refused_again(transaction, "files", std::slice::from_ref(&failure), 3, std::time::Duration::ZERO).await
-    };
+    let retrying = Retrying { most_attempts: 3, pause: std::time::Duration::ZERO };
+    let note =
+        async |transaction: &_| refused_again(transaction, "files", std::slice::from_ref(&failure), retrying).await;
     database.transaction(note).await.unwrap();
     assert_eq!(outbox.failures().await, [(2, "discarded".to_owned(), 10)]);
 }

@@ -30,6 +30,20 @@ async fn an_event_that_is_refused_for_good_is_found_and_set_aside_after_a_bounde
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_one_attempt_an_event_is_set_aside_when_it_is_refused_for_the_first_time() {
+    for ordered in [false, true] {
+        let (_test, database, client) = outbox().await;
+        let bad = write(&client, 5).await[1];
+        let sink = refusing_whole_calls_with(vec![bad]);
+        let once = RelaySettings { most_attempts: 1, ordered, ..settings(true) };
+        start(&database, &sink, once, &Shutdown::default()).await.await.unwrap().unwrap();
+        let expected = (bad, "set_aside".to_owned(), 1, "Malformed".to_owned());
+        assert_eq!(failures(&client).await, [expected], "ordered: {ordered}");
+        assert_eq!(database.metrics().snapshot().relay_set_aside.total(), 1, "ordered: {ordered}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_refused_at_first_and_taken_later_is_carried() {
     let (_test, database, client) = outbox().await;
     let all = write(&client, 10).await;

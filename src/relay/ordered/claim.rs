@@ -68,7 +68,7 @@ async fn final_events<S: Sink>(
 ) -> Result<Option<(RangeInclusive<i64>, Vec<Event>)>, DatabaseError> {
     let (slot, most) = (&relay.slot, i64::from(relay.settings.chunk));
     let frontier = relay_marks::frontier(transaction, slot).await?;
-    let gap = relay_gaps::lock(transaction, slot, 1).await?.pop();
+    let gap = relay_gaps::lock(transaction, slot, 0, 1).await?.pop();
     let last = match &gap {
         Some(gap) => *gap.positions.end(),
         None => {
@@ -130,13 +130,13 @@ pub(super) async fn close<S: Sink>(
     chunk: &Chunk,
     failures: &[InOrder],
 ) -> Result<bool, DatabaseError> {
-    let (sink, pause) = (&relay.slot.sink, relay.settings.failure_pause);
+    let (sink, retrying) = (&relay.slot.sink, relay.settings.retrying());
     relay
         .database
         .unflushed_transaction(async |transaction| {
             let was_ours = end(relay, transaction, chunk).await?;
             if was_ours {
-                relay_failures::note_in_order(transaction, sink, failures, pause).await?;
+                relay_failures::note_in_order(transaction, sink, failures, retrying).await?;
             }
             Ok(was_ours)
         })
