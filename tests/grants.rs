@@ -275,7 +275,7 @@ pub(crate) async fn do_all_that_an_operator_does_with_the_outbox(
 ) -> Result<(), DatabaseError> {
     let books =
         "DELETE FROM relay_failures; DELETE FROM relay_chunks; DELETE FROM relay_marks; DELETE FROM relay_sinks;
-        DELETE FROM outbox_pruned; INSERT INTO outbox_pruned (below, written_until) VALUES (0, '2001-01-01 00:00Z');
+        DELETE FROM outbox_pruned; INSERT INTO outbox_pruned (below, partition, written_until) VALUES (0, 'outbox_0', '2001-01-01 00:00Z');
         INSERT INTO relay_sinks (sink, target, cluster_id) VALUES ('s', 'nowhere', 1);
         INSERT INTO relay_marks (sink, slot, position) SELECT 's', 0, max(position) FROM outbox;
         INSERT INTO relay_failures (sink, position, event_id, code, next_at, status)

@@ -129,7 +129,7 @@ async fn no_role_gets_further_than_its_grants() {
                 "INSERT INTO turnstile.relay_chunks (sink, owner) VALUES ('s', 'me')",
                 "UPDATE turnstile.relay_failures SET code = 'c'",
                 "UPDATE turnstile.relay_sinks SET target = 'u'",
-                "INSERT INTO turnstile.outbox_pruned (below, written_until) VALUES (9, now())",
+                "INSERT INTO turnstile.outbox_pruned (below, partition, written_until) VALUES (9, 'outbox_0', now())",
             ],
         ),
         (

@@ -113,13 +113,15 @@ COMMENT turnstile.outbox.created_at Start of the transaction that loaded the log
 COMMENT turnstile.outbox.traceparent The trace in which the message was sent, in the form of the W3C; NULL where the message names none or nobody asked for it.
 
 turnstile.outbox_pruned.below bigint NOT NULL
-turnstile.outbox_pruned.written_until timestamp with time zone NOT NULL
+turnstile.outbox_pruned.partition text NOT NULL
+turnstile.outbox_pruned.written_until timestamp with time zone
 turnstile.outbox_pruned.pruned_at timestamp with time zone NOT NULL DEFAULT now()
 turnstile.outbox_pruned CONSTRAINT outbox_pruned_pkey PRIMARY KEY (below)
 CREATE UNIQUE INDEX outbox_pruned_pkey ON turnstile.outbox_pruned USING btree (below)
-COMMENT turnstile.outbox_pruned Which events were removed once every sink had them. Written by turnstile outbox prune.
-COMMENT turnstile.outbox_pruned.below Events at lower positions are gone.
-COMMENT turnstile.outbox_pruned.written_until The latest created_at of an event that is gone: a login of a later time still has its event.
+COMMENT turnstile.outbox_pruned Which events were removed once every sink had them: a row per partition. Written by turnstile outbox prune.
+COMMENT turnstile.outbox_pruned.below Events at lower positions are gone, or go next. A sink that is made from now on begins here.
+COMMENT turnstile.outbox_pruned.partition The name of the partition. What stands under this name without being one is a remainder, which goes next.
+COMMENT turnstile.outbox_pruned.written_until The latest created_at of its events; NULL where it held none. A login that was loaded later than all of these has its event.
 COMMENT turnstile.outbox_pruned.pruned_at When this was noted.
 
 turnstile.processed_messages.sent_at timestamp with time zone NOT NULL

@@ -227,7 +227,7 @@ async fn what_is_pruned_and_what_would_break_an_order_is_not_carried_again() {
     assert_eq!((planned.positions.clone(), planned.events), (1..=20, 20));
     outbox
         .execute(
-            "INSERT INTO outbox_pruned (below, written_until) VALUES (11, '2026-01-31 08:00Z');
+            "INSERT INTO outbox_pruned (below, partition, written_until) VALUES (11, 'outbox_0', '2026-01-31 08:00Z');
              UPDATE outbox SET created_at = '2026-01-31 08:01Z' WHERE position > 10;
              DELETE FROM outbox WHERE position < 11",
         )
