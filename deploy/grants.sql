@@ -3,7 +3,7 @@
 -- A role belongs to the whole server, so its administrator makes them, once:
 --
 --     CREATE ROLE turnstile_loader   NOLOGIN;   -- turnstile run
---     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters, turnstile outbox
+--     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters, turnstile outbox (but its prune, which is the owner's)
 --     CREATE ROLE turnstile_auditor  NOLOGIN;   -- turnstile audit
 --     CREATE ROLE turnstile_analyst  NOLOGIN;   -- queries over user_logins
 --     CREATE ROLE turnstile_relay    NOLOGIN;   -- turnstile relay
@@ -135,8 +135,8 @@ GRANT SELECT (key_id, purpose, mask, check_value, registered_at) ON turnstile.tu
 GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_loader;
 
 
--- The operator: `turnstile dead-letters` and `turnstile outbox`. It reads dead letters, whose bodies are sealed: without the
--- keyring they say nothing. It cannot read the logins, nor what the events say of them, nor delete anything.
+-- The operator: `turnstile dead-letters`, and `turnstile outbox` but for its `prune`. It reads dead letters, whose bodies are
+-- sealed: without the keyring they say nothing. It cannot read the logins, nor what the events say of them, nor delete anything.
 
 -- Lists and shows dead letters, and says how each was resolved.
 GRANT SELECT, UPDATE (status, resolved_at, resolved_by) ON turnstile.dead_letters TO turnstile_operator;
