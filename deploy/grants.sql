@@ -232,7 +232,7 @@ GRANT INSERT (sink, slot, first_position, last_position, writers),
     ON turnstile.relay_gaps TO turnstile_relay;
 
 -- Notes what a sink refuses, and tries it again.
-GRANT INSERT (sink, position, event_id, code, next_at, subject, attempts),
+GRANT INSERT (sink, position, event_id, code, next_at, subject, attempts, status),
       SELECT (sink, position, status, attempts, next_at, subject),
       UPDATE (status, attempts, next_at, code),
       DELETE

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::begin::{NotReady, begin};
@@ -167,7 +168,7 @@ impl<S: Sink> Relay<S> {
         let Self { database, sink, settings } = self;
         let slot = Slot { sink: settings.sink.clone(), number: 0 };
         let lanes = settings.lanes;
-        let sink = Counted::new(sink, database.metrics());
+        let sink = Counted::new(sink, settings.lease / 2, database.metrics());
         let shared = Arc::new(Shared {
             database,
             sink,
@@ -200,8 +201,8 @@ impl<S: Sink> Relay<S> {
         while let Some(ended) = tasks.join_next().await {
             match ended {
                 Ok(Ok(events)) => carried += events,
-                Ok(Err(error)) if outcome.is_ok() => outcome = Err(error),
-                Err(_) if outcome.is_ok() => outcome = Err(RelayError::Defect),
+                Ok(Err(error)) if outcome.is_ok() => outcome = Err(told(error, &shutdown)),
+                Err(_) if outcome.is_ok() => outcome = Err(told(RelayError::Defect, &shutdown)),
                 Ok(Err(_)) | Err(_) => {}
             }
             // One that has nothing left to do has seen that for all.
@@ -211,12 +212,22 @@ impl<S: Sink> Relay<S> {
     }
 }
 
+/// Says why a lane has ended; the others are given so long to end, whatever they wait for.
+fn told(error: RelayError, shutdown: &Shutdown) -> RelayError {
+    tracing::error!(remedy = error.remedy(), "a lane of the relay cannot go on, and the relay ends: {error}");
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move { shutdown.begin(ENDS_WITHIN).await });
+    error
+}
+
 /// This host and process.
 fn owner() -> String {
     let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok());
     format!("{}/{}", host.as_deref().unwrap_or("unknown"), std::process::id())
 }
 
+/// How long the end may take once a lane cannot go on.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
 /// How long a relay pauses after it has found nothing: shortly at first.
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(2), Duration::from_millis(5), Duration::from_millis(10), Duration::from_millis(20)];
@@ -311,6 +322,7 @@ impl<S: Sink> Shared<S> {
     async fn try_failures_again(&self, watch: &LaneWatch) -> Result<u64, RelayError> {
         let mut carried = 0;
         while !self.is_stopping() {
+            let since = Instant::now();
             let due = match self.settings.ordered {
                 true => self.persist(watch, || ordered::failures(self)).await?,
                 false => self.persist(watch, || claim::failures(self)).await?,
@@ -320,7 +332,7 @@ impl<S: Sink> Shared<S> {
                     watch.is(RelayLane::Resting);
                     self.rest(LOOK_EVERY).await;
                 }
-                false => carried += self.try_again(due, watch).await?,
+                false => carried += self.try_again(due, since, watch).await?,
             }
         }
         Ok(carried)

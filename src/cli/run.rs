@@ -16,7 +16,7 @@ use crate::metrics::{Metrics, Peer, Work};
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
 use crate::relay::{Loading, Relay};
-use crate::run::{Loader, extend_outbox};
+use crate::run::{Loader, REPORT_EVERY, extend_outbox};
 use crate::serve::{Patience, Progress, Service};
 use crate::shutdown::{Shutdown, Signals};
 use crate::sink::AnySink;
@@ -82,8 +82,16 @@ async fn load_with(
     settings.queue.asks_producers = traces::are_on() || settings.lane.keeps_trace_context;
     let progress = Progress { stopping: shutdown.stopping.clone(), ..Progress::default() };
     let faces = faces(&settings, carrying.as_ref(), &metrics, &progress).await?;
-    let (database, queue) = tokio::select! {
-        prepared = prepare(&settings, &keyring, &metrics) => prepared?,
+    let prepared = async {
+        let (database, queue) = prepare(&settings, &keyring, &metrics).await?;
+        let relay = match carrying {
+            Some(carrying) => Some(carrying.open(&metrics).await?),
+            None => None,
+        };
+        Ok::<_, Failure>((database, queue, relay))
+    };
+    let (database, queue, relay) = tokio::select! {
+        prepared = prepared => prepared?,
         () = shutdown.stopping.cancelled() => return Ok(Outcome::Done),
     };
     let judge = Judge {
@@ -111,10 +119,6 @@ async fn load_with(
         key = %keyring.active().as_str(),
         "loading"
     );
-    let relay = match carrying {
-        Some(carrying) => Some(carrying.open(&metrics).await?),
-        None => None,
-    };
     let loading = Loading::default();
     let mut destination = Destination::new(
         database,
@@ -139,11 +143,19 @@ async fn load_with(
         if loaded.is_err() {
             shutdown.stopping.cancel();
         }
-        Report::between(&begun, &metrics.snapshot()).log("ended");
         loaded
     };
     let carries = carry_beside(relay, &loading, &shutdown, settings.shutdown_timeout);
-    let (loaded, carried) = futures_util::future::join(loads, carries).await;
+    // Until the loader ends, it reports by itself.
+    let reporting = async {
+        loading.ended.cancelled().await;
+        match Report::keep_logging(&metrics, REPORT_EVERY).await {}
+    };
+    let (loaded, carried) = tokio::select! {
+        ended = futures_util::future::join(loads, carries) => ended,
+        () = reporting => unreachable!("it has no end"),
+    };
+    Report::between(&begun, &metrics.snapshot()).log("ended");
     carried?;
     Ok(if loaded.is_ok() { Outcome::Done } else { Outcome::Failed }) // Why it failed is in the log.
 }
@@ -164,8 +176,7 @@ async fn carry_beside(
     };
     tokio::select! {
         carried = relay.run_beside(loading.clone(), shutdown.clone()) => {
-            tracing::info!(events = carried?, "ended carrying");
-            Ok(())
+            Ok(carried.map(drop)?)
         }
         () = overrun => Err(Failure::new(
             "the relay did not end in time; what it had taken up is carried by others, or again",

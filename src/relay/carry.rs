@@ -33,17 +33,18 @@ pub(super) enum Left {
 impl<S: Sink> Shared<S> {
     /// Carries a chunk, and lets go of it. Gives the number of events that the sink has taken.
     pub(super) async fn carry(&self, held: Held, watch: &LaneWatch) -> Result<u64, RelayError> {
-        let Held { chunk, events, how } = held;
+        let Held { chunk, events, how, since } = held;
         self.note_takeover(how);
         let mut progress = Progress::default();
-        let mut lease = Lease { chunk: Some(&chunk), since: Instant::now(), how, watch };
+        let mut lease = Lease { chunk: Some(&chunk), since, how, watch };
         mutants::before_it_is_carried(self, &chunk).await?;
         match self.through_sink(self.envelopes(&events)?, &mut progress, &mut lease).await? {
             Ok(()) => {
                 let close = || mutants::close_noting(self, &chunk, &progress.refused);
                 match self.persist(watch, close).await? {
                     true => {
-                        self.tell_set_aside(self.set_aside_at_once(progress.refused.len()), progress.refused.first())
+                        self.tell_set_aside(self.set_aside_at_once(progress.refused.len()), progress.refused.first());
+                        self.forget_failures(how, &progress.taken, watch).await?;
                     }
                     false => tracing::debug!("a chunk was taken over while it was carried: its events come again"),
                 }
@@ -60,10 +61,23 @@ impl<S: Sink> Shared<S> {
         Ok(progress.taken.len() as u64)
     }
 
-    /// Tries events again that the sink has refused.
-    pub(super) async fn try_again(&self, events: Vec<Event>, watch: &LaneWatch) -> Result<u64, RelayError> {
+    /// What was replayed and is taken now is refused no more, if it ever was.
+    async fn forget_failures(&self, how: TakenUp, taken: &[i64], watch: &LaneWatch) -> Result<(), RelayError> {
+        if how == TakenUp::TakenOver && !taken.is_empty() {
+            self.persist(watch, || claim::settle_failures(self, taken, &[])).await?;
+        }
+        Ok(())
+    }
+
+    /// Tries events again that the sink has refused, and that were taken up no earlier than `since`.
+    pub(super) async fn try_again(
+        &self,
+        events: Vec<Event>,
+        since: Instant,
+        watch: &LaneWatch,
+    ) -> Result<u64, RelayError> {
         let mut progress = Progress::default();
-        let mut lease = Lease { chunk: None, since: Instant::now(), how: TakenUp::Again, watch };
+        let mut lease = Lease { chunk: None, since, how: TakenUp::Again, watch };
         // Where this does not come to its end, what is taken is noted, and the rest is due again.
         let _left = self.through_sink(self.envelopes(&events)?, &mut progress, &mut lease).await?;
         let settle = || claim::settle_failures(self, &progress.taken, &progress.refused);
@@ -211,11 +225,13 @@ pub(super) struct Lease<'c> {
 }
 
 impl Lease<'_> {
-    /// Renews it in time; `false` where it was lost.
+    /// Renews it in time; `false` where it was lost. What was refused before is held for one lease and no longer, so that it
+    /// is known anew whether an operator has given it up: a call may take half of the lease.
     async fn hold<S: Sink>(&mut self, relay: &Shared<S>) -> Result<bool, RelayError> {
-        let Some(chunk) = self.chunk.filter(|_| self.since.elapsed() > relay.settings.lease / 3) else {
+        let Some(chunk) = self.chunk else { return Ok(self.since.elapsed() < relay.settings.lease / 2) };
+        if self.since.elapsed() <= relay.settings.lease / 3 {
             return Ok(true);
-        };
+        }
         let begun = Instant::now();
         let is_ours = relay.persist(self.watch, || claim::renew(relay, chunk)).await?;
         self.since = begun;

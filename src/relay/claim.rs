@@ -6,6 +6,8 @@ use std::iter;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Shared, gaps, mutants};
 use crate::database::{DatabaseError, Transaction};
 use crate::failpoint::{RelayStep, around};
@@ -31,18 +33,21 @@ pub(super) struct Held {
     pub(super) chunk: Chunk,
     pub(super) events: Vec<Event>,
     pub(super) how: TakenUp,
+    /// Its lease began no earlier.
+    pub(super) since: Instant,
 }
 
 /// Takes over a chunk whose relay is gone, or claims the next one; nothing where there is none, or another relay claims now.
 pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, DatabaseError> {
     let Shared { slot, settings, owner, .. } = relay;
+    let since = Instant::now();
     let (held, has_gaps) = relay
         .database
         .unflushed_transaction(async |transaction| {
             let taking_over = relay_chunks::take_over(transaction, slot, owner, settings.lease);
             if let Some(chunk) = around(RelayStep::TakeOver, taking_over).await? {
                 let events = outbox::within(transaction, std::slice::from_ref(&chunk.positions)).await?;
-                return Ok((Some(Held { chunk, events, how: TakenUp::TakenOver }), false));
+                return Ok((Some(Held { chunk, events, how: TakenUp::TakenOver, since }), false));
             }
             if !mutants::may_claim(relay_sinks::try_lock(transaction, slot).await?) {
                 return Ok((None, false));
@@ -57,7 +62,7 @@ pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, Dat
             let chunk = around(RelayStep::Open, opening).await?;
             around(RelayStep::Mark, relay_marks::append(transaction, slot, last)).await?;
             mutants::remember(last);
-            Ok((Some(Held { chunk, events, how: TakenUp::Claimed }), !missing.is_empty()))
+            Ok((Some(Held { chunk, events, how: TakenUp::Claimed, since }), !missing.is_empty()))
         })
         .await?;
     if has_gaps {
@@ -78,6 +83,7 @@ pub(super) struct FromGaps {
 
 /// Looks at gaps above a position: what is found in one is a chunk, what nobody can fill any more is none.
 pub(super) async fn from_gaps<S: Sink>(relay: &Shared<S>, above: i64) -> Result<FromGaps, DatabaseError> {
+    let since = Instant::now();
     relay
         .database
         .unflushed_transaction(async |transaction| {
@@ -101,7 +107,7 @@ pub(super) async fn from_gaps<S: Sink>(relay: &Shared<S>, above: i64) -> Result<
                     let rest = gaps::without(&gap.positions, found.iter().map(|event| event.position));
                     relay_gaps::note(transaction, &relay.slot, &rest, Some(&may_fill)).await?;
                 }
-                held.extend(relay.chunk_of(transaction, found).await?);
+                held.extend(relay.chunk_of(transaction, found, since).await?);
             }
             around(RelayStep::Dead, relay_gaps::remove(transaction, &over)).await?;
             Ok(FromGaps { held, is_open, above: last })
@@ -248,11 +254,16 @@ pub(super) async fn has_carried_all<S: Sink>(relay: &Shared<S>) -> Result<bool, 
 
 impl<S: Sink> Shared<S> {
     /// A chunk of these events, which lie close together.
-    async fn chunk_of(&self, transaction: &Transaction, events: Vec<Event>) -> Result<Option<Held>, DatabaseError> {
+    async fn chunk_of(
+        &self,
+        transaction: &Transaction,
+        events: Vec<Event>,
+        since: Instant,
+    ) -> Result<Option<Held>, DatabaseError> {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(None) };
         let positions = first.position..=last.position;
         let lease = self.settings.lease;
         let chunk = relay_chunks::open(transaction, &self.slot, positions, &self.owner, lease).await?;
-        Ok(Some(Held { chunk, events, how: TakenUp::FromGap }))
+        Ok(Some(Held { chunk, events, how: TakenUp::FromGap, since }))
     }
 }

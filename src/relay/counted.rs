@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
 use crate::metrics::{Carriage, Metrics, Refusal, SinkCall, Snapshot, unix_seconds};
 use crate::outage::Outage;
@@ -11,13 +12,15 @@ use crate::sink::{Carried, Envelope, Limits, Sink, SinkError};
 /// A sink whose calls are counted, and whose outages are told: when one begins, once a minute, and when it is over.
 pub(super) struct Counted<S> {
     sink: S,
+    deadline: Duration,
     metrics: Metrics,
     outage: Outage,
 }
 
 impl<S> Counted<S> {
-    pub(super) fn new(sink: S, metrics: &Metrics) -> Self {
-        Self { sink, metrics: metrics.clone(), outage: Outage::default() }
+    /// A call may take so long.
+    pub(super) fn new(sink: S, deadline: Duration, metrics: &Metrics) -> Self {
+        Self { sink, deadline, metrics: metrics.clone(), outage: Outage::default() }
     }
 }
 
@@ -28,7 +31,8 @@ impl<S: Sink> Sink for Counted<S> {
 
     async fn carry(&self, events: &[Envelope]) -> Result<Vec<Carried>, SinkError> {
         let begun = Instant::now();
-        let answer = self.sink.carry(events).await;
+        let answer = timeout(self.deadline, self.sink.carry(events)).await;
+        let answer = answer.unwrap_or_else(|_| Err(SinkError::Away("no answer within half of --lease".to_owned())));
         self.note(events, &answer, begun);
         answer
     }

@@ -4,6 +4,8 @@ use std::future::ready;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use tokio::time::Instant;
+
 use super::Shared;
 use super::claim::{self, GAPS_AT_ONCE, Held, Look, ranges};
 use super::gaps;
@@ -37,7 +39,7 @@ async fn mark_and_then_open<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, 
         around(RelayStep::Open, opening).await
     };
     let chunk = database.unflushed_transaction(open).await?;
-    Ok(Some(Held { chunk, events, how: TakenUp::Claimed }))
+    Ok(Some(Held { chunk, events, how: TakenUp::Claimed, since: Instant::now() }))
 }
 
 /// Whether nobody else claims; a mutant claims all the same.

@@ -112,7 +112,9 @@ impl<S: Sink> Shared<S> {
         let sink = &self.slot.sink;
         let frontier = relay_marks::frontier(seen, &self.slot).await?;
         let chunks = relay_chunks::covered(seen, sink, LOOKED_AT).await?;
-        let below = gaps::joined(chunks.into_iter().chain(open.iter().map(|(gap, _)| gap.positions.clone())));
+        // Under order a gap lies above the frontier.
+        let gaps_below = open.iter().map(|(gap, _)| gap.positions.clone()).filter(|gap| *gap.start() <= frontier);
+        let below = gaps::joined(chunks.into_iter().chain(gaps_below));
         let refused = relay_failures::first_waiting(seen, sink, LOOKED_AT).await?;
         let refused: Vec<_> = refused.into_iter().map(|position| position..=position).collect();
         let (in_hand, oldest_in_hand) = outbox::tally(seen, &below, COUNTED).await?;

@@ -8,18 +8,15 @@ mod claim;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use tokio::time::Instant;
-
 use self::claim::Held;
 pub(super) use self::claim::failures;
 use super::carry::{Lease, Left, Progress};
 use super::{RelayError, Shared, claim as chunks};
 use crate::database::{Patience, persist};
 use crate::message::MessageHash;
-use crate::metrics::{LaneWatch, TakenUp};
+use crate::metrics::LaneWatch;
 use crate::queue::side_by_side;
 use crate::sink::{Envelope, Sink};
-use crate::table::relay_chunks::Chunk;
 use crate::table::relay_failures::{Failure, InOrder, Subject};
 
 /// The code of an event that the sink was not asked about, because an earlier one of its subject is refused.
@@ -54,10 +51,13 @@ impl<S: Sink> Shared<S> {
 
     /// Carries a chunk, and lets go of it. Gives the number of events that the sink has taken.
     async fn carry_in_lines(&self, found: Held, watch: &LaneWatch) -> Result<u64, RelayError> {
-        let Held { chunk, events, held, how } = found;
+        let Held { chunk, events, held, how, since } = found;
         self.note_takeover(how);
         let lines = Line::divide(self.envelopes(&events)?, &held, self.settings.lanes);
-        let ends = side_by_side(lines.into_iter().map(|line| self.carry_line(line, &chunk, how, watch))).await;
+        let ends = side_by_side(
+            lines.into_iter().map(|line| self.carry_line(line, Lease { chunk: Some(&chunk), since, how, watch })),
+        )
+        .await;
         let (mut taken, mut failures, mut left) = (0, Vec::new(), None);
         for end in ends {
             let (line, outcome) = end?;
@@ -91,14 +91,7 @@ impl<S: Sink> Shared<S> {
         Ok(taken)
     }
 
-    async fn carry_line(
-        &self,
-        mut line: Line,
-        chunk: &Chunk,
-        how: TakenUp,
-        watch: &LaneWatch,
-    ) -> Result<(Line, Result<(), Left>), RelayError> {
-        let mut lease = Lease { chunk: Some(chunk), since: Instant::now(), how, watch };
+    async fn carry_line(&self, mut line: Line, mut lease: Lease<'_>) -> Result<(Line, Result<(), Left>), RelayError> {
         loop {
             let call = line.next_call(self.sink.limits().events);
             if call.is_empty() {

@@ -83,7 +83,8 @@ impl Health {
         if work.has(Part::Loader) {
             checks.push(Check::of("queue", for_too_long(figures.away(Peer::Queue))));
         }
-        if work.has(Part::Relay) {
+        // A loader that is a relay besides goes on loading while the sink is away.
+        if work.has(Part::Relay) && !work.has(Part::Loader) {
             checks.push(Check::of("sink", for_too_long(figures.sink_away())));
         }
         checks

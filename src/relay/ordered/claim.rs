@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
+use tokio::time::Instant;
+
 use super::subject_of;
 use crate::database::{DatabaseError, Transaction};
 use crate::metrics::TakenUp;
@@ -25,12 +27,15 @@ pub(super) struct Held {
     /// The subjects whose earlier events are refused.
     pub(super) held: HashSet<Subject>,
     pub(super) how: TakenUp,
+    /// Its lease began no earlier.
+    pub(super) since: Instant,
 }
 
 /// Takes over the sink's chunk if its relay is gone, or claims the next where none is open; nothing where another relay carries,
 /// or nothing can be carried yet.
 pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, DatabaseError> {
     let Shared { slot, settings, owner, .. } = relay;
+    let since = Instant::now();
     relay
         .database
         .unflushed_transaction(async |transaction| {
@@ -55,7 +60,7 @@ pub(super) async fn next<S: Sink>(relay: &Shared<S>) -> Result<Option<Held>, Dat
                 events.iter().map(|event| subject_of(event.subject(), &event.id)).collect();
             let subjects: Vec<Subject> = subjects.into_iter().collect();
             let held = relay_failures::held(transaction, &slot.sink, &subjects).await?.into_iter().collect();
-            Ok(Some(Held { chunk, events, held, how }))
+            Ok(Some(Held { chunk, events, held, how, since }))
         })
         .await
 }
