@@ -6,8 +6,8 @@ use super::terminal::say;
 use super::{Failure, Outcome};
 use crate::config::Given;
 use crate::config::rows::{self, Format};
-use crate::database::Database;
 use crate::database::migrate::{self as migrations, Migrated};
+use crate::database::{Database, DatabaseSettings, Patience, persist};
 use crate::keyring::Keyring;
 use crate::keys;
 use crate::mask::MaskKind;
@@ -113,11 +113,18 @@ impl Done {
     }
 }
 
+/// A database whose tables are no older than this program.
+pub(super) async fn open(settings: &DatabaseSettings) -> Result<Database, Failure> {
+    let database = Database::new(settings)?;
+    refuse_older(&database, Patience::attempts(1)).await?;
+    Ok(database)
+}
+
 /// Refuses tables that are older than this program; on newer ones that lack what it relies on, it stops when it loads.
-pub(super) async fn refuse_older(database: &Database) -> Result<(), Failure> {
+pub(super) async fn refuse_older(database: &Database, patience: Patience) -> Result<(), Failure> {
     const REMEDY: &str = "run `turnstile migrate` (or `turnstile run --migrate`)";
     let needed = migrations::newest_version();
-    match database.schema_version().await? {
+    match persist(patience, || database.schema_version()).await? {
         Some(version) if version >= needed => Ok(()),
         Some(version) => {
             let what = format!("the tables are at version {version} and this program needs {needed}");

@@ -8,7 +8,7 @@ use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, DatabaseSettings, Patience, persist};
 use crate::metrics::{Metrics, Peer, Work};
 use crate::queue::sqs::SqsQueue;
-use crate::relay::{NotReady, Relay, RelayError, RelaySettings, begin};
+use crate::relay::{LONGEST_PAUSE, NotReady, Relay, RelayError, RelaySettings, begin};
 use crate::run::{REPORT_EVERY, REPORT_EVERY_UNTIL_EMPTY};
 use crate::serve::{Patience as LanePatience, Progress, Service};
 use crate::shutdown::{Shutdown, Signals};
@@ -23,9 +23,6 @@ const CONNECTIONS: usize = LANES + 3;
 const CALLS_OF_A_TRANSACTION: u32 = 12;
 /// How long a call to a sink takes at most.
 const CALL_OF_SINK: Duration = Duration::from_secs(30);
-
-/// The longest pause between two attempts at what is away.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How long the end may take once it was asked for.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
@@ -129,8 +126,7 @@ impl Carrying {
     pub(super) async fn open(self, metrics: &Metrics) -> Result<Relay<AnySink>, Failure> {
         let Self { database, wait, relay: settings, sink, adopts } = self;
         let database = Database::new(&database)?.counted_in(metrics);
-        persist(wait, || database.server_facts()).await?;
-        migrate::refuse_older(&database).await?;
+        migrate::refuse_older(&database, wait).await?;
         let target = sink.target.to_string();
         // A server that goes down between two looks is waited for, as at the first.
         let begin = || async {
@@ -157,14 +153,9 @@ async fn carry<S: Sink>(relay: Relay<S>, shutdown: Shutdown, progress: &Progress
         let signal = signals.next().await;
         tracing::info!(%signal, "ending: what is taken up is carried to its end");
         metrics.count(|figures| figures.draining.set((), 1));
-        let overrun = async {
-            shutdown.begin(ENDS_WITHIN).await;
-            // What it gives up on it still gives back: the last fifth is for that.
-            tokio::time::sleep(ENDS_WITHIN / 5).await;
-        };
         tokio::select! {
             signal = signals.next() => Some(signal),
-            () = overrun => None,
+            () = shutdown.overrun(ENDS_WITHIN) => None,
         }
     };
     let carried = tokio::select! {

@@ -1,11 +1,15 @@
 //! A bad network between a relay and its database: whichever call fails, everything is carried, and an event comes once more at
 //! most for each call that failed.
 
+use std::collections::BTreeSet;
+use std::fs::File;
+
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::*;
 use crate::support::evidence::survived;
+use crate::support::program::{self, Loader};
 use crate::support::proxy::{Cut, Ending, Moment, Side};
 
 const COMMAND: &str = "cargo test --test main relay::network";
@@ -88,4 +92,32 @@ async fn whichever_call_of_a_relay_is_cut_off_after_its_effect_everything_is_car
 async fn whichever_call_of_a_relay_is_never_answered_everything_is_carried() {
     let frozen = Cut { moment: Moment::Answered, side: Side::Server(Duration::from_secs(60)), ending: Ending::Close };
     cut_each_call(frozen, "nth call of a relay to PostgreSQL never answered").await;
+}
+
+/// The same of the whole command, from the looks that it takes before it begins.
+async fn command_although(url: &str, n: u64, all: &[i64]) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("events");
+    let proxy = PostgresProxy::before(url).await;
+    proxy.arm_for_nth(n, Cut::at(Moment::Before));
+    let mut relay = program::command(program::turnstile(), proxy.url(), &program::write_keyring(folder.path()));
+    relay.args(["relay", "--to", "stdout:", "--sink", &format!("cut-{n}"), "--lease", "1s", "--until-empty"]);
+    relay.stdout(File::create(&output).unwrap());
+    let log = folder.path().join("log");
+    let ended = Loader::start(relay, log.clone()).ended().await;
+    assert!(ended.success(), "call {n}: {}", program::text_of(&log));
+    let position = |line: &str| serde_json::from_str::<Value>(line).unwrap()["sequence"].as_str()?.parse().ok();
+    let carried: BTreeSet<i64> = program::text_of(&output).lines().filter_map(position).collect();
+    assert!(carried.iter().eq(all), "call {n}: {carried:?}");
+    proxy.strikes() > 0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whichever_call_of_the_command_is_cut_off_it_goes_on() {
+    let (test, _, client) = outbox().await;
+    let all = write(&client, 5).await;
+    let runs = stream::iter(1..TOO_MANY).map(|n| command_although(test.url(), n, &all)).buffered(AT_ONCE);
+    let struck = runs.take_while(|struck| std::future::ready(*struck)).count().await as u64;
+    assert!(struck > 10 && struck < TOO_MANY - 1, "{struck} calls");
+    survived("nth call of `turnstile relay` to PostgreSQL cut off", struck, COMMAND);
 }

@@ -123,8 +123,6 @@ struct Chain {
 pub(crate) struct Tally {
     pub(crate) at_edges: BTreeMap<String, u64>,
     pub(crate) elsewhere: u64,
-    /// Because the server was down when they began.
-    pub(crate) ended_by_crash: u64,
     pub(crate) crashes: u64,
 }
 
@@ -245,26 +243,10 @@ impl Chain {
     }
 
     fn count(&self, place: usize, edge: Edge, status: ExitStatus) {
-        let mut tally = self.tally.lock().unwrap();
-        match status.signal() {
-            Some(signal) if signal == Signal::SIGABRT as i32 => {
-                *tally.at_edges.entry(edge.to_string()).or_default() += 1;
-            }
-            None if status.code() == Some(1) && tally.crashes > 0 && self.began_without_server(place) => {
-                tally.ended_by_crash += 1;
-            }
-            Some(_) | None => panic!("a process ended with {status}: {}", self.last_lines(place)),
+        if status.signal() != Some(Signal::SIGABRT as i32) {
+            panic!("a process ended with {status}: {}", self.last_lines(place));
         }
-    }
-
-    /// What ends a process is that it cannot begin: one that has begun waits until the server is back.
-    fn began_without_server(&self, place: usize) -> bool {
-        let said = self.last_lines(place);
-        let ending =
-            said.lines().rev().find(|line| line.contains("error: ") || line.contains("ERROR")).unwrap_or_default();
-        ["connection refused", "connection was lost", "starting up", "shutting down", "recovery"]
-            .iter()
-            .any(|reason| ending.to_lowercase().contains(reason))
+        *self.tally.lock().unwrap().at_edges.entry(edge.to_string()).or_default() += 1;
     }
 
     fn last_lines(&self, place: usize) -> String {

@@ -40,7 +40,7 @@ impl Outcome for Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { at_edges, elsewhere, ended_by_crash, crashes } = &self.tally;
+        let Tally { at_edges, elsewhere, crashes } = &self.tally;
         writeln!(f, "# From end to end, seed {}", self.seed)?;
         writeln!(f)?;
         writeln!(
@@ -57,7 +57,6 @@ impl fmt::Display for Report {
             writeln!(f, "| {edge} | {times} |")?;
         }
         writeln!(f, "| wherever it stood (kill -9) | {elsewhere} |")?;
-        writeln!(f, "| ended, because the server was down | {ended_by_crash} |")?;
         writeln!(f)?;
         writeln!(f, "| fault of a queue | times |")?;
         writeln!(f, "|---|---:|")?;
