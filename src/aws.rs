@@ -48,7 +48,7 @@ impl CallError {
     }
 }
 
-/// Whether a code of an entry, or of a call, says that what was sent cannot be taken, whoever sends it and whenever.
+/// Whether a code of an entry, or of a call, says that what was sent can never be taken, by no sender and at no time.
 pub fn names_content(code: &Code) -> bool {
     const NAMES: [&str; 11] = [
         "InvalidMessageContents",

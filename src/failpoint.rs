@@ -139,7 +139,7 @@ pub enum Mutant {
     ClaimWithoutLock,
     /// The frontier is what this process remembers of it.
     FrontierInMemory,
-    /// A chunk is closed whoever has the lease on it.
+    /// A chunk is closed although another relay has the lease on it.
     CloseWithoutLease,
     /// A chunk is closed before its events are carried.
     CloseBeforeSent,

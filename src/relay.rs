@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::begin::{NotReady, begin};
 use self::counted::Counted;
+pub use self::patience::LONGEST_PAUSE;
 use crate::database::{Database, DatabaseError};
 use crate::metrics::{Claiming, LaneWatch, RelayLane};
 use crate::outage::Outage;
@@ -288,9 +289,7 @@ impl<S: Sink> Shared<S> {
                     carried += self.carry(held, watch).await?;
                 }
                 None if self.may_end() && self.has_carried_all(watch).await? => break,
-                None => {
-                    self.rest_in_vain(watch, &mut in_vain).await;
-                }
+                None => self.rest_in_vain(watch, &mut in_vain).await,
             }
         }
         Ok(carried)
@@ -323,10 +322,7 @@ impl<S: Sink> Shared<S> {
         let mut carried = 0;
         while !self.is_stopping() {
             let since = Instant::now();
-            let due = match self.settings.ordered {
-                true => self.persist(watch, || ordered::failures(self)).await?,
-                false => self.persist(watch, || claim::failures(self)).await?,
-            };
+            let due = self.persist(watch, || claim::failures(self)).await?;
             match due.is_empty() {
                 true => {
                     watch.is(RelayLane::Resting);

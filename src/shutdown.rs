@@ -24,6 +24,13 @@ impl Shutdown {
         tokio::time::sleep(within.mul_f64(0.8)).await;
         self.giving_up.cancel();
     }
+
+    /// Asks for the end, and waits until all of `within` has passed: what is not at its end by then is cut off. The last fifth is
+    /// for giving back what was given up on.
+    pub async fn overrun(&self, within: Duration) {
+        self.begin(within).await;
+        tokio::time::sleep(within.mul_f64(0.2)).await;
+    }
 }
 
 /// A signal that asks for the end.

@@ -9,7 +9,7 @@ use super::{Failure, Outcome, migrate};
 use crate::audit::{Audit, audit};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
-use crate::database::{Database, DatabaseSettings};
+use crate::database::DatabaseSettings;
 use crate::table::agreement::{Breaks, RULES, Rule};
 
 /// What `turnstile audit` takes.
@@ -20,8 +20,7 @@ pub struct Args {}
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let (settings, deadline, format) = read(given)?;
-        let database = Database::new(&settings)?;
-        migrate::refuse_older(&database).await?;
+        let database = migrate::open(&settings).await?;
         let mut progress = Progress::of(RULES.len() as u64, "rules");
         let show = |rules: usize| progress.show(rules as u64, || format!("{rules} of {} rules", RULES.len()));
         let audited = audit(&database, deadline, show).await;

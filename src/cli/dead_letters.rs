@@ -8,10 +8,11 @@ mod text;
 
 use clap::Subcommand;
 
+use super::migrate::open;
 use super::prefix::Prefix;
-use super::{Failure, Outcome, migrate};
+use super::{Failure, Outcome};
 use crate::config::{Given, Mistakes, rows};
-use crate::database::{Database, DatabaseSettings, Transaction};
+use crate::database::{Database, Transaction};
 use crate::message::MessageHash;
 use crate::table::dead_letters;
 
@@ -97,10 +98,4 @@ async fn find(database: &Database, prefixes: &[Prefix]) -> Result<Vec<MessageHas
     hashes.sort_unstable();
     hashes.dedup();
     Ok(hashes)
-}
-
-async fn open(settings: &DatabaseSettings) -> Result<Database, Failure> {
-    let database = Database::new(settings)?;
-    migrate::refuse_older(&database).await?;
-    Ok(database)
 }

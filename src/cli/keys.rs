@@ -8,7 +8,6 @@ use super::terminal::{note, say};
 use super::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
-use crate::database::Database;
 use crate::keyring::{Keyring, KeyringError, KeyringPlace, Masters};
 use crate::keys::{self, Forgotten};
 use crate::seal::KeyId;
@@ -94,8 +93,7 @@ async fn register(args: &RegisterArgs, given: &Given) -> Result<(), Failure> {
     let keyring = given.keyring(&mut mistakes);
     let mask = given.read(&rows::MASK, &mut mistakes);
     let ((database, keyring), mask) = mistakes.or(database.zip(keyring).zip(mask))?;
-    let database = Database::new(&database)?;
-    super::migrate::refuse_older(&database).await?;
+    let database = super::migrate::open(&database).await?;
     let done = keys::register(&database, &keyring, mask, args.replace_hash).await?;
     if let Some(Forgotten { identities, messages }) = done.forgotten {
         say(&format!(

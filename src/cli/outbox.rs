@@ -8,9 +8,9 @@ mod text;
 
 use clap::Subcommand;
 
-use super::{Failure, Outcome, migrate};
+use super::migrate::open;
+use super::{Failure, Outcome};
 use crate::config::Given;
-use crate::database::{Database, DatabaseSettings};
 
 /// What `turnstile outbox` takes.
 #[derive(Debug, clap::Args)]
@@ -40,10 +40,4 @@ impl Args {
             Command::Prune(args) => args.run(given).await,
         }
     }
-}
-
-async fn open(settings: &DatabaseSettings) -> Result<Database, Failure> {
-    let database = Database::new(settings)?;
-    migrate::refuse_older(&database).await?;
-    Ok(database)
 }

@@ -75,8 +75,11 @@ async fn load_with(
     carrying: Option<Carrying>,
     shutdown: Shutdown,
 ) -> Result<Outcome, Failure> {
-    let work = Work::loading();
-    let metrics = Metrics::of(carrying.iter().fold(work, |work, carrying| work.and_relaying(carrying.name())));
+    let work = match &carrying {
+        Some(carrying) => Work::loading().and_relaying(carrying.name()),
+        None => Work::loading(),
+    };
+    let metrics = Metrics::of(work);
     let begun = metrics.snapshot();
     settings.queue.metrics = metrics.clone();
     settings.queue.asks_producers = traces::are_on() || settings.lane.keeps_trace_context;
@@ -170,14 +173,10 @@ async fn carry_beside(
     let Some(relay) = relay else { return Ok(()) };
     let overrun = async {
         shutdown.stopping.cancelled().await;
-        shutdown.begin(within).await;
-        // What it gives up on it still gives back: the last fifth is for that.
-        tokio::time::sleep(within / 5).await;
+        shutdown.overrun(within).await;
     };
     tokio::select! {
-        carried = relay.run_beside(loading.clone(), shutdown.clone()) => {
-            Ok(carried.map(drop)?)
-        }
+        carried = relay.run_beside(loading.clone(), shutdown.clone()) => Ok(carried.map(drop)?),
         () = overrun => Err(Failure::new(
             "the relay did not end in time; what it had taken up is carried by others, or again",
             "raise --shutdown-timeout if that happens again",

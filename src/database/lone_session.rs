@@ -11,7 +11,7 @@ use super::schemas::Schemas;
 use super::{Database, DatabaseError, session};
 
 /// A session in which each statement is a transaction of its own, and takes as long as it takes unless it is told otherwise.
-/// What it has locked is free once it is dropped, or its connection is lost: whoever goes on must begin anew.
+/// What it has locked is free once it is dropped, or its connection is lost: who goes on must begin anew.
 pub struct LoneSession {
     client: Client,
     schemas: Arc<Schemas>,

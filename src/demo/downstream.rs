@@ -45,11 +45,8 @@ pub(super) async fn announce(
     let (file, log) = (world.folder().join("events.ndjson"), world.folder().join("relay.log"));
     let into = File::create(&file).map_err(DemoError::system("make the file of the events"))?;
     let arguments = ["relay", "--to", "stdout:", "--sink", "demo", "--until-empty"];
-    let mut relay = program(&arguments, &log, environment)?.stdout(Stdio::from(into)).spawn();
-    let relay = relay.as_mut().map_err(|error| DemoError::System {
-        what: "start `turnstile relay`",
-        source: std::io::Error::new(error.kind(), error.to_string()),
-    })?;
+    let relay = program(&arguments, &log, environment)?.stdout(Stdio::from(into)).spawn();
+    let mut relay = relay.map_err(DemoError::system("start `turnstile relay`"))?;
     world.watchdog.loaders(relay.id().into_iter());
     let status = relay.wait().await.map_err(DemoError::system("wait for the relay"))?;
     if !status.success() {

@@ -196,7 +196,9 @@ pub async fn plan(database: &Database, sink: &str, from: Bound, to: Bound) -> Re
         };
         let positions = first.zip(last).map(|(first, last)| first..=last.min(frontier));
         let events = match &positions {
-            Some(positions) if !positions.is_empty() => outbox::count_within(seen, positions).await?,
+            Some(positions) if !positions.is_empty() => {
+                outbox::tally(seen, std::slice::from_ref(positions), i64::MAX).await?.0
+            }
             Some(_) | None => 0,
         };
         let plan = positions.filter(|_| events > 0);

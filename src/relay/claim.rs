@@ -24,7 +24,7 @@ use crate::table::relay_slot::Slot;
 /// The most gaps that are looked at in one transaction.
 pub(super) const GAPS_AT_ONCE: i64 = 100;
 /// The most failures that are tried again at once.
-pub(super) const FAILURES_AT_ONCE: i64 = 100;
+const FAILURES_AT_ONCE: i64 = 100;
 /// How many marks are kept at least; the older ones are removed with one chunk in so many.
 const MARKS_KEPT: i64 = 1_000;
 
@@ -139,22 +139,22 @@ pub(super) fn ranges(gaps: &[Gap]) -> Vec<RangeInclusive<i64>> {
     gaps.iter().map(|gap| gap.positions.clone()).collect()
 }
 
-/// Takes up the refused events whose next attempt is due. If this relay does not say what became of them within a lease, they
-/// are due again.
+/// Takes up the refused events whose next attempt is due; under order, of each subject the first only. If this relay does not
+/// say what became of them within a lease, they are due again.
 pub(super) async fn failures<S: Sink>(relay: &Shared<S>) -> Result<Vec<Event>, DatabaseError> {
-    let sink = &relay.slot.sink;
+    let (sink, lease) = (&relay.slot.sink, relay.settings.lease);
     relay
         .database
         .unflushed_transaction(async |transaction| {
-            let taking = relay_failures::take_due(transaction, sink, FAILURES_AT_ONCE, relay.settings.lease);
-            let due = around(RelayStep::TryAgain, taking).await?;
-            match due.is_empty() {
-                true => Ok(Vec::new()),
-                false => {
-                    let due: Vec<_> = due.into_iter().map(|position| position..=position).collect();
-                    outbox::within(transaction, &due).await
+            let taking = async {
+                match relay.settings.ordered {
+                    true => relay_failures::take_first_due(transaction, sink, FAILURES_AT_ONCE, lease).await,
+                    false => relay_failures::take_due(transaction, sink, FAILURES_AT_ONCE, lease).await,
                 }
-            }
+            };
+            let due = around(RelayStep::TryAgain, taking).await?;
+            let due: Vec<_> = due.into_iter().map(|position| position..=position).collect();
+            if due.is_empty() { Ok(Vec::new()) } else { outbox::within(transaction, &due).await }
         })
         .await
 }
@@ -237,7 +237,7 @@ pub(super) async fn release<S: Sink>(relay: &Shared<S>, chunk: &Chunk) -> Result
     relay.database.unflushed_transaction(release).await
 }
 
-/// Whether every event that can be seen is carried, or set aside.
+/// Whether every event that can be seen is carried or set aside or, under order, stands behind one that is set aside.
 pub(super) async fn has_carried_all<S: Sink>(relay: &Shared<S>) -> Result<bool, DatabaseError> {
     let slot = &relay.slot;
     relay
@@ -247,9 +247,17 @@ pub(super) async fn has_carried_all<S: Sink>(relay: &Shared<S>) -> Result<bool, 
             Ok(outbox::above(seen, frontier, 1).await?.is_empty()
                 && relay_chunks::count(seen, &slot.sink).await? == 0
                 && relay_gaps::count(seen, &slot.sink).await? == 0
-                && relay_failures::count(seen, &slot.sink).await?.waiting == 0)
+                && !waits(seen, relay).await?)
         })
         .await
+}
+
+async fn waits<S: Sink>(seen: &Transaction, relay: &Shared<S>) -> Result<bool, DatabaseError> {
+    let sink = &relay.slot.sink;
+    match relay.settings.ordered {
+        true => relay_failures::waits_in_order(seen, sink).await,
+        false => Ok(relay_failures::count(seen, sink).await?.waiting > 0),
+    }
 }
 
 impl<S: Sink> Shared<S> {

@@ -14,9 +14,10 @@ use crate::metrics::{Snapshot, Standing, unix_seconds};
 use crate::outage::Outage;
 use crate::sink::Sink;
 use crate::table::facts::{Positions, partitions_ahead, partitions_of_outbox};
-use crate::table::outbox::{self, Holders};
+use crate::table::outbox;
 use crate::table::relay_failures::{self, Failures};
 use crate::table::relay_gaps::Gap;
+use crate::table::relay_status::{self, Holder};
 use crate::table::{relay_chunks, relay_gaps, relay_marks};
 
 /// How often.
@@ -129,36 +130,42 @@ impl<S: Sink> Shared<S> {
     /// Shows what was seen, and tells of gaps that have become old. Gives those that have been told and are still there.
     async fn tell(&self, seen: Seen) -> BTreeSet<i64> {
         self.database.metrics().count(|figures| figures.observed(&seen));
-        let Seen { mut told, to_tell, .. } = seen;
+        let Seen { mut told, to_tell: mut rest, .. } = seen;
+        if rest.is_empty() {
+            return told;
+        }
+        let holders = match self.database.snapshot(relay_status::holders).await {
+            Ok(holders) => holders,
+            // It is told at the next look.
+            Err(error) => {
+                tracing::debug!(%error, "nobody says who holds a gap");
+                return told;
+            }
+        };
         // A transaction that stands still has often many gaps: they are one trouble.
-        let mut rest = to_tell;
         while let Some((first, age)) = rest.first().cloned() {
             let (alike, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(gap, _)| gap.writers == first.writers);
             rest = others;
-            let writers = first.writers.clone().unwrap_or_default();
-            match self.database.snapshot(async |seen| outbox::holders(seen, &writers).await).await {
-                Ok(holders) => self.warn_of(&first, age, alike.len(), &holders),
-                // It is told at the next look.
-                Err(error) => {
-                    tracing::debug!(%error, "nobody says who holds a gap");
-                    continue;
-                }
-            }
+            self.warn_of(&first, age, alike.len(), &holders);
             told.extend(alike.iter().map(|(gap, _)| gap.id));
         }
         told
     }
 
-    fn warn_of(&self, gap: &Gap, age: Duration, gaps: usize, holders: &Holders) {
+    fn warn_of(&self, gap: &Gap, age: Duration, gaps: usize, holders: &[Holder]) {
         let (first, last) = (gap.positions.start(), gap.positions.end());
+        let holds = |holder: &&Holder| gap.writers.iter().flatten().any(|writer| *writer == holder.id);
+        let held_by = || holders.iter().filter(holds);
+        let pids: Vec<i32> = held_by().filter_map(|holder| holder.pid).collect();
+        let prepared: Vec<&str> = held_by().filter_map(|holder| holder.gid.as_deref()).collect();
         tracing::warn!(
             sink = self.slot.sink,
             gaps,
             first,
             last,
             seconds = age.as_secs(),
-            pids = ?holders.pids,
-            prepared = ?holders.prepared,
+            ?pids,
+            ?prepared,
             remedy = "see in pg_stat_activity what these processes do, and end their transactions; COMMIT PREPARED or ROLLBACK \
                       PREPARED what is prepared",
             "a gap in the outbox stays open: a transaction that may have written events there has not ended"

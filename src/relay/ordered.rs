@@ -9,7 +9,6 @@ mod claim;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use self::claim::Held;
-pub(super) use self::claim::failures;
 use super::carry::{Lease, Left, Progress};
 use super::{RelayError, Shared, claim as chunks};
 use crate::database::{Patience, persist};
@@ -38,15 +37,11 @@ impl<S: Sink> Shared<S> {
                     in_vain = 0;
                     carried += self.carry_in_lines(held, watch).await?;
                 }
-                None if self.may_end() && self.has_carried_all_in_order(watch).await? => break,
+                None if self.may_end() && self.has_carried_all(watch).await? => break,
                 None => self.rest_in_vain(watch, &mut in_vain).await,
             }
         }
         Ok(carried)
-    }
-
-    async fn has_carried_all_in_order(&self, watch: &LaneWatch) -> Result<bool, RelayError> {
-        Ok(self.persist(watch, || claim::has_carried_all(self)).await?)
     }
 
     /// Carries a chunk, and lets go of it. Gives the number of events that the sink has taken.

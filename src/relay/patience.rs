@@ -12,7 +12,7 @@ use crate::metrics::{LaneWatch, Peer, RelayLane};
 use crate::retry::{Class, Pauses};
 
 /// The longest pause between two attempts at a sink that takes nothing.
-const LONGEST: Duration = Duration::from_secs(15);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 impl<S> Shared<S> {
     /// Runs a transaction again, after growing pauses, while its failure would pass: until it is told to give up.
@@ -74,11 +74,11 @@ pub(super) struct SinkPauses(Pauses);
 
 impl SinkPauses {
     pub(super) fn new() -> Self {
-        Self(Pauses::new(Duration::from_millis(100), LONGEST))
+        Self(Pauses::new(Duration::from_millis(100), LONGEST_PAUSE))
     }
 
     pub(super) fn next(&mut self) -> Duration {
-        self.0.next_pause().min(LONGEST)
+        self.0.next_pause().min(LONGEST_PAUSE)
     }
 
     pub(super) fn reset(&mut self) {

@@ -111,7 +111,7 @@ pub struct Partition {
     pub to: i64,
 }
 
-/// A partition of `outbox` that is on its way out, or a table that was one.
+/// A partition of `outbox` that is being detached, or a table that was a partition of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HalfDropped {
     /// Its name, with the schema.

@@ -33,7 +33,7 @@ impl LoginColumns {
         Self { names, types }
     }
 
-    /// Those of an event: the origin's trace only where it is said of one of the logins.
+    /// Those of an event: with the trace of the origin, if one of the logins has it.
     pub(super) fn of_events(logins: &[LoginRow<'_>], stream: &Stream) -> Self {
         let mut columns = Self::of(stream, EVENT_ID);
         if logins.iter().any(|login| login.origin.is_some()) {

@@ -169,30 +169,6 @@ pub async fn writers(transaction: &Transaction) -> Result<Vec<Writer>, DatabaseE
     Ok(rows.iter().map(|row| Writer { id: row.get(0), is_prepared: row.get(1) }).collect())
 }
 
-/// Who keeps a gap open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holders {
-    /// Processes of the server in whose transactions it may still be filled.
-    pub pids: Vec<i32>,
-    /// Prepared transactions that may still fill it, by the names that were given them.
-    pub prepared: Vec<String>,
-}
-
-/// Which of these transactions have not ended, as an operator knows them.
-///
-/// # Errors
-///
-/// [`DatabaseError`]
-pub async fn holders(transaction: &Transaction, writers: &[String]) -> Result<Holders, DatabaseError> {
-    // A prepared transaction has no process, and holds a lock on its own number.
-    let sql = "SELECT DISTINCT l.pid, x.gid FROM pg_catalog.pg_locks l
-               LEFT JOIN pg_catalog.pg_prepared_xacts x ON l.pid IS NULL AND x.transaction = l.transactionid
-               WHERE l.virtualtransaction = ANY ($1::text[]) ORDER BY 1, 2";
-    let rows = transaction.query("ask who holds a gap", sql, &[&writers]).await?;
-    let pids = rows.iter().filter_map(|row| row.get(0)).collect();
-    Ok(Holders { pids, prepared: rows.iter().filter_map(|row| row.get(1)).collect() })
-}
-
 /// How many events can be seen in these ranges, and when the oldest was written; of each range only so many are looked at, those
 /// at the lowest positions. The ranges must not overlap.
 ///
@@ -234,14 +210,4 @@ pub async fn first_since(seen: &Transaction, time: OffsetDateTime) -> Result<Opt
 pub async fn last_until(seen: &Transaction, time: OffsetDateTime) -> Result<Option<i64>, DatabaseError> {
     let sql = format!("SELECT pg_catalog.max(position) FROM {}.outbox WHERE created_at <= $1", seen.schemas().own);
     Ok(seen.query_one("look for the last event", &sql, &[&time]).await?.get(0))
-}
-
-/// How many events at these positions can be seen.
-///
-/// # Errors
-///
-/// [`DatabaseError`]
-pub async fn count_within(seen: &Transaction, positions: &RangeInclusive<i64>) -> Result<i64, DatabaseError> {
-    let sql = format!("SELECT count(*) FROM {}.outbox WHERE position BETWEEN $1 AND $2", seen.schemas().own);
-    Ok(seen.query_one("count events", &sql, &[positions.start(), positions.end()]).await?.get(0))
 }

@@ -133,7 +133,7 @@ pub async fn try_finalize(session: &LoneSession, name: &str) -> Result<(), Datab
 /// Less than the server waits before it looks for a deadlock.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
-/// Drops a table that is a partition no more. Whoever reads it by its own name is waited for.
+/// Drops a table that is a partition no more. Waits for readers who use it by its own name.
 ///
 /// # Errors
 ///

@@ -109,7 +109,7 @@ pub async fn close(transaction: &Transaction, chunk: &Chunk) -> Result<bool, Dat
     Ok(transaction.execute("close a chunk", &sql, &[&chunk.id, &chunk.lease.to_string()]).await? == 1)
 }
 
-/// What a mutant does: removes a chunk, whoever has the lease on it.
+/// What a mutant does: removes a chunk although another relay has the lease on it.
 ///
 /// # Errors
 ///

@@ -18,36 +18,6 @@ pub struct Failure {
     pub code: String,
 }
 
-/// Notes that a sink has refused these; they wait for another attempt.
-///
-/// # Errors
-///
-/// [`DatabaseError`]
-pub async fn note(
-    transaction: &Transaction,
-    sink: &str,
-    failures: &[Failure],
-    Retrying { most_attempts, pause }: Retrying,
-) -> Result<(), DatabaseError> {
-    if failures.is_empty() {
-        return Ok(());
-    }
-    // A chunk that was taken over may bring an event of which another relay has noted the same.
-    let sql = format!(
-        "INSERT INTO {}.relay_failures (sink, position, event_id, code, next_at, status)
-         SELECT $1, f.position, f.event_id, f.code, pg_catalog.now() + $5 * interval '1 second',
-                CASE WHEN $6 <= 1 THEN 'set_aside' ELSE 'waiting' END
-         FROM unnest($2::bigint[], $3::bytea[], $4::text[]) AS f (position, event_id, code)
-         ON CONFLICT (sink, position) DO NOTHING",
-        transaction.schemas().own
-    );
-    let positions: Vec<i64> = failures.iter().map(|failure| failure.position).collect();
-    let ids: Vec<&[u8]> = failures.iter().map(|failure| &failure.event_id.as_bytes()[..]).collect();
-    let codes: Vec<&str> = failures.iter().map(|failure| &*failure.code).collect();
-    let parameters: [&(dyn ToSql + Sync); 6] = [&sink, &positions, &ids, &codes, &pause.as_secs_f64(), &most_attempts];
-    transaction.execute("note failures", &sql, &parameters).await.map(drop)
-}
-
 /// What the events of one subject are known by.
 pub type Subject = [u8; 32];
 
@@ -71,6 +41,21 @@ pub struct Retrying {
     pub pause: Duration,
 }
 
+/// Notes that a sink has refused these; they wait for another attempt, unless that was the last.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn note(
+    transaction: &Transaction,
+    sink: &str,
+    failures: &[Failure],
+    retrying: Retrying,
+) -> Result<(), DatabaseError> {
+    let rows = failures.iter().map(|failure| (failure, None, true)).collect();
+    insert(transaction, sink, rows, retrying).await
+}
+
 /// Notes under order what a sink has refused, and what stands behind it.
 ///
 /// # Errors
@@ -80,11 +65,23 @@ pub async fn note_in_order(
     transaction: &Transaction,
     sink: &str,
     failures: &[InOrder],
+    retrying: Retrying,
+) -> Result<(), DatabaseError> {
+    let rows = failures.iter().map(|of| (&of.failure, Some(&of.subject[..]), of.was_tried)).collect();
+    insert(transaction, sink, rows, retrying).await
+}
+
+/// Each with its subject, where order is kept, and whether the sink was asked.
+async fn insert(
+    transaction: &Transaction,
+    sink: &str,
+    rows: Vec<(&Failure, Option<&[u8]>, bool)>,
     Retrying { most_attempts, pause }: Retrying,
 ) -> Result<(), DatabaseError> {
-    if failures.is_empty() {
+    if rows.is_empty() {
         return Ok(());
     }
+    // A chunk that was taken over may bring an event of which another relay has noted the same.
     let sql = format!(
         "INSERT INTO {}.relay_failures (sink, position, event_id, code, subject, attempts, next_at, status)
          SELECT $1, f.position, f.event_id, f.code, f.subject, f.attempts, pg_catalog.now() + f.attempts * ($7 * interval '1 second'),
@@ -94,14 +91,14 @@ pub async fn note_in_order(
          ON CONFLICT (sink, position) DO NOTHING",
         transaction.schemas().own
     );
-    let positions: Vec<i64> = failures.iter().map(|InOrder { failure, .. }| failure.position).collect();
-    let ids: Vec<&[u8]> = failures.iter().map(|InOrder { failure, .. }| &failure.event_id.as_bytes()[..]).collect();
-    let codes: Vec<&str> = failures.iter().map(|InOrder { failure, .. }| &*failure.code).collect();
-    let subjects: Vec<&[u8]> = failures.iter().map(|failure| &failure.subject[..]).collect();
-    let attempts: Vec<i32> = failures.iter().map(|failure| i32::from(failure.was_tried)).collect();
+    let positions: Vec<i64> = rows.iter().map(|(failure, ..)| failure.position).collect();
+    let ids: Vec<&[u8]> = rows.iter().map(|(failure, ..)| &failure.event_id.as_bytes()[..]).collect();
+    let codes: Vec<&str> = rows.iter().map(|(failure, ..)| &*failure.code).collect();
+    let subjects: Vec<Option<&[u8]>> = rows.iter().map(|(_, subject, _)| *subject).collect();
+    let attempts: Vec<i32> = rows.iter().map(|(.., was_tried)| i32::from(*was_tried)).collect();
     let parameters: [&(dyn ToSql + Sync); 8] =
         [&sink, &positions, &ids, &codes, &subjects, &attempts, &pause.as_secs_f64(), &most_attempts];
-    transaction.execute("note failures in order", &sql, &parameters).await.map(drop)
+    transaction.execute("note failures", &sql, &parameters).await.map(drop)
 }
 
 /// Which of these subjects have an event that is refused, or set aside: it keeps the later ones waiting.

@@ -380,7 +380,11 @@ impl OneSink<'_> {
 
 /// Every transaction that holds the lock that a writer of events takes. Whose it is says `pg_stat_activity`, as far as this role
 /// may see it; of a prepared one, the lock on its own id leads to the name that it was given.
-async fn holders(seen: &Transaction) -> Result<Vec<Holder>, DatabaseError> {
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn holders(seen: &Transaction) -> Result<Vec<Holder>, DatabaseError> {
     let sql = "SELECT l.virtualtransaction, l.pid, a.application_name, a.state, p.gid, coalesce(p.prepared, a.xact_start)
                FROM (SELECT DISTINCT k.virtualtransaction, k.pid FROM pg_catalog.pg_locks k
                      WHERE k.locktype = 'relation' AND k.granted AND k.mode = 'RowExclusiveLock'

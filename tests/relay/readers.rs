@@ -1,5 +1,5 @@
 //! Four readers of one outbox, as a test of the tests: the two ways that are known to lose events lose some here, a third
-//! stands still behind whoever writes in the same cluster, and the relay does neither.
+//! stands still behind every writer in the same cluster, and the relay does neither.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};

@@ -5,11 +5,12 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
+use super::open;
 use crate::cli::terminal::{counted, say};
-use crate::cli::{Failure, Outcome, migrate};
+use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
-use crate::database::{Database, DatabaseSettings};
+use crate::database::DatabaseSettings;
 use crate::prune::{Gone, InTheWay, PruneError, PruneSettings, Pruned, prune};
 use crate::table::low_water::{HeldBy, LowWater};
 
@@ -31,8 +32,7 @@ pub(super) struct Args {
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let (database, format) = read(given)?;
-        let database = Database::new(&database)?;
-        migrate::refuse_older(&database).await?;
+        let database = open(&database).await?;
         let settings = PruneSettings { dry_run: self.dry_run, patience: PATIENCE, beside_writers: true };
         let mut said = Ok(());
         let pruned = prune(&database, settings, |gone| {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::subject_of;
 use crate::database::{DatabaseError, Transaction};
 use crate::metrics::TakenUp;
-use crate::relay::claim::{FAILURES_AT_ONCE, end};
+use crate::relay::claim::end;
 use crate::relay::{Shared, gaps};
 use crate::sink::Sink;
 use crate::table::outbox::{self, Event};
@@ -144,34 +144,6 @@ pub(super) async fn close<S: Sink>(
                 relay_failures::note_in_order(transaction, sink, failures, retrying).await?;
             }
             Ok(was_ours)
-        })
-        .await
-}
-
-/// Takes up the refused events whose next attempt is due, of each subject the first only. If this relay does not say what became
-/// of them within a lease, they are due again.
-pub(in crate::relay) async fn failures<S: Sink>(relay: &Shared<S>) -> Result<Vec<Event>, DatabaseError> {
-    let (sink, lease) = (&relay.slot.sink, relay.settings.lease);
-    relay
-        .database
-        .unflushed_transaction(async |transaction| {
-            let due = relay_failures::take_first_due(transaction, sink, FAILURES_AT_ONCE, lease).await?;
-            let due: Vec<_> = due.into_iter().map(|position| position..=position).collect();
-            if due.is_empty() { Ok(Vec::new()) } else { outbox::within(transaction, &due).await }
-        })
-        .await
-}
-
-/// Whether every event that can be seen is carried or set aside, or stands behind one that is set aside.
-pub(super) async fn has_carried_all<S: Sink>(relay: &Shared<S>) -> Result<bool, DatabaseError> {
-    let slot = &relay.slot;
-    relay
-        .database
-        .snapshot(async |seen| {
-            let frontier = relay_marks::frontier(seen, slot).await?;
-            Ok(outbox::above(seen, frontier, 1).await?.is_empty()
-                && relay_chunks::count(seen, &slot.sink).await? == 0
-                && !relay_failures::waits_in_order(seen, &slot.sink).await?)
         })
         .await
 }

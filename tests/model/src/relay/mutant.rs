@@ -51,7 +51,7 @@ pub enum Mutant {
     SinkAddedWhilePruning,
     /// The operator sends again what was set aside, and nobody looks whether the event is still there.
     RetryOfTheDropped,
-    /// Under order, a claim carries what it sees, whoever may still fill the holes.
+    /// Under order, a claim carries what it sees, although holes may still be filled.
     HolePassed,
     /// Under order, the locks are read first, and then the rows, once.
     LocksBeforeRows,
