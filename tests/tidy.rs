@@ -11,7 +11,7 @@ use self::source::{Source, holds_word};
 
 /// Decides and computes: a function of its arguments, without clock, environment, network, database or log.
 const CORE: &[&str] =
-    &["message", "stream", "login", "rejection", "decode", "seal", "mask", "verdict", "batch", "retry"];
+    &["message", "stream", "login", "rejection", "decode", "fault", "seal", "mask", "verdict", "batch", "retry"];
 /// Where the core is: a crate, so that Cargo holds what it may import.
 const CORE_SOURCES: &str = "crates/core/src/";
 /// Does one thing each with the queue or the database.

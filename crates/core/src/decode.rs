@@ -22,6 +22,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+pub(crate) use self::event::{DATA, ENVELOPE};
 pub use self::event::{EVENT_TYPE, decode_event};
 use crate::login::{UserLogin, Value, VersionError};
 use crate::mask::Unmasker;
@@ -31,6 +32,9 @@ use crate::stream::{Field, Kind, MAX_FIELDS, Stream};
 
 /// The deepest nesting of arrays and objects that a body may have.
 pub const MAX_DEPTH: usize = 128;
+
+/// The blanks of a JSON text (RFC 8259 section 2).
+pub(crate) const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// What the bodies of a queue are.
 #[derive(Clone)]
@@ -93,13 +97,14 @@ fn text(bytes: &[u8]) -> Result<&str, Rejection> {
 /// One pass without recursion, and before the parser: a mebibyte of `[` costs no stack.
 fn nests_too_deep(text: &[u8]) -> bool {
     let opening = text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
-    opening > MAX_DEPTH && depth(text) > MAX_DEPTH
+    opening > MAX_DEPTH && first_too_deep(text).is_some()
 }
 
-fn depth(text: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
+/// The place of the first bracket that is one too deep.
+pub(crate) fn first_too_deep(text: &[u8]) -> Option<usize> {
+    let mut depth = 0_usize;
     let (mut in_string, mut escaped) = (false, false);
-    for byte in text {
+    for (place, byte) in text.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -108,14 +113,16 @@ fn depth(text: &[u8]) -> usize {
             b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
             _ => {}
         }
-        deepest = deepest.max(depth);
+        if depth > MAX_DEPTH {
+            return Some(place);
+        }
     }
-    deepest
+    None
 }
 
 /// Checks the whole text, and shows its members when it is an object.
 fn read_json<'b>(text: &'b str, members: impl Visitor<'b, Value = ()>) -> Result<(), Rejection> {
-    let text = text.trim_matches([' ', '\t', '\n', '\r']);
+    let text = text.trim_matches(BLANKS);
     let mut json = serde_json::Deserializer::from_str(text);
     let first = text.bytes().next().ok_or(Rejection::EmptyBody)?;
     let read = match first {
@@ -249,7 +256,7 @@ fn string<'b>(field: &'static Field, value: &'b str, may_escape: bool) -> Result
 
 /// The characters of a JSON string that was parsed before, so that one thing can still be wrong with it: an escape
 /// that names half of a surrogate pair. Without a backslash the characters are those of the body.
-fn unescape(quoted: &str, may_escape: bool) -> Option<Cow<'_, str>> {
+pub(crate) fn unescape(quoted: &str, may_escape: bool) -> Option<Cow<'_, str>> {
     if may_escape && quoted.contains('\\') {
         return serde_json::from_str(quoted).ok().map(Cow::Owned);
     }

@@ -8,6 +8,7 @@ pub mod stream;
 pub mod login;
 pub mod rejection;
 pub mod decode;
+pub mod fault;
 pub mod seal;
 pub mod mask;
 pub mod verdict;

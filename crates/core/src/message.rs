@@ -467,8 +467,13 @@ struct Key<'b>(#[serde(borrow)] Cow<'b, str>);
 
 impl fmt::Display for JsonPointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|step| write!(f, "/{}", step.replace('~', "~0").replace('/', "~1")))
+        self.0.iter().try_for_each(|step| write!(f, "/{}", escaped_step(step)))
     }
+}
+
+/// A key as a step of a JSON pointer (RFC 6901 section 3).
+pub(crate) fn escaped_step(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// The name under which a queue's messages are told from another queue's: its ARN.

@@ -20,6 +20,10 @@ use crate::stream::{Field, Kind, Stream};
 
 /// The type of the events: a row of `user_logins` was written.
 pub const EVENT_TYPE: &str = "dev.turnstile.login.loaded.v1";
+/// What an envelope says, in the order in which it is looked for: a CloudEvent, and of this type.
+pub(crate) const ENVELOPE: [(&str, &str); 2] = [("specversion", "1.0"), ("type", EVENT_TYPE)];
+/// The member of an envelope that holds the columns.
+pub(crate) const DATA: &str = "data";
 
 /// Reads a body as the event of a login of this stream.
 ///
@@ -30,8 +34,8 @@ pub const EVENT_TYPE: &str = "dev.turnstile.login.loaded.v1";
 /// The first [`Rejection`]: of the whole text, of the envelope, then of the fields of its data in the order of the stream.
 pub fn decode_event<'b>(stream: &'static Stream, keys: &Unmasker, body: &'b RawBody) -> Result<Decoded<'b>, Rejection> {
     let mut envelope = Members::of(text(body.as_bytes())?)?;
-    let is_event = envelope.says("specversion", "1.0") && envelope.says("type", EVENT_TYPE);
-    let data = envelope.take("data").filter(|data| is_event && data.starts_with('{'));
+    let is_event = ENVELOPE.iter().all(|(key, expected)| envelope.says(key, expected));
+    let data = envelope.take(DATA).filter(|data| is_event && data.starts_with('{'));
     let mut data = Members::of(data.ok_or(Rejection::NotAnEvent)?)?;
     let login = UserLogin::read(stream, |_, field| read_value(field, data.take(field.column), keys))?;
     let day = day(data.take(stream.day).ok_or(Rejection::InvalidDay)?)?;
