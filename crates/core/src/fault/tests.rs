@@ -63,10 +63,10 @@ fn envelope(data: &str) -> String {
     format!(r#"{{"specversion":"1.0","type":"{EVENT_TYPE}","data":{data}}}"#)
 }
 
-/// Bodies that are wrong as a whole, or in a key.
+/// Bodies that are wrong as a whole, in a key or behind an escaped one.
 fn texts() -> Vec<Case> {
     let nested = format!(" {{\"a[{{\":{}", "[".repeat(128));
-    let cases: [(&[u8], &str, &str, &[u8]); 22] = [
+    let cases: [(&[u8], &str, &str, &[u8]); 24] = [
         (b"", "empty_body", "0+0 text", b""),
         (b" \r\n\t", "empty_body", "0+4 text:spaces,controls", b" \r\n\t"),
         (b" {\"ip\":\"\xc3\xa9\xff\"}", "invalid_utf8", "10+1 text:non_ascii", b"\xff"),
@@ -78,6 +78,7 @@ fn texts() -> Vec<Case> {
         (b"{\"ip\":\"1\"", "truncated_json", "9+0 text", b""),
         (b"{\"ip\": \n", "truncated_json", "8+0 text", b""),
         (b" {} \n x 7.\n", "trailing_data", "6+4 text:digits,letters,points,spaces", b"x 7."),
+        (b"{} \\u00e9\x0c\t", "trailing_data", "3+7 text:digits,letters,punctuation,controls", b"\\u00e9\x0c"),
         (b"12x", "trailing_data", "2+1 text:letters", b"x"),
         (b" [1,\t2] ", "array_body", "1+6 array #", b"[1,\t2]"),
         (br#" "a\u00e9:-" "#, "not_an_object", "2+9 string:letters,colons,hyphens,escapes #", br"a\u00e9:-"),
@@ -87,6 +88,7 @@ fn texts() -> Vec<Case> {
         (b"1e999", "number_out_of_range", "0+5 number:digits,letters #", b"1e999"),
         (br#"{"ip":1, "\u0069p":2}"#, "duplicate_key", "10+7 string:letters,escapes #/ip", br"\u0069p"),
         (br#"{"Bob":1,"ip":2,"Bob":3}"#, "duplicate_key", "17+3 string:letters #", b"Bob"),
+        (br#"{"\u0075ser_id":7}"#, "wrong_type", "16+1 number:digits #/user_id", b"7"),
         (br#"{"":1,"":3}"#, "duplicate_key", "7+0 string #", b""),
         (br#"{"ip":1,"a\ud800":2}"#, "lone_surrogate", "9+7 string:letters,escapes #", br"a\ud800"),
     ];
