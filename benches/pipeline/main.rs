@@ -20,6 +20,7 @@ mod latency;
 mod loading;
 mod memory;
 mod peers;
+mod pruning;
 #[path = "../support/raw_queue.rs"]
 #[expect(dead_code, reason = "the other bench uses the rest")]
 mod raw_queue;

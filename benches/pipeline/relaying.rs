@@ -13,10 +13,10 @@ use tokio_postgres::Client;
 use crate::bodies;
 use crate::cpu;
 use crate::figures::{Figure, Figures, Goal, Unit};
-use crate::peers;
 use crate::world::{Server, World, connect};
+use crate::{peers, pruning};
 
-const PART: &str = "relay";
+pub(crate) const PART: &str = "relay";
 const COST: Figure = Figure { part: PART, unit: Unit::Micros, goal: Goal::None };
 const SERVER_COST: Figure = Figure { part: PART, unit: Unit::Micros, goal: Goal::AtMost(2.5) };
 const LOG: Figure = Figure { part: PART, unit: Unit::Bytes, goal: Goal::None };
@@ -52,7 +52,8 @@ pub(crate) async fn round(server: &mut Server, figures: &mut Figures) -> Result<
     figures.note(RATIO, "the second half next to the first, under an old snapshot", held.second_half);
     peer(server, figures, plain).await?;
     beside_a_loader(server, figures).await?;
-    delays(server, figures).await
+    delays(server, figures).await?;
+    pruning::round(server, figures).await
 }
 
 /// What it took to carry a backlog.
@@ -136,17 +137,19 @@ async fn fill(world: &World, events: u64) -> Result<()> {
         world.client.batch_execute(&extend).await?;
     }
     world.client.batch_execute("SELECT setval('outbox_position_seq', 1, false)").await?;
-    let columns = "event_id, message_sent_at, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date";
-    world
-        .client
-        .execute(&format!("INSERT INTO outbox ({columns}) {}", made_up("$1::bigint")), &[&events.cast_signed()])
-        .await?;
+    world.client.batch_execute(&write_events(events)).await?;
     world.client.batch_execute("VACUUM (FREEZE, ANALYZE) outbox").await?;
     Ok(())
 }
 
+/// What writes so many events.
+pub(crate) fn write_events(events: u64) -> String {
+    let columns = "event_id, message_sent_at, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date";
+    format!("INSERT INTO outbox ({columns}) {}", made_up(events))
+}
+
 /// So many events, of the size that logins have.
-fn made_up(number: &str) -> String {
+fn made_up(number: u64) -> String {
     format!(
         "SELECT sha256(int8send(n)), now(), 'user-' || n, 'android', 'k1.' || encode(sha256(int8send(n)), 'base64'),
                 'k1.' || encode(sha256(int8send(-n)), 'base64'), 'de_DE', 2003001, current_date
@@ -154,7 +157,7 @@ fn made_up(number: &str) -> String {
     )
 }
 
-fn relay(world: &World, arguments: &[&str]) -> Command {
+pub(crate) fn relay(world: &World, arguments: &[&str]) -> Command {
     let mut command = world.command(env!("CARGO_BIN_EXE_turnstile"));
     let url = format!("{}{}application_name=relay", world.url, if world.url.contains('?') { '&' } else { '?' });
     command.env("DATABASE_URL", url).args(["relay", "--to", "stdout:", "--sink", "bench"]).args(arguments);
@@ -177,7 +180,7 @@ async fn peer(server: &mut Server, figures: &mut Figures, ours: Drained) -> Resu
          INSERT INTO peer.outbox (event_id, message_sent_at, user_id, device_type, masked_ip, masked_device_id, locale,
                                   app_version, create_date) {};
          CHECKPOINT",
-        made_up(&events.to_string())
+        made_up(events)
     );
     world.client.batch_execute(&table).await?;
     world.client.batch_execute("VACUUM (FREEZE, ANALYZE) peer.outbox").await?;
@@ -227,13 +230,7 @@ async fn delays(server: &mut Server, figures: &mut Figures) -> Result<()> {
     let came = {
         let mut relay = Killed(relay(&world, &["--poll", "20ms"]).stdout(Stdio::piped()).spawn()?);
         let lines = Lines::of(&mut relay.0)?;
-        let (client, sql) = (
-            connect(&world.url).await?,
-            format!(
-                "INSERT INTO outbox (event_id, message_sent_at, user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date) {}",
-                made_up("1")
-            ),
-        );
+        let (client, sql) = (connect(&world.url).await?, write_events(1));
         for number in 0..events {
             let one = sql.replace("int8send(n)", &format!("int8send({number}::bigint)"));
             client.batch_execute(&one).await?;

@@ -1,7 +1,8 @@
 //! An event as everybody outside sees it: CloudEvents 1.0 in JSON, the same bytes at every attempt.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::{Iso8601, Rfc3339};
 
@@ -57,7 +58,17 @@ struct CloudEvent<'e> {
     /// The trace in which the login's message was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'e str>,
-    data: Map<String, Value>,
+    data: BTreeMap<&'static str, Datum<'e>>,
+}
+
+/// What stands in a column.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Datum<'e> {
+    Null,
+    Text(&'e str),
+    Integer(i32),
+    Day(String),
 }
 
 impl Envelope {
@@ -108,14 +119,13 @@ impl From<serde_json::Error> for EnvelopeError {
 }
 
 /// The columns of `user_logins`, under their names.
-fn data(event: &Event) -> Result<Map<String, Value>, EnvelopeError> {
-    let value = |stored: &Stored| match stored {
-        Stored::Null => Value::Null,
-        Stored::Text(text) => text.as_str().into(),
-        Stored::Integer(integer) => (*integer).into(),
+fn data(event: &Event) -> Result<BTreeMap<&'static str, Datum<'_>>, EnvelopeError> {
+    let datum = |stored| match stored {
+        &Stored::Null => Datum::Null,
+        Stored::Text(text) => Datum::Text(text),
+        &Stored::Integer(integer) => Datum::Integer(integer),
     };
-    let stream = event.login.stream();
-    let columns = event.login.values().map(|(field, stored)| (field.column().name.to_owned(), value(stored)));
     let day = event.day.map(|day| day.format(&Iso8601::DATE)).transpose()?;
-    Ok(columns.chain([(stream.day.to_owned(), day.map_or(Value::Null, Value::from))]).collect())
+    let columns = event.login.values().map(|(field, stored)| (field.column().name, datum(stored)));
+    Ok(columns.chain([(event.login.stream().day, day.map_or(Datum::Null, Datum::Day))]).collect())
 }
