@@ -76,7 +76,7 @@ pub static CHUNK: Setting<Whole<u16>> = Setting {
     commands: RELAY,
     heading: RELAY_HEADING,
     kind: Whole(1..=5_000),
-    default: Default::Is("1000"),
+    default: Default::Is("2000"),
     is_secret: false,
     meaning: "The most events that a lane of the relay takes up at once",
 };
