@@ -4,6 +4,7 @@
 --
 --     CREATE ROLE turnstile_loader   NOLOGIN;   -- turnstile run
 --     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters, turnstile outbox (but its prune, which is the owner's)
+--     CREATE ROLE turnstile_revealer NOLOGIN;   -- turnstile dead-letters show --reveal
 --     CREATE ROLE turnstile_auditor  NOLOGIN;   -- turnstile audit
 --     CREATE ROLE turnstile_analyst  NOLOGIN;   -- queries over user_logins
 --     CREATE ROLE turnstile_relay    NOLOGIN;   -- turnstile relay
@@ -12,6 +13,7 @@
 --
 --     CREATE ROLE loader_1 LOGIN PASSWORD '…' IN ROLE turnstile_loader;
 --     CREATE ROLE alice    LOGIN PASSWORD '…' IN ROLE turnstile_operator, turnstile_auditor;
+--     CREATE ROLE grace    LOGIN PASSWORD '…' IN ROLE turnstile_operator, turnstile_revealer;
 --
 -- Then the owner of the tables runs this file, in the database of the logins: after `turnstile migrate`, and again after
 -- each later one. It may be run as often as one likes; it takes effect as a whole or not at all.
@@ -35,17 +37,17 @@ DECLARE
     own_oid   oid;
     foreign_object record;
 BEGIN
-    FOREACH role_name IN ARRAY ARRAY['turnstile_loader', 'turnstile_operator', 'turnstile_auditor', 'turnstile_analyst', 'turnstile_relay'] LOOP
+    FOREACH role_name IN ARRAY ARRAY['turnstile_loader', 'turnstile_operator', 'turnstile_revealer', 'turnstile_auditor', 'turnstile_analyst', 'turnstile_relay'] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role_name) THEN
             RAISE EXCEPTION 'there is no role %', role_name
                 USING HINT = 'Let an administrator of the server run: CREATE ROLE ' || role_name
-                             || ' NOLOGIN. At the head of this file are all five.';
+                             || ' NOLOGIN. At the head of this file are all six.';
         END IF;
     END LOOP;
 
     SELECT oid INTO own_oid FROM pg_catalog.pg_namespace WHERE nspname = own;
     IF (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = own AND c.relname = 'outbox_pruned' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
+        WHERE n.nspname = own AND c.relname = 'operator_actions' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
         RAISE EXCEPTION 'there are no tables of Turnstile in the schemas % and %, or older ones than this file is for', own, logins
             USING HINT = 'Run `turnstile migrate` first, or write the names of your schemas into this file.';
     END IF;
@@ -70,11 +72,13 @@ END
 $$;
 
 -- Nothing of earlier versions of this file stays.
-REVOKE ALL ON ALL TABLES    IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst, turnstile_relay;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst, turnstile_relay;
-REVOKE ALL ON public.user_logins                FROM turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_analyst, turnstile_relay;
+REVOKE ALL ON ALL TABLES    IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
+REVOKE ALL ON public.user_logins                FROM turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
 
-GRANT USAGE ON SCHEMA turnstile TO turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_relay;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
+
+GRANT USAGE ON SCHEMA turnstile TO turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_relay;
 
 -- Where the logins stand: everybody may use that schema by default, and only its owner can grant it.
 DO $$
@@ -93,7 +97,7 @@ END
 $$;
 
 -- Which version the tables are at: no command starts without knowing.
-GRANT SELECT (version) ON turnstile.refinery_schema_history TO turnstile_loader, turnstile_operator, turnstile_auditor, turnstile_relay;
+GRANT SELECT (version) ON turnstile.refinery_schema_history TO turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_relay;
 
 
 -- The loader: `turnstile run`. It writes logins and dead letters and cannot read them back: somebody with its
@@ -135,11 +139,19 @@ GRANT SELECT (key_id, purpose, mask, check_value, registered_at) ON turnstile.tu
 GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_loader;
 
 
--- The operator: `turnstile dead-letters`, and `turnstile outbox` but for its `prune`. It reads dead letters, whose bodies are
--- sealed: without the keyring they say nothing. It cannot read the logins, nor what the events say of them, nor delete anything.
+-- The operator: `turnstile dead-letters`, and `turnstile outbox` but for its `prune`. It takes the bodies of open dead letters to
+-- replay them, which is noted; they are sealed, and without the keyring they say nothing. It cannot read the logins, nor what
+-- the events say of them, nor delete anything, nor write or change what is noted of its actions.
 
--- Lists and shows dead letters, and says how each was resolved.
-GRANT SELECT, UPDATE (status, resolved_at, resolved_by) ON turnstile.dead_letters TO turnstile_operator;
+-- Lists and shows dead letters, and has the database resolve them, which notes when, by whom and why.
+GRANT SELECT (message_hash, code, detail, field, place, message_id, receive_count, sent_at, sent_timestamp, received_at, queue,
+              dead_lettered_at, status, resolved_at, resolved_by)
+    ON turnstile.dead_letters TO turnstile_operator;
+GRANT EXECUTE ON FUNCTION turnstile.take_bodies(bytea[], timestamptz[]), turnstile.describe_body(timestamptz, bytea),
+                          turnstile.set_status(bytea[], timestamptz[], text, text)
+    TO turnstile_operator;
+GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason)
+    ON turnstile.operator_actions TO turnstile_operator;
 
 -- Replays: the claim of a dead letter becomes the claim of a login …
 GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processed_at),
@@ -177,6 +189,20 @@ GRANT SELECT (sink, first_position, last_position, owner, attempts, leased_until
 -- Lists refused events, lets them be tried again, or gives them up.
 GRANT SELECT (sink, position, event_id, status, code, attempts, since, next_at), UPDATE (status, attempts, next_at)
     ON turnstile.relay_failures TO turnstile_operator;
+
+
+-- The revealer: `turnstile dead-letters show --reveal`, for an operator who may see what a body says. Each time is noted, with
+-- a reason.
+
+GRANT SELECT (message_hash, code, detail, field, place, message_id, receive_count, sent_at, sent_timestamp, received_at, queue,
+              dead_lettered_at, status, resolved_at, resolved_by)
+    ON turnstile.dead_letters TO turnstile_revealer;
+GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processed_at)
+    ON turnstile.processed_messages TO turnstile_revealer;
+GRANT EXECUTE ON FUNCTION turnstile.reveal_body(timestamptz, bytea), turnstile.describe_body(timestamptz, bytea)
+    TO turnstile_revealer;
+GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason)
+    ON turnstile.operator_actions TO turnstile_revealer;
 
 
 -- The auditor: `turnstile audit`. It reads hashes and times, and changes nothing.

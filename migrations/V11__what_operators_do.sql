@@ -60,34 +60,37 @@ CREATE TRIGGER operator_actions_keep BEFORE UPDATE OR DELETE OR TRUNCATE ON turn
     FOR EACH STATEMENT EXECUTE FUNCTION turnstile.keep_actions();
 
 -- What is said along with an action: settings of the transaction, letters.person and letters.reason.
-CREATE FUNCTION turnstile.note_action(what text, its_sent_at timestamptz, its_hash bytea, how_many integer) RETURNS void
+CREATE FUNCTION turnstile.note_action(what text, its_sent_at timestamptz, its_hash bytea, how_many integer) RETURNS bigint
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO turnstile.operator_actions (action, sent_at, message_hash, letters, person, reason)
     VALUES (what, its_sent_at, its_hash, how_many,
-            nullif(current_setting('letters.person', true), ''), nullif(current_setting('letters.reason', true), ''));
+            nullif(current_setting('letters.person', true), ''), nullif(current_setting('letters.reason', true), ''))
+    RETURNING id;
 $$;
 
--- Every change of a status is an action. Who resolved a letter is not the client's to say.
-CREATE FUNCTION turnstile.resolve_letter() RETURNS trigger
+-- Every change of a status is an action. When and by whom a letter was resolved is not the client's to say.
+CREATE FUNCTION turnstile.set_status(hashes bytea[], sent timestamptz[], was text, becomes text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed bigint;
 BEGIN
-    IF OLD.status <> 'open' AND NOT (OLD.status = 'discarded' AND NEW.status = 'open') THEN
-        RAISE EXCEPTION 'a dead letter that is % does not become %', OLD.status, NEW.status;
+    IF NOT (was = 'open' AND becomes IN ('replayed', 'absorbed', 'discarded') OR was = 'discarded' AND becomes = 'open') THEN
+        RAISE EXCEPTION 'a dead letter that is % does not become %', was, becomes;
     END IF;
-    IF NEW.status = 'open' THEN
-        NEW.resolved_at := NULL;
-        NEW.resolved_by := NULL;
-    ELSE
-        NEW.resolved_at := now();
-        NEW.resolved_by := concat_ws(': ', session_user, nullif(current_setting('letters.person', true), ''));
-    END IF;
-    PERFORM turnstile.note_action(CASE NEW.status WHEN 'open' THEN 'reopened' ELSE NEW.status END, NEW.sent_at, NEW.message_hash, 1);
-    RETURN NEW;
+    WITH letters AS (
+        UPDATE turnstile.dead_letters AS l
+        SET status = becomes,
+            resolved_at = CASE WHEN becomes <> 'open' THEN now() END,
+            resolved_by = CASE WHEN becomes <> 'open'
+                               THEN concat_ws(': ', session_user, nullif(current_setting('letters.person', true), '')) END
+        WHERE l.message_hash = ANY (hashes) AND l.sent_at = ANY (sent) AND l.status = was
+        RETURNING l.sent_at, l.message_hash
+    )
+    SELECT count(turnstile.note_action(CASE becomes WHEN 'open' THEN 'reopened' ELSE becomes END, sent_at, message_hash, 1))
+    INTO changed FROM letters;
+    RETURN changed;
 END
 $$;
-
-CREATE TRIGGER dead_letters_resolve BEFORE UPDATE ON turnstile.dead_letters
-    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION turnstile.resolve_letter();
 
 -- No sealed body leaves the table without a trace.
 CREATE FUNCTION turnstile.take_bodies(hashes bytea[], sent timestamptz[])
@@ -130,11 +133,13 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 REVOKE ALL ON FUNCTION
-    turnstile.note_action(text, timestamptz, bytea, integer), turnstile.resolve_letter(), turnstile.keep_actions(),
-    turnstile.take_bodies(bytea[], timestamptz[]), turnstile.reveal_body(timestamptz, bytea),
+    turnstile.note_action(text, timestamptz, bytea, integer), turnstile.keep_actions(),
+    turnstile.set_status(bytea[], timestamptz[], text, text), turnstile.take_bodies(bytea[], timestamptz[]), turnstile.reveal_body(timestamptz, bytea),
     turnstile.describe_body(timestamptz, bytea)
     FROM PUBLIC;
 
+COMMENT ON FUNCTION turnstile.set_status(bytea[], timestamptz[], text, text) IS
+    'Resolves those of these dead letters that are open, or opens those again that are discarded; notes it for each, and gives their number.';
 COMMENT ON FUNCTION turnstile.take_bodies(bytea[], timestamptz[]) IS
     'The sealed bodies of those of these dead letters that are open, to be replayed; notes that they were taken.';
 COMMENT ON FUNCTION turnstile.reveal_body(timestamptz, bytea) IS

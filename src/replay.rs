@@ -21,6 +21,7 @@ use crate::message::{Identifier, MessageKey, QueueIdentity};
 use crate::retry::Class;
 use crate::seal::{BodyOpener, HashKey};
 use crate::table::dead_letters::{self, Filter, Sealed, Status};
+use crate::table::operator_actions::{self, Said};
 use crate::table::{identities, outbox, processed_messages, queues, user_logins};
 use crate::verdict::LoginIdentity;
 
@@ -48,10 +49,9 @@ pub struct Replay {
     pub masker: Masker,
     /// Whether to load letters of messages that are older than what the tables remember: they may have been loaded before.
     pub force: bool,
-    /// Who replays them: written to each one, after the database role's name.
-    pub by: String,
-    /// Whether only to say what would be: then nothing is written, and what the database itself would refuse is not
-    /// found.
+    /// Who replays them, and why.
+    pub said: Said,
+    /// Whether only to say what would be: then nothing is loaded, and what the database itself would refuse is not found.
     pub dry_run: bool,
 }
 
@@ -248,7 +248,7 @@ impl Replay {
         keys: &[MessageKey],
         identifiers: &Identifiers,
     ) -> Result<Report, DatabaseError> {
-        let letters = around(Step::ReplayTake, take_open(transaction, keys)).await?;
+        let letters = around(Step::ReplayTake, self.take(transaction, keys)).await?;
         let (mut logins, mut report) = self.read(&letters, keys.len(), identifiers);
         if report.no_longer_open > 0 {
             transaction.rely_on_earlier_commits().await?;
@@ -264,8 +264,8 @@ impl Replay {
         let rows: Vec<LoginRow<'_>> = rows.into_iter().filter(|row| new.contains(&row.key)).collect();
         around(Step::Events, outbox::insert(transaction, &rows)).await?;
         let resolving = async {
-            dead_letters::resolve(transaction, &keys, Status::Replayed, &self.by).await?;
-            dead_letters::resolve(transaction, &absorbed, Status::Absorbed, &self.by).await
+            dead_letters::resolve(transaction, &keys, Status::Replayed).await?;
+            dead_letters::resolve(transaction, &absorbed, Status::Absorbed).await
         };
         around(Step::ReplayResolve, resolving).await?;
         report.replayed = keys.len() as u64;
@@ -305,8 +305,20 @@ impl Replay {
         Ok(absorbed.into_iter().map(|(key, _)| key).collect())
     }
 
+    /// Locks the letters, and reads those that are open.
+    async fn take(&self, transaction: &Transaction, keys: &[MessageKey]) -> Result<Vec<Sealed>, DatabaseError> {
+        dead_letters::lock(transaction).await?;
+        operator_actions::say(transaction, &self.said).await?;
+        dead_letters::take_open(transaction, keys).await
+    }
+
+    /// That the letters are read is noted all the same.
     async fn rehearse(&self, keys: &[MessageKey], identifiers: &Identifiers) -> Result<Report, DatabaseError> {
-        let letters = self.database.snapshot(async |seen| dead_letters::read_open(seen, keys).await).await?;
+        let letters = self.database.transaction(async |transaction| {
+            operator_actions::say(transaction, &self.said).await?;
+            dead_letters::take_open(transaction, keys).await
+        });
+        let letters = letters.await?;
         let (logins, mut report) = self.read(&letters, keys.len(), identifiers);
         report.replayed = logins.len() as u64;
         Ok(report)
@@ -354,12 +366,6 @@ impl LoginAgain<'_> {
     fn row(&self) -> LoginRow<'_> {
         LoginRow { key: self.letter.key, sent_at: self.letter.sent_at, login: &self.login, origin: None }
     }
-}
-
-/// Locks the letters, and reads those that are open.
-async fn take_open(transaction: &Transaction, keys: &[MessageKey]) -> Result<Vec<Sealed>, DatabaseError> {
-    dead_letters::lock(transaction).await?;
-    dead_letters::read_open(transaction, keys).await
 }
 
 async fn find(

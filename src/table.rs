@@ -9,6 +9,7 @@ pub mod horizon;
 pub mod identities;
 mod login_columns;
 pub mod low_water;
+pub mod operator_actions;
 pub mod outbox;
 pub mod outbox_partitions;
 pub mod outbox_pruned;

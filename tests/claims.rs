@@ -9,6 +9,7 @@ use turnstile::load::{Contradictions, LoadError, Tally};
 use turnstile::mask::MaskKind;
 use turnstile::message::{Attributes, ReceivedMessage, SentAt, TimeBasis};
 use turnstile::replay::{Obstacle, Report};
+use turnstile::table::operator_actions::Said;
 use turnstile::verdict::{Content, Judge, Verdict};
 use turnstile::{keyring::Keyring, keys};
 
@@ -403,7 +404,7 @@ async fn a_discarded_contradiction_stays_discarded_and_the_promise_holds() {
     tally_of(&tables.database, batch_of(&tables.judge, both)).await;
     let hash: Vec<u8> = tables.client.query_one("SELECT message_hash FROM dead_letters", &[]).await.unwrap().get(0);
     let hash = turnstile::message::MessageHash::from_bytes(hash.try_into().unwrap());
-    assert_eq!(discard(&tables.database, &[hash], "ada").await.unwrap(), [hash]);
+    assert_eq!(discard(&tables.database, &[hash], &Said::by("ada")).await.unwrap(), [hash]);
     assert_eq!(tables.replay_all().await, Report::default());
     tables.assert_promise().await;
 }

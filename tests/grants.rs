@@ -16,7 +16,7 @@ use turnstile::database::schemas::Schemas;
 use turnstile::database::server::cluster_id;
 use turnstile::database::{Database, DatabaseError, Transaction};
 use turnstile::decode::Form;
-use turnstile::discard::discard;
+use turnstile::discard::{discard, reopen};
 use turnstile::keys;
 use turnstile::load::LoadError;
 use turnstile::mask::MaskKind;
@@ -25,6 +25,7 @@ use turnstile::relay::again::{self, Bound, Change, ReplayError};
 use turnstile::replay::Replay;
 use turnstile::table::dead_letters;
 use turnstile::table::facts::{Counting, Positions, TableFacts, partitions_of_outbox};
+use turnstile::table::operator_actions::{self, Action, Said};
 use turnstile::table::relay_failures::{Failure, InOrder, Retrying};
 use turnstile::table::relay_refusals::Filter;
 use turnstile::table::relay_sinks::SinkRecord;
@@ -192,7 +193,7 @@ pub(crate) async fn do_all_that_an_operator_does(roles: &Roles) {
         hash_key: keyring().shared_hash_key(),
         masker: keyring().masker(MaskKind::Seal),
         force: false,
-        by: "alice".to_owned(),
+        said: Said::by("alice"),
         dry_run: false,
     };
     let replayed = replay.run(&dead_letters::Filter::default(), 10, |_| {}).await.unwrap();
@@ -203,13 +204,35 @@ pub(crate) async fn do_all_that_an_operator_does(roles: &Roles) {
     let letters = dead_letters::newest(&snapshot, &dead_letters::Filter::default(), 10).await.unwrap();
     for letter in &letters {
         let (key, hash) = (letter.key, letter.key.hash);
-        dead_letters::body(&snapshot, key).await.unwrap();
+        dead_letters::describe_body(&snapshot, key).await.unwrap();
         assert!(processed_messages::read(&snapshot, key).await.unwrap().is_some());
         assert_eq!(dead_letters::between(&snapshot, hash, hash, 2).await.unwrap(), [hash]);
     }
     snapshot.rollback().await.unwrap();
     let hashes: Vec<_> = letters.iter().map(|letter| letter.key.hash).collect();
-    assert_eq!(discard(&operator, &hashes, "alice").await.unwrap().len(), 1);
+    let said = Said::by("alice").because("a test");
+    assert_eq!(discard(&operator, &hashes, &said).await.unwrap().len(), 1);
+    assert_eq!(reopen(&operator, &hashes, &said).await.unwrap().len(), 1);
+    assert_eq!(discard(&operator, &hashes, &said).await.unwrap().len(), 1);
+    let revealer = database(&roles.revealer_url);
+    assert!(revealer.schema_version().await.unwrap().is_some());
+    for role in [&operator, &revealer] {
+        let done =
+            role.snapshot(async |seen| operator_actions::newest(seen, &Default::default(), 10).await).await.unwrap();
+        assert_eq!(done.iter().filter(|done| done.action == Action::Discarded).count(), 2, "{done:?}");
+    }
+    let revealing = revealer.transaction(async |transaction| {
+        operator_actions::say(transaction, &said).await?;
+        dead_letters::reveal_body(transaction, letters[0].key).await
+    });
+    revealing.await.unwrap();
+    let snapshot = revealer.begin_snapshot().await.unwrap();
+    for letter in dead_letters::newest(&snapshot, &dead_letters::Filter::default(), 10).await.unwrap() {
+        dead_letters::describe_body(&snapshot, letter.key).await.unwrap();
+        processed_messages::read(&snapshot, letter.key).await.unwrap();
+        dead_letters::between(&snapshot, letter.key.hash, letter.key.hash, 2).await.unwrap();
+    }
+    snapshot.rollback().await.unwrap();
 
     let auditor = database(&roles.auditor_url);
     assert!(auditor.schema_version().await.unwrap().is_some());
@@ -241,9 +264,9 @@ async fn grants_refuse_what_they_could_not_grant() {
     };
     refused(&owner, "there are no tables of Turnstile").await;
     migrate(test.url()).await;
-    owner.batch_execute("ALTER TABLE turnstile.outbox_pruned RENAME TO of_another_version").await.unwrap();
+    owner.batch_execute("ALTER TABLE turnstile.operator_actions RENAME TO of_another_version").await.unwrap();
     refused(&owner, "older ones than this file is for").await;
-    owner.batch_execute("ALTER TABLE turnstile.of_another_version RENAME TO outbox_pruned").await.unwrap();
+    owner.batch_execute("ALTER TABLE turnstile.of_another_version RENAME TO operator_actions").await.unwrap();
     let stranger = connect(&roles.analyst_url).await;
     refused(&stranger, "belongs to").await;
 
@@ -290,7 +313,7 @@ pub(crate) async fn granted() -> (TestDatabase, Roles) {
     (database, roles)
 }
 
-const KINDS: [&str; 5] = ["loader", "operator", "auditor", "analyst", "relay"];
+const KINDS: [&str; 6] = ["loader", "operator", "revealer", "auditor", "analyst", "relay"];
 
 /// The roles of `deploy/grants.sql` under names of their own (roles belong to a whole server, tests to a database), and one
 /// that logs in in each.
@@ -299,6 +322,7 @@ pub(crate) struct Roles {
     number: String,
     pub(crate) loader_url: String,
     pub(crate) operator_url: String,
+    pub(crate) revealer_url: String,
     pub(crate) auditor_url: String,
     pub(crate) analyst_url: String,
     pub(crate) relay_url: String,
@@ -320,9 +344,10 @@ impl Roles {
     pub(crate) async fn made(url: &str) -> Self {
         let number = format!("{}_{}", std::process::id(), ROLES.fetch_add(1, Ordering::Relaxed));
         let of = |kind: &str| as_user(url, &format!("test_{kind}_login_{number}"));
-        let [loader_url, operator_url, auditor_url, analyst_url, relay_url] = KINDS.map(of);
+        let [loader_url, operator_url, revealer_url, auditor_url, analyst_url, relay_url] = KINDS.map(of);
         let owner_url = url.to_owned();
-        let roles = Self { owner_url, number, loader_url, operator_url, auditor_url, analyst_url, relay_url };
+        let roles =
+            Self { owner_url, number, loader_url, operator_url, revealer_url, auditor_url, analyst_url, relay_url };
         let client = connect(url).await;
         for kind in KINDS {
             let (role, login) = (roles.name(kind), roles.login(kind));

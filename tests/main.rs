@@ -51,6 +51,7 @@ mod relay;
 mod outbox_commands;
 mod sinks;
 mod replay;
+mod history;
 mod audit;
 mod comparison;
 

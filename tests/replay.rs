@@ -10,6 +10,7 @@ use turnstile::keyring::Masters;
 use turnstile::message::MessageHash;
 use turnstile::replay::{Obstacle, Replay, Report};
 use turnstile::table::dead_letters::Filter;
+use turnstile::table::operator_actions::Said;
 
 use crate::support::postgres::{TestDatabase, connect};
 use crate::support::server::{self, installed};
@@ -252,8 +253,9 @@ async fn letters_whose_discard_held_although_its_answer_was_lost_are_told_as_dis
     tables.load_once_rejected(&["a", "b"]).await;
     let sql = "SELECT message_hash FROM dead_letters ORDER BY sent_at, message_hash";
     let hashes: Vec<MessageHash> = tables.client.query(sql, &[]).await.unwrap().iter().map(hash_in).collect();
-    assert_eq!(discard(&tables.database, &hashes[..1], "eve").await.unwrap().len(), 1);
-    let discarding = discard(&tables.database, &hashes, "ada");
+    assert_eq!(discard(&tables.database, &hashes[..1], &Said::by("eve")).await.unwrap().len(), 1);
+    let said = Said::by("ada");
+    let discarding = discard(&tables.database, &hashes, &said);
     assert_eq!(
         with_a_lost_answer(&tables, &server, discarding).await.unwrap(),
         hashes[1..],
@@ -266,8 +268,8 @@ async fn a_discarded_letter_is_resolved_keeps_its_record_and_is_not_replayed() {
     let tables = Tables::new().await;
     tables.load_once_rejected(&["a"]).await;
     let hash = hash_in(&tables.client.query_one("SELECT message_hash FROM dead_letters", &[]).await.unwrap());
-    assert_eq!(discard(&tables.database, &[hash], "ada").await.unwrap(), [hash]);
-    assert_eq!(discard(&tables.database, &[hash], "eve").await.unwrap(), []);
+    assert_eq!(discard(&tables.database, &[hash], &Said::by("ada")).await.unwrap(), [hash]);
+    assert_eq!(discard(&tables.database, &[hash], &Said::by("eve")).await.unwrap(), []);
     assert_eq!(tables.count("dead_letters WHERE status = 'discarded' AND resolved_by LIKE '%: ada'").await, 1);
     assert_eq!(tables.replay_all().await, Report::default());
     tables.assert_promise().await;
@@ -296,9 +298,11 @@ async fn the_commands_show_a_body_only_when_told_to_reveal_it() {
     let by = "dead_letters WHERE status = 'replayed' AND resolved_by LIKE '%: grace'";
     assert_eq!(tables.count(by).await, 1);
 
-    let revealed = tables.turnstile(&["dead-letters", "show", &hash, "--reveal"]).await;
+    let revealed = tables.turnstile(&["dead-letters", "show", &hash, "--reveal", "--reason", "a ticket"]).await;
     revealed.assert_said(0, &[r#"{"ip": "203.0.113.7\u{1b}\n"#]);
-    let revealed = tables.turnstile(&["dead-letters", "show", &hash, "--reveal", "--format", "json"]).await;
+    let revealed = tables
+        .turnstile(&["dead-letters", "show", &hash, "--reveal", "--reason", "a ticket", "--format", "json"])
+        .await;
     let json: serde_json::Value = serde_json::from_str(&revealed.stdout).unwrap();
     assert_eq!(json["body"], "{\"ip\": \"203.0.113.7\x1b\n");
 }
@@ -349,9 +353,12 @@ async fn letters_asked_for_by_hash_are_replayed_or_discarded_and_no_others() {
     let (a, b) = (hash_of(&tables, "a").await, hash_of(&tables, "b").await);
     tables.turnstile(&["dead-letters", "replay", &a[..12]]).await.assert_said(0, &["1 of 1"]);
     tables.turnstile(&["dead-letters", "replay", &a]).await.assert_said(0, &["0 of 0"]);
-    tables.turnstile(&["dead-letters", "discard", &b, "--by", "ada"]).await.assert_said(0, &["discarded"]);
-    tables.turnstile(&["dead-letters", "discard", &b]).await.assert_said(1, &["is not open"]);
-    let again = tables.turnstile(&["dead-letters", "discard", &b, "--format", "json"]).await;
+    tables
+        .turnstile(&["dead-letters", "discard", &b, "--by", "ada", "--reason", "why"])
+        .await
+        .assert_said(0, &["discarded"]);
+    tables.turnstile(&["dead-letters", "discard", &b, "--reason", "why"]).await.assert_said(1, &["is not open"]);
+    let again = tables.turnstile(&["dead-letters", "discard", &b, "--reason", "why", "--format", "json"]).await;
     again.assert_said(1, &[&format!("{{\"discarded\":false,\"hash\":\"{b}\"}}")]);
     tables.turnstile(&["dead-letters", "replay", &b]).await.assert_said(1, &["0 of 0"]);
     assert_eq!(tables.count("user_logins").await, 1);

@@ -15,7 +15,7 @@ use crate::support::loading;
 use crate::support::postgres::{TestDatabase, connect};
 
 /// Statements that nobody but the owner may run.
-const OF_NOBODY: [&str; 41] = [
+const OF_NOBODY: [&str; 48] = [
     "DELETE FROM turnstile.processed_messages",
     "DELETE FROM turnstile.identities",
     "DELETE FROM public.user_logins",
@@ -57,6 +57,13 @@ const OF_NOBODY: [&str; 41] = [
     "UPDATE turnstile.relay_failures SET event_id = ''",
     "INSERT INTO turnstile.relay_chunks (id) OVERRIDING SYSTEM VALUE VALUES (1)",
     "SELECT setval('turnstile.relay_chunks_id_seq', 1)",
+    "SELECT sealed_body FROM turnstile.dead_letters",
+    "UPDATE turnstile.dead_letters SET resolved_by = 'mallory'",
+    "INSERT INTO turnstile.operator_actions (action, letters) VALUES ('taken', 1)",
+    "UPDATE turnstile.operator_actions SET role = 'mallory'",
+    "DELETE FROM turnstile.operator_actions",
+    "TRUNCATE turnstile.operator_actions",
+    "SELECT turnstile.note_action('taken', NULL, NULL, 1)",
 ];
 
 /// Statements that a relay may run, and nobody else but the owner.
@@ -117,6 +124,8 @@ async fn no_role_gets_further_than_its_grants() {
                 "SELECT masked_ip FROM public.user_logins",
                 "SELECT message_id FROM turnstile.processed_messages",
                 "UPDATE turnstile.dead_letters SET code = 'x'",
+                "UPDATE turnstile.dead_letters SET status = 'replayed'",
+                "SELECT turnstile.reveal_body(now(), '')",
                 "UPDATE turnstile.processed_messages SET message_hash = ''",
                 "INSERT INTO turnstile.processed_messages DEFAULT VALUES",
                 "INSERT INTO turnstile.dead_letters (message_hash) VALUES ('')",
@@ -133,8 +142,23 @@ async fn no_role_gets_further_than_its_grants() {
             ],
         ),
         (
+            &roles.revealer_url,
+            &[
+                "SELECT user_id FROM public.user_logins",
+                "SELECT * FROM turnstile.take_bodies('{}', '{}')",
+                "UPDATE turnstile.dead_letters SET status = 'discarded'",
+                "SELECT turnstile.set_status('{}', '{}', 'open', 'discarded')",
+                "UPDATE turnstile.processed_messages SET outcome = 'loaded'",
+                "INSERT INTO public.user_logins (user_id) VALUES ('mallory')",
+                "SELECT hash FROM turnstile.identities",
+                "SELECT check_value FROM turnstile.turnstile_keys",
+            ],
+        ),
+        (
             &roles.auditor_url,
             &[
+                "SELECT reason FROM turnstile.operator_actions",
+                "SELECT turnstile.describe_body(now(), '')",
                 "SELECT user_id FROM public.user_logins",
                 "SELECT sealed_body FROM turnstile.dead_letters",
                 "SELECT detail FROM turnstile.dead_letters",
@@ -191,13 +215,13 @@ async fn no_role_gets_further_than_its_grants() {
             refused(&client, forbidden).await;
         }
     }
-    for url in [&roles.loader_url, &roles.operator_url, &roles.auditor_url, &roles.analyst_url] {
+    for url in [&roles.loader_url, &roles.operator_url, &roles.revealer_url, &roles.auditor_url, &roles.analyst_url] {
         let client = connect(url).await;
         for of_relays in OF_RELAYS {
             refused(&client, of_relays).await;
         }
     }
-    for url in [&roles.loader_url, &roles.auditor_url, &roles.analyst_url] {
+    for url in [&roles.loader_url, &roles.revealer_url, &roles.auditor_url, &roles.analyst_url] {
         let client = connect(url).await;
         for of_both in OF_RELAYS_AND_OPERATORS {
             refused(&client, of_both).await;

@@ -21,8 +21,14 @@ COMMENT public.user_logins.create_date UTC day on which the message was sent (th
 COMMENT public.user_logins.message_sent_at The message that brought the row: processed_messages.sent_at. NULL in rows that stood here before Turnstile.
 COMMENT public.user_logins.message_hash The message that brought the row: processed_messages.message_hash. NULL in rows that stood here before Turnstile.
 
+turnstile.describe_body() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.extend_outbox() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.keep_actions() search_path=pg_catalog, pg_temp
 turnstile.keep_horizon() search_path=pg_catalog, pg_temp
+turnstile.note_action() search_path=pg_catalog, pg_temp
+turnstile.reveal_body() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.set_status() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.take_bodies() SECURITY DEFINER search_path=pg_catalog, pg_temp
 
 turnstile.dead_letters.sent_at timestamp with time zone NOT NULL
 turnstile.dead_letters.message_hash bytea NOT NULL
@@ -38,12 +44,16 @@ turnstile.dead_letters.dead_lettered_at timestamp with time zone NOT NULL DEFAUL
 turnstile.dead_letters.status text NOT NULL DEFAULT 'open'::text
 turnstile.dead_letters.resolved_at timestamp with time zone
 turnstile.dead_letters.resolved_by text
+turnstile.dead_letters.field text
+turnstile.dead_letters.place text
 turnstile.dead_letters CONSTRAINT dead_letters_message_hash_check CHECK ((octet_length(message_hash) = 32))
 turnstile.dead_letters CONSTRAINT dead_letters_pkey PRIMARY KEY (sent_at, message_hash)
 turnstile.dead_letters CONSTRAINT dead_letters_receive_count_check CHECK ((receive_count > 0))
 turnstile.dead_letters CONSTRAINT dead_letters_resolved_check CHECK ((((status = 'open'::text) = (resolved_at IS NULL)) AND ((status = 'open'::text) = (resolved_by IS NULL))))
 turnstile.dead_letters CONSTRAINT dead_letters_status_check CHECK ((status = ANY (ARRAY['open'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text])))
 CREATE INDEX dead_letters_message_hash_idx ON turnstile.dead_letters USING btree (message_hash)
+CREATE INDEX dead_letters_message_id_idx ON turnstile.dead_letters USING btree (message_id)
+CREATE INDEX dead_letters_newest_idx ON turnstile.dead_letters USING btree (dead_lettered_at, sent_at, message_hash)
 CREATE INDEX dead_letters_open_idx ON turnstile.dead_letters USING btree (code, dead_lettered_at) WHERE (status = 'open'::text)
 CREATE UNIQUE INDEX dead_letters_pkey ON turnstile.dead_letters USING btree (sent_at, message_hash)
 COMMENT turnstile.dead_letters One row per message that could not be loaded, after its bounded retries. turnstile dead-letters lists, shows and replays them.
@@ -61,6 +71,8 @@ COMMENT turnstile.dead_letters.dead_lettered_at Start of the transaction that wr
 COMMENT turnstile.dead_letters.status open; replayed (its login stands in user_logins under the same message); absorbed (another message brought the same login); discarded.
 COMMENT turnstile.dead_letters.resolved_at When it was replayed, absorbed or discarded.
 COMMENT turnstile.dead_letters.resolved_by Who resolved it: the database role, and the name given.
+COMMENT turnstile.dead_letters.field The field of the login that is wrong; NULL where the fault is of no single field.
+COMMENT turnstile.dead_letters.place Where in the body the fault is: offset and length in bytes, what stands there by its kind and never its value, and the JSON pointer. NULL where the body is not at fault, or the row is older than the column.
 
 turnstile.horizon.one boolean NOT NULL DEFAULT true
 turnstile.horizon.retained_since timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone
@@ -87,6 +99,35 @@ COMMENT turnstile.identities.owner_sent_at The sent_at of the message that owns 
 COMMENT turnstile.identities.owner The message_hash of the loaded message that owns the key.
 COMMENT turnstile.identities.login_hash Hash of that message's decoded login, keyed by the keyring's hash key: tells the same login again from another login under the same key.
 COMMENT turnstile.identities.claimed_at Start of the transaction that claimed the key, by the database's clock.
+
+turnstile.operator_actions.id bigint NOT NULL
+turnstile.operator_actions.done_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+turnstile.operator_actions.role text NOT NULL DEFAULT SESSION_USER
+turnstile.operator_actions.person text
+turnstile.operator_actions.action text NOT NULL
+turnstile.operator_actions.letters integer NOT NULL DEFAULT 1
+turnstile.operator_actions.sent_at timestamp with time zone
+turnstile.operator_actions.message_hash bytea
+turnstile.operator_actions.reason text
+turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text])))
+turnstile.operator_actions CONSTRAINT operator_actions_check CHECK (((sent_at IS NULL) = (message_hash IS NULL)))
+turnstile.operator_actions CONSTRAINT operator_actions_check1 CHECK (((action = 'taken'::text) OR ((message_hash IS NOT NULL) AND (letters = 1))))
+turnstile.operator_actions CONSTRAINT operator_actions_letters_check CHECK ((letters > 0))
+turnstile.operator_actions CONSTRAINT operator_actions_message_hash_check CHECK ((octet_length(message_hash) = 32))
+turnstile.operator_actions CONSTRAINT operator_actions_pkey PRIMARY KEY (id)
+CREATE INDEX operator_actions_done_at_idx ON turnstile.operator_actions USING btree (done_at)
+CREATE INDEX operator_actions_message_hash_idx ON turnstile.operator_actions USING btree (message_hash) WHERE (message_hash IS NOT NULL)
+CREATE UNIQUE INDEX operator_actions_pkey ON turnstile.operator_actions USING btree (id)
+turnstile.operator_actions TRIGGER operator_actions_keep
+COMMENT turnstile.operator_actions What was done with dead letters, by whom and why: rows are added by the database, and neither changed nor removed. turnstile dead-letters history shows it.
+COMMENT turnstile.operator_actions.done_at When, by the database's clock.
+COMMENT turnstile.operator_actions.role The database role that had logged in.
+COMMENT turnstile.operator_actions.person The name that was given with it (--by). Unlike the role, it is only said.
+COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), replayed, absorbed, discarded or reopened.
+COMMENT turnstile.operator_actions.letters How many dead letters: more than one only where bodies were taken.
+COMMENT turnstile.operator_actions.sent_at The dead letter: dead_letters.sent_at. NULL where bodies were taken.
+COMMENT turnstile.operator_actions.message_hash The dead letter: dead_letters.message_hash. NULL where bodies were taken.
+COMMENT turnstile.operator_actions.reason Why, in the words of the person.
 
 turnstile.outbox.position bigint NOT NULL DEFAULT nextval('outbox_position_seq'::regclass)
 turnstile.outbox.event_id bytea NOT NULL

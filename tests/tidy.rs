@@ -129,7 +129,7 @@ const TABLES: &[&str] = &[
     "relay_chunks",
     "relay_gaps",
     "relay_failures",
-    "outbox_pruned",
+    "operator_actions",
 ];
 
 const MAX_LINES: usize = 600;

@@ -1,6 +1,7 @@
 //! `turnstile dead-letters`.
 
-mod discard;
+mod change;
+mod history;
 mod list;
 mod replay;
 mod show;
@@ -15,6 +16,7 @@ use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, Transaction};
 use crate::message::MessageHash;
 use crate::table::dead_letters;
+use crate::table::operator_actions::Said;
 
 /// What `turnstile dead-letters` takes.
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,11 @@ enum Command {
     /// Decode, mask and load open dead letters again, under the same message hash
     Replay(replay::Args),
     /// Discard open dead letters that are not worth replaying; they stay in the table
-    Discard(discard::Args),
+    Discard(change::Args),
+    /// Open discarded dead letters again
+    Reopen(change::Args),
+    /// Show what was done with dead letters, when, by whom and why
+    History(history::Args),
 }
 
 impl Args {
@@ -41,7 +47,9 @@ impl Args {
             Command::List(args) => args.run(given).await,
             Command::Show(args) => args.run(given).await,
             Command::Replay(args) => args.run(given).await,
-            Command::Discard(args) => args.run(given).await,
+            Command::Discard(args) => args.run(given, change::Kind::Discard).await,
+            Command::Reopen(args) => args.run(given, change::Kind::Reopen).await,
+            Command::History(args) => args.run(given).await,
         }
     }
 }
@@ -53,14 +61,29 @@ fn filter(given: &Given, mistakes: &mut Mistakes) -> dead_letters::Filter {
     dead_letters::Filter { code, since, ..dead_letters::Filter::default() }
 }
 
-/// Who resolves a dead letter; empty where nobody is named.
-fn by(given: &Given, mistakes: &mut Mistakes) -> Option<String> {
-    match given.optional(&rows::BY, mistakes)? {
+/// Who acts and why; empty where nobody is named and no reason given.
+fn said(given: &Given, mistakes: &mut Mistakes) -> Option<Said> {
+    let reason = given.optional(&rows::REASON, mistakes);
+    let by = match given.optional(&rows::BY, mistakes)? {
         Some(by) => Some(by),
         None => {
             let user = given.variable("USER").map(|user| user.to_string_lossy().into_owned()).unwrap_or_default();
             mistakes.take("USER", rows::read_by(&user), "give another name with --by")
         }
+    };
+    Some(Said { person: by?, reason: reason?.unwrap_or_default() })
+}
+
+/// The same of an action that must have a reason.
+fn said_with_reason(given: &Given, mistakes: &mut Mistakes) -> Option<Said> {
+    let said = said(given, mistakes)?;
+    match said.reason.is_empty() {
+        true => mistakes.note(
+            "--reason",
+            "is not given",
+            "say why, in a few words: it is kept in the history of the letter",
+        ),
+        false => Some(said),
     }
 }
 

@@ -130,7 +130,10 @@ const COMMANDS: &[Told] = &[
         command: "dead-letters show",
         done: "done",
         failed: "one was not found, or its body could not be opened",
-        examples: &["turnstile dead-letters show 0123abcd", "turnstile dead-letters show --reveal 0123abcd"],
+        examples: &[
+            "turnstile dead-letters show 0123abcd",
+            "turnstile dead-letters show --reveal --reason 'ticket 4711' 0123abcd",
+        ],
     },
     Told {
         command: "dead-letters replay",
@@ -145,7 +148,22 @@ const COMMANDS: &[Told] = &[
         command: "dead-letters discard",
         done: "all are discarded",
         failed: "one was not open, or something failed",
-        examples: &["turnstile dead-letters discard --by grace 0123abcd"],
+        examples: &["turnstile dead-letters discard --by grace --reason 'a test of ours' 0123abcd"],
+    },
+    Told {
+        command: "dead-letters reopen",
+        done: "all are open",
+        failed: "one was not discarded, or something failed",
+        examples: &["turnstile dead-letters reopen --by grace --reason 'it was no test' 0123abcd"],
+    },
+    Told {
+        command: "dead-letters history",
+        done: "done",
+        failed: "one was not found, or something failed",
+        examples: &[
+            "turnstile dead-letters history 0123abcd",
+            "turnstile dead-letters history --action revealed --since 7d",
+        ],
     },
     Told {
         command: "outbox prune",

@@ -4,6 +4,7 @@ mod calls;
 #[cfg(feature = "demo")]
 mod demo;
 mod general;
+mod history;
 mod loading;
 mod outbox;
 mod relay;
@@ -14,6 +15,7 @@ pub use self::calls::*;
 #[cfg(feature = "demo")]
 pub use self::demo::*;
 pub use self::general::*;
+pub use self::history::*;
 pub use self::loading::*;
 pub use self::outbox::*;
 pub use self::relay::*;
@@ -40,6 +42,8 @@ const DATABASE_COMMANDS: &[&str] = &[
     "dead-letters show",
     "dead-letters replay",
     "dead-letters discard",
+    "dead-letters reopen",
+    "dead-letters history",
     "outbox status",
     "outbox failures list",
     "outbox failures retry",
@@ -114,6 +118,11 @@ pub const ALL: &[&dyn Row] = &[
     &GROUP,
     &AUDIT_TIMEOUT,
     &BY,
+    &REASON,
+    &DONE_BY,
+    &DONE_SINCE,
+    &DONE_ACTION,
+    &HISTORY_LIMIT,
     &CODE,
     &SINCE,
     &STATUS,

@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 use crate::batch::DeadLetterRow;
 use crate::database::{DatabaseError, Transaction};
 use crate::message::{Delivery, MessageHash, MessageKey, QueueIdentity};
-use crate::seal::SealedBody;
+use crate::seal::{KeyId, SealedBody};
 
 /// Writes dead letters of messages that this queue delivered. A message that already has one keeps it.
 ///
@@ -317,18 +317,36 @@ pub struct Sealed {
     pub body: SealedBody,
 }
 
-/// Reads the body of a dead letter of any status.
+/// What is known of a sealed body without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyFacts {
+    /// How long it is.
+    pub bytes: i32,
+    /// The id of the key that sealed it.
+    pub key_id: Option<KeyId>,
+}
+
+/// What is known of the body of a dead letter of any status.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn body(transaction: &Transaction, key: MessageKey) -> Result<SealedBody, DatabaseError> {
-    let sql = format!(
-        "SELECT sealed_body FROM {}.dead_letters WHERE sent_at = $1 AND message_hash = $2",
-        transaction.schemas().own
-    );
+pub async fn describe_body(transaction: &Transaction, key: MessageKey) -> Result<BodyFacts, DatabaseError> {
+    let sql = format!("SELECT bytes, head FROM {}.describe_body($1, $2)", transaction.schemas().own);
     let hash = &key.hash.as_bytes()[..];
-    let row = transaction.query_one("read a dead letter's body", &sql, &[&key.sent_at, &hash]).await?;
+    let row = transaction.query_one("describe a dead letter's body", &sql, &[&key.sent_at, &hash]).await?;
+    Ok(BodyFacts { bytes: row.get(0), key_id: SealedBody::from_bytes(row.get(1)).key_id() })
+}
+
+/// Reads the body of a dead letter of any status, to show it. The database notes who does, and refuses where no reason was said.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn reveal_body(transaction: &Transaction, key: MessageKey) -> Result<SealedBody, DatabaseError> {
+    let sql = format!("SELECT {}.reveal_body($1, $2)", transaction.schemas().own);
+    let hash = &key.hash.as_bytes()[..];
+    let row = transaction.query_one("reveal a dead letter's body", &sql, &[&key.sent_at, &hash]).await?;
     Ok(SealedBody::from_bytes(row.get(0)))
 }
 
@@ -345,21 +363,19 @@ pub async fn lock(transaction: &Transaction) -> Result<(), DatabaseError> {
     transaction.query("lock dead letters", "SELECT pg_catalog.pg_advisory_xact_lock($1)", &[&RESOLVING]).await.map(drop)
 }
 
-/// Reads those that are open, in the order of their keys. Under the [`lock`] they stay so.
+/// Reads those that are open, in the order of their keys, to replay them: the database notes who does. Under the [`lock`] they
+/// stay open.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn read_open(transaction: &Transaction, keys: &[MessageKey]) -> Result<Vec<Sealed>, DatabaseError> {
+pub async fn take_open(transaction: &Transaction, keys: &[MessageKey]) -> Result<Vec<Sealed>, DatabaseError> {
     let sql = format!(
-        "SELECT sent_at, message_hash, queue, code, coalesce(sent_timestamp, received_at), sealed_body
-         FROM {}.dead_letters
-         WHERE message_hash = ANY($1::bytea[]) AND sent_at = ANY($2::timestamptz[]) AND status = 'open'
-         ORDER BY sent_at, message_hash",
+        "SELECT sent_at, message_hash, queue, code, login_sent_at, sealed_body FROM {}.take_bodies($1, $2)",
         transaction.schemas().own
     );
     let (hashes, sent) = columns(keys);
-    let rows = transaction.query("read open dead letters", &sql, &[&hashes, &sent]).await?;
+    let rows = transaction.query("take open dead letters", &sql, &[&hashes, &sent]).await?;
     let sealed = |row: &Row| {
         Ok(Sealed {
             key: super::key_from(transaction, row)?,
@@ -376,27 +392,32 @@ fn columns(keys: &[MessageKey]) -> (Vec<&[u8]>, Vec<OffsetDateTime>) {
     keys.iter().map(|key| (&key.hash.as_bytes()[..], key.sent_at)).unzip()
 }
 
-/// Resolves open dead letters, under the [`lock`]. `by` is written after the database role's name.
+/// Resolves open dead letters, under the [`lock`]. The database notes who does.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`], also when one of them is not open.
-pub async fn resolve(
-    transaction: &Transaction,
-    keys: &[MessageKey],
-    status: Status,
-    by: &str,
-) -> Result<(), DatabaseError> {
-    let sql = format!(
-        "UPDATE {}.dead_letters
-         SET status = $3::text, resolved_at = now(), resolved_by = pg_catalog.concat_ws(': ', current_user, nullif($4::text, ''))
-         WHERE message_hash = ANY($1::bytea[]) AND sent_at = ANY($2::timestamptz[]) AND status = 'open'",
-        transaction.schemas().own
-    );
+pub async fn resolve(transaction: &Transaction, keys: &[MessageKey], status: Status) -> Result<(), DatabaseError> {
+    set(transaction, keys, Status::Open, status).await
+}
+
+/// Opens discarded letters again, under the [`lock`]. The database notes who does.
+///
+/// # Errors
+///
+/// [`DatabaseError`], also when one of them is not discarded.
+pub async fn reopen(transaction: &Transaction, keys: &[MessageKey]) -> Result<(), DatabaseError> {
+    set(transaction, keys, Status::Discarded, Status::Open).await
+}
+
+async fn set(transaction: &Transaction, keys: &[MessageKey], from: Status, to: Status) -> Result<(), DatabaseError> {
+    const ATTEMPTED: &str = "set the status of dead letters";
+    let sql = format!("SELECT {}.set_status($1, $2, $3, $4)", transaction.schemas().own);
     let (hashes, sent) = columns(keys);
-    let changed = transaction.execute("resolve dead letters", &sql, &[&hashes, &sent, &status.as_str(), &by]).await?;
+    let row = transaction.query_one(ATTEMPTED, &sql, &[&hashes, &sent, &from.as_str(), &to.as_str()]).await?;
+    let changed = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
     match changed == keys.len() as u64 {
         true => Ok(()),
-        false => Err(transaction.broken("resolve dead letters", format!("{changed} of {} are open", keys.len()))),
+        false => Err(transaction.broken(ATTEMPTED, format!("{changed} of {} are {}", keys.len(), from.as_str()))),
     }
 }

@@ -85,7 +85,9 @@ async fn every_command_says_alike_why_it_does_not_reach_the_database() {
         ["migrate"].as_slice(),
         &["audit"],
         &["dead-letters", "list"],
-        &["dead-letters", "discard", "--by", "me", "00000000"],
+        &["dead-letters", "discard", "--by", "me", "--reason", "why", "00000000"],
+        &["dead-letters", "reopen", "--by", "me", "--reason", "why", "00000000"],
+        &["dead-letters", "history"],
         &["run", "--queue", "http://127.0.0.1:1/1/logins"],
     ] {
         let output = turnstile(folder.path(), &url).args(arguments).output().await.unwrap();

@@ -15,6 +15,7 @@ use turnstile::keyring::Keyring;
 use turnstile::mask::MaskKind;
 use turnstile::replay::{Replay, Report};
 use turnstile::table::dead_letters::Filter;
+use turnstile::table::operator_actions::Said;
 use turnstile::verdict::{Content, Judge};
 
 use super::loading::{counts, introduce, load};
@@ -113,7 +114,7 @@ impl Tables {
             form: Form::Login,
             hash_key: self.keyring.shared_hash_key(),
             masker: self.keyring.masker(MaskKind::Seal),
-            by: "ada".to_owned(),
+            said: Said::by("ada"),
             dry_run: false,
             force: false,
         }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{by, filter, find, open, prefixes};
+use super::{filter, find, open, prefixes, said};
 use crate::cli::prefix::Prefix;
 use crate::cli::terminal::{Progress, say};
 use crate::cli::{Failure, Outcome, refuse_other_keys, warn_of_weak_mask};
@@ -14,6 +14,7 @@ use crate::mask::MaskKind;
 use crate::message::MessageHash;
 use crate::replay::{Replay, Report, Unfinished};
 use crate::table::dead_letters::{self, Filter, Status};
+use crate::table::operator_actions::Said;
 
 /// What `turnstile dead-letters replay` takes.
 #[derive(Debug, clap::Args)]
@@ -45,14 +46,14 @@ struct Settings {
     body: BodyKind,
     filter: Filter,
     prefixes: Vec<Prefix>,
-    by: String,
+    said: Said,
     limit: u64,
     format: Format,
 }
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
-        let Settings { database, keyring, mask, body, mut filter, prefixes, by, limit, format } = self.read(given)?;
+        let Settings { database, keyring, mask, body, mut filter, prefixes, said, limit, format } = self.read(given)?;
         warn_of_weak_mask(mask);
         let database = open(&database).await?;
         refuse_other_keys(&database, &keyring, Some(mask)).await?;
@@ -67,7 +68,7 @@ impl Args {
             form: body.form(&keyring),
             hash_key: keyring.shared_hash_key(),
             masker: keyring.masker(mask),
-            by,
+            said,
             dry_run: self.dry_run,
             force: self.force,
             database,
@@ -100,7 +101,7 @@ impl Args {
         let body = given.read(&rows::BODY, &mut mistakes);
         let filter = filter(given, &mut mistakes);
         let prefixes = prefixes(&self.hashes, &mut mistakes);
-        let by = by(given, &mut mistakes);
+        let said = said(given, &mut mistakes);
         let limit = given.optional(&rows::REPLAY_LIMIT, &mut mistakes).map(|limit| limit.unwrap_or(u64::MAX));
         let format = given.read(&rows::FORMAT, &mut mistakes);
         let asked = self.all || !self.hashes.is_empty() || given.has(&rows::CODE);
@@ -110,7 +111,17 @@ impl Args {
         }
         let all = || {
             let (database, keyring, mask, body) = (database?, keyring?, mask?, body?);
-            Some(Settings { database, keyring, mask, body, filter, prefixes, by: by?, limit: limit?, format: format? })
+            Some(Settings {
+                database,
+                keyring,
+                mask,
+                body,
+                filter,
+                prefixes,
+                said: said?,
+                limit: limit?,
+                format: format?,
+            })
         };
         mistakes.or(all())
     }

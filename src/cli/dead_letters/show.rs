@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{body_json, exact, letter_json, seconds};
-use super::{find, open, prefixes};
+use super::{find, open, prefixes, said_with_reason};
 use crate::cli::prefix::Prefix;
 use crate::cli::terminal::{aligned, printable, say};
 use crate::cli::{Failure, Outcome};
@@ -11,8 +11,9 @@ use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::{MessageHash, RawBody};
-use crate::seal::{BodyOpener, OpenError, SealedBody};
-use crate::table::dead_letters::{self, DeadLetter, Filter};
+use crate::seal::{BodyOpener, OpenError};
+use crate::table::dead_letters::{self, BodyFacts, DeadLetter, Filter};
+use crate::table::operator_actions::{self, Said};
 use crate::table::processed_messages::{self, Processed};
 
 /// What `turnstile dead-letters show` takes.
@@ -22,7 +23,8 @@ pub(super) struct Args {
     #[arg(value_name = "HASH", required = true)]
     hashes: Vec<String>,
 
-    /// Also show the body, which is personal data; needs the keyring. What a terminal cannot print is escaped
+    /// Also show the body, which is personal data; needs the keyring and a --reason, and is noted in the history of the letter.
+    /// What a terminal cannot print is escaped
     #[arg(long)]
     reveal: bool,
 }
@@ -30,7 +32,8 @@ pub(super) struct Args {
 struct Settings {
     database: DatabaseSettings,
     prefixes: Vec<Prefix>,
-    opener: Option<BodyOpener>,
+    /// Where the body is to be shown: what opens it, and what is noted.
+    reveals: Option<(BodyOpener, Said)>,
     format: Format,
 }
 
@@ -38,18 +41,18 @@ struct Settings {
 struct Facts {
     letter: DeadLetter,
     processed: Option<Processed>,
-    sealed: SealedBody,
+    sealed: BodyFacts,
     /// Where it was asked for.
     body: Option<Result<RawBody, OpenError>>,
 }
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
-        let Settings { database, prefixes, opener, format } = self.read(given)?;
+        let Settings { database, prefixes, reveals, format } = self.read(given)?;
         let database = open(&database).await?;
         let mut outcome = Outcome::Done;
         for (n, letter) in letters(&database, find(&database, &prefixes).await?).await?.into_iter().enumerate() {
-            let facts = Facts::read(&database, letter, opener.as_ref()).await?;
+            let facts = Facts::read(&database, letter, reveals.as_ref()).await?;
             if matches!(facts.body, Some(Err(_))) {
                 outcome = Outcome::Failed;
             }
@@ -66,13 +69,16 @@ impl Args {
         let mut mistakes = given.mistakes();
         let database = given.database(1, &mut mistakes);
         let prefixes = prefixes(&self.hashes, &mut mistakes);
-        let opener = match self.reveal {
-            true => given.keyring(&mut mistakes).map(|keyring| keyring.body_opener()),
-            false => None,
+        let reveals = match self.reveal {
+            true => given.keyring(&mut mistakes).zip(said_with_reason(given, &mut mistakes)).map(Some),
+            false => Some(None),
         };
         let format = given.read(&rows::FORMAT, &mut mistakes);
-        let settings = |(database, format)| Settings { database, prefixes, opener, format };
-        mistakes.or(database.zip(format).map(settings))
+        let all = || {
+            let reveals = reveals?.map(|(keyring, said)| (keyring.body_opener(), said));
+            Some(Settings { database: database?, prefixes, reveals, format: format? })
+        };
+        mistakes.or(all())
     }
 }
 
@@ -85,12 +91,28 @@ async fn letters(database: &Database, hashes: Vec<MessageHash>) -> Result<Vec<De
 }
 
 impl Facts {
-    async fn read(database: &Database, letter: DeadLetter, opener: Option<&BodyOpener>) -> Result<Self, Failure> {
+    async fn read(
+        database: &Database,
+        letter: DeadLetter,
+        reveals: Option<&(BodyOpener, Said)>,
+    ) -> Result<Self, Failure> {
+        let key = letter.key;
         let read = async |seen: &Transaction| {
-            Ok((processed_messages::read(seen, letter.key).await?, dead_letters::body(seen, letter.key).await?))
+            Ok((processed_messages::read(seen, key).await?, dead_letters::describe_body(seen, key).await?))
         };
         let (processed, sealed) = database.snapshot(read).await?;
-        let body = opener.map(|opener| opener.open(letter.key.hash, &sealed).map(|(body, _)| body));
+        let body = match reveals {
+            None => None,
+            Some((opener, said)) => {
+                let reveal = async |transaction: &Transaction| {
+                    operator_actions::say(transaction, said).await?;
+                    dead_letters::reveal_body(transaction, key).await
+                };
+                // Noted before it is shown: what is committed twice was read twice.
+                let sealed = database.transaction(reveal).await?;
+                Some(opener.open(key.hash, &sealed).map(|(body, _)| body))
+            }
+        };
         Ok(Self { letter, processed, sealed, body })
     }
 
@@ -122,7 +144,7 @@ impl Facts {
         if let Some(owner) = processed.as_ref().and_then(|processed| processed.absorbed_by) {
             facts.push(("absorbed by", owner.to_string()));
         }
-        facts.push(("sealed body", format!("{} bytes{}", sealed.as_bytes().len(), sealed_with(sealed))));
+        facts.push(("sealed body", format!("{} bytes{}", sealed.bytes, sealed_with(sealed))));
         let mut lines: Vec<Vec<String>> =
             facts.into_iter().map(|(name, fact)| vec![name.to_owned(), printable(fact.as_bytes())]).collect();
         match body {
@@ -141,8 +163,8 @@ impl Facts {
             }
         };
         add("processed", self.processed.as_ref().map_or(Value::Null, processed_json));
-        add("sealed_bytes", Value::from(self.sealed.as_bytes().len()));
-        add("sealed_with", self.sealed.key_id().map_or(Value::Null, |id| Value::from(id.as_str())));
+        add("sealed_bytes", Value::from(self.sealed.bytes));
+        add("sealed_with", self.sealed.key_id.as_ref().map_or(Value::Null, |id| Value::from(id.as_str())));
         match &self.body {
             None => {}
             Some(Ok(body)) => {
@@ -164,6 +186,6 @@ fn processed_json(processed: &Processed) -> Value {
     })
 }
 
-fn sealed_with(sealed: &SealedBody) -> String {
-    sealed.key_id().map(|id| format!(", under the key {id}")).unwrap_or_default()
+fn sealed_with(sealed: &BodyFacts) -> String {
+    sealed.key_id.as_ref().map(|id| format!(", under the key {id}")).unwrap_or_default()
 }

@@ -51,12 +51,18 @@ pub static AUDIT_TIMEOUT: Setting<Length> = Setting {
 pub static BY: Setting<Text<String>> = Setting {
     flag: Some("by"),
     variable: Some("TURNSTILE_BY"),
-    commands: &["dead-letters replay", "dead-letters discard", "config show"],
+    commands: &[
+        "dead-letters show",
+        "dead-letters replay",
+        "dead-letters discard",
+        "dead-letters reopen",
+        "config show",
+    ],
     heading: OPTIONS,
     kind: Text::of("NAME", "give at most 128 characters, none of them a control character", read_by),
     default: Default::Found("the variable USER"),
     is_secret: false,
-    meaning: "Who replays or discards: kept with each dead letter, after the database role",
+    meaning: "Who acts: kept in the history of each dead letter, after the database role",
 };
 
 /// A name that fits into the tables.
@@ -97,7 +103,7 @@ pub static SINCE: Setting<Text<OffsetDateTime>> = Setting {
     meaning: "Only those that became dead letters since then: a time (RFC 3339), or how long ago (90m, 24h, 7d)",
 };
 
-fn read_since(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
+pub(super) fn read_since(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
         return Ok(time);

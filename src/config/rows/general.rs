@@ -153,6 +153,8 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "dead-letters show",
         "dead-letters replay",
         "dead-letters discard",
+        "dead-letters reopen",
+        "dead-letters history",
         "outbox status",
         "outbox failures list",
         "outbox failures retry",

@@ -1,0 +1,170 @@
+//! `operator_actions`: what was done with dead letters, by whom and why. The database writes the rows; here they are read, and
+//! said what is to stand in them.
+
+use std::str::FromStr;
+
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+
+use crate::database::{DatabaseError, Transaction};
+use crate::message::{MessageHash, MessageKey};
+
+/// What a person says along with an action. The role that acts is the database's own knowledge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Who acts; empty where nobody is named.
+    pub person: String,
+    /// Why; empty where nothing is said.
+    pub reason: String,
+}
+
+impl Said {
+    /// By this person, without a reason.
+    pub fn by(person: impl Into<String>) -> Self {
+        Self { person: person.into(), reason: String::new() }
+    }
+
+    /// The same, for this reason.
+    pub fn because(self, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), ..self }
+    }
+}
+
+/// Says for the rest of this transaction what stands in the actions of it.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn say(transaction: &Transaction, said: &Said) -> Result<(), DatabaseError> {
+    let sql =
+        "SELECT pg_catalog.set_config('letters.person', $1, true), pg_catalog.set_config('letters.reason', $2, true)";
+    transaction.query("say who acts", sql, &[&said.person, &said.reason]).await.map(drop)
+}
+
+/// Makes the actions: the word of each in its column.
+macro_rules! actions {
+    ($($(#[$doc:meta])+ $name:ident => $word:literal,)+) => {
+        /// What was done.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Action {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Action {
+            /// Every word that [`Action::as_str`] can give.
+            pub const WORDS: &'static [&'static str] = &[$($word,)+];
+
+            /// The word in the column.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)+
+                }
+            }
+        }
+
+        impl FromStr for Action {
+            type Err = NoAction;
+
+            fn from_str(word: &str) -> Result<Self, NoAction> {
+                match word {
+                    $($word => Ok(Self::$name),)+
+                    _ => Err(NoAction),
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    /// Sealed bodies were read to replay them.
+    Taken => "taken",
+    /// A sealed body was read to be shown.
+    Revealed => "revealed",
+    /// The login was loaded.
+    Replayed => "replayed",
+    /// A replay found that another message had brought the login.
+    Absorbed => "absorbed",
+    /// The letter was resolved as not worth replaying.
+    Discarded => "discarded",
+    /// A discarded letter was opened again.
+    Reopened => "reopened",
+}
+
+/// A text is no action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no action of an operator")]
+pub struct NoAction;
+
+/// Something that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The number of the row: later actions have higher ones.
+    pub id: i64,
+    /// When, by the database's clock.
+    pub at: OffsetDateTime,
+    /// The database role that had logged in.
+    pub role: String,
+    /// Who it said it was.
+    pub person: Option<String>,
+    /// What was done.
+    pub action: Action,
+    /// With how many letters.
+    pub letters: i32,
+    /// With which letter, where it was one.
+    pub letter: Option<MessageKey>,
+    /// Why, as the person said.
+    pub reason: Option<String>,
+}
+
+/// Which actions are meant; the default means all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only with these letters.
+    pub hashes: Option<Vec<MessageHash>>,
+    /// Only of this role, or of who said to be this person.
+    pub by: Option<String>,
+    /// Only at or after this time.
+    pub since: Option<OffsetDateTime>,
+    /// Only this.
+    pub action: Option<Action>,
+}
+
+/// Reads up to `limit` actions, the newest first.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> Result<Vec<Done>, DatabaseError> {
+    let sql = format!(
+        "SELECT sent_at, message_hash, id, done_at, role, person, action, letters, reason
+         FROM {}.operator_actions
+         WHERE ($1::bytea[] IS NULL OR message_hash = ANY($1)) AND ($2::text IS NULL OR role = $2 OR person = $2)
+           AND ($3::timestamptz IS NULL OR done_at >= $3) AND ($4::text IS NULL OR action = $4)
+         ORDER BY id DESC LIMIT $5",
+        transaction.schemas().own
+    );
+    let hashes: Option<Vec<&[u8]>> =
+        filter.hashes.as_ref().map(|hashes| hashes.iter().map(|hash| &hash.as_bytes()[..]).collect());
+    let (action, limit) = (filter.action.map(Action::as_str), i64::try_from(limit).unwrap_or(i64::MAX));
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+        [&hashes, &filter.by, &filter.since, &action, &limit];
+    let rows = transaction.query(READING, &sql, &parameters).await?;
+    rows.iter().map(|row| done(transaction, row)).collect()
+}
+
+const READING: &str = "read what operators did";
+
+fn done(transaction: &Transaction, row: &Row) -> Result<Done, DatabaseError> {
+    let is_of_one = row.get::<_, Option<&[u8]>>(1).is_some();
+    let action = row.get::<_, &str>(6).parse();
+    Ok(Done {
+        letter: is_of_one.then(|| super::key_from(transaction, row)).transpose()?,
+        id: row.get(2),
+        at: row.get(3),
+        role: row.get(4),
+        person: row.get(5),
+        action: action.map_err(|NoAction| transaction.broken(READING, "an action is unknown".to_owned()))?,
+        letters: row.get(7),
+        reason: row.get(8),
+    })
+}
