@@ -169,6 +169,7 @@ fn judge() -> Judge {
         identifier: identifier("message-id"),
         masker: keyring.masker(MaskKind::Seal),
         sealer: keyring.body_sealer(),
+        max_attempts: 3,
     }
 }
 

@@ -12,13 +12,13 @@
 //!   [`load::Committed`], and only [`load::Destination::load`] can make one.
 //! - After [`mask`] no clear address, device id or body exists: a batch holds masked logins and sealed bodies.
 //! - No type that holds a body, a clear login, a key or a receipt prints it.
-//! - The pure core ([`turnstile_core`]: `message`, `stream`, `login`, `rejection`, `decode`, `seal`, `mask`, `verdict`,
-//!   `batch`, `retry`) knows no clock, environment, network, database or log. What it lacks is not in its Cargo.toml.
+//! - The pure core ([`turnstile_core`]: `message`, `stream`, `login`, `rejection`, `decode`, `fault`, `seal`, `mask`,
+//!   `verdict`, `batch`, `retry`) knows no clock, environment, network, database or log. What it lacks is not in its Cargo.toml.
 //! - What a login is, its keys and its columns, is said in [`stream::LOGIN`] only.
 //! - SQL over our tables lives in `table` only, each table in a room of its own; the queue knows no table.
 
 // The pure core: a crate of its own, in crates/core.
-pub use turnstile_core::{batch, decode, login, mask, message, rejection, seal, stream, verdict};
+pub use turnstile_core::{batch, decode, fault, login, mask, message, rejection, seal, stream, verdict};
 
 // How long to wait, where the core says that a failure passes.
 pub mod retry;

@@ -26,7 +26,7 @@ async fn with_everything() -> Tables {
     tables.load_batch(batch(&tables.judge, [again])).await;
     tables.load_once_rejected(&["replayed"]).await;
     let absorbed = tables.judge.judge(message("absorbed", &login("b", "ios"), 1));
-    let absorbed = Verdict { content: Content::Rejected(invalid_version()), ..absorbed };
+    let absorbed = Verdict { content: Content::Rejected(invalid_version(), None), ..absorbed };
     tables.load_batch(Sorted::from_verdicts([absorbed], 1).batch).await;
     tables.replay_all().await;
     tables.load_rejected(&[("discarded", "[1]"), ("open", "[1]")]).await;

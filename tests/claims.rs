@@ -57,7 +57,7 @@ fn batch_of(judge: &Judge, deliveries: impl IntoIterator<Item = ReceivedMessage>
 /// The same deliveries as a release judges them that does not decode such bodies.
 fn as_rejections(judge: &Judge, messages: &[(&str, &str)]) -> Batch {
     let rejected =
-        |verdict: Verdict| Verdict { content: Content::Rejected(invalid_version()), identity: None, ..verdict };
+        |verdict: Verdict| Verdict { content: Content::Rejected(invalid_version(), None), identity: None, ..verdict };
     let verdicts = messages.iter().map(|(id, user)| rejected(judge.judge(delivery(id, user))));
     Sorted::from_verdicts(verdicts, 1).batch
 }
@@ -345,7 +345,7 @@ async fn a_queue_that_says_no_time_is_claimed_under_the_constant_one_and_replaye
     };
     let deliveries = |seconds| ["a", "b"].map(|user| tables.judge.judge(received(user, seconds)));
     let [login, mut letter] = deliveries(0);
-    letter.content = Content::Rejected(invalid_version());
+    letter.content = Content::Rejected(invalid_version(), None);
     tally_of(&tables.database, Sorted::from_verdicts([login, letter], 1).batch).await;
     let again = || async { tally_of(&tables.database, Sorted::from_verdicts(deliveries(100_000), 1).batch).await };
     assert_eq!(again().await, Tally { redelivered: 2, ..NOTHING });

@@ -32,7 +32,7 @@ fn event(keyring: &Keyring, kind: MaskKind) -> Value {
 fn loaded(event: &Value) -> Result<Vec<Value>, &'static str> {
     let judge = Judge { form: Form::Event(keyring().unmasker()), ..judge() };
     match judge.judge(message("m2", &event.to_string(), 1)).content {
-        Content::Rejected(rejection) => Err(rejection.code()),
+        Content::Rejected(rejection, _) => Err(rejection.code()),
         Content::Login(login) => {
             let stored = login.values().map(|(_, stored)| match (stored.text(), stored.integer()) {
                 (Some(text), _) => json!(text),

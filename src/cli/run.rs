@@ -102,6 +102,7 @@ async fn load_with(
         identifier: keyring.identifier(settings.identity.clone(), queue.identity()),
         masker: keyring.masker(settings.mask),
         sealer: keyring.body_sealer(),
+        max_attempts: settings.lane.max_attempts,
     };
     // From now on the queue can be asked what it holds.
     faces.service.know(queue.clone());

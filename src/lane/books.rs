@@ -43,7 +43,7 @@ impl Snapshot {
     pub(super) fn judged(&mut self, verdicts: &[Verdict]) {
         for verdict in verdicts {
             self.unknown_keys.add((), verdict.unknown_keys as u64);
-            if let Content::Rejected(rejection) = &verdict.content {
+            if let Content::Rejected(rejection, _) = &verdict.content {
                 self.rejections.add((Code::from(rejection),), 1);
             }
         }

@@ -77,7 +77,7 @@ fn keys_from(transaction: &Transaction, rows: &[Row]) -> Result<Vec<MessageKey>,
 fn outcome(content: &Content) -> &'static str {
     match content {
         Content::Login(_) => "loaded",
-        Content::Rejected(_) => "dead_lettered",
+        Content::Rejected(..) => "dead_lettered",
     }
 }
 

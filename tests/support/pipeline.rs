@@ -18,6 +18,7 @@ use turnstile::queue::sqs::{SqsQueue, SqsSettings};
 use turnstile::receive::ReceiveLimits;
 use turnstile::run::{Loader, RunError};
 use turnstile::shutdown::Shutdown;
+use turnstile::verdict::Judge;
 
 use super::PATIENCE;
 use super::loading::{counts, destination_of};
@@ -126,7 +127,7 @@ impl Running {
         settings.wait_for_queue = PATIENCE;
         let queue = SqsQueue::connect_with(&settings, aws).await.unwrap();
         let arn = queue.identity().as_str();
-        let judge = judge_of(&identity.to_string(), arn);
+        let judge = Judge { max_attempts: lane.max_attempts, ..judge_of(&identity.to_string(), arn) };
         let destination = destination_of(arn, database, lane.max_attempts, Contradictions::default());
         let shutdown = Shutdown::default();
         let loader = Loader {

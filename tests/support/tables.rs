@@ -92,7 +92,7 @@ impl Tables {
         let verdicts = messages.map(|(id, body, rejection)| {
             let mut verdict = self.judge.judge(message(id, &body, 1));
             if let Some(rejection) = rejection {
-                verdict.content = Content::Rejected(rejection);
+                verdict.content = Content::Rejected(rejection, None);
             }
             verdict
         });

@@ -44,6 +44,7 @@ pub(crate) fn judge_of(scheme: &str, queue: &str) -> Judge {
         identifier: keyring.identifier(scheme.parse().expect("a scheme"), &QueueIdentity::new(queue)),
         masker: keyring.masker(MaskKind::Seal),
         sealer: keyring.body_sealer(),
+        max_attempts: 1,
     }
 }
 

@@ -98,7 +98,7 @@ impl World {
         let dead_letter = || {
             let message = message(&id, &login_of(event, "somebody", "ios"), 1);
             let mut verdict = judge.judge(message);
-            verdict.content = Content::Rejected(invalid_version());
+            verdict.content = Content::Rejected(invalid_version(), None);
             Sorted::from_verdicts([verdict], 1).batch
         };
         self.site.note(&[Sent { key: format!("event {event}"), message_id: id.clone(), kind: Kind::Login }]);

@@ -3,6 +3,7 @@
 use time::{Date, OffsetDateTime, UtcOffset};
 
 use crate::decode::Rejection;
+use crate::fault::Fault;
 use crate::login::MaskedLogin;
 use crate::message::{BodyHash, Delivery, MessageKey, NO_TIME, ProducerContext, ReceiptHandle};
 use crate::seal::SealedBody;
@@ -36,7 +37,7 @@ impl Entry {
                 let sent_at = self.delivery.sent_at.time();
                 Some(LoginRow { key: self.key, sent_at, login, origin: self.origin })
             }
-            Content::Rejected(_) => None,
+            Content::Rejected(..) => None,
         }
     }
 
@@ -44,14 +45,16 @@ impl Entry {
     pub fn dead_letter_row(&self) -> Option<DeadLetterRow<'_>> {
         match &self.content {
             Content::Login(_) => None,
-            Content::Rejected(rejection) => Some(self.as_dead_letter(rejection)),
+            Content::Rejected(rejection, fault) => {
+                Some(DeadLetterRow { fault: *fault, ..self.as_dead_letter(rejection) })
+            }
         }
     }
 
-    /// The dead letter to write where this is what is wrong with the message.
+    /// The dead letter to write where this is what is wrong with the message, and its body is right.
     pub fn as_dead_letter<'e>(&'e self, rejection: &'e Rejection) -> DeadLetterRow<'e> {
         let Self { key, delivery, sealed_body, .. } = self;
-        DeadLetterRow { key: *key, delivery, rejection, sealed_body }
+        DeadLetterRow { key: *key, delivery, rejection, fault: None, sealed_body }
     }
 
     /// Every delivery of the message that is in hand.
@@ -59,9 +62,9 @@ impl Entry {
         std::iter::once(&self.delivery).chain(&self.repeats)
     }
 
-    /// The same message as a dead letter, which claims no login's key.
+    /// The same message as a dead letter whose body is not at fault, and which claims no login's key.
     pub fn rejected(self, rejection: Rejection) -> Self {
-        Self { content: Content::Rejected(rejection), identity: None, ..self }
+        Self { content: Content::Rejected(rejection, None), identity: None, ..self }
     }
 
     /// The same message as a dead letter of its own kind, where the tables may have forgotten that it was loaded.
@@ -113,6 +116,8 @@ pub struct DeadLetterRow<'e> {
     pub delivery: &'e Delivery,
     /// Why it is not a login.
     pub rejection: &'e Rejection,
+    /// Where its body is wrong, where it is.
+    pub fault: Option<Fault>,
     /// Its body.
     pub sealed_body: &'e SealedBody,
 }
@@ -145,7 +150,7 @@ impl Sorted {
         let mut entries = Vec::new();
         for verdict in verdicts {
             let has_attempts_left = verdict.delivery.receive_count < max_attempts;
-            if matches!(verdict.content, Content::Rejected(_)) && has_attempts_left {
+            if matches!(verdict.content, Content::Rejected(..)) && has_attempts_left {
                 returned.push(verdict.delivery);
             } else {
                 entries.push(Entry::of(verdict));

@@ -127,6 +127,41 @@ rejections! {
     ),
 }
 
+impl Rejection {
+    /// The field of the login that is wrong; none where that is no single one: the column `dead_letters.field`.
+    pub fn field(&self) -> Option<&'static Field> {
+        match self {
+            Self::MissingField(field)
+            | Self::NullField(field)
+            | Self::WrongType(field)
+            | Self::FieldTooLong(field)
+            | Self::EmptyField(field)
+            | Self::NulCharacter(field)
+            | Self::InvalidIp(field)
+            | Self::InvalidVersion(field)
+            | Self::VersionPreRelease(field)
+            | Self::VersionPartTooLarge(field)
+            | Self::InvalidMask(field) => Some(field),
+            Self::NumberOutOfRange(field) | Self::DuplicateKey(field) | Self::LoneSurrogate(field) => *field,
+            Self::EmptyBody
+            | Self::InvalidUtf8
+            | Self::ByteOrderMark
+            | Self::NestedTooDeep
+            | Self::InvalidJson
+            | Self::TruncatedJson
+            | Self::TrailingData
+            | Self::ArrayBody
+            | Self::NotAnObject
+            | Self::NotAnEvent
+            | Self::InvalidDay
+            | Self::IdentityMissing
+            | Self::RefusedByDatabase { .. }
+            | Self::Contradicts { .. }
+            | Self::OlderThanMemory => None,
+        }
+    }
+}
+
 impl std::error::Error for Rejection {}
 
 impl From<IdentityMissing> for Rejection {

@@ -1,10 +1,11 @@
 //! One message in, one verdict out: decoded, identified, masked, its body sealed.
 
 use crate::decode::{Decoded, Form, Rejection};
+use crate::fault::{self, Fault};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
 use crate::message::{
-    BodyHash, Delivery, Identifier, IdentityHash, LoginHash, MessageHash, ProducerContext, ReceivedMessage,
+    BodyHash, Delivery, Identifier, IdentityHash, LoginHash, MessageHash, ProducerContext, RawBody, ReceivedMessage,
 };
 use crate::seal::{BodySealer, SealedBody};
 
@@ -32,8 +33,8 @@ pub struct Verdict {
 pub enum Content {
     /// A login, to be loaded.
     Login(MaskedLogin),
-    /// No login.
-    Rejected(Rejection),
+    /// No login, and where its body is wrong, which is looked for at the last attempt only.
+    Rejected(Rejection, Option<Fault>),
 }
 
 /// The key under which a producer sent a login, and what tells that login from another one under the same key.
@@ -55,6 +56,8 @@ pub struct Judge {
     pub masker: Masker,
     /// Seals and hashes the bodies.
     pub sealer: BodySealer,
+    /// How many deliveries a message gets that is no login.
+    pub max_attempts: u32,
 }
 
 impl Judge {
@@ -75,8 +78,17 @@ impl Judge {
                 let identity = key.map(|hash| LoginIdentity { hash, login: self.identifier.login(&login) });
                 (Content::Login(self.masker.mask(login)), identity, unknown_keys)
             }
-            Err(rejection) => (Content::Rejected(rejection), None, 0),
+            Err(rejection) => {
+                let fault = self.fault(&delivery, &body, &rejection);
+                (Content::Rejected(rejection, fault), None, 0)
+            }
         };
         Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys, origin }
+    }
+
+    /// Where the body is wrong of a message that comes no more. One that comes again would be read twice each time.
+    fn fault(&self, delivery: &Delivery, body: &RawBody, rejection: &Rejection) -> Option<Fault> {
+        let has_attempts_left = delivery.receive_count < self.max_attempts;
+        if has_attempts_left { None } else { fault::locate(&self.form, self.masker.stream(), body, rejection) }
     }
 }
