@@ -126,7 +126,8 @@ GRANT USAGE, SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_loade
 GRANT EXECUTE ON FUNCTION turnstile.extend_outbox() TO turnstile_loader;
 
 -- Inserts the messages that are no logins, as open ones.
-GRANT INSERT (message_hash, code, detail, sealed_body, message_id, receive_count, sent_at, sent_timestamp, received_at, queue),
+GRANT INSERT (message_hash, code, detail, sealed_body, message_id, receive_count, field, place, sent_at, sent_timestamp,
+              received_at, queue),
       SELECT (sent_at, message_hash)
     ON turnstile.dead_letters TO turnstile_loader;
 

@@ -8,6 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::batch::DeadLetterRow;
 use crate::database::{DatabaseError, Transaction};
+use crate::fault::Fault;
 use crate::message::{Delivery, MessageHash, MessageKey, QueueIdentity};
 use crate::seal::{KeyId, SealedBody};
 
@@ -27,6 +28,9 @@ pub async fn insert(
     let hashes: Vec<&[u8]> = letters.iter().map(|letter| &letter.key.hash.as_bytes()[..]).collect();
     let codes: Vec<&str> = letters.iter().map(|letter| letter.rejection.code()).collect();
     let details: Vec<String> = letters.iter().map(|letter| letter.rejection.to_string()).collect();
+    let fields: Vec<Option<&str>> =
+        letters.iter().map(|letter| letter.rejection.field().map(|field| field.key)).collect();
+    let places: Vec<Option<String>> = letters.iter().map(|letter| letter.fault.as_ref().map(Fault::stored)).collect();
     let bodies: Vec<&[u8]> = letters.iter().map(|letter| letter.sealed_body.as_bytes()).collect();
     let message_ids: Vec<&str> = letters.iter().map(|letter| letter.delivery.message_id.as_str()).collect();
     let counts: Vec<i32> = letters.iter().map(|letter| receive_count(letter.delivery)).collect();
@@ -37,9 +41,10 @@ pub async fn insert(
     let own = &transaction.schemas().own;
     let sql = format!(
         "INSERT INTO {own}.dead_letters
-             (message_hash, code, detail, sealed_body, message_id, receive_count, sent_at, sent_timestamp, received_at, queue)
-         SELECT *, $10::text FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::integer[],
-                                         $7::timestamptz[], $8::timestamptz[], $9::timestamptz[])
+             (message_hash, code, detail, sealed_body, message_id, receive_count, sent_at, sent_timestamp, received_at, field, place,
+              queue)
+         SELECT *, $12::text FROM unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::integer[],
+                                         $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[])
          ON CONFLICT (sent_at, message_hash) DO NOTHING"
     );
     let queue = queue.as_str();
@@ -47,7 +52,20 @@ pub async fn insert(
         .execute(
             "insert dead letters",
             &sql,
-            &[&hashes, &codes, &details, &bodies, &message_ids, &counts, &sent, &by_queue, &received, &queue],
+            &[
+                &hashes,
+                &codes,
+                &details,
+                &bodies,
+                &message_ids,
+                &counts,
+                &sent,
+                &by_queue,
+                &received,
+                &fields,
+                &places,
+                &queue,
+            ],
         )
         .await?;
     if inserted == letters.len() as u64 {
@@ -196,6 +214,10 @@ pub struct DeadLetter {
     pub code: String,
     /// The rejection in words.
     pub detail: String,
+    /// The field of the login that is wrong, where it is a single one.
+    pub field: Option<String>,
+    /// Where the body is wrong, as it is stored: [`Fault::read`] reads it.
+    pub place: Option<String>,
     /// SQS MessageId.
     pub message_id: String,
     /// Receive count at the last delivery.
@@ -222,7 +244,7 @@ pub struct DeadLetter {
 pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> Result<Vec<DeadLetter>, DatabaseError> {
     let sql = format!(
         "SELECT sent_at, message_hash, queue, code, detail, message_id, receive_count, sent_timestamp, received_at,
-                dead_lettered_at, status, resolved_at, resolved_by
+                dead_lettered_at, status, resolved_at, resolved_by, field, place
          FROM {}.dead_letters WHERE {MATCHES}
          ORDER BY dead_lettered_at DESC, message_hash LIMIT $5",
         transaction.schemas().own
@@ -248,6 +270,8 @@ fn dead_letter_from(transaction: &Transaction, row: &Row) -> Result<DeadLetter, 
         status: status_from(transaction, row.get(10))?,
         resolved_at: row.get(11),
         resolved_by: row.get(12),
+        field: row.get(13),
+        place: row.get(14),
     })
 }
 

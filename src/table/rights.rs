@@ -129,6 +129,8 @@ const USES: [Use; 9] = [
             "sealed_body",
             "message_id",
             "receive_count",
+            "field",
+            "place",
             "sent_at",
             "sent_timestamp",
             "received_at",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text::{body_json, exact, letter_json, seconds};
+use super::text::{body_json, exact, letter_json, place_words, seconds};
 use super::{find, open, prefixes, said_with_reason};
 use crate::cli::prefix::Prefix;
 use crate::cli::terminal::{aligned, printable, say};
@@ -123,13 +123,17 @@ impl Facts {
             ("status", letter.status.as_str().to_owned()),
             ("code", letter.code.clone()),
             ("detail", letter.detail.clone()),
+        ];
+        facts.extend(letter.field.clone().map(|field| ("field", field)));
+        facts.extend(letter.place.as_deref().map(|place| ("place", place_words(place))));
+        facts.extend([
             ("dead-lettered", seconds(letter.dead_lettered_at)),
             ("queue", letter.queue.clone()),
             ("message id", letter.message_id.clone()),
             ("sent", letter.sent_timestamp.map_or_else(|| "the queue does not say".to_owned(), seconds)),
             ("last received", seconds(letter.received_at)),
             ("deliveries", letter.receive_count.to_string()),
-        ];
+        ]);
         if let (Some(at), Some(by)) = (letter.resolved_at, &letter.resolved_by) {
             facts.extend([("resolved", seconds(at)), ("resolved by", by.clone())]);
         }

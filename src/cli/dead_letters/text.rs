@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 pub(super) use crate::cli::terminal::{exact, seconds};
+use crate::fault::{Fault, Pointer};
 use crate::message::RawBody;
+use crate::stream::LOGIN;
 use crate::table::dead_letters::DeadLetter;
 
 /// A dead letter for scripts, without its body.
@@ -13,6 +15,8 @@ pub(super) fn letter_json(letter: &DeadLetter) -> Value {
         "queue": letter.queue,
         "code": letter.code,
         "detail": letter.detail,
+        "field": letter.field,
+        "place": letter.place.as_deref().map(place_json),
         "message_id": letter.message_id,
         "receive_count": letter.receive_count,
         "sent_at": letter.sent_timestamp.map(exact),
@@ -22,6 +26,20 @@ pub(super) fn letter_json(letter: &DeadLetter) -> Value {
         "resolved_at": letter.resolved_at.map(exact),
         "resolved_by": letter.resolved_by,
     })
+}
+
+/// Where a body is wrong, for people. A text that is no fault is what stands in its place.
+pub(super) fn place_words(place: &str) -> String {
+    Fault::read(&LOGIN, place).map_or_else(|| place.to_owned(), |fault| fault.to_string())
+}
+
+/// The same for scripts.
+fn place_json(place: &str) -> Value {
+    let parts = |Fault { pointer, offset, length, shape }| {
+        let pointer = pointer.as_ref().map(Pointer::to_string);
+        json!({ "pointer": pointer, "offset": offset, "length": length, "shape": shape.to_string() })
+    };
+    Fault::read(&LOGIN, place).map_or_else(|| Value::from(place), parts)
 }
 
 /// A body for scripts, exactly as it was delivered: as a JSON string, or in Base64 if it is not UTF-8.
