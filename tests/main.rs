@@ -50,6 +50,7 @@ mod top;
 mod relay;
 mod outbox_commands;
 mod sinks;
+mod place;
 mod replay;
 mod history;
 mod audit;

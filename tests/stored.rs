@@ -8,7 +8,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 use turnstile::batch::{Sorted, utc_day};
-use turnstile::decode::{Decoded, decode};
+use turnstile::decode::{Decoded, Form, decode};
+use turnstile::fault::{Fault, locate};
 use turnstile::login::{UserLogin, Value};
 use turnstile::message::{MessageHash, RawBody};
 use turnstile::seal::SealedBody;
@@ -75,7 +76,7 @@ async fn store(tables: &Tables, first: usize, bodies: Vec<Vec<u8>>) -> Result<us
         |of: &str| LOGIN.columns().map(|column| format!("{of}.{}", column.name)).collect::<Vec<_>>().join(", ");
     let texts: Vec<String> = LOGIN.columns().map(|column| format!("u.{0}::text AS {0}", column.name)).collect();
     let sql = format!(
-        "SELECT message_hash, {}, code, sealed_body, ({}) IS NOT DISTINCT FROM ({}) AS is_told
+        "SELECT message_hash, {}, code, place, sealed_body, ({}) IS NOT DISTINCT FROM ({}) AS is_told
          FROM processed_messages
          LEFT JOIN user_logins u USING (message_hash) LEFT JOIN dead_letters USING (message_hash)
          LEFT JOIN outbox o ON event_id = message_hash WHERE message_hash = ANY($1)",
@@ -98,7 +99,9 @@ async fn store(tables: &Tables, first: usize, bodies: Vec<Vec<u8>>) -> Result<us
             Err(rejection) => {
                 let sealed = SealedBody::from_bytes(row.get("sealed_body"));
                 let hash = MessageHash::from_bytes(row.get::<_, &[u8]>("message_hash").try_into().unwrap());
+                let fault = locate(&Form::Login, &LOGIN, body, &rejection).as_ref().map(Fault::stored);
                 prop_assert_eq!(row.get::<_, &str>("code"), rejection.code(), "{}", said());
+                prop_assert_eq!(row.get::<_, Option<String>>("place"), fault, "{}", said());
                 prop_assert!(
                     tables.keyring.body_opener().open(hash, &sealed).is_ok_and(|(opened, _)| opened == *body),
                     "{}",

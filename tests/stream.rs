@@ -79,9 +79,11 @@ async fn a_further_field_is_decoded_masked_and_stored_where_its_row_says() {
         assert_eq!(stored, expected, "{table}");
         assert!(rows.iter().all(|row| row.get::<_, i32>(2) == 1_000_000));
     }
-    let detail = "SELECT detail FROM turnstile.dead_letters";
-    let detail: String = tables.client.query_one(detail, &[]).await.unwrap().get(0);
-    assert_eq!(detail, "the field phone is not a string");
+    let letter = "SELECT detail, field, place FROM turnstile.dead_letters";
+    let letter = tables.client.query_one(letter, &[]).await.unwrap();
+    let place = format!("{}+1 number:digits #/phone", body("c", "7").len() - "7}".len());
+    assert_eq!((letter.get(0), letter.get(1)), ("the field phone is not a string", "phone"));
+    assert_eq!(letter.get::<_, &str>(2), place);
 }
 
 fn sorted(verdicts: impl IntoIterator<Item = Verdict>) -> turnstile::batch::Batch {
