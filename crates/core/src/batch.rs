@@ -46,7 +46,7 @@ impl Entry {
         match &self.content {
             Content::Login(_) => None,
             Content::Rejected(rejection, fault) => {
-                Some(DeadLetterRow { fault: *fault, ..self.as_dead_letter(rejection) })
+                Some(DeadLetterRow { fault: fault.as_deref().copied(), ..self.as_dead_letter(rejection) })
             }
         }
     }

@@ -33,8 +33,9 @@ pub struct Verdict {
 pub enum Content {
     /// A login, to be loaded.
     Login(MaskedLogin),
-    /// No login, and where its body is wrong, which is looked for at the last attempt only.
-    Rejected(Rejection, Option<Fault>),
+    /// No login, and where its body is wrong, which is looked for at the last attempt only. In a box: logins are many, and should
+    /// not carry the room for it.
+    Rejected(Rejection, Option<Box<Fault>>),
 }
 
 /// The key under which a producer sent a login, and what tells that login from another one under the same key.
@@ -79,7 +80,7 @@ impl Judge {
                 (Content::Login(self.masker.mask(login)), identity, unknown_keys)
             }
             Err(rejection) => {
-                let fault = self.fault(&delivery, &body, &rejection);
+                let fault = self.fault(&delivery, &body, &rejection).map(Box::new);
                 (Content::Rejected(rejection, fault), None, 0)
             }
         };
