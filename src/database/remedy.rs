@@ -78,8 +78,9 @@ const TOO_SLOW: &str = "look for what keeps the server busy or holds the lock (p
 fn remedy_of_statement(sqlstate: &str) -> &'static str {
     match sqlstate {
         "42501" => {
-            "`migrate` and `outbox prune` need the owner of the tables, `dead-letters` a role in turnstile_operator, `audit` one in \
-             turnstile_auditor, `relay` one in turnstile_relay; for `run`, `turnstile check` names what is missing. deploy/grants.sql grants all of it"
+            "`migrate` and `outbox prune` need the owner of the tables, `dead-letters` a role in turnstile_operator (and for --reveal \
+             one in turnstile_revealer), `audit` one in turnstile_auditor, `relay` one in turnstile_relay; for `run`, \
+             `turnstile check` names what is missing. deploy/grants.sql grants all of it"
         }
         "42P01" => {
             "run `turnstile migrate`; if a trigger uses the table, let the trigger's function set its own search_path"
