@@ -8,8 +8,15 @@ COMMENT ON COLUMN turnstile.dead_letters.field IS
 COMMENT ON COLUMN turnstile.dead_letters.place IS
     'Where in the body the fault is: offset and length in bytes, what stands there by its kind and never its value, and the JSON pointer. NULL where the body is not at fault, or the row is older than the column.';
 
--- For the newest of one kind, and for the letter of a MessageId.
-CREATE INDEX dead_letters_newest_idx ON turnstile.dead_letters (dead_lettered_at, sent_at, message_hash);
+-- What a group of dead letters is of, beside its code.
+ALTER TABLE turnstile.dead_letters ADD COLUMN grounds text NOT NULL
+    GENERATED ALWAYS AS (coalesce(field, CASE WHEN code = 'refused_by_database' THEN detail ELSE '' END)) STORED;
+
+COMMENT ON COLUMN turnstile.dead_letters.grounds IS
+    'What it is grouped by, beside its code: the field, the detail of refused_by_database, or nothing.';
+
+-- For the groups, for the newest of each, and for the letter of a MessageId.
+CREATE INDEX dead_letters_groups_idx ON turnstile.dead_letters (queue, code, grounds, status, dead_lettered_at);
 CREATE INDEX dead_letters_message_id_idx ON turnstile.dead_letters (message_id);
 
 -- What people do with dead letters. The database itself writes it, in the transaction of what is done.
