@@ -14,7 +14,7 @@ TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --te
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers bench settings metrics screens fuzz lint fmt
+.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers bench settings metrics codes screens fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ settings: ## Write docs/SETTINGS.md anew from the program
 
 metrics: ## Write docs/METRICS.md anew from the program
 	TURNSTILE_TEST_WRITE_METRICS=1 $(CARGO) test --locked --test main -- metrics::the_page_of_the_figures
+
+codes: ## Write the codes of dead letters in docs/OPERATIONS.md anew from the program
+	TURNSTILE_TEST_WRITE_CODES=1 $(CARGO) test --locked --test main -- readme::the_night_page_says
 
 screens: ## Write the screens of `turnstile top` anew, tests/fixtures/top
 	TURNSTILE_TEST_WRITE_SCREENS=1 $(CARGO) test --locked --test main -- top::screens::

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Command;
-use turnstile::decode::Rejection;
+use turnstile::rejection::{Advice, Rejection};
 
 #[test]
 fn the_list_of_commands_has_every_command_and_no_other() {
@@ -72,14 +72,24 @@ fn the_policy_allows_the_five_actions_that_the_loader_calls_and_nothing_else() {
 }
 
 #[test]
-fn every_code_of_a_dead_letter_is_explained() {
-    let page = page("docs/OPERATIONS.md");
-    let told: BTreeSet<String> = rows_under(&page, "## Dead letters")
+fn the_night_page_says_of_every_code_what_the_program_says() {
+    let head = "| code | the body | usual cause | what to do |\n|---|---|---|---|\n";
+    let rows: String = Rejection::ADVICE
         .iter()
-        .filter(|row| row[0] != "code")
-        .flat_map(|row| row[0].split(", ").map(str::to_owned).collect::<Vec<_>>())
+        .map(|Advice { code, body, cause, remedy }| format!("| `{code}` | {body} | {cause} | {remedy} |\n"))
         .collect();
-    assert_eq!(told, Rejection::CODES.iter().map(|code| (*code).to_owned()).collect());
+    let page = page("docs/OPERATIONS.md");
+    let (before, rest) = page.split_once(head).expect("the page has the table of the codes");
+    let (written, after) = rest.split_once("\n\n").unwrap();
+    if std::env::var_os("TURNSTILE_TEST_WRITE_CODES").is_some() {
+        let anew = format!("{before}{head}{rows}\n{after}");
+        std::fs::write(root().join("docs/OPERATIONS.md"), anew).unwrap();
+        return;
+    }
+    assert!(
+        format!("{written}\n") == rows,
+        "the codes in docs/OPERATIONS.md are others: `make codes` writes them anew"
+    );
 }
 
 #[test]

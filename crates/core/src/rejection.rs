@@ -1,7 +1,10 @@
 //! Why a body is not a login: one row for each reason, which holds its code and its words.
 
+mod advice;
+
 use std::fmt;
 
+pub use self::advice::Advice;
 use crate::decode::MAX_DEPTH;
 use crate::login::AppVersion;
 use crate::message::{IdentityMissing, MessageHash};

@@ -74,6 +74,17 @@ impl Stream {
         keys
     }
 
+    /// The keys of the `N` fields, for what is compiled in.
+    pub const fn keys<const N: usize>(&self) -> [&'static str; N] {
+        let (mut fields, mut keys) = (self.fields, [""; N]);
+        let mut left = keys.as_mut_slice();
+        while let ([field, rest @ ..], Some((key, others))) = (fields, left.split_first_mut()) {
+            *key = field.key;
+            (fields, left) = (rest, others);
+        }
+        keys
+    }
+
     /// The columns of a record, in the order of its fields, and last the day.
     pub fn columns(&self) -> impl Iterator<Item = Column> {
         let day = Column { name: self.day, holds: ColumnType::Date };
