@@ -145,7 +145,7 @@ GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_loader;
 -- the events say of them, nor delete anything, nor write or change what is noted of its actions.
 
 -- Lists and shows dead letters, and has the database resolve them, which notes when, by whom and why.
-GRANT SELECT (message_hash, code, detail, field, place, message_id, receive_count, sent_at, sent_timestamp, received_at, queue,
+GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, receive_count, sent_at, sent_timestamp, received_at, queue,
               dead_lettered_at, status, resolved_at, resolved_by)
     ON turnstile.dead_letters TO turnstile_operator;
 GRANT EXECUTE ON FUNCTION turnstile.take_bodies(bytea[], timestamptz[]), turnstile.describe_body(timestamptz, bytea),
@@ -195,7 +195,7 @@ GRANT SELECT (sink, position, event_id, status, code, attempts, since, next_at),
 -- The revealer: `turnstile dead-letters show --reveal`, for an operator who may see what a body says. Each time is noted, with
 -- a reason.
 
-GRANT SELECT (message_hash, code, detail, field, place, message_id, receive_count, sent_at, sent_timestamp, received_at, queue,
+GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, receive_count, sent_at, sent_timestamp, received_at, queue,
               dead_lettered_at, status, resolved_at, resolved_by)
     ON turnstile.dead_letters TO turnstile_revealer;
 GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processed_at)

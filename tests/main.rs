@@ -53,6 +53,7 @@ mod sinks;
 mod place;
 mod replay;
 mod history;
+mod letters;
 mod audit;
 mod comparison;
 

@@ -27,7 +27,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Count dead letters by status and code, or list them
+    /// Group dead letters by what is wrong with them, or list single ones
     List(list::Args),
     /// Show everything that is known about single dead letters; the body only with --reveal
     Show(show::Args),

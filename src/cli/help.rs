@@ -124,6 +124,7 @@ const COMMANDS: &[Told] = &[
         examples: &[
             "turnstile dead-letters list",
             "turnstile dead-letters list --entries --code invalid_json --since 24h",
+            "turnstile dead-letters list --entries --field ip --sort oldest --format csv > letters.csv",
         ],
     },
     Told {

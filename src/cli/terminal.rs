@@ -154,6 +154,17 @@ pub(super) fn width() -> Option<usize> {
     (width > 0).then_some(usize::from(width))
 }
 
+/// A line that fits: where it is longer than that, its end is cut off, which an ellipsis shows.
+pub(super) fn fitted(line: &str, width: Option<usize>) -> String {
+    match width {
+        Some(width) if line.chars().count() > width => {
+            let kept: String = line.chars().take(width.saturating_sub(1)).collect();
+            format!("{}…", kept.trim_end())
+        }
+        Some(_) | None => line.to_owned(),
+    }
+}
+
 /// A text in lines of at most `width` characters, broken between words; all but the first begin with `indent` spaces.
 pub(super) fn wrapped(text: &str, width: usize, indent: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
@@ -294,6 +305,15 @@ mod tests {
         assert_eq!(wrapped("ok  queue  it is on", 80, 11), "ok  queue  it is on");
         assert_eq!(wrapped("ok  queue  one two three", 15, 11), "ok  queue  one\n           two\n           three");
         assert_eq!(wrapped("averylongword and more", 5, 2), "averylongword\n  and\n  more");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_says_so() {
+        assert_eq!(fitted("zürich  open", None), "zürich  open");
+        assert_eq!(fitted("zürich  open", Some(12)), "zürich  open");
+        assert_eq!(fitted("zürich  open", Some(11)), "zürich  op…");
+        assert_eq!(fitted("zürich  open", Some(9)), "zürich…");
+        assert_eq!(fitted("zürich", Some(0)), "…");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod calls;
 mod demo;
 mod general;
 mod history;
+mod letters;
 mod loading;
 mod outbox;
 mod relay;
@@ -16,6 +17,7 @@ pub use self::calls::*;
 pub use self::demo::*;
 pub use self::general::*;
 pub use self::history::*;
+pub use self::letters::*;
 pub use self::loading::*;
 pub use self::outbox::*;
 pub use self::relay::*;
@@ -124,9 +126,16 @@ pub const ALL: &[&dyn Row] = &[
     &DONE_ACTION,
     &HISTORY_LIMIT,
     &CODE,
+    &WRONG_FIELD,
     &SINCE,
+    &UNTIL,
     &STATUS,
+    &OF_QUEUE,
+    &MESSAGE_ID,
+    &SORT,
     &LIST_LIMIT,
+    &AFTER,
+    &LIST_FORMAT,
     &REPLAY_LIMIT,
     &NEW_KEYRING,
     &NEW_KEY_ID,

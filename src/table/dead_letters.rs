@@ -1,5 +1,9 @@
 //! `dead_letters`: the messages that are not logins, sealed, until somebody resolves them.
 
+mod entries;
+mod groups;
+mod search;
+
 use std::str::FromStr;
 
 use time::OffsetDateTime;
@@ -11,6 +15,10 @@ use crate::database::{DatabaseError, Transaction};
 use crate::fault::Fault;
 use crate::message::{Delivery, MessageHash, MessageKey, QueueIdentity};
 use crate::seal::{KeyId, SealedBody};
+
+pub use self::entries::{Order, Page, PageEnd, page};
+pub use self::groups::{Group, groups};
+pub use self::search::{Counted, Search, count_some, queues};
 
 /// Writes dead letters of messages that this queue delivered. A message that already has one keeps it.
 ///
@@ -236,6 +244,11 @@ pub struct DeadLetter {
     pub resolved_by: Option<String>,
 }
 
+/// What [`dead_letter_from`] reads.
+const COLUMNS: &str =
+    "sent_at, message_hash, queue, code, detail, field, place, message_id, receive_count, sent_timestamp,
+     received_at, dead_lettered_at, status, resolved_at, resolved_by";
+
 /// Reads up to `limit` dead letters without their bodies, the newest first.
 ///
 /// # Errors
@@ -243,8 +256,7 @@ pub struct DeadLetter {
 /// [`DatabaseError`]
 pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> Result<Vec<DeadLetter>, DatabaseError> {
     let sql = format!(
-        "SELECT sent_at, message_hash, queue, code, detail, message_id, receive_count, sent_timestamp, received_at,
-                dead_lettered_at, status, resolved_at, resolved_by, field, place
+        "SELECT {COLUMNS}
          FROM {}.dead_letters WHERE {MATCHES}
          ORDER BY dead_lettered_at DESC, message_hash LIMIT $5",
         transaction.schemas().own
@@ -262,16 +274,16 @@ fn dead_letter_from(transaction: &Transaction, row: &Row) -> Result<DeadLetter, 
         queue: row.get(2),
         code: row.get(3),
         detail: row.get(4),
-        message_id: row.get(5),
-        receive_count: row.get(6),
-        sent_timestamp: row.get(7),
-        received_at: row.get(8),
-        dead_lettered_at: row.get(9),
-        status: status_from(transaction, row.get(10))?,
-        resolved_at: row.get(11),
-        resolved_by: row.get(12),
-        field: row.get(13),
-        place: row.get(14),
+        field: row.get(5),
+        place: row.get(6),
+        message_id: row.get(7),
+        receive_count: row.get(8),
+        sent_timestamp: row.get(9),
+        received_at: row.get(10),
+        dead_lettered_at: row.get(11),
+        status: status_from(transaction, row.get(12))?,
+        resolved_at: row.get(13),
+        resolved_by: row.get(14),
     })
 }
 

@@ -216,6 +216,32 @@ pub async fn count(transaction: &Transaction) -> Result<u64, DatabaseError> {
     Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }
 
+/// The messages that were sent last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lately {
+    /// All of them were sent after this time.
+    pub after: OffsetDateTime,
+    /// How many there are.
+    pub messages: u64,
+}
+
+/// The messages that were sent last, and of which a time is known: at most so many. The index alone says it.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn lately(transaction: &Transaction, most: i64) -> Result<Lately, DatabaseError> {
+    let sql = format!(
+        "WITH edge AS (
+             SELECT greatest('1970-01-01Z', (SELECT sent_at FROM {own}.processed_messages
+                                             ORDER BY sent_at DESC OFFSET $1::bigint LIMIT 1)) AS after)
+         SELECT after, (SELECT count(*) FROM {own}.processed_messages WHERE sent_at > after) FROM edge",
+        own = transaction.schemas().own
+    );
+    let row = transaction.query_one("count late messages", &sql, &[&most]).await?;
+    Ok(Lately { after: row.get(0), messages: u64::try_from(row.get::<_, i64>(1)).unwrap_or(0) })
+}
+
 /// How fast logins went from the queue into the tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pace {

@@ -12,9 +12,8 @@ use crate::mask::MaskKind;
 use crate::rejection::Rejection;
 use crate::seal::KeyId;
 use crate::stream::{Field, LOGIN};
-use crate::table::dead_letters::Status;
 
-const WHICH: &str = "Which dead letters";
+pub(super) const WHICH: &str = "Which dead letters";
 
 /// The message group of what is sent.
 pub static GROUP: Setting<Text<String>> = Setting {
@@ -111,42 +110,6 @@ pub(super) fn read_since(text: &str, now: OffsetDateTime) -> Result<OffsetDateTi
     let ago = values::duration(text, &(Duration::ZERO..=LONGEST));
     ago.map(|ago| now - ago).map_err(|_| "is neither a time nor how long ago it was".to_owned())
 }
-
-/// Which statuses: one, or all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Statuses(pub Option<Status>);
-
-impl std::str::FromStr for Statuses {
-    type Err = <Status as std::str::FromStr>::Err;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        if word == "all" { Ok(Self(None)) } else { word.parse().map(|status| Self(Some(status))) }
-    }
-}
-
-/// Dead letters of one status.
-pub static STATUS: Setting<Word<Statuses>> = Setting {
-    flag: Some("status"),
-    variable: None,
-    commands: &["dead-letters list"],
-    heading: WHICH,
-    kind: Word::of("STATUS", &["open", "replayed", "absorbed", "discarded", "all"]),
-    default: Default::Found("all for counts, open for --entries"),
-    is_secret: false,
-    meaning: "Only those that are open, replayed, absorbed, discarded, or all",
-};
-
-/// How many dead letters are listed.
-pub static LIST_LIMIT: Setting<Whole<u64>> = Setting {
-    flag: Some("limit"),
-    variable: None,
-    commands: &["dead-letters list"],
-    heading: OPTIONS,
-    kind: Whole(1..=100_000),
-    default: Default::Is("50"),
-    is_secret: false,
-    meaning: "With --entries, the most to list",
-};
 
 /// How many dead letters are replayed.
 pub static REPLAY_LIMIT: Setting<Whole<u64>> = Setting {

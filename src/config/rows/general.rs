@@ -149,7 +149,6 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "keys list",
         "send",
         "migrate",
-        "dead-letters list",
         "dead-letters show",
         "dead-letters replay",
         "dead-letters discard",
