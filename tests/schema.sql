@@ -46,14 +46,19 @@ turnstile.dead_letters.resolved_at timestamp with time zone
 turnstile.dead_letters.resolved_by text
 turnstile.dead_letters.field text
 turnstile.dead_letters.place text
+turnstile.dead_letters.grounds text NOT NULL DEFAULT COALESCE(field,
+CASE
+    WHEN (code = 'refused_by_database'::text) THEN detail
+    ELSE ''::text
+END)
 turnstile.dead_letters CONSTRAINT dead_letters_message_hash_check CHECK ((octet_length(message_hash) = 32))
 turnstile.dead_letters CONSTRAINT dead_letters_pkey PRIMARY KEY (sent_at, message_hash)
 turnstile.dead_letters CONSTRAINT dead_letters_receive_count_check CHECK ((receive_count > 0))
 turnstile.dead_letters CONSTRAINT dead_letters_resolved_check CHECK ((((status = 'open'::text) = (resolved_at IS NULL)) AND ((status = 'open'::text) = (resolved_by IS NULL))))
 turnstile.dead_letters CONSTRAINT dead_letters_status_check CHECK ((status = ANY (ARRAY['open'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text])))
+CREATE INDEX dead_letters_groups_idx ON turnstile.dead_letters USING btree (queue, code, grounds, status, dead_lettered_at)
 CREATE INDEX dead_letters_message_hash_idx ON turnstile.dead_letters USING btree (message_hash)
 CREATE INDEX dead_letters_message_id_idx ON turnstile.dead_letters USING btree (message_id)
-CREATE INDEX dead_letters_newest_idx ON turnstile.dead_letters USING btree (dead_lettered_at, sent_at, message_hash)
 CREATE INDEX dead_letters_open_idx ON turnstile.dead_letters USING btree (code, dead_lettered_at) WHERE (status = 'open'::text)
 CREATE UNIQUE INDEX dead_letters_pkey ON turnstile.dead_letters USING btree (sent_at, message_hash)
 COMMENT turnstile.dead_letters One row per message that could not be loaded, after its bounded retries. turnstile dead-letters lists, shows and replays them.
@@ -73,6 +78,7 @@ COMMENT turnstile.dead_letters.resolved_at When it was replayed, absorbed or dis
 COMMENT turnstile.dead_letters.resolved_by Who resolved it: the database role, and the name given.
 COMMENT turnstile.dead_letters.field The field of the login that is wrong; NULL where the fault is of no single field.
 COMMENT turnstile.dead_letters.place Where in the body the fault is: offset and length in bytes, what stands there by its kind and never its value, and the JSON pointer. NULL where the body is not at fault, or the row is older than the column.
+COMMENT turnstile.dead_letters.grounds What it is grouped by, beside its code: the field, the detail of refused_by_database, or nothing.
 
 turnstile.horizon.one boolean NOT NULL DEFAULT true
 turnstile.horizon.retained_since timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone
