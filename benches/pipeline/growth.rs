@@ -13,7 +13,7 @@ use crate::world::{Server, World};
 const MESSAGES: u64 = 50_000;
 
 /// The last fourteen days in the order in which they were sent, the longest that SQS keeps a message.
-const OLDER_CLAIMS: &str = "
+pub(crate) const OLDER_CLAIMS: &str = "
     INSERT INTO processed_messages (message_hash, outcome, message_id, body_hash, sent_at, received_at)
     SELECT sha256(int8send(n)), 'loaded', gen_random_uuid()::text, sha256(int8send(-n)),
            sent_at, sent_at + interval '80 ms'
@@ -112,7 +112,7 @@ async fn filled(server: &mut Server, claims: Claims, rows: u64) -> Result<World>
 }
 
 /// Rows first and the indexes, whatever they are, all at once: with random keys it takes minutes instead of hours.
-async fn fill(world: &World, table: &str, insert: &str, rows: u64) -> Result<()> {
+pub(crate) async fn fill(world: &World, table: &str, insert: &str, rows: u64) -> Result<()> {
     let client = &world.client;
     let unindexed =
         format!("UPDATE pg_index SET indisready = false, indisvalid = false WHERE indrelid = '{table}'::regclass");

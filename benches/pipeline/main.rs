@@ -17,6 +17,7 @@ mod figures;
 mod floors;
 mod growth;
 mod latency;
+mod letters;
 mod loading;
 mod memory;
 mod peers;
@@ -35,11 +36,12 @@ use anyhow::{Context, Result, bail};
 
 use self::figures::Figures;
 use self::growth::{Claims, Growth};
+use self::letters::Letters;
 use self::world::Server;
 
 /// The parts, in the order of the table.
-const PARTS: [&str; 9] =
-    ["loading", "throughput", "peers", "latency", "memory", "growth", "growth-by-key", "relay", "start"];
+const PARTS: [&str; 10] =
+    ["loading", "throughput", "peers", "latency", "memory", "growth", "growth-by-key", "relay", "letters", "start"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -54,6 +56,7 @@ async fn main() -> Result<()> {
     let mut server = Server::start(scale).await?;
     let mut growth = Growth::new(Claims::OfMessages, standing.clone());
     let mut growth_by_key = Growth::new(Claims::OfKeys, standing);
+    let mut letters = Letters::default();
     for round in 1..=rounds {
         for part in &parts {
             writeln!(std::io::stderr(), "round {round} of {rounds}: {part}")?;
@@ -64,6 +67,7 @@ async fn main() -> Result<()> {
                 "latency" => latency::round(&mut server, &mut figures).await?,
                 "memory" => memory::round(&mut server, &mut figures).await?,
                 "relay" => relaying::round(&mut server, &mut figures).await?,
+                "letters" => letters.round(&mut server, &mut figures).await?,
                 "growth" => growth.round(&mut server, &mut figures).await?,
                 "growth-by-key" => growth_by_key.round(&mut server, &mut figures).await?,
                 _ => start::round(&mut server, &mut figures).await?,
