@@ -63,4 +63,5 @@ pub mod http;
 pub mod top;
 pub mod failpoint;
 pub mod outage;
+pub mod storm;
 pub mod cli;

@@ -46,7 +46,7 @@ const ROOMS: &[Rule] = &[
     (&["sink"], &[CORE, &["queue", "table", "aws", "http"]], "where events go is no matter of how they are found"),
     (
         JOBS,
-        &[CORE, STEPS, &["keyring", "shutdown", "metrics", "spans", "failpoint", "outage"]],
+        &[CORE, STEPS, &["keyring", "shutdown", "metrics", "spans", "failpoint", "outage", "storm"]],
         "a job calls steps and tables, never another job",
     ),
     (&["send"], &[CORE, &["queue"], GROUND], "sending needs a queue and nothing behind it"),
@@ -65,12 +65,12 @@ const ROOMS: &[Rule] = &[
     (&["keyring"], &[CORE], "keys come before everything that needs them"),
     (
         &["config"],
-        &[CORE, STEPS, JOBS, &["keyring", "failpoint", "metrics"]],
+        &[CORE, STEPS, JOBS, &["keyring", "failpoint", "metrics", "storm"]],
         "settings know the parts that they set, and start none",
     ),
     (&["shutdown"], &[], "a signal knows nobody: it is asked"),
     (&["failpoint"], &[], "an edge knows nobody: the steps name it"),
-    (&["outage"], &[], "it counts what it is told, and asks nobody"),
+    (&["outage", "storm"], &[], "it counts what it is told, and asks nobody"),
     (&["metrics"], &[CORE, &["outage"]], "a figure knows nobody: it is counted where it happens"),
     (&["spans"], &[CORE], "a span knows nobody: it is filled where the work is done"),
     (
