@@ -3,6 +3,7 @@
 //! It receives in its turn only, and what it has committed is deleted while it receives and loads the next.
 
 mod books;
+mod guard;
 mod mutants;
 mod turns;
 
@@ -13,6 +14,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
+pub use self::guard::Guard;
 pub use self::turns::Turns;
 
 use self::books::{Sum, ended};
@@ -29,6 +31,7 @@ use crate::receive::{ReceiveLimits, Received, Stride, receive};
 use crate::retry::Pauses;
 use crate::shutdown::Shutdown;
 use crate::spans::{self, Settlement};
+use crate::storm::{self, Permit};
 use crate::verdict::{Judge, Verdict};
 
 /// How a lane works; the same for all of a process.
@@ -44,6 +47,8 @@ pub struct LaneSettings {
     pub until_empty: bool,
     /// For how long the queue may refuse every delete for good before the lane ends.
     pub delete_patience: Duration,
+    /// When so many messages are rejected that no more are taken; none: never.
+    pub storm: Option<storm::Limits>,
     /// Whether events say in which trace their message was sent.
     pub keeps_trace_context: bool,
 }
@@ -64,6 +69,8 @@ pub struct Lane<Q> {
     pub watch: LaneWatch,
     /// When to receive; shared by the lanes of a process.
     pub turns: Arc<Turns>,
+    /// Whether too many messages are no logins; shared by the lanes of a process.
+    pub guard: Arc<Guard>,
     /// Whether the queue deletes what is committed; shared by the lanes of a process.
     pub deletes: Arc<Deletes>,
     /// When to end.
@@ -79,6 +86,9 @@ pub enum LaneError {
     /// The queue refuses to delete what is loaded, and a pause did not help.
     #[error(transparent)]
     Deletes(#[from] DeletesRefused),
+    /// Too many messages are rejected, and somebody waits for the end of the queue.
+    #[error("too many messages are no logins (--max-rejection-rate): the queue is not taken to its end")]
+    Storm,
     /// The database refuses, or could not be reached until the end.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -90,6 +100,7 @@ impl LaneError {
         match self {
             Self::Queue(error) => Some(error.remedy()),
             Self::Deletes(refused) => Some(refused.remedy().to_owned()),
+            Self::Storm => Some(guard::REMEDY_UNTIL_EMPTY.to_owned()),
             Self::Load(error) => error.remedy().map(str::to_owned),
         }
     }
@@ -117,9 +128,19 @@ impl<Q: Queue> Lane<Q> {
             if self.shutdown.stopping.is_cancelled() {
                 break;
             }
+            let is_probe = match self.guard.permit() {
+                Permit::All => false,
+                Permit::Probe | Permit::Nothing(_) if self.settings.until_empty => return Err(LaneError::Storm),
+                Permit::Probe => true,
+                Permit::Nothing(pause) => {
+                    self.rest(pause).await;
+                    continue;
+                }
+            };
             let begun = Instant::now();
             self.watch.is(LaneState::Receiving);
-            let receiving = receive(&self.queue, &self.settings.limits, &mut stride, &self.shutdown.stopping);
+            let limits = self.guard.narrowed(self.settings.limits, is_probe);
+            let receiving = receive(&self.queue, &limits, &mut stride, &self.shutdown.stopping);
             let span = spans::receive(self.queue.identity());
             let mut received = match around(Step::Receive, receiving).instrument(span.clone()).await {
                 Ok(received) => received,
@@ -144,7 +165,7 @@ impl<Q: Queue> Lane<Q> {
             if !received.messages.is_empty() {
                 let producers = received.messages.iter().filter_map(|message| message.producer);
                 let span = spans::process(&span, self.queue.identity(), received.messages.len(), producers);
-                self.take_through(received, under_way, &span).instrument(span.clone()).await?;
+                self.take_through(received, is_probe, under_way, &span).instrument(span.clone()).await?;
                 self.turns.loaded();
             }
             match failure {
@@ -181,8 +202,14 @@ impl<Q: Queue> Lane<Q> {
     }
 
     /// The way of the messages of one gathering.
-    async fn take_through(&self, received: Received, under_way: &mut UnderWay, span: &Span) -> Result<(), LaneError> {
-        let LaneSettings { limits, max_attempts, .. } = self.settings;
+    async fn take_through(
+        &self,
+        received: Received,
+        is_probe: bool,
+        under_way: &mut UnderWay,
+        span: &Span,
+    ) -> Result<(), LaneError> {
+        let LaneSettings { limits, max_attempts, retry_delay, .. } = self.settings;
         let giving_up = &self.shutdown.giving_up;
         self.watch.is(LaneState::Loading);
         let in_hand = self.in_hand(&received);
@@ -199,7 +226,10 @@ impl<Q: Queue> Lane<Q> {
         };
         let verdicts: Vec<_> = messages.into_iter().map(judge).collect();
         self.metrics.count(|figures| figures.judged(&verdicts));
+        let rejections = self.guard.judged(is_probe, &verdicts);
+        let max_attempts = if rejections.may_be_buried { max_attempts } else { u32::MAX };
         let Sorted { batch, mut returned } = Sorted::from_verdicts(verdicts, max_attempts);
+        self.guard.held_back(rejections, &returned);
         returned.extend(timeless);
         in_hand.let_go(&returned, ended(Outcome::Returned));
         mutants::before_the_commit(&self.queue, &in_hand).await;
@@ -210,7 +240,8 @@ impl<Q: Queue> Lane<Q> {
             self.destination.load(batch, giving_up, &recorded, &self.watch).await
         };
         let loading = lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, loading);
-        let returning = around(Step::Return, self.return_for_retry(&returned));
+        let returning =
+            around(Step::Return, self.return_for_retry(&returned, rejections.hidden_for.unwrap_or(retry_delay)));
         let acknowledging = self.acknowledge_parts(parts, &in_hand, under_way);
         let (loaded, (), mut sum) = futures_util::future::join3(loading, returning, acknowledging).await;
         sum.returned += returned.len() as u64;
@@ -222,16 +253,16 @@ impl<Q: Queue> Lane<Q> {
                 in_hand.let_go(&left.returned, ended(Outcome::Returned));
                 in_hand.let_go(&left.released, ended(Outcome::Released));
                 let given_back: Vec<Delivery> = left.returned.into_iter().chain(left.released).collect();
-                self.return_for_retry(&given_back).await;
+                self.return_for_retry(&given_back, retry_delay).await;
                 Ok(())
             }
             Err(error) => self.give_back(error, &in_hand, sum, span).await,
         }
     }
 
-    async fn return_for_retry(&self, returned: &[Delivery]) {
+    async fn return_for_retry(&self, returned: &[Delivery], retry_delay: Duration) {
         let span = spans::settle(self.queue.identity(), Settlement::Return, returned.len());
-        lease::return_for_retry(&self.queue, returned, self.settings.retry_delay).instrument(span).await;
+        lease::return_for_retry(&self.queue, returned, retry_delay).instrument(span).await;
     }
 
     /// What was received, as it is counted.

@@ -266,6 +266,11 @@ impl Snapshot {
         self.relay_attempts.set((), lasting.attempts as f64);
     }
 
+    /// For how many seconds too many messages had been no logins when this was taken; nothing while they are.
+    pub fn storm(&self) -> Option<f64> {
+        Some(unix_seconds(self.taken_at) - self.storm_since.get(())?)
+    }
+
     /// For how many seconds the sink had taken nothing when this was taken; nothing while it takes events.
     pub fn sink_away(&self) -> Option<f64> {
         Some(unix_seconds(self.taken_at) - self.relay_away_since.get(())?)

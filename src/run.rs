@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use crate::acknowledge::Deletes;
 use crate::database::{Database, tell_end};
 use crate::failpoint::{Step, around};
-use crate::lane::{Lane, LaneError, LaneSettings, Turns};
+use crate::lane::{Guard, Lane, LaneError, LaneSettings, Turns};
 use crate::load::{Destination, LoadError};
 use crate::metrics::{Metrics, Peer};
 use crate::outage::Outage;
@@ -94,8 +94,9 @@ impl<Q: Queue> Loader<Q> {
         let LaneSettings { delete_patience, limits, .. } = self.lane;
         let deletes = Deletes::new(delete_patience, limits.visibility_timeout, shutdown.stopping.clone());
         let deletes = Arc::new(deletes);
+        let guard = Arc::new(Guard::new(self.lane.storm, &self.metrics));
         for _ in 0..self.lanes {
-            lanes.spawn(self.lane(&turns, &deletes, &shutdown).run());
+            lanes.spawn(self.lane(&turns, &guard, &deletes, &shutdown).run());
         }
         let every = if self.lane.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
         let reporting = Report::keep_logging(&self.metrics, every);
@@ -118,7 +119,7 @@ impl<Q: Queue> Loader<Q> {
         Err(overrun)
     }
 
-    fn lane(&self, turns: &Arc<Turns>, deletes: &Arc<Deletes>, shutdown: &Shutdown) -> Lane<Q> {
+    fn lane(&self, turns: &Arc<Turns>, guard: &Arc<Guard>, deletes: &Arc<Deletes>, shutdown: &Shutdown) -> Lane<Q> {
         Lane {
             queue: self.queue.clone(),
             destination: self.destination.clone(),
@@ -127,6 +128,7 @@ impl<Q: Queue> Loader<Q> {
             metrics: self.metrics.clone(),
             watch: self.metrics.lane(),
             turns: turns.clone(),
+            guard: guard.clone(),
             deletes: deletes.clone(),
             shutdown: shutdown.clone(),
         }

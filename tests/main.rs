@@ -33,6 +33,7 @@ mod keys;
 // The whole path, from the queue to the table.
 mod lane;
 mod lanes;
+mod storm;
 mod processes;
 mod poolers;
 mod sqs;

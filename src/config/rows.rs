@@ -88,6 +88,7 @@ pub const ALL: &[&dyn Row] = &[
     &VISIBILITY_TIMEOUT,
     &MAX_ATTEMPTS,
     &RETRY_DELAY,
+    &MAX_REJECTION_RATE,
     &KEEP_TRACE_CONTEXT,
     &MIGRATE,
     &UNTIL_EMPTY,

@@ -104,6 +104,7 @@ fn lane(given: &Given, mistakes: &mut Mistakes) -> Option<LaneSettings> {
     let visibility_timeout = given.read(&rows::VISIBILITY_TIMEOUT, mistakes);
     let max_attempts = given.read(&rows::MAX_ATTEMPTS, mistakes);
     let retry_delay = given.read(&rows::RETRY_DELAY, mistakes);
+    let max_rejection_rate = given.read(&rows::MAX_REJECTION_RATE, mistakes);
     let limits = ReceiveLimits {
         batch_size: batch_size?,
         batch_bytes: batch_bytes?,
@@ -117,6 +118,7 @@ fn lane(given: &Given, mistakes: &mut Mistakes) -> Option<LaneSettings> {
         retry_delay: retry_delay?,
         until_empty: given.is_on(&rows::UNTIL_EMPTY),
         delete_patience: acknowledge::PATIENCE,
+        storm: max_rejection_rate?.limits(),
         keeps_trace_context: given.is_on(&rows::KEEP_TRACE_CONTEXT),
     })
 }

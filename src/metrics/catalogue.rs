@@ -144,6 +144,23 @@ catalogue! {
     rejections: Family<(Code,), Counter> = "rejections_total",
     /// Dead letters written, by what is wrong.
     dead_letters: Family<(Code,), Counter> = "dead_letters_written_total",
+    /// Whether too many messages are no logins: 1 while the loader takes none but a few now and then; absent where
+    /// `--max-rejection-rate` is off.
+    ///
+    /// Each loader sees for itself, and nothing is shared between them.
+    storm: Value = "storm",
+    /// Since when that has been so; absent while it is not.
+    storm_since: Value = "storm_since_timestamp_seconds",
+    /// How often that has begun.
+    ///
+    /// Many in an hour mean that the share of rejections is near `--max-rejection-rate`.
+    storms: Count = "storms_total",
+    /// Rejected deliveries that went back to the queue because of that.
+    ///
+    /// Each of them is counted as returned, too. What a storm spares the table of the dead letters is far more: most of it stays
+    /// in the queue, unseen.
+    held_back: Count = "storm_held_back_total",
+
     /// Keys in bodies that are none of a login's.
     ///
     /// A rise means that a producer sends something new. The logins are loaded all the same.

@@ -82,6 +82,9 @@ impl Health {
         ];
         if work.has(Part::Loader) {
             checks.push(Check::of("queue", for_too_long(figures.away(Peer::Queue))));
+            let storm =
+                |lasting| format!("too many messages have been no logins for {lasting:.0} s, and few are taken");
+            checks.push(Check::of("storm", figures.storm().map(storm)));
         }
         // A loader that is a relay besides goes on loading while the sink is away.
         if work.has(Part::Relay) && !work.has(Part::Loader) {
@@ -107,8 +110,10 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use time::OffsetDateTime;
+
     use super::*;
-    use crate::metrics::Work;
+    use crate::metrics::{Work, unix_seconds};
     use crate::outage::Lasted;
 
     fn health(limit: Duration) -> Health {
@@ -149,6 +154,17 @@ mod tests {
         metrics.count(|figures| figures.draining.set((), 1));
         assert_eq!(failures(health.ready(&metrics)), ["draining"]);
         assert_eq!(failures(health.live(&metrics)), [""; 0]);
+    }
+
+    #[test]
+    fn a_loader_that_takes_few_because_too_many_are_rejected_is_not_ready_and_is_alive() {
+        let (metrics, health) = (Metrics::default(), health(Duration::from_secs(60)));
+        let _lane = metrics.lane();
+        metrics.count(|figures| figures.storm_since.set((), unix_seconds(OffsetDateTime::now_utc())));
+        assert_eq!(failures(health.ready(&metrics)), ["storm"]);
+        assert_eq!(failures(health.live(&metrics)), [""; 0]);
+        metrics.count(|figures| figures.storm_since.clear(()));
+        assert_eq!(failures(health.ready(&metrics)), [""; 0]);
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Report {
             attempts_repeated = self.whole.transactions.total() - committed,
             database_away_s = self.whole.away(Peer::Database).map(round),
             queue_away_s = self.whole.away(Peer::Queue).map(round),
+            storm_s = self.whole.storm().map(round),
             "{what}"
         );
     }
@@ -115,6 +116,9 @@ impl Report {
         let ended = |outcome| self.whole.messages.get((outcome,));
         let dead = ended(Outcome::DeadLettered) + ended(Outcome::Contradicting);
         write!(f, "; {} loaded, {dead} dead, {} in hand", ended(Outcome::Loaded), self.in_hand())?;
+        if let Some(lasting) = self.whole.storm() {
+            write!(f, "; too many rejections for {lasting:.0} s")?;
+        }
         self.write_away(f, Peer::Queue, "queue")
     }
 
@@ -138,7 +142,7 @@ fn round(number: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::metrics::{Metrics, unix_seconds};
     use crate::outage::Lasted;
 
     #[test]
@@ -161,5 +165,15 @@ mod tests {
         let before_it = "2026-11-26T06:05:28.123456Z  INFO so far: ".len();
         assert!(before_it + "675/s, p99 3.2 s; 12345678 loaded, 4321 dead, 12345 in hand".len() <= 102, "{busy}");
         drop(holding);
+    }
+
+    #[test]
+    fn the_line_says_for_how_long_too_many_messages_have_been_rejected() {
+        let metrics = Metrics::default();
+        let before = metrics.snapshot();
+        let since = unix_seconds(before.taken_at) - 90.0;
+        metrics.count(|figures| figures.storm_since.set((), since));
+        let line = Report::between(&before, &metrics.snapshot()).to_string();
+        assert!(line.ends_with("0 in hand; too many rejections for 90 s"), "{line}");
     }
 }

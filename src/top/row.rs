@@ -22,6 +22,8 @@ pub enum State {
     NoQueue,
     /// Its sink takes nothing.
     NoSink,
+    /// Too many messages are no logins: it takes few.
+    Storm,
     /// It was asked to end.
     Ending,
     /// It was asked for its figures, and has not answered yet.
@@ -198,6 +200,7 @@ impl State {
             Self::NoDatabase => "no database",
             Self::NoQueue => "no queue",
             Self::NoSink => "no sink",
+            Self::Storm => "storm",
             Self::Ending => "ending",
             Self::Asked => "asked",
             Self::Starting => "starting",
@@ -210,7 +213,7 @@ impl State {
 
     /// Whether somebody should look.
     pub fn is_trouble(self) -> bool {
-        self <= Self::NoSink
+        self <= Self::Storm
     }
 }
 
@@ -248,6 +251,8 @@ fn state_of(figures: &Snapshot, loaded: Option<f64>) -> (State, Option<Duration>
         (State::NoDatabase, None)
     } else if any(LaneState::WaitingForQueue) {
         (State::NoQueue, None)
+    } else if let Some(lasting) = figures.storm() {
+        (State::Storm, Duration::try_from_secs_f64(lasting).ok())
     } else if figures.draining.get(()) == Some(1.0) {
         (State::Ending, None)
     } else if lanes.is_empty() {
@@ -304,6 +309,8 @@ mod tests {
         assert_eq!(state(&|figures| figures.draining.set((), 1)), "ending");
         let away = |figures: &mut Snapshot, peer| figures.away_since.set((peer,), unix_seconds(now.clock) - 72.0);
         assert_eq!(state(&|figures| away(figures, Peer::Queue)), "no queue 1m12s");
+        let storm = |figures: &mut Snapshot| figures.storm_since.set((), unix_seconds(now.clock) - 72.0);
+        assert_eq!(state(&storm), "storm 1m12s");
         let both = |figures: &mut Snapshot| {
             figures.draining.set((), 1);
             [Peer::Queue, Peer::Database].iter().for_each(|peer| away(figures, *peer));

@@ -63,6 +63,7 @@ pub(crate) fn quick() -> LaneSettings {
         retry_delay: Duration::ZERO,
         until_empty: true,
         delete_patience: Duration::from_secs(30),
+        storm: None,
         keeps_trace_context: false,
     }
 }

@@ -14,6 +14,7 @@ use crate::mask::MaskKind;
 use crate::message::Identity;
 use crate::queue::MAX_WAIT;
 use crate::queue::sqs::QueueAddress;
+use crate::storm::MaxRejectionRate;
 
 const QUEUE_HEADING: &str = "Queue";
 const DATABASE_HEADING: &str = "Database";
@@ -351,7 +352,7 @@ pub static LANES: Setting<Whole<usize>> = Setting {
     kind: Whole(1..=64),
     default: Default::Is("2"),
     is_secret: false,
-    meaning: "How many lanes receive, load and acknowledge side by side, at most; while the queue is idle, one receives and \
+    meaning: "The most lanes at work side by side. Each receives, loads and deletes; while the queue is idle, one receives and \
               the others rest",
 };
 
@@ -440,6 +441,19 @@ pub static RETRY_DELAY: Setting<Length> = Setting {
     is_secret: false,
     meaning: "How long such a message stays hidden before its second delivery; doubled before each further one, at most \
               15 minutes",
+};
+
+/// How many rejections are borne.
+pub static MAX_REJECTION_RATE: Setting<Text<MaxRejectionRate>> = Setting {
+    flag: Some("max-rejection-rate"),
+    variable: Some("TURNSTILE_MAX_REJECTION_RATE"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Text::of("SHARE", "give a share from 1% to 100%, or off", parsed).beginning(&["off"]),
+    default: Default::Unless { usually: "50%", switch: &UNTIL_EMPTY, then: "off" },
+    is_secret: false,
+    meaning: "The largest share of rejected messages that is borne. Above it, of the last 1000 (at least 200), the loader takes \
+              only a few now and then, and goes on by itself once these are logins again; with --until-empty it ends instead",
 };
 
 /// Whether a run ends with the queue.

@@ -1,0 +1,162 @@
+//! A storm of messages that are no logins: the loader stops taking them, tries a few, and goes on by itself.
+
+use std::time::Duration;
+
+use turnstile::audit::journal::Kind;
+use turnstile::lane::{LaneError, LaneSettings};
+use turnstile::metrics::Snapshot;
+use turnstile::run::RunError;
+use turnstile::storm::Limits;
+
+use crate::support::pipeline::{Pipeline, Running, quick};
+use crate::support::postgres::TestDatabase;
+use crate::support::served::Served;
+use crate::support::site::{Site, mixed};
+use crate::support::{LONG_PATIENCE, wait_for, wait_until};
+
+const LANES: usize = 2;
+
+/// As usual, but that probes follow each other at once.
+fn impatient(max_percent: u8) -> Limits {
+    Limits {
+        pauses: (Duration::from_millis(5), Duration::from_millis(20)),
+        hidden_for: Duration::from_secs(20),
+        ..Limits::above(max_percent)
+    }
+}
+
+fn guarded(storm: Limits) -> LaneSettings {
+    LaneSettings { storm: Some(storm), retry_delay: Duration::from_secs(20), until_empty: false, ..quick() }
+}
+
+fn broken(messages: usize) -> impl Iterator<Item = (String, Kind)> {
+    mixed(0, messages)
+}
+
+/// Whether it is a storm, how many have begun, and how many deliveries went back because of one.
+fn storm(loader: &Running) -> (bool, u64, u64) {
+    let Snapshot { storm, storms, held_back, .. } = loader.metrics.snapshot();
+    (storm.get(()) == Some(1.0), storms.total(), held_back.total())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_producer_fills_no_table_and_when_it_is_mended_the_loader_goes_on_by_itself() {
+    let pipeline = Pipeline::new().await;
+    pipeline.fill(297, 3);
+    let loader = pipeline.start(LANES, guarded(impatient(50))).await;
+    wait_until("all is well", async || pipeline.counts().await[1] == 297).await;
+    assert_eq!(storm(&loader), (false, 0, 0));
+
+    pipeline.fill_with(broken(900));
+    wait_until("the guard stops the loader", async || storm(&loader).0).await;
+    // Behind what is broken.
+    pipeline.fill(400, 0);
+    wait_for(LONG_PATIENCE, "it goes on and loads the rest", async || pipeline.counts().await[1] == 697).await;
+
+    let (is_raging, storms, held_back) = storm(&loader);
+    assert!(!is_raging && storms == 1 && held_back >= 300, "{storms} storms, {held_back} held back");
+    let totals = loader.stop().await;
+    // The third delivery of each comes forty seconds after its first, by a probe.
+    assert!(totals.dead_lettered <= 90, "{totals}");
+    assert_eq!(totals.loaded, 697, "{totals}");
+    assert_eq!(pipeline.depth() as u64, 903 - totals.dead_lettered, "what is broken waits in the queue");
+
+    // Without a guard they become dead letters after all, and each is where it belongs.
+    let totals = pipeline.drain().await;
+    assert!(totals.dead_lettered >= 813, "{totals}");
+    pipeline.assert_promise().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_storm_nothing_is_taken_but_probes_and_only_they_bury_what_is_at_its_last_attempt() {
+    let pipeline = Pipeline::new().await;
+    pipeline.fill_with(broken(2_000));
+    let limits = Limits { pauses: (Duration::from_secs(3600), Duration::from_secs(3600)), ..impatient(50) };
+    // Each is at its last attempt.
+    let loader = pipeline.start(LANES, LaneSettings { max_attempts: 1, ..guarded(limits) }).await;
+    wait_until("the guard stops the loader", async || storm(&loader).0).await;
+    let totals = loader.stop().await;
+    let of_each_lane = (LANES * quick().limits.batch_size) as u64;
+    assert!(totals.received <= 200 + of_each_lane, "{totals}");
+    assert!(totals.dead_lettered < 200, "those that were judged before it began: {totals}");
+    assert_eq!(totals.dead_lettered + totals.returned, totals.received, "{totals}");
+
+    let loader = pipeline.start(LANES, LaneSettings { max_attempts: 1, ..guarded(impatient(50)) }).await;
+    wait_until("the guard stops this one too", async || storm(&loader).0).await;
+    let before = pipeline.counts().await[2];
+    // More than were in hand.
+    let probes = async || pipeline.counts().await[2] > before + 300;
+    wait_for(LONG_PATIENCE, "probes bury what they bring", probes).await;
+    assert!(storm(&loader).0);
+    loader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rejections_below_the_greatest_share_stop_nobody() {
+    let pipeline = Pipeline::new().await;
+    pipeline.fill(700, 300);
+    let loader = pipeline.start(LANES, LaneSettings { retry_delay: Duration::ZERO, ..guarded(impatient(50)) }).await;
+    wait_until("all are loaded or buried", async || pipeline.depth() == 0).await;
+    assert_eq!(storm(&loader), (false, 0, 0));
+    let totals = loader.stop().await;
+    assert_eq!((totals.loaded, totals.dead_lettered), (700, 300));
+    pipeline.assert_promise().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handful_of_messages_is_no_storm_though_all_of_them_are_rejected() {
+    let pipeline = Pipeline::new().await;
+    pipeline.fill_with(broken(150));
+    let loader = pipeline.start(LANES, LaneSettings { retry_delay: Duration::ZERO, ..guarded(impatient(1)) }).await;
+    wait_until("they are buried", async || pipeline.depth() == 0).await;
+    assert_eq!(storm(&loader), (false, 0, 0));
+    assert_eq!(loader.stop().await.dead_lettered, 150);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_until_the_queue_is_empty_ends_with_an_error_instead_of_waiting_for_better_times() {
+    let pipeline = Pipeline::new().await;
+    pipeline.fill_with(broken(1_000));
+    let settings = LaneSettings { until_empty: true, ..guarded(impatient(50)) };
+    let ended = pipeline.start(LANES, settings).await.ended().await.unwrap_err();
+    assert!(matches!(ended, RunError::Lane(LaneError::Storm)), "{ended}");
+    assert!(ended.remedy().unwrap().contains("--max-rejection-rate off"));
+    assert_eq!((pipeline.depth(), pipeline.counts().await), (1_000, [0; 4]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_until_the_queue_is_empty_has_no_guard_unless_it_is_asked_for() {
+    let test = TestDatabase::with_tables().await;
+    let site = Site::without_tables(test.url()).await;
+    let run = |more: &[&str]| site.command(&[&["run", "--until-empty", "--retry-delay", "0s"], more].concat());
+    site.fill_with(broken(300));
+    assert!(site.start(run(&[]), "unguarded").ended().await.success());
+    site.assert_promise().await;
+    site.fill_with(broken(300));
+    let guarded = site.start(run(&["--max-rejection-rate", "50%"]), "guarded");
+    let said = || std::fs::read_to_string(site.log("guarded")).unwrap();
+    assert_eq!(guarded.ended().await.code(), Some(1), "{}", said());
+    assert!(said().contains("too many messages are no logins (--max-rejection-rate)"), "{}", said());
+    assert_eq!(site.depth(), 300, "none has become a dead letter");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_is_told_by_the_log_the_figures_and_the_probe_and_no_value_with_it() {
+    let served = Served::start(&["--max-rejection-rate", "20%"]).await;
+    let figure = async |name: &str| served.scrape().await.get(name).copied();
+    wait_until("it has a guard", async || figure("turnstile_storm").await == Some(0.0)).await;
+    served.site.fill(150, 150);
+    wait_until("it says so", async || figure("turnstile_storm").await == Some(1.0)).await;
+    assert_eq!(figure("turnstile_storms_total").await, Some(1.0));
+    assert!(figure("turnstile_storm_since_timestamp_seconds").await.is_some());
+    let (ready, says) = served.health(&["--ready"]);
+    assert!(ready == Some(1) && says.contains("[-]storm failed: too many messages have been no logins"), "{says}");
+    assert_eq!(served.health(&[]).0, Some(0), "a restart would mend nothing");
+    let said = served.loader.said();
+    let warned = said.lines().find(|line| line.contains("too many messages are no logins")).unwrap();
+    for part in ["WARN", "\"mostly\":\"invalid_json\"", "ask the sender what has changed"] {
+        assert!(warned.contains(part), "{part}: {warned}");
+    }
+    assert_eq!(served.site.discrepancies().await.leaked, 0);
+    served.end().await;
+}
