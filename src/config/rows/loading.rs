@@ -450,7 +450,7 @@ pub static MAX_REJECTION_RATE: Setting<Text<MaxRejectionRate>> = Setting {
     commands: RUN,
     heading: LANES_HEADING,
     kind: Text::of("SHARE", "give a share from 1% to 100%, or off", parsed).beginning(&["off"]),
-    default: Default::Unless { usually: "50%", switch: &UNTIL_EMPTY, then: "off" },
+    default: Default::Is("off"),
     is_secret: false,
     meaning: "The largest share of rejected messages that is borne. Above it, of the last 1000 (at least 200), the loader takes \
               only a few now and then, and goes on by itself once these are logins again; with --until-empty it ends instead",
