@@ -167,7 +167,7 @@ async fn a_loader_that_has_nothing_to_load_notices_that_its_database_is_away_and
     let mut database = server::start(installed()).await;
     let site = Site::at(&database.url()).await;
     let served = Served::over(site, &["--wait", "1s"]).await;
-    assert_eq!(served.health(&["--ready"]).0, Some(0));
+    wait_until("it is ready", async || served.health(&["--ready"]).0 == Some(0)).await;
     database.stop().await.unwrap();
     wait_for(LONG_PATIENCE, "it is not ready", async || served.health(&["--ready"]).0 == Some(1)).await;
     assert!(served.health(&["--ready"]).1.contains("[-]database failed: away for "));
