@@ -94,7 +94,12 @@ async fn each_tampering_with_the_tables_is_found_and_counted_under_its_name() {
         pipeline.client.batch_execute(tampering).await.unwrap();
         assert_eq!(pipeline.discrepancies().await, expected, "{tampering}");
         for table in &tables {
-            let restore = format!("DELETE FROM {table}; INSERT INTO {table} TABLE kept_{table}; DROP TABLE kept_{table}");
+            let columns = "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
+                           WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''";
+            let columns: String = pipeline.client.query_one(columns, &[table]).await.unwrap().get(0);
+            let restore = format!(
+                "DELETE FROM {table}; INSERT INTO {table} ({columns}) SELECT {columns} FROM kept_{table}; DROP TABLE kept_{table}"
+            );
             pipeline.client.batch_execute(&restore).await.unwrap();
         }
         assert!(pipeline.discrepancies().await.none(), "restored after {tampering}");
