@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::text::{exact, seconds};
+use super::text::{exact, hash_in_table, seconds, table};
 use super::{find, open, prefixes};
 use crate::cli::prefix::Prefix;
-use crate::cli::terminal::{aligned, note, printable, say};
+use crate::cli::terminal::{note, printable, say};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
@@ -51,7 +51,7 @@ impl Args {
             }
             Format::Text if done.is_empty() => say("nothing was done, or nothing of this kind")?,
             Format::Text => {
-                table(&done)?;
+                table(&["when", "action", "letter", "role", "name", "reason"], done.iter().map(row))?;
                 more.map_or(Ok(()), |more| say(&more))?;
             }
         }
@@ -75,15 +75,9 @@ impl Args {
     }
 }
 
-fn table(done: &[Done]) -> Result<(), Failure> {
-    let head = ["when", "action", "letter", "role", "name", "reason"].map(str::to_owned).to_vec();
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(done.iter().map(row)).collect();
-    aligned(&rows).iter().try_for_each(|line| say(line))
-}
-
 fn row(done: &Done) -> Vec<String> {
     let text = |text: &Option<String>| printable(text.as_deref().unwrap_or("-").as_bytes());
-    let letter = done.letter.map_or_else(|| format!("{} of them", done.letters), |key| key.hash.to_string());
+    let letter = done.letter.map_or_else(|| format!("{} of them", done.letters), |key| hash_in_table(key.hash));
     let role = printable(done.role.as_bytes());
     vec![seconds(done.at), done.action.as_str().to_owned(), letter, role, text(&done.person), text(&done.reason)]
 }

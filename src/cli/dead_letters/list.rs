@@ -6,7 +6,6 @@ mod nothing;
 mod records;
 
 use super::open;
-use crate::cli::terminal::{aligned, fitted, say, width};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, ListFormat, Statuses};
 use crate::config::{Given, Mistakes, Row};
@@ -90,14 +89,6 @@ fn page(given: &Given, mistakes: &mut Mistakes) -> Option<Page> {
     let after = given.optional(&rows::AFTER, mistakes);
     let limit = given.read(&rows::LIST_LIMIT, mistakes);
     Some(Page { search: Search::default(), message_id: message_id?, order: order?, after: after?, limit: limit? })
-}
-
-/// Writes a table: on a terminal each line ends where the terminal does.
-fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<(), Failure> {
-    let head = columns.iter().map(|&column| column.to_owned()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
-    let width = width();
-    aligned(&rows).iter().try_for_each(|line| say(&fitted(line, width)))
 }
 
 /// `12`, `10,000+`.

@@ -2,11 +2,30 @@
 
 use serde_json::{Value, json};
 
+use crate::cli::Failure;
+use crate::cli::terminal::{aligned, fitted, say, width};
 pub(super) use crate::cli::terminal::{exact, seconds};
 use crate::fault::{Fault, Pointer};
-use crate::message::RawBody;
+use crate::message::{MessageHash, RawBody};
 use crate::stream::LOGIN;
 use crate::table::dead_letters::DeadLetter;
+
+/// How many digits of a hash a terminal is shown: enough to name a letter by.
+const DIGITS: usize = 12;
+
+/// A hash as a table shows it: whole, unless it is shown on a terminal.
+pub(super) fn hash_in_table(hash: MessageHash) -> String {
+    let digits = if width().is_some() { DIGITS } else { usize::MAX };
+    hash.to_string().chars().take(digits).collect()
+}
+
+/// Writes a table: on a terminal each line ends where the terminal does.
+pub(super) fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<(), Failure> {
+    let head = columns.iter().map(|&column| column.to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let width = width();
+    aligned(&rows).iter().try_for_each(|line| say(&fitted(line, width)))
+}
 
 /// A dead letter for scripts, without its body.
 pub(super) fn letter_json(letter: &DeadLetter) -> Value {

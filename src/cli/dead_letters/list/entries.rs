@@ -1,16 +1,13 @@
 //! Single dead letters, page by page.
 
 use super::nothing::Elsewhere;
-use super::{number, records, table};
+use super::{number, records};
 use crate::cli::Failure;
-use crate::cli::dead_letters::text::{exact, letter_json, seconds};
-use crate::cli::terminal::{note, printable, say, width};
+use crate::cli::dead_letters::text::{exact, hash_in_table, letter_json, place_words, seconds, table};
+use crate::cli::terminal::{note, printable, say};
 use crate::config::rows::ListFormat;
 use crate::database::{Database, Transaction};
 use crate::table::dead_letters::{Counted, DeadLetter, Order, Page, PageEnd, count_some, page};
-
-/// How many digits of a hash a terminal is shown: enough to name a letter by.
-const DIGITS: usize = 12;
 
 /// A page as it was found.
 struct Found {
@@ -98,10 +95,9 @@ const NAMES: [&str; 14] = [
 ];
 
 fn for_people(letters: &[DeadLetter]) -> Result<(), Failure> {
-    let digits = if width().is_some() { DIGITS } else { usize::MAX };
     let row = |letter: &DeadLetter| {
         vec![
-            letter.key.hash.to_string().chars().take(digits).collect(),
+            hash_in_table(letter.key.hash),
             seconds(letter.dead_lettered_at),
             letter.status.as_str().to_owned(),
             letter.code.clone(),
@@ -109,7 +105,7 @@ fn for_people(letters: &[DeadLetter]) -> Result<(), Failure> {
             letter.receive_count.to_string(),
             printable(letter.message_id.as_bytes()),
             letter.detail.clone(),
-            letter.place.as_deref().map(|place| printable(place.as_bytes())).unwrap_or_default(),
+            letter.place.as_deref().map(|place| printable(place_words(place).as_bytes())).unwrap_or_default(),
         ]
     };
     let columns = ["hash", "dead-lettered", "status", "code", "field", "deliveries", "message id", "detail", "place"];
