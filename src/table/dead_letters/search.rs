@@ -78,7 +78,7 @@ impl<'s> Terms<'s> {
 /// The most letters that are counted of a group, or of a list: more of them take no longer.
 pub(super) const MOST_COUNTED: u64 = 10_000;
 
-/// How many there are, counted up to [`MOST_COUNTED`].
+/// How many there are, counted no further than to some limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// So many.
