@@ -396,10 +396,10 @@ mod armed {
         }
     }
 
-    /// As SIGSTOP from outside does, and no thread goes on meanwhile.
+    /// As SIGSTOP from outside does. It is sent to this very thread, which acts on it before it goes on, and stops the others at
+    /// once: a signal to the process may wait for another thread, while all of them go on.
     fn stop() {
-        let stopped = std::process::Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status();
-        if !stopped.is_ok_and(|status| status.success()) {
+        if nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).is_err() {
             std::process::abort();
         }
     }
