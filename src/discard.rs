@@ -50,12 +50,7 @@ async fn change(
         let found = dead_letters::next(transaction, &of(from, hashes.to_vec()), None, u64::MAX).await?;
         let before = lock(&earlier).clone();
         let held = dead_letters::next(transaction, &of(to, before), None, u64::MAX).await?;
-        match to {
-            Status::Open => dead_letters::reopen(transaction, &found).await?,
-            Status::Replayed | Status::Absorbed | Status::Discarded => {
-                dead_letters::resolve(transaction, &found, to).await?;
-            }
-        }
+        dead_letters::set_status(transaction, &found, from, to).await?;
         let changed: Vec<MessageHash> = found.into_iter().chain(held).map(|key| key.hash).collect();
         lock(&earlier).clone_from(&changed);
         Ok(changed)

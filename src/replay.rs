@@ -264,8 +264,8 @@ impl Replay {
         let rows: Vec<LoginRow<'_>> = rows.into_iter().filter(|row| new.contains(&row.key)).collect();
         around(Step::Events, outbox::insert(transaction, &rows)).await?;
         let resolving = async {
-            dead_letters::resolve(transaction, &keys, Status::Replayed).await?;
-            dead_letters::resolve(transaction, &absorbed, Status::Absorbed).await
+            dead_letters::set_status(transaction, &keys, Status::Open, Status::Replayed).await?;
+            dead_letters::set_status(transaction, &absorbed, Status::Open, Status::Absorbed).await
         };
         around(Step::ReplayResolve, resolving).await?;
         report.replayed = keys.len() as u64;

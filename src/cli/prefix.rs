@@ -14,6 +14,14 @@ pub(super) struct Prefix {
     pub(super) last: MessageHash,
 }
 
+/// How many digits a table for people shows: enough to name a letter or an event by.
+pub(super) const SHOWN: usize = 12;
+
+/// The beginning of a hash or an id, as a table for people shows it.
+pub(super) fn shown(hash: MessageHash) -> String {
+    hash.to_string().chars().take(SHOWN).collect()
+}
+
 impl Prefix {
     fn parse(text: &str) -> Option<Self> {
         let is_prefix = (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -428,25 +428,17 @@ fn columns(keys: &[MessageKey]) -> (Vec<&[u8]>, Vec<OffsetDateTime>) {
     keys.iter().map(|key| (&key.hash.as_bytes()[..], key.sent_at)).unzip()
 }
 
-/// Resolves open dead letters, under the [`lock`]. The database notes who does.
+/// Resolves open dead letters, or opens discarded ones again, under the [`lock`]. The database notes who does.
 ///
 /// # Errors
 ///
-/// [`DatabaseError`], also when one of them is not open.
-pub async fn resolve(transaction: &Transaction, keys: &[MessageKey], status: Status) -> Result<(), DatabaseError> {
-    set(transaction, keys, Status::Open, status).await
-}
-
-/// Opens discarded letters again, under the [`lock`]. The database notes who does.
-///
-/// # Errors
-///
-/// [`DatabaseError`], also when one of them is not discarded.
-pub async fn reopen(transaction: &Transaction, keys: &[MessageKey]) -> Result<(), DatabaseError> {
-    set(transaction, keys, Status::Discarded, Status::Open).await
-}
-
-async fn set(transaction: &Transaction, keys: &[MessageKey], from: Status, to: Status) -> Result<(), DatabaseError> {
+/// [`DatabaseError`], also when one of them does not stand at `from`, or no letter goes from there to `to`.
+pub async fn set_status(
+    transaction: &Transaction,
+    keys: &[MessageKey],
+    from: Status,
+    to: Status,
+) -> Result<(), DatabaseError> {
     const ATTEMPTED: &str = "set the status of dead letters";
     let sql = format!("SELECT {}.set_status($1, $2, $3, $4)", transaction.schemas().own);
     let (hashes, sent) = columns(keys);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::Failure;
+use crate::cli::prefix::shown;
 use crate::cli::terminal::{aligned, fitted, say, width};
 pub(super) use crate::cli::terminal::{exact, seconds};
 use crate::fault::{Fault, Pointer};
@@ -10,13 +11,9 @@ use crate::message::{MessageHash, RawBody};
 use crate::stream::LOGIN;
 use crate::table::dead_letters::DeadLetter;
 
-/// How many digits of a hash a terminal is shown: enough to name a letter by.
-const DIGITS: usize = 12;
-
 /// A hash as a table shows it: whole, unless it is shown on a terminal.
 pub(super) fn hash_in_table(hash: MessageHash) -> String {
-    let digits = if width().is_some() { DIGITS } else { usize::MAX };
-    hash.to_string().chars().take(digits).collect()
+    if width().is_some() { shown(hash) } else { hash.to_string() }
 }
 
 /// Writes a table: on a terminal each line ends where the terminal does.

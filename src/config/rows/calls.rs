@@ -94,15 +94,19 @@ pub static SINCE: Setting<Text<OffsetDateTime>> = Setting {
     variable: None,
     commands: &["dead-letters list", "dead-letters replay"],
     heading: WHICH,
-    kind: Text::of("TIME", "give a time like 2026-01-31T08:00:00Z, or how long ago it was like 24h or 7d", |text| {
-        read_since(text, OffsetDateTime::now_utc())
-    }),
+    kind: TIME,
     default: Default::Unset,
     is_secret: false,
     meaning: "Only those that became dead letters since then: a time (RFC 3339), or how long ago (90m, 24h, 7d)",
 };
 
-pub(super) fn read_since(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
+/// A time, or how long ago it was.
+pub(super) const TIME: Text<OffsetDateTime> =
+    Text::of("TIME", "give a time like 2026-01-31T08:00:00Z, or how long ago it was like 24h or 7d", |text| {
+        read_since(text, OffsetDateTime::now_utc())
+    });
+
+fn read_since(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
         return Ok(time);

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::calls::{read_by, read_since};
+use super::calls::{TIME, read_by};
 use crate::config::kinds::{Text, Whole, Word};
 use crate::config::setting::{Default, OPTIONS, Setting};
 use crate::table::operator_actions::Action;
@@ -48,9 +48,7 @@ pub static DONE_SINCE: Setting<Text<OffsetDateTime>> = Setting {
     variable: None,
     commands: &["dead-letters history"],
     heading: WHICH,
-    kind: Text::of("TIME", "give a time like 2026-01-31T08:00:00Z, or how long ago it was like 24h or 7d", |text| {
-        read_since(text, OffsetDateTime::now_utc())
-    }),
+    kind: TIME,
     default: Default::Unset,
     is_secret: false,
     meaning: "Only what was done since then: a time (RFC 3339), or how long ago (90m, 24h, 7d)",

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::calls::{WHICH, read_since};
+use super::calls::{TIME, WHICH};
 use crate::config::kinds::{Text, Whole, Word};
 use crate::config::setting::{Default, OPTIONS, Setting};
 use crate::stream::LOGIN;
@@ -33,9 +33,7 @@ pub static UNTIL: Setting<Text<OffsetDateTime>> = Setting {
     variable: None,
     commands: LIST,
     heading: WHICH,
-    kind: Text::of("TIME", "give a time like 2026-01-31T08:00:00Z, or how long ago it was like 24h or 7d", |text| {
-        read_since(text, OffsetDateTime::now_utc())
-    }),
+    kind: TIME,
     default: Default::Unset,
     is_secret: false,
     meaning: "Only those that became dead letters before then: a time (RFC 3339), or how long ago (90m, 24h, 7d)",

@@ -6,15 +6,13 @@ use time::OffsetDateTime;
 use super::open;
 use crate::check::sinks::in_one_unit;
 use crate::cli::outbox::text::say_broken;
+use crate::cli::prefix::{SHOWN, shown};
 use crate::cli::terminal::{aligned, exact, note, printable, say};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::{DatabaseSettings, Transaction};
 use crate::table::relay_refusals::{self, Filter, Refused};
-
-/// How many digits of an id people are shown: enough to name an event by.
-const DIGITS: usize = 12;
 
 /// What `turnstile outbox failures list` takes.
 #[derive(Debug, clap::Args)]
@@ -74,9 +72,8 @@ fn table(refused: &[Refused], has_sinks: bool) -> Result<(), Failure> {
     let head = ["event", "position", "status", "attempts", "for", "code"].map(str::to_owned);
     let head = of_sink("sink").into_iter().chain(head).collect();
     let row = |refused: &Refused| {
-        let digits: String = refused.event.to_string().chars().take(DIGITS).collect();
         let facts = [
-            digits,
+            shown(refused.event),
             refused.position.to_string(),
             refused.status.in_words().to_owned(),
             refused.attempts.to_string(),
@@ -86,7 +83,7 @@ fn table(refused: &[Refused], has_sinks: bool) -> Result<(), Failure> {
         of_sink(&refused.sink).into_iter().chain(facts).collect::<Vec<String>>()
     };
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(refused.iter().map(row)).collect();
-    aligned(&rows).iter().try_for_each(|line| say_broken(line, DIGITS + 2))
+    aligned(&rows).iter().try_for_each(|line| say_broken(line, SHOWN + 2))
 }
 
 fn json_of(refused: &Refused) -> String {
