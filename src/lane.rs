@@ -69,7 +69,7 @@ pub struct Lane<Q> {
     pub watch: LaneWatch,
     /// When to receive; shared by the lanes of a process.
     pub turns: Arc<Turns>,
-    /// Whether too many messages are no logins; shared by the lanes of a process.
+    /// Whether too many messages are not logins; shared by the lanes of a process.
     pub guard: Arc<Guard>,
     /// Whether the queue deletes what is committed; shared by the lanes of a process.
     pub deletes: Arc<Deletes>,
@@ -87,7 +87,7 @@ pub enum LaneError {
     #[error(transparent)]
     Deletes(#[from] DeletesRefused),
     /// Too many messages are rejected, and somebody waits for the end of the queue.
-    #[error("too many messages are no logins (--max-rejection-rate): the queue is not taken to its end")]
+    #[error("too many messages are not logins (--max-rejection-rate): the queue is not taken to its end")]
     Storm,
     /// The database refuses, or could not be reached until the end.
     #[error(transparent)]

@@ -266,7 +266,7 @@ impl Snapshot {
         self.relay_attempts.set((), lasting.attempts as f64);
     }
 
-    /// For how many seconds too many messages had been no logins when this was taken; nothing while they are.
+    /// For how many seconds too many messages had not been logins when this was taken; nothing while they are.
     pub fn storm(&self) -> Option<f64> {
         Some(unix_seconds(self.taken_at) - self.storm_since.get(())?)
     }

@@ -1,4 +1,4 @@
-//! Whether so many messages are no logins that taking more of them would only make dead letters.
+//! Whether so many messages are not logins that taking more of them would only make dead letters.
 //!
 //! ```text
 //!          more than the greatest share of the last messages is rejected
@@ -90,7 +90,7 @@ impl Limits {
 /// What is known of a message that was judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// Why it is no login, where it is none.
+    /// Why it is not a login; nothing where it is one.
     pub rejected: Option<&'static str>,
     /// Whether this was its first delivery.
     pub is_first: bool,

@@ -14,7 +14,7 @@ use crate::support::site::Site;
 use crate::support::tables::{Ended, Tables};
 use crate::support::verdicts::{QUEUE_ARN, batch, judge, judge_of, keyring, login, message};
 
-/// A body that is no login, with the code, the field, the pointer and the piece that is wrong.
+/// A body that is not a login, with the code, the field, the pointer and the piece that is wrong.
 type Broken = (Vec<u8>, &'static str, Option<&'static str>, Option<&'static str>, Vec<u8>);
 
 /// Bodies that are broken in several ways, each of which holds canaries.

@@ -1,4 +1,4 @@
-//! A storm of messages that are no logins: the loader stops taking them, tries a few, and goes on by itself.
+//! A storm of messages that are not logins: the loader stops taking them, tries a few, and goes on by itself.
 
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ async fn a_run_until_the_queue_is_empty_has_no_guard_unless_it_is_asked_for() {
     let guarded = site.start(run(&["--max-rejection-rate", "50%"]), "guarded");
     let said = || std::fs::read_to_string(site.log("guarded")).unwrap();
     assert_eq!(guarded.ended().await.code(), Some(1), "{}", said());
-    assert!(said().contains("too many messages are no logins (--max-rejection-rate)"), "{}", said());
+    assert!(said().contains("too many messages are not logins (--max-rejection-rate)"), "{}", said());
     assert_eq!(site.depth(), 300, "none has become a dead letter");
 }
 
@@ -150,10 +150,10 @@ async fn a_storm_is_told_by_the_log_the_figures_and_the_probe_and_no_value_with_
     assert_eq!(figure("turnstile_storms_total").await, Some(1.0));
     assert!(figure("turnstile_storm_since_timestamp_seconds").await.is_some());
     let (ready, says) = served.health(&["--ready"]);
-    assert!(ready == Some(1) && says.contains("[-]storm failed: too many messages have been no logins"), "{says}");
+    assert!(ready == Some(1) && says.contains("[-]storm failed: too many messages have not been logins"), "{says}");
     assert_eq!(served.health(&[]).0, Some(0), "a restart would mend nothing");
     let said = served.loader.said();
-    let warned = said.lines().find(|line| line.contains("too many messages are no logins")).unwrap();
+    let warned = said.lines().find(|line| line.contains("too many messages are not logins")).unwrap();
     for part in ["WARN", "\"mostly\":\"invalid_json\"", "ask the sender what has changed"] {
         assert!(warned.contains(part), "{part}: {warned}");
     }

@@ -1,4 +1,4 @@
-//! The storm guard: keeps the lanes from taking messages while too many of them are no logins, and says so.
+//! The storm guard: keeps the lanes from taking messages while too many of them are not logins, and says so.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ pub(super) const REMEDY: &str = "ask the sender what has changed; what is reject
                                  become dead letters";
 
 /// What to do about one that ends a run.
-pub(super) const REMEDY_UNTIL_EMPTY: &str = "ask the sender what has changed; with --max-rejection-rate off all are taken, and what is no \
-                                             login becomes a dead letter";
+pub(super) const REMEDY_UNTIL_EMPTY: &str = "ask the sender what has changed; with --max-rejection-rate off all are taken, and what is \
+                                             not a login becomes a dead letter";
 
 /// Lets the lanes of a process receive, or not.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Guard {
 
     /// Notes the verdicts on what one gathering brought, and says what becomes of the rejections among them.
     ///
-    /// What was in hand when the storm began goes back whole: that are hundreds. Of the few messages of a probe those at their
+    /// What was in hand when the storm began, which may be hundreds, all goes back. Of the few messages of a probe those at their
     /// last attempt do become dead letters: they would come again and again until the queue's own redrive or retention takes
     /// them.
     pub(super) fn judged(&self, is_probe: bool, verdicts: &[Verdict]) -> Rejections {
@@ -102,7 +102,7 @@ impl Guard {
                     of,
                     mostly,
                     remedy = REMEDY,
-                    "too many messages are no logins: the loader takes no more, and tries a few now and then"
+                    "too many messages are not logins: the loader takes no more, and tries a few now and then"
                 );
             }
             Change::Over { lasted } => {

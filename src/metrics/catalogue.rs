@@ -138,13 +138,13 @@ catalogue! {
     /// A lower bound of how far behind the queue is.
     oldest_received: Value = "queue_oldest_received_timestamp_seconds",
 
-    /// Messages that are no logins, at each delivery, by what is wrong.
+    /// Messages that are not logins, at each delivery, by what is wrong.
     ///
     /// They rise before the dead letters do: a message has several attempts.
     rejections: Family<(Code,), Counter> = "rejections_total",
     /// Dead letters written, by what is wrong.
     dead_letters: Family<(Code,), Counter> = "dead_letters_written_total",
-    /// Whether too many messages are no logins: 1 while the loader takes none but a few now and then; absent where
+    /// Whether too many messages are not logins: 1 while the loader takes none but a few now and then; absent where
     /// `--max-rejection-rate` is off.
     ///
     /// Each loader sees for itself, and nothing is shared between them.

@@ -83,7 +83,7 @@ impl Health {
         if work.has(Part::Loader) {
             checks.push(Check::of("queue", for_too_long(figures.away(Peer::Queue))));
             let storm =
-                |lasting| format!("too many messages have been no logins for {lasting:.0} s, and few are taken");
+                |lasting| format!("too many messages have not been logins for {lasting:.0} s, and few are taken");
             checks.push(Check::of("storm", figures.storm().map(storm)));
         }
         // A loader that is a relay besides goes on loading while the sink is away.

@@ -22,7 +22,7 @@ pub enum State {
     NoQueue,
     /// Its sink takes nothing.
     NoSink,
-    /// Too many messages are no logins: it takes few.
+    /// Too many messages are not logins: it takes few.
     Storm,
     /// It was asked to end.
     Ending,

@@ -33,8 +33,8 @@ pub struct Verdict {
 pub enum Content {
     /// A login, to be loaded.
     Login(MaskedLogin),
-    /// No login, and where its body is wrong, which is looked for at the last attempt only. In a box: logins are many, and should
-    /// not carry the room for it.
+    /// Not a login, and where its body is wrong, which is looked for at the last attempt only. It is boxed, so that a login takes
+    /// no more memory for it.
     Rejected(Rejection, Option<Box<Fault>>),
 }
 
@@ -57,7 +57,7 @@ pub struct Judge {
     pub masker: Masker,
     /// Seals and hashes the bodies.
     pub sealer: BodySealer,
-    /// How many deliveries a message gets that is no login.
+    /// How many deliveries a message that is not a login gets before it becomes a dead letter.
     pub max_attempts: u32,
 }
 

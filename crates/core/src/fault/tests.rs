@@ -194,7 +194,7 @@ fn envelopes() -> Vec<Case> {
 fn every_rejection_of_a_body_is_located() {
     let mut codes = BTreeSet::from(MADE_BY_OTHERS);
     for case in [texts(), fields(), envelopes(), columns()].into_iter().flatten() {
-        let (rejection, fault) = refused(&case.form, &case.body).expect("a body that is no login");
+        let (rejection, fault) = refused(&case.form, &case.body).expect("a body that is not a login");
         let body = String::from_utf8_lossy(&case.body);
         assert_eq!(rejection.code(), case.code, "{body}");
         let fault = fault.unwrap_or_else(|| panic!("{body}"));
