@@ -47,7 +47,7 @@ BEGIN
 
     SELECT oid INTO own_oid FROM pg_catalog.pg_namespace WHERE nspname = own;
     IF (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = own AND c.relname = 'operator_actions' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
+        WHERE n.nspname = own AND c.relname = 'replay_plans' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
         RAISE EXCEPTION 'there are no tables of Turnstile in the schemas % and %, or older ones than this file is for', own, logins
             USING HINT = 'Run `turnstile migrate` first, or write the names of your schemas into this file.';
     END IF;
@@ -151,8 +151,24 @@ GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, rec
 GRANT EXECUTE ON FUNCTION turnstile.take_bodies(bytea[], timestamptz[]), turnstile.describe_body(timestamptz, bytea),
                           turnstile.set_status(bytea[], timestamptz[], text, text)
     TO turnstile_operator;
-GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason)
+GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_operator;
+
+-- Draws replays up and runs them. Whose a plan is and which letters it has, nobody changes afterwards.
+GRANT INSERT (person, reason, meant, force, edits),
+      SELECT (plan, made_at, role, person, reason, meant, force, edits, state, letters, done, begun_at, worked_at, ended_at),
+      UPDATE (state, letters, done, begun_at, worked_at, ended_at)
+    ON turnstile.replay_plans TO turnstile_operator;
+GRANT INSERT (plan, sent_at, message_hash, code, revision, foreseen, foreseen_detail, foreseen_place),
+      SELECT (plan, sent_at, message_hash, code, revision, foreseen, foreseen_detail, foreseen_place, became, became_detail, became_at),
+      UPDATE (became, became_detail, became_at)
+    ON turnstile.replay_plan_letters TO turnstile_operator;
+GRANT SELECT (sent_at, message_hash, plan, made_at, role, person, reason, paths, tried_at)
+    ON turnstile.dead_letter_revisions TO turnstile_operator;
+GRANT EXECUTE ON FUNCTION turnstile.take_letters(bytea[], timestamptz[], bigint[]),
+                          turnstile.add_revisions(bigint, timestamptz[], bytea[], text[], bytea[]),
+                          turnstile.try_revisions(bigint, timestamptz[], bytea[])
+    TO turnstile_operator;
 
 -- Replays: the claim of a dead letter becomes the claim of a login …
 GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processed_at),
@@ -200,9 +216,12 @@ GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, rec
     ON turnstile.dead_letters TO turnstile_revealer;
 GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processed_at)
     ON turnstile.processed_messages TO turnstile_revealer;
-GRANT EXECUTE ON FUNCTION turnstile.reveal_body(timestamptz, bytea), turnstile.describe_body(timestamptz, bytea)
+GRANT EXECUTE ON FUNCTION turnstile.reveal_body(timestamptz, bytea), turnstile.describe_body(timestamptz, bytea),
+                          turnstile.reveal_revision(timestamptz, bytea, bigint)
     TO turnstile_revealer;
-GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason)
+GRANT SELECT (sent_at, message_hash, plan, made_at, role, person, reason, paths, tried_at)
+    ON turnstile.dead_letter_revisions TO turnstile_revealer;
+GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_revealer;
 
 

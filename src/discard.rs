@@ -7,41 +7,48 @@ use crate::message::MessageHash;
 use crate::table::dead_letters::{self, Filter, Status};
 use crate::table::operator_actions::{self, Said};
 
-/// Resolves those of the letters that are open as not worth replaying, all of them or none, and gives back which they
-/// were. Their messages stay recorded as dead-lettered.
+/// What becomes of letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Becomes {
+    /// Open ones are resolved as not worth replaying. Their messages stay recorded as dead-lettered.
+    Discarded,
+    /// Discarded ones are open again.
+    Open,
+}
+
+impl Becomes {
+    /// What a letter must be before.
+    pub fn from(self) -> Status {
+        match self {
+            Self::Discarded => Status::Open,
+            Self::Open => Status::Discarded,
+        }
+    }
+
+    fn to(self) -> Status {
+        match self {
+            Self::Discarded => Status::Discarded,
+            Self::Open => Status::Open,
+        }
+    }
+}
+
+/// How many letters are changed in one transaction.
+const CHUNK: u64 = 1_000;
+
+/// Changes those of the letters that can be changed, all of them or none, and gives back which they were.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`], after half a minute if it might pass.
-pub async fn discard(
+pub async fn change(
     database: &Database,
     hashes: &[MessageHash],
     said: &Said,
+    becomes: Becomes,
 ) -> Result<Vec<MessageHash>, DatabaseError> {
-    change(database, hashes, said, Status::Open, Status::Discarded).await
-}
-
-/// Opens those of the letters again that are discarded, all of them or none, and gives back which they were.
-///
-/// # Errors
-///
-/// [`DatabaseError`], after half a minute if it might pass.
-pub async fn reopen(
-    database: &Database,
-    hashes: &[MessageHash],
-    said: &Said,
-) -> Result<Vec<MessageHash>, DatabaseError> {
-    change(database, hashes, said, Status::Discarded, Status::Open).await
-}
-
-async fn change(
-    database: &Database,
-    hashes: &[MessageHash],
-    said: &Said,
-    from: Status,
-    to: Status,
-) -> Result<Vec<MessageHash>, DatabaseError> {
-    let of = |status, hashes| Filter { status: Some(status), hashes: Some(hashes), ..Filter::default() };
+    let (from, to) = (becomes.from(), becomes.to());
+    let of = |status, hashes| Filter::of(hashes).with_status(status);
     // What an earlier attempt found: if its commit held although its answer was lost, the letters are changed now.
     let earlier = Mutex::new(Vec::new());
     let change_once = async |transaction: &Transaction| {
@@ -56,6 +63,35 @@ async fn change(
         Ok(changed)
     };
     persist(Patience::WHILE_SOMEBODY_WAITS, || database.transaction(&change_once)).await
+}
+
+/// Changes all letters that match and can be changed, chunk by chunk, and gives their number; what has become a dead letter
+/// since it began stays as it is. `progress` is told the number after each chunk.
+///
+/// # Errors
+///
+/// [`DatabaseError`], after half a minute if it might pass: what was changed until then stays so.
+pub async fn change_all(
+    database: &Database,
+    filter: &Filter,
+    said: &Said,
+    becomes: Becomes,
+    mut progress: impl FnMut(u64),
+) -> Result<u64, DatabaseError> {
+    const PATIENCE: Patience = Patience::WHILE_SOMEBODY_WAITS;
+    let mut meant = filter.clone().with_status(becomes.from());
+    let begun_at = persist(PATIENCE, || database.snapshot(dead_letters::now)).await?;
+    meant.search.until = Some(meant.search.until.map_or(begun_at, |until| until.min(begun_at)));
+    let (mut after, mut changed) = (None, 0);
+    loop {
+        let find = async |seen: &Transaction| dead_letters::next(seen, &meant, after, CHUNK).await;
+        let chunk = persist(PATIENCE, || database.snapshot(&find)).await?;
+        let Some(last) = chunk.last() else { return Ok(changed) };
+        after = Some(*last);
+        let hashes: Vec<MessageHash> = chunk.iter().map(|key| key.hash).collect();
+        changed += change(database, &hashes, said, becomes).await?.len() as u64;
+        progress(changed);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

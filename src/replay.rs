@@ -4,25 +4,36 @@
 //! login claims its key as it does in a loader, under the scheme that is recorded for its queue, and the owner of the key
 //! decides: another message may have brought it meanwhile.
 //!
-//! Each chunk of letters is one transaction that locks them all first. Others that replay or discard meanwhile wait, and
-//! find them no longer open; after a crash they are open, or replayed with all that belongs to it.
+//! A replay is a plan: a list of letters that does not change any more, with what was foreseen for each. Each chunk of them is
+//! one transaction that locks them all first, and that records what became of each. Others that replay or discard meanwhile
+//! wait, and find them no longer open; after a crash they are open and left to do, or replayed with all that belongs to it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
+pub mod edit;
+mod foresee;
+mod judge;
+mod report;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+pub use self::foresee::Wanted;
+use self::judge::{Identifiers, LoginAgain};
+pub use self::report::Report;
 use crate::batch::LoginRow;
 use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
-use crate::decode::{Form, Rejection};
+use crate::decode::Form;
 use crate::failpoint::{Step, around};
-use crate::login::MaskedLogin;
 use crate::mask::Masker;
-use crate::message::{Identifier, MessageKey, QueueIdentity};
+use crate::message::{MessageKey, QueueIdentity};
 use crate::retry::Class;
-use crate::seal::{BodyOpener, HashKey};
-use crate::table::dead_letters::{self, Filter, Sealed, Status};
+use crate::seal::{BodyOpener, BodySealer, HashKey};
+use crate::table::dead_letters::{self, Filter, Sealed, Status, Version};
 use crate::table::operator_actions::{self, Said};
-use crate::table::{identities, outbox, processed_messages, queues, user_logins};
+use crate::table::plan_id::PlanId;
+use crate::table::replay_plan_letters::{self, Left, Locked};
+pub use crate::table::replay_plan_letters::{Fate, Obstacle};
+use crate::table::replay_plans::{self, Plan, State};
+use crate::table::{dead_letter_revisions, identities, outbox, processed_messages, queues, user_logins};
 use crate::verdict::LoginIdentity;
 
 /// How many letters are replayed in one transaction. It bounds memory: a body is at most 1 MiB, and stands there twice
@@ -41,94 +52,16 @@ pub struct Replay {
     pub database: Database,
     /// Opens their bodies.
     pub opener: BodyOpener,
+    /// Seals those that are edited.
+    pub sealer: BodySealer,
     /// Hashes their logins and the keys of these.
     pub hash_key: Arc<HashKey>,
     /// What their bodies are.
     pub form: Form,
     /// Masks their logins.
     pub masker: Masker,
-    /// Whether to load letters of messages that are older than what the tables remember: they may have been loaded before.
-    pub force: bool,
     /// Who replays them, and why.
     pub said: Said,
-    /// Whether only to say what would be: then nothing is loaded, and what the database itself would refuse is not found.
-    pub dry_run: bool,
-}
-
-/// What became of the letters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Letters whose logins are loaded now; in a dry run, those that would be.
-    pub replayed: u64,
-    /// Letters whose logins another message had brought: they are resolved, and nothing is loaded.
-    pub absorbed: u64,
-    /// Letters that stay open, by what stands in their way.
-    pub open: BTreeMap<Obstacle, u64>,
-    /// Letters that were resolved between being found and being locked: by somebody else, or by this replay in a commit
-    /// whose answer was lost.
-    pub no_longer_open: u64,
-}
-
-/// Why a letter stays open.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Obstacle {
-    /// Its body is not a login still; the code of the rejection.
-    Rejected(&'static str),
-    /// Its body cannot be opened.
-    Sealed(String),
-    /// The database refuses its row; the SQLSTATE.
-    Refused(String),
-    /// `processed_messages` does not record it as dead-lettered.
-    Unclaimed,
-    /// Another login was loaded under its key.
-    IdentityTaken,
-    /// No loader has told the database by what keys the logins of its queue are known.
-    UnknownQueue,
-    /// Its message is older than what the tables remember.
-    OlderThanMemory,
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rejected(code) => f.write_str(code),
-            Self::Sealed(why) => write!(f, "its body does not open: {why}"),
-            Self::Refused(sqlstate) => write!(f, "the database refuses its row with SQLSTATE {sqlstate}"),
-            Self::Unclaimed => {
-                f.write_str("processed_messages does not record it as dead-lettered (see turnstile audit)")
-            }
-            Self::IdentityTaken => f.write_str("identity_taken: another login was loaded under its key"),
-            Self::UnknownQueue => f.write_str("its queue is not recorded in queues: start a loader of it once"),
-            Self::OlderThanMemory => {
-                f.write_str("older_than_memory: it may have been loaded before; --force loads it all the same")
-            }
-        }
-    }
-}
-
-impl Report {
-    /// How many letters were looked at.
-    pub fn seen(&self) -> u64 {
-        self.replayed + self.absorbed + self.stay_open() + self.no_longer_open
-    }
-
-    /// How many letters stay open.
-    pub fn stay_open(&self) -> u64 {
-        self.open.values().sum()
-    }
-
-    fn keep_open(&mut self, obstacle: Obstacle) {
-        *self.open.entry(obstacle).or_default() += 1;
-    }
-
-    fn add(&mut self, other: Self) {
-        self.replayed += other.replayed;
-        self.absorbed += other.absorbed;
-        self.no_longer_open += other.no_longer_open;
-        for (obstacle, letters) in other.open {
-            *self.open.entry(obstacle).or_default() += letters;
-        }
-    }
 }
 
 /// The replay did not come to its end. What the report says holds.
@@ -142,12 +75,15 @@ pub struct Unfinished {
     pub error: DatabaseError,
 }
 
+impl Unfinished {
+    /// Nothing is known of the letters.
+    fn before(error: DatabaseError) -> Self {
+        Self { report: Box::default(), error }
+    }
+}
+
 impl Replay {
-    /// Goes through the open letters that match, in the order of their hashes, until none is left or `limit` of them
-    /// are replayed. `progress` is told after each chunk.
-    ///
-    /// A row that the database refuses is found by splitting its chunk, so that its neighbours land. A failure that
-    /// passes, and a commit that may or may not hold, make the same transaction run again, for about half a minute.
+    /// Draws up a plan of the open letters that match, and runs it. `progress` is told after each chunk.
     ///
     /// # Errors
     ///
@@ -155,38 +91,61 @@ impl Replay {
     pub async fn run(
         &self,
         filter: &Filter,
-        limit: u64,
-        mut progress: impl FnMut(&Report),
+        limit: Option<u64>,
+        progress: impl FnMut(&Plan),
     ) -> Result<Report, Unfinished> {
-        let mut report = Report::default();
-        match self.go_through(filter, limit, &mut report, &mut progress).await {
-            Ok(()) => Ok(report),
-            Err(error) => Err(Unfinished { report: Box::new(report), error }),
+        let wanted = Wanted { filter: filter.clone(), limit, ..Wanted::default() };
+        let plan = self.draw_up(&wanted, None, |_| {}).await.map_err(Unfinished::before)?;
+        self.run_plan(plan.id, progress).await
+    }
+
+    /// Goes through the letters of a plan of which nothing has become, until none is left or somebody cancels it. Several may
+    /// run one plan at once: each letter is one's.
+    ///
+    /// A row that the database refuses is found by splitting its chunk, so that its neighbours land. A failure that
+    /// passes, and a commit that may or may not hold, make the same transaction run again, for about half a minute.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`]
+    pub async fn run_plan(&self, plan: PlanId, mut progress: impl FnMut(&Plan)) -> Result<Report, Unfinished> {
+        let ended = self.go_through(plan, &mut progress).await;
+        let compare = async |seen: &Transaction| replay_plan_letters::compare(seen, plan).await;
+        match (ended, persist(PATIENCE, || self.database.snapshot(&compare)).await) {
+            (Ok(()), Ok(compared)) => Ok(Report::of(&compared)),
+            (Err(error), Ok(compared)) => Err(Unfinished { report: Box::new(Report::of(&compared)), error }),
+            (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(Unfinished::before(error)),
         }
     }
 
-    async fn go_through(
-        &self,
-        filter: &Filter,
-        limit: u64,
-        report: &mut Report,
-        progress: &mut impl FnMut(&Report),
-    ) -> Result<(), DatabaseError> {
-        let open = Filter { status: Some(Status::Open), ..filter.clone() };
+    async fn go_through(&self, plan: PlanId, progress: &mut impl FnMut(&Plan)) -> Result<(), DatabaseError> {
+        let begin = async |transaction: &Transaction| {
+            replay_plans::run(transaction, plan).await?;
+            replay_plans::read(transaction, plan).await
+        };
+        let begun = persist(PATIENCE, || self.database.transaction(&begin)).await?;
         let identifiers = persist(PATIENCE, || self.identifiers()).await?;
-        let mut after = None;
-        while report.replayed < limit {
-            let most = CHUNK.min(limit - report.replayed);
-            let chunk = persist(PATIENCE, || find(&self.database, &open, after, most)).await?;
-            let Some(last) = chunk.last() else { break };
-            after = Some(*last);
-            match self.dry_run {
-                true => report.add(persist(PATIENCE, || self.rehearse(&chunk, &identifiers)).await?),
-                false => self.replay(chunk, &identifiers, report).await?,
+        let run = Run { plan: &begun, identifiers: &identifiers };
+        // At first, what others have locked is left to them; then they are waited for, so that none is left.
+        for locked in [Locked::Skip, Locked::Await] {
+            let mut after = None;
+            loop {
+                let look = async |seen: &Transaction| {
+                    let left = replay_plan_letters::left(seen, plan, after, CHUNK).await?;
+                    Ok((replay_plans::read(seen, plan).await?, left))
+                };
+                let (now, left) = persist(PATIENCE, || self.database.snapshot(&look)).await?;
+                progress(&now);
+                let Some(last) = left.last().filter(|_| now.state == State::Running) else { break };
+                after = Some(*last);
+                self.replay(left, locked, &run).await?;
             }
-            progress(report);
         }
-        Ok(())
+        let end = async |transaction: &Transaction| match replay_plan_letters::left(transaction, plan, None, 1).await? {
+            left if left.is_empty() => replay_plans::end(transaction, plan).await,
+            _ => Ok(()),
+        };
+        persist(PATIENCE, || self.database.transaction(&end)).await
     }
 
     /// What makes the hashes of each queue's logins, by the scheme that is recorded for it.
@@ -201,21 +160,14 @@ impl Replay {
 
     /// A loader splits by the same rule; but it waits without end, may be told to give up, and writes what is refused
     /// as a dead letter, where here it is one and stays it.
-    async fn replay(
-        &self,
-        chunk: Vec<MessageKey>,
-        identifiers: &Identifiers,
-        report: &mut Report,
-    ) -> Result<(), DatabaseError> {
+    async fn replay(&self, chunk: Vec<MessageKey>, locked: Locked, run: &Run<'_>) -> Result<(), DatabaseError> {
         let mut to_do = vec![chunk];
         while let Some(mut keys) = to_do.pop() {
             let contended = if keys.len() > 1 { CONTENDED_BEFORE_SPLIT } else { PATIENCE.contended };
             let patience = Patience { contended, ..PATIENCE };
-            let error = match persist(patience, || self.transact(&keys, identifiers)).await {
-                Ok(done) => {
-                    report.add(done);
-                    continue;
-                }
+            let load_again = async |transaction: &Transaction| self.load_again(transaction, &keys, locked, run).await;
+            let error = match persist(patience, || self.database.transaction(&load_again)).await {
+                Ok(()) => continue,
                 Err(error) if error.class() == Class::OfTheRows => error,
                 // Fewer at once take less time, and wait for fewer.
                 Err(error) if error.class() == Class::Contended && keys.len() > 1 => error,
@@ -224,7 +176,13 @@ impl Replay {
             match keys.as_slice() {
                 [key] => {
                     tracing::warn!(%error, hash = %key.hash, "the database refuses a row; its dead letter stays open");
-                    report.keep_open(Obstacle::Refused(error.sqlstate().unwrap_or("02000").to_owned()));
+                    let obstacle = Obstacle::Refused(error.sqlstate().unwrap_or("02000").to_owned());
+                    let keep_open = async |transaction: &Transaction| {
+                        let left = replay_plan_letters::lock(transaction, run.plan.id, &[*key], locked).await?;
+                        let fate = Fate::StaysOpen(obstacle.clone());
+                        run.record(transaction, &left, left.iter().map(|left| (left.key, fate.clone())).collect()).await
+                    };
+                    persist(PATIENCE, || self.database.transaction(&keep_open)).await?;
                 }
                 _ => {
                     let second = keys.split_off(keys.len() / 2);
@@ -235,56 +193,70 @@ impl Replay {
         Ok(())
     }
 
-    /// One transaction: all of it holds when this returns `Ok`, and none of it when it returns an error that is not
-    /// ambiguous.
-    async fn transact(&self, keys: &[MessageKey], identifiers: &Identifiers) -> Result<Report, DatabaseError> {
-        let load_again = async |transaction: &Transaction| self.load_again(transaction, keys, identifiers).await;
-        self.database.transaction(load_again).await
-    }
-
+    /// One transaction: all of it holds when it is committed, with what became of each letter, or none of it.
     async fn load_again(
         &self,
         transaction: &Transaction,
         keys: &[MessageKey],
-        identifiers: &Identifiers,
-    ) -> Result<Report, DatabaseError> {
-        let letters = around(Step::ReplayTake, self.take(transaction, keys)).await?;
-        let (mut logins, mut report) = self.read(&letters, keys.len(), identifiers);
-        if report.no_longer_open > 0 {
+        locked: Locked,
+        run: &Run<'_>,
+    ) -> Result<(), DatabaseError> {
+        let left = replay_plan_letters::lock(transaction, run.plan.id, keys, locked).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let letters = around(Step::ReplayTake, self.take(transaction, &left, run.plan)).await?;
+        let taken: HashSet<MessageKey> = letters.iter().map(|letter| letter.key).collect();
+        let mut fates: Vec<(MessageKey, Fate)> = Vec::with_capacity(left.len());
+        let gone = left.iter().filter(|left| !taken.contains(&left.key));
+        fates.extend(gone.map(|left| (left.key, Fate::NoLongerOpen)));
+        if !fates.is_empty() {
             transaction.rely_on_earlier_commits().await?;
+        }
+        let mut logins = Vec::with_capacity(letters.len());
+        // What cannot be edited as it should be is not replayed as it is.
+        let unedited = |left: &&Left| matches!(left.foreseen, Fate::StaysOpen(Obstacle::Unedited(_)));
+        let unedited: HashMap<MessageKey, &Fate> =
+            left.iter().filter(unedited).map(|left| (left.key, &left.foreseen)).collect();
+        for letter in &letters {
+            if let Some(fate) = unedited.get(&letter.key) {
+                fates.push((letter.key, (*fate).clone()));
+                continue;
+            }
+            let opened = self.open(letter);
+            match opened
+                .map_err(Into::into)
+                .and_then(|opened| self.read(letter, &opened, run.identifiers, run.plan.force))
+            {
+                Ok(login) => logins.push(login),
+                Err(no_login) => fates.push((letter.key, Fate::StaysOpen(no_login.obstacle))),
+            }
         }
         let of_logins: Vec<MessageKey> = logins.iter().map(|login| login.letter.key).collect();
         let claimed = around(Step::ReplayClaim, processed_messages::mark_loaded(transaction, &of_logins)).await?;
-        logins.retain(|login| is_claimed(login.letter, &claimed, &mut report));
+        logins.retain(|login| is_claimed(login.letter, &claimed, &mut fates));
 
-        let absorbed = self.decide(transaction, &mut logins, &mut report).await?;
-        let keys: Vec<MessageKey> = logins.iter().map(|login| login.letter.key).collect();
+        self.decide(transaction, &mut logins, &mut fates).await?;
         let rows: Vec<LoginRow<'_>> = logins.iter().map(LoginAgain::row).collect();
         let new = around(Step::Rows, user_logins::insert(transaction, &rows)).await?;
         let rows: Vec<LoginRow<'_>> = rows.into_iter().filter(|row| new.contains(&row.key)).collect();
         around(Step::Events, outbox::insert(transaction, &rows)).await?;
-        let resolving = async {
-            dead_letters::set_status(transaction, &keys, Status::Open, Status::Replayed).await?;
-            dead_letters::set_status(transaction, &absorbed, Status::Open, Status::Absorbed).await
-        };
-        around(Step::ReplayResolve, resolving).await?;
-        report.replayed = keys.len() as u64;
-        report.absorbed = absorbed.len() as u64;
-        Ok(report)
+        fates.extend(logins.iter().map(|login| (login.letter.key, Fate::Replayed)));
+        around(Step::ReplayResolve, run.record(transaction, &left, fates)).await
     }
 
-    /// Claims the keys of the logins, and keeps those that own theirs. Gives back the letters whose login another message
-    /// brought; those that contradict another login stay open.
+    /// Claims the keys of the logins, and keeps those that own theirs. Where another message brought a login, its letter is
+    /// absorbed; what contradicts another login stays open.
     async fn decide(
         &self,
         transaction: &Transaction,
         logins: &mut Vec<LoginAgain<'_>>,
-        report: &mut Report,
-    ) -> Result<Vec<MessageKey>, DatabaseError> {
+        fates: &mut Vec<(MessageKey, Fate)>,
+    ) -> Result<(), DatabaseError> {
         let wanted: Vec<(MessageKey, LoginIdentity)> =
             logins.iter().filter_map(|login| Some((login.letter.key, login.identity?))).collect();
         if wanted.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let claiming = identities::claim(transaction, self.hash_key.check_value(), &wanted);
         let owners = around(Step::Identities, claiming).await?;
@@ -301,87 +273,57 @@ impl Replay {
             false
         });
         processed_messages::correct(transaction, &absorbed, &contradicting).await?;
-        contradicting.iter().for_each(|_| report.keep_open(Obstacle::IdentityTaken));
-        Ok(absorbed.into_iter().map(|(key, _)| key).collect())
+        fates.extend(contradicting.into_iter().map(|key| (key, Fate::StaysOpen(Obstacle::IdentityTaken))));
+        fates.extend(absorbed.into_iter().map(|(key, _)| (key, Fate::Absorbed)));
+        Ok(())
     }
 
     /// Locks the letters, and reads those that are open.
-    async fn take(&self, transaction: &Transaction, keys: &[MessageKey]) -> Result<Vec<Sealed>, DatabaseError> {
+    async fn take(&self, transaction: &Transaction, left: &[Left], plan: &Plan) -> Result<Vec<Sealed>, DatabaseError> {
         dead_letters::lock(transaction).await?;
-        operator_actions::say(transaction, &self.said).await?;
-        dead_letters::take_open(transaction, keys).await
-    }
-
-    /// That the letters are read is noted all the same.
-    async fn rehearse(&self, keys: &[MessageKey], identifiers: &Identifiers) -> Result<Report, DatabaseError> {
-        let letters = self.database.transaction(async |transaction| {
-            operator_actions::say(transaction, &self.said).await?;
-            dead_letters::take_open(transaction, keys).await
-        });
-        let letters = letters.await?;
-        let (logins, mut report) = self.read(&letters, keys.len(), identifiers);
-        report.replayed = logins.len() as u64;
-        Ok(report)
-    }
-
-    /// The letters that are logins now, and a report of those that are not. No clear value outlives this.
-    fn read<'l>(&self, letters: &'l [Sealed], of: usize, identifiers: &Identifiers) -> (Vec<LoginAgain<'l>>, Report) {
-        let mut report = Report { no_longer_open: (of - letters.len()) as u64, ..Report::default() };
-        let mut logins = Vec::with_capacity(letters.len());
-        for letter in letters {
-            match self.read_one(letter, identifiers) {
-                Ok(login) => logins.push(login),
-                Err(obstacle) => report.keep_open(obstacle),
-            }
-        }
-        (logins, report)
-    }
-
-    fn read_one<'l>(&self, letter: &'l Sealed, identifiers: &Identifiers) -> Result<LoginAgain<'l>, Obstacle> {
-        if letter.code == Rejection::OlderThanMemory.code() && !self.force {
-            return Err(Obstacle::OlderThanMemory);
-        }
-        let identifier = identifiers.get(&letter.queue).ok_or(Obstacle::UnknownQueue)?;
-        let opened = self.opener.open(letter.key.hash, &letter.body);
-        let (body, attributes) = opened.map_err(|error| Obstacle::Sealed(error.to_string()))?;
-        let rejected = |rejection: Rejection| Obstacle::Rejected(rejection.code());
-        let login = self.form.read(self.masker.stream(), &body).map_err(rejected)?.login;
-        let key = identifier.key(&body, &attributes).map_err(|missing| rejected(missing.into()))?;
-        let identity = key.map(|hash| LoginIdentity { hash, login: identifier.login(&login) });
-        Ok(LoginAgain { letter, identity, login: self.masker.mask(login) })
+        let reason = match (&self.said.reason, &plan.reason) {
+            (own, Some(reason)) if own.is_empty() => reason.clone(),
+            (own, _) => own.clone(),
+        };
+        operator_actions::say(transaction, &Said { reason, plan: Some(plan.id), ..self.said.clone() }).await?;
+        let wanted: Vec<(MessageKey, Version)> =
+            left.iter().map(|left| (left.key, Version::of(left.revision))).collect();
+        dead_letters::take_open(transaction, &wanted).await
     }
 }
 
-/// What makes the hashes of each queue's logins.
-type Identifiers = HashMap<QueueIdentity, Identifier>;
-
-/// A letter that is a login now.
-struct LoginAgain<'l> {
-    letter: &'l Sealed,
-    identity: Option<LoginIdentity>,
-    login: MaskedLogin,
+/// A plan that is run.
+struct Run<'r> {
+    plan: &'r Plan,
+    identifiers: &'r Identifiers,
 }
 
-impl LoginAgain<'_> {
-    fn row(&self) -> LoginRow<'_> {
-        LoginRow { key: self.letter.key, sent_at: self.letter.sent_at, login: &self.login, origin: None }
+impl Run<'_> {
+    /// Resolves letters as what became of them says, and records it in the plan.
+    async fn record(
+        &self,
+        transaction: &Transaction,
+        left: &[Left],
+        fates: Vec<(MessageKey, Fate)>,
+    ) -> Result<(), DatabaseError> {
+        let of = |wanted: Fate| -> Vec<MessageKey> {
+            fates.iter().filter(|(_, fate)| *fate == wanted).map(|(key, _)| *key).collect()
+        };
+        dead_letters::set_status(transaction, &of(Fate::Replayed), Status::Open, Status::Replayed).await?;
+        dead_letters::set_status(transaction, &of(Fate::Absorbed), Status::Open, Status::Absorbed).await?;
+        let edited = left.iter().filter(|left| left.revision == Some(self.plan.id));
+        let edited: Vec<MessageKey> = edited.map(|left| left.key).collect();
+        dead_letter_revisions::note_tried(transaction, self.plan.id, &edited).await?;
+        replay_plan_letters::record(transaction, self.plan.id, &fates).await?;
+        replay_plans::advance(transaction, self.plan.id, fates.len()).await
     }
 }
 
-async fn find(
-    database: &Database,
-    filter: &Filter,
-    after: Option<MessageKey>,
-    most: u64,
-) -> Result<Vec<MessageKey>, DatabaseError> {
-    database.snapshot(async |seen| dead_letters::next(seen, filter, after, most).await).await
-}
-
-fn is_claimed(letter: &Sealed, claimed: &HashSet<MessageKey>, report: &mut Report) -> bool {
+fn is_claimed(letter: &Sealed, claimed: &HashSet<MessageKey>, fates: &mut Vec<(MessageKey, Fate)>) -> bool {
     let is_claimed = claimed.contains(&letter.key);
     if !is_claimed {
         tracing::warn!(hash = %letter.key.hash, "a dead letter stays open: {}", Obstacle::Unclaimed);
-        report.keep_open(Obstacle::Unclaimed);
+        fates.push((letter.key, Fate::StaysOpen(Obstacle::Unclaimed)));
     }
     is_claimed
 }

@@ -3,6 +3,7 @@
 
 pub mod agreement;
 pub mod clear_values;
+pub mod dead_letter_revisions;
 pub mod dead_letters;
 pub mod facts;
 pub mod horizon;
@@ -13,6 +14,7 @@ pub mod operator_actions;
 pub mod outbox;
 pub mod outbox_partitions;
 pub mod outbox_pruned;
+pub mod plan_id;
 pub mod processed_messages;
 pub mod queues;
 pub mod relay_chunks;
@@ -23,7 +25,10 @@ pub mod relay_refusals;
 pub mod relay_sinks;
 pub mod relay_slot;
 pub mod relay_status;
+pub mod replay_plan_letters;
+pub mod replay_plans;
 pub mod rights;
+mod said;
 pub mod turnstile_keys;
 pub mod user_logins;
 

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::batch::{Batch, Sorted};
 use turnstile::database::Database;
-use turnstile::discard::discard;
+use turnstile::discard::{Becomes, change};
 use turnstile::load::{Contradictions, LoadError, Tally};
 use turnstile::mask::MaskKind;
 use turnstile::message::{Attributes, ReceivedMessage, SentAt, TimeBasis};
@@ -404,7 +404,7 @@ async fn a_discarded_contradiction_stays_discarded_and_the_promise_holds() {
     tally_of(&tables.database, batch_of(&tables.judge, both)).await;
     let hash: Vec<u8> = tables.client.query_one("SELECT message_hash FROM dead_letters", &[]).await.unwrap().get(0);
     let hash = turnstile::message::MessageHash::from_bytes(hash.try_into().unwrap());
-    assert_eq!(discard(&tables.database, &[hash], &Said::by("ada")).await.unwrap(), [hash]);
+    assert_eq!(change(&tables.database, &[hash], &Said::by("ada"), Becomes::Discarded).await.unwrap(), [hash]);
     assert_eq!(tables.replay_all().await, Report::default());
     tables.assert_promise().await;
 }

@@ -16,7 +16,7 @@ use turnstile::database::schemas::Schemas;
 use turnstile::database::server::cluster_id;
 use turnstile::database::{Database, DatabaseError, Transaction};
 use turnstile::decode::Form;
-use turnstile::discard::{discard, reopen};
+use turnstile::discard::{Becomes, change};
 use turnstile::keys;
 use turnstile::load::LoadError;
 use turnstile::mask::MaskKind;
@@ -189,14 +189,13 @@ pub(crate) async fn do_all_that_an_operator_does(roles: &Roles) {
     let replay = Replay {
         database: operator.clone(),
         opener: keyring().body_opener(),
+        sealer: keyring().body_sealer(),
         form: Form::Login,
         hash_key: keyring().shared_hash_key(),
         masker: keyring().masker(MaskKind::Seal),
-        force: false,
         said: Said::by("alice"),
-        dry_run: false,
     };
-    let replayed = replay.run(&dead_letters::Filter::default(), 10, |_| {}).await.unwrap();
+    let replayed = replay.run(&dead_letters::Filter::default(), Some(10), |_| {}).await.unwrap();
     assert_eq!((replayed.replayed, replayed.absorbed, replayed.stay_open()), (1, 1, 1), "{replayed:?}");
 
     let snapshot = operator.begin_snapshot().await.unwrap();
@@ -211,9 +210,9 @@ pub(crate) async fn do_all_that_an_operator_does(roles: &Roles) {
     snapshot.rollback().await.unwrap();
     let hashes: Vec<_> = letters.iter().map(|letter| letter.key.hash).collect();
     let said = Said::by("alice").because("a test");
-    assert_eq!(discard(&operator, &hashes, &said).await.unwrap().len(), 1);
-    assert_eq!(reopen(&operator, &hashes, &said).await.unwrap().len(), 1);
-    assert_eq!(discard(&operator, &hashes, &said).await.unwrap().len(), 1);
+    assert_eq!(change(&operator, &hashes, &said, Becomes::Discarded).await.unwrap().len(), 1);
+    assert_eq!(change(&operator, &hashes, &said, Becomes::Open).await.unwrap().len(), 1);
+    assert_eq!(change(&operator, &hashes, &said, Becomes::Discarded).await.unwrap().len(), 1);
     let revealer = database(&roles.revealer_url);
     assert!(revealer.schema_version().await.unwrap().is_some());
     for role in [&operator, &revealer] {
@@ -264,9 +263,9 @@ async fn grants_refuse_what_they_could_not_grant() {
     };
     refused(&owner, "there are no tables of Turnstile").await;
     migrate(test.url()).await;
-    owner.batch_execute("ALTER TABLE turnstile.operator_actions RENAME TO of_another_version").await.unwrap();
+    owner.batch_execute("ALTER TABLE turnstile.replay_plans RENAME TO of_another_version").await.unwrap();
     refused(&owner, "older ones than this file is for").await;
-    owner.batch_execute("ALTER TABLE turnstile.of_another_version RENAME TO operator_actions").await.unwrap();
+    owner.batch_execute("ALTER TABLE turnstile.of_another_version RENAME TO replay_plans").await.unwrap();
     let stranger = connect(&roles.analyst_url).await;
     refused(&stranger, "belongs to").await;
 

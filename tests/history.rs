@@ -52,6 +52,7 @@ async fn every_action_is_noted_with_who_and_why_and_the_history_shows_it() {
         action("reopened", Some("b"), "ada", Some("it was no test")),
         action("taken", None, "ada", None),
         action("taken", None, "ada", Some("the rule is gone")),
+        action("taken", None, "ada", Some("the rule is gone")),
         action("replayed", Some("a"), "ada", Some("the rule is gone")),
     ];
     assert_eq!(noted(&tables.client).await, expected);

@@ -53,6 +53,8 @@ mod outbox_commands;
 mod sinks;
 mod place;
 mod replay;
+mod plans;
+mod walk;
 mod history;
 mod letters;
 mod audit;

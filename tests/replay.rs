@@ -5,11 +5,11 @@ use std::time::Duration;
 use stand_ins::postgres::Postgres;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
-use turnstile::discard::discard;
+use turnstile::discard::{Becomes, change};
 use turnstile::keyring::Masters;
 use turnstile::message::MessageHash;
-use turnstile::replay::{Obstacle, Replay, Report};
-use turnstile::table::dead_letters::Filter;
+use turnstile::replay::{Obstacle, Replay, Report, Wanted};
+use turnstile::table::dead_letters::{Filter, Search};
 use turnstile::table::operator_actions::Said;
 
 use crate::support::postgres::{TestDatabase, connect};
@@ -24,6 +24,10 @@ fn replayed(replayed: u64) -> Report {
 
 fn hash_in(row: &Row) -> MessageHash {
     MessageHash::from_bytes(row.get::<_, Vec<u8>>(0).try_into().unwrap())
+}
+
+fn of_search(search: Search) -> Filter {
+    Filter { search, hashes: None }
 }
 
 fn users(count: usize) -> Vec<String> {
@@ -100,7 +104,7 @@ async fn letters_that_are_still_no_logins_stay_as_they_are_and_are_counted_by_co
     tables.load_once_rejected(&["a"]).await;
     let report = tables.replay_all().await;
     let open = [("array_body", 2), ("empty_body", 1), ("invalid_json", 1)];
-    let open = open.map(|(code, letters)| (Obstacle::Rejected(code), letters));
+    let open = open.map(|(code, letters)| (Obstacle::Rejected(code.to_owned()), letters));
     assert_eq!(report, Report { replayed: 1, open: open.into(), ..Report::default() });
     tables.client.batch_execute("DELETE FROM processed_messages WHERE outcome = 'loaded'; DELETE FROM user_logins; DELETE FROM outbox; DELETE FROM dead_letters WHERE status = 'replayed'").await.unwrap();
     assert_eq!(state(&tables).await, before);
@@ -112,7 +116,7 @@ async fn a_letter_whose_key_is_absent_is_named_with_the_key_and_keeps_its_body()
     tables.load_once_rejected(&["a", "b"]).await;
     let other = Masters::generate_as("other".parse().unwrap()).unwrap().derive().unwrap();
     let replay = Replay { opener: other.body_opener(), ..tables.replay() };
-    let report = replay.run(&Filter::default(), u64::MAX, |_| {}).await.unwrap();
+    let report = replay.run(&Filter::default(), None, |_| {}).await.unwrap();
     let obstacle = report.open.first_key_value().unwrap();
     assert!(obstacle.0.to_string().contains(tables.keyring.active().as_str()), "{report:?}");
     assert_eq!((report.replayed, *obstacle.1), (0, 2));
@@ -159,9 +163,10 @@ async fn a_dry_run_says_what_would_be_replayed_and_changes_nothing() {
     tables.load_once_rejected(&["a", "b"]).await;
     tables.load_rejected(&[("bad", "[1]")]).await;
     let before = state(&tables).await;
-    let replay = Replay { dry_run: true, ..tables.replay() };
-    let report = replay.run(&Filter::default(), u64::MAX, |_| {}).await.unwrap();
-    assert_eq!((report.replayed, report.stay_open()), (2, 1));
+    let dry = tables.turnstile(&["dead-letters", "replay", "--all", "--dry-run", "--format", "json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&dry.stdout).unwrap();
+    assert_eq!((dry.code, &report["replayed"], &report["dry_run"]), (1, &2.into(), &true.into()), "{dry:?}");
+    assert_eq!(report["stay_open"], serde_json::json!([{"why": "array_body", "letters": 1}]));
     assert_eq!(state(&tables).await, before);
 }
 
@@ -172,7 +177,7 @@ async fn the_limit_counts_what_is_replayed_however_many_bad_letters_stand_before
     let bad: Vec<String> = (0..120).map(|n| format!("bad {n}")).collect();
     tables.load_rejected(&bad.iter().map(|id| (id.as_str(), "[]")).collect::<Vec<_>>()).await;
     for expected in [12, 12, 6] {
-        let report = tables.replay().run(&Filter::default(), 12, |_| {}).await.unwrap();
+        let report = tables.replay().run(&Filter::default(), Some(12), |_| {}).await.unwrap();
         assert_eq!(report.replayed, expected);
     }
     tables.assert_promise().await;
@@ -184,15 +189,15 @@ async fn only_the_letters_that_match_are_replayed() {
     tables.load_once_rejected(&["a", "b"]).await;
     let tomorrow = OffsetDateTime::now_utc() + time::Duration::DAY;
     let nothing = [
-        Filter { code: Some("array_body".to_owned()), ..Filter::default() },
-        Filter { since: Some(tomorrow), ..Filter::default() },
-        Filter { hashes: Some(vec![]), ..Filter::default() },
+        of_search(Search { code: Some("array_body".to_owned()), ..Search::default() }),
+        of_search(Search { since: Some(tomorrow), ..Search::default() }),
+        Filter::of(vec![]),
     ];
     for filter in nothing {
-        assert_eq!(tables.replay().run(&filter, u64::MAX, |_| {}).await.unwrap(), Report::default(), "{filter:?}");
+        assert_eq!(tables.replay().run(&filter, None, |_| {}).await.unwrap(), Report::default(), "{filter:?}");
     }
-    let code = Filter { code: Some("invalid_version".to_owned()), ..Filter::default() };
-    assert_eq!(tables.replay().run(&code, u64::MAX, |_| {}).await.unwrap(), replayed(2));
+    let code = of_search(Search { code: Some("invalid_version".to_owned()), ..Search::default() });
+    assert_eq!(tables.replay().run(&code, None, |_| {}).await.unwrap(), replayed(2));
 }
 
 /// Does this while a standby never confirms: the commit holds on the server, and nobody is told until it is made again.
@@ -221,10 +226,12 @@ async fn a_commit_whose_answer_is_lost_is_neither_doubled_nor_counted_as_a_failu
     tables.load_once_rejected(&["a", "b", "c"]).await;
 
     let replay = tables.replay();
-    let filter = Filter::default();
-    let replaying = replay.run(&filter, u64::MAX, |_| {});
+    let plan = replay.draw_up(&Wanted::default(), None, |_| {}).await.unwrap();
+    // It was begun before: the first commit that is waited for is that of the letters.
+    tables.client.execute("UPDATE replay_plans SET state = 'running', begun_at = now()", &[]).await.unwrap();
+    let replaying = replay.run_plan(plan.id, |_| {});
     let report = with_a_lost_answer(&tables, &server, replaying).await;
-    assert_eq!(report.unwrap(), Report { no_longer_open: 3, ..Report::default() });
+    assert_eq!(report.unwrap(), replayed(3));
     assert_eq!((tables.count("user_logins").await, tables.count("outbox").await), (3, 3));
     tables.assert_promise().await;
 }
@@ -253,9 +260,9 @@ async fn letters_whose_discard_held_although_its_answer_was_lost_are_told_as_dis
     tables.load_once_rejected(&["a", "b"]).await;
     let sql = "SELECT message_hash FROM dead_letters ORDER BY sent_at, message_hash";
     let hashes: Vec<MessageHash> = tables.client.query(sql, &[]).await.unwrap().iter().map(hash_in).collect();
-    assert_eq!(discard(&tables.database, &hashes[..1], &Said::by("eve")).await.unwrap().len(), 1);
+    assert_eq!(change(&tables.database, &hashes[..1], &Said::by("eve"), Becomes::Discarded).await.unwrap().len(), 1);
     let said = Said::by("ada");
-    let discarding = discard(&tables.database, &hashes, &said);
+    let discarding = change(&tables.database, &hashes, &said, Becomes::Discarded);
     assert_eq!(
         with_a_lost_answer(&tables, &server, discarding).await.unwrap(),
         hashes[1..],
@@ -268,8 +275,8 @@ async fn a_discarded_letter_is_resolved_keeps_its_record_and_is_not_replayed() {
     let tables = Tables::new().await;
     tables.load_once_rejected(&["a"]).await;
     let hash = hash_in(&tables.client.query_one("SELECT message_hash FROM dead_letters", &[]).await.unwrap());
-    assert_eq!(discard(&tables.database, &[hash], &Said::by("ada")).await.unwrap(), [hash]);
-    assert_eq!(discard(&tables.database, &[hash], &Said::by("eve")).await.unwrap(), []);
+    assert_eq!(change(&tables.database, &[hash], &Said::by("ada"), Becomes::Discarded).await.unwrap(), [hash]);
+    assert_eq!(change(&tables.database, &[hash], &Said::by("eve"), Becomes::Discarded).await.unwrap(), []);
     assert_eq!(tables.count("dead_letters WHERE status = 'discarded' AND resolved_by LIKE '%: ada'").await, 1);
     assert_eq!(tables.replay_all().await, Report::default());
     tables.assert_promise().await;

@@ -15,7 +15,15 @@ use crate::support::loading;
 use crate::support::postgres::{TestDatabase, connect};
 
 /// Statements that nobody but the owner may run.
-const OF_NOBODY: [&str; 48] = [
+const OF_NOBODY: [&str; 56] = [
+    "DELETE FROM turnstile.replay_plans",
+    "UPDATE turnstile.replay_plans SET role = 'bob'",
+    "INSERT INTO turnstile.replay_plans (role, meant, force, edits) VALUES ('bob', 'all', false, '{}')",
+    "DELETE FROM turnstile.replay_plan_letters",
+    "UPDATE turnstile.replay_plan_letters SET message_hash = ''",
+    "INSERT INTO turnstile.dead_letter_revisions (sent_at) VALUES (now())",
+    "SELECT sealed_body FROM turnstile.dead_letter_revisions",
+    "UPDATE turnstile.dead_letter_revisions SET sealed_body = '', role = 'bob'",
     "DELETE FROM turnstile.processed_messages",
     "DELETE FROM turnstile.identities",
     "DELETE FROM public.user_logins",

@@ -21,14 +21,38 @@ COMMENT public.user_logins.create_date UTC day on which the message was sent (th
 COMMENT public.user_logins.message_sent_at The message that brought the row: processed_messages.sent_at. NULL in rows that stood here before Turnstile.
 COMMENT public.user_logins.message_hash The message that brought the row: processed_messages.message_hash. NULL in rows that stood here before Turnstile.
 
+turnstile.add_revisions() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.describe_body() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.extend_outbox() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.keep_actions() search_path=pg_catalog, pg_temp
 turnstile.keep_horizon() search_path=pg_catalog, pg_temp
 turnstile.note_action() search_path=pg_catalog, pg_temp
 turnstile.reveal_body() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.reveal_revision() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.set_status() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.take_bodies() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.take_letters() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.try_revisions() SECURITY DEFINER search_path=pg_catalog, pg_temp
+
+turnstile.dead_letter_revisions.sent_at timestamp with time zone NOT NULL
+turnstile.dead_letter_revisions.message_hash bytea NOT NULL
+turnstile.dead_letter_revisions.plan bigint NOT NULL
+turnstile.dead_letter_revisions.made_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+turnstile.dead_letter_revisions.role text NOT NULL DEFAULT SESSION_USER
+turnstile.dead_letter_revisions.person text
+turnstile.dead_letter_revisions.reason text NOT NULL
+turnstile.dead_letter_revisions.paths text[] NOT NULL
+turnstile.dead_letter_revisions.sealed_body bytea NOT NULL
+turnstile.dead_letter_revisions.tried_at timestamp with time zone
+turnstile.dead_letter_revisions CONSTRAINT dead_letter_revisions_message_hash_check CHECK ((octet_length(message_hash) = 32))
+turnstile.dead_letter_revisions CONSTRAINT dead_letter_revisions_pkey PRIMARY KEY (sent_at, message_hash, plan)
+turnstile.dead_letter_revisions CONSTRAINT dead_letter_revisions_plan_fkey FOREIGN KEY (plan) REFERENCES replay_plans(plan)
+CREATE UNIQUE INDEX dead_letter_revisions_pkey ON turnstile.dead_letter_revisions USING btree (sent_at, message_hash, plan)
+COMMENT turnstile.dead_letter_revisions Edited bodies of dead letters: each plan that edits makes one of each letter. Rows are added by the database, and not removed.
+COMMENT turnstile.dead_letter_revisions.plan The plan that made it: its number among the letter's revisions.
+COMMENT turnstile.dead_letter_revisions.paths The JSON pointers of what was changed; an empty one means the whole body.
+COMMENT turnstile.dead_letter_revisions.sealed_body The edited body, sealed as in dead_letters, for this letter and this plan alone.
+COMMENT turnstile.dead_letter_revisions.tried_at When its plan first tried it. Later edits start from what was tried last.
 
 turnstile.dead_letters.sent_at timestamp with time zone NOT NULL
 turnstile.dead_letters.message_hash bytea NOT NULL
@@ -115,7 +139,8 @@ turnstile.operator_actions.letters integer NOT NULL DEFAULT 1
 turnstile.operator_actions.sent_at timestamp with time zone
 turnstile.operator_actions.message_hash bytea
 turnstile.operator_actions.reason text
-turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text])))
+turnstile.operator_actions.plan bigint
+turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text])))
 turnstile.operator_actions CONSTRAINT operator_actions_check CHECK (((sent_at IS NULL) = (message_hash IS NULL)))
 turnstile.operator_actions CONSTRAINT operator_actions_check1 CHECK (((action = 'taken'::text) OR ((message_hash IS NOT NULL) AND (letters = 1))))
 turnstile.operator_actions CONSTRAINT operator_actions_letters_check CHECK ((letters > 0))
@@ -129,11 +154,12 @@ COMMENT turnstile.operator_actions What was done with dead letters, by whom and 
 COMMENT turnstile.operator_actions.done_at When, by the database's clock.
 COMMENT turnstile.operator_actions.role The database role that had logged in.
 COMMENT turnstile.operator_actions.person The name that was given with it (--by). Unlike the role, it is only said.
-COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), replayed, absorbed, discarded or reopened.
+COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened.
 COMMENT turnstile.operator_actions.letters How many dead letters: more than one only where bodies were taken.
 COMMENT turnstile.operator_actions.sent_at The dead letter: dead_letters.sent_at. NULL where bodies were taken.
 COMMENT turnstile.operator_actions.message_hash The dead letter: dead_letters.message_hash. NULL where bodies were taken.
 COMMENT turnstile.operator_actions.reason Why, in the words of the person.
+COMMENT turnstile.operator_actions.plan The plan of which it was a part: replay_plans.plan.
 
 turnstile.outbox.position bigint NOT NULL DEFAULT nextval('outbox_position_seq'::regclass)
 turnstile.outbox.event_id bytea NOT NULL
@@ -293,6 +319,69 @@ COMMENT turnstile.relay_sinks.slots Into how many parts the events are divided b
 COMMENT turnstile.relay_sinks.ordered Whether the events of a subject are carried in the order of their positions.
 COMMENT turnstile.relay_sinks.cluster_id The system identifier of the cluster in which the sink was made: a copy of the database elsewhere must not carry the events a second time unasked.
 COMMENT turnstile.relay_sinks.since When it was made.
+
+turnstile.replay_plan_letters.plan bigint NOT NULL
+turnstile.replay_plan_letters.sent_at timestamp with time zone NOT NULL
+turnstile.replay_plan_letters.message_hash bytea NOT NULL
+turnstile.replay_plan_letters.code text NOT NULL
+turnstile.replay_plan_letters.revision bigint
+turnstile.replay_plan_letters.foreseen text NOT NULL
+turnstile.replay_plan_letters.foreseen_detail text
+turnstile.replay_plan_letters.foreseen_place text
+turnstile.replay_plan_letters.became text
+turnstile.replay_plan_letters.became_detail text
+turnstile.replay_plan_letters.became_at timestamp with time zone
+turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_check CHECK (((became IS NULL) = (became_at IS NULL)))
+turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_message_hash_check CHECK ((octet_length(message_hash) = 32))
+turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_pkey PRIMARY KEY (plan, sent_at, message_hash)
+turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_plan_fkey FOREIGN KEY (plan) REFERENCES replay_plans(plan)
+CREATE INDEX replay_plan_letters_lately_idx ON turnstile.replay_plan_letters USING btree (code, became_at) WHERE (became IS NOT NULL)
+CREATE INDEX replay_plan_letters_left_idx ON turnstile.replay_plan_letters USING btree (plan, sent_at, message_hash) WHERE (became IS NULL)
+CREATE UNIQUE INDEX replay_plan_letters_pkey ON turnstile.replay_plan_letters USING btree (plan, sent_at, message_hash)
+COMMENT turnstile.replay_plan_letters The letters of each plan.
+COMMENT turnstile.replay_plan_letters.code The code of its rejection.
+COMMENT turnstile.replay_plan_letters.revision Which body is replayed: the one that this plan made of it. NULL means the body as it was delivered.
+COMMENT turnstile.replay_plan_letters.foreseen What was foreseen: replayed, absorbed, or what stands in its way.
+COMMENT turnstile.replay_plan_letters.foreseen_detail The code of the rejection, an SQLSTATE, or why the body does not open.
+COMMENT turnstile.replay_plan_letters.foreseen_place Where the body is wrong, as in dead_letters.place.
+COMMENT turnstile.replay_plan_letters.became What became of it, in the words of foreseen, or no_longer_open. Written in the transaction in which it became so. NULL until then.
+COMMENT turnstile.replay_plan_letters.became_detail As foreseen_detail.
+
+turnstile.replay_plans.plan bigint NOT NULL
+turnstile.replay_plans.made_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+turnstile.replay_plans.role text NOT NULL DEFAULT SESSION_USER
+turnstile.replay_plans.person text
+turnstile.replay_plans.reason text
+turnstile.replay_plans.meant text NOT NULL
+turnstile.replay_plans.force boolean NOT NULL
+turnstile.replay_plans.edits text[] NOT NULL
+turnstile.replay_plans.state text NOT NULL DEFAULT 'unfinished'::text
+turnstile.replay_plans.letters bigint NOT NULL DEFAULT 0
+turnstile.replay_plans.done bigint NOT NULL DEFAULT 0
+turnstile.replay_plans.begun_at timestamp with time zone
+turnstile.replay_plans.worked_at timestamp with time zone
+turnstile.replay_plans.ended_at timestamp with time zone
+turnstile.replay_plans CONSTRAINT replay_plans_check CHECK (((done >= 0) AND (done <= letters)))
+turnstile.replay_plans CONSTRAINT replay_plans_check1 CHECK (((state = ANY (ARRAY['cancelled'::text, 'done'::text])) = (ended_at IS NOT NULL)))
+turnstile.replay_plans CONSTRAINT replay_plans_letters_check CHECK ((letters >= 0))
+turnstile.replay_plans CONSTRAINT replay_plans_pkey PRIMARY KEY (plan)
+turnstile.replay_plans CONSTRAINT replay_plans_state_check CHECK ((state = ANY (ARRAY['unfinished'::text, 'ready'::text, 'running'::text, 'cancelled'::text, 'done'::text])))
+CREATE UNIQUE INDEX replay_plans_pkey ON turnstile.replay_plans USING btree (plan)
+COMMENT turnstile.replay_plans One row per replay of dead letters: whose it is, what it is of, and how far it has come. Written by turnstile dead-letters replay.
+COMMENT turnstile.replay_plans.plan Its number.
+COMMENT turnstile.replay_plans.made_at When it was drawn up, by the database's clock. Letters that came later are not in it.
+COMMENT turnstile.replay_plans.role The database role that drew it up.
+COMMENT turnstile.replay_plans.person The name that was given with it (--by). Unlike the role, it is only said.
+COMMENT turnstile.replay_plans.reason Why, in the words of the person.
+COMMENT turnstile.replay_plans.meant Which letters were asked for, in words.
+COMMENT turnstile.replay_plans.force Whether letters are loaded whose messages are older than what the tables remember.
+COMMENT turnstile.replay_plans.edits What is changed in the bodies: operations and JSON pointers, never values. Empty where nothing is.
+COMMENT turnstile.replay_plans.state unfinished (the list is being made), ready, running, cancelled or done.
+COMMENT turnstile.replay_plans.letters How many letters it has.
+COMMENT turnstile.replay_plans.done Of how many of them something became.
+COMMENT turnstile.replay_plans.begun_at When it was first run.
+COMMENT turnstile.replay_plans.worked_at When something last became of one of its letters.
+COMMENT turnstile.replay_plans.ended_at When it was cancelled or came to its end.
 
 turnstile.turnstile_keys.key_id text NOT NULL
 turnstile.turnstile_keys.purpose text NOT NULL

@@ -130,6 +130,9 @@ const TABLES: &[&str] = &[
     "relay_gaps",
     "relay_failures",
     "operator_actions",
+    "replay_plans",
+    "replay_plan_letters",
+    "dead_letter_revisions",
 ];
 
 const MAX_LINES: usize = 600;

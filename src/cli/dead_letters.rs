@@ -1,11 +1,14 @@
 //! `turnstile dead-letters`.
 
 mod change;
+mod edits;
 mod history;
 mod list;
+mod plans;
 mod replay;
 mod show;
 mod text;
+mod which;
 
 use clap::Subcommand;
 
@@ -14,6 +17,7 @@ use super::prefix::Prefix;
 use super::{Failure, Outcome};
 use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, Transaction};
+use crate::discard::Becomes;
 use crate::message::MessageHash;
 use crate::table::dead_letters;
 use crate::table::operator_actions::Said;
@@ -33,6 +37,8 @@ enum Command {
     Show(show::Args),
     /// Decode, mask and load open dead letters again, under the same message hash
     Replay(replay::Args),
+    /// List the replays that were drawn up, show what became of them, go on with them, or cancel them
+    Plans(plans::Args),
     /// Discard open dead letters that are not worth replaying; they stay in the table
     Discard(change::Args),
     /// Open discarded dead letters again
@@ -47,18 +53,12 @@ impl Args {
             Command::List(args) => args.run(given).await,
             Command::Show(args) => args.run(given).await,
             Command::Replay(args) => args.run(given).await,
-            Command::Discard(args) => args.run(given, change::Kind::Discard).await,
-            Command::Reopen(args) => args.run(given, change::Kind::Reopen).await,
+            Command::Plans(args) => args.run(given).await,
+            Command::Discard(args) => args.run(given, Becomes::Discarded).await,
+            Command::Reopen(args) => args.run(given, Becomes::Open).await,
             Command::History(args) => args.run(given).await,
         }
     }
-}
-
-/// Which dead letters; mistakes are noted.
-fn filter(given: &Given, mistakes: &mut Mistakes) -> dead_letters::Filter {
-    let code = given.optional(&rows::CODE, mistakes).flatten();
-    let since = given.optional(&rows::SINCE, mistakes).flatten();
-    dead_letters::Filter { code, since, ..dead_letters::Filter::default() }
 }
 
 /// Who acts and why; empty where nobody is named and no reason given.
@@ -71,7 +71,7 @@ fn said(given: &Given, mistakes: &mut Mistakes) -> Option<Said> {
             mistakes.take("USER", rows::read_by(&user), "give another name with --by")
         }
     };
-    Some(Said { person: by?, reason: reason?.unwrap_or_default() })
+    Some(Said::by(by?).because(reason?.unwrap_or_default()))
 }
 
 /// The same of an action that must have a reason.

@@ -143,18 +143,49 @@ const COMMANDS: &[Told] = &[
         examples: &[
             "turnstile dead-letters replay --all --dry-run",
             "turnstile dead-letters replay --code refused_by_database",
+            "turnstile dead-letters replay 0123abcd --set /app_version '\"2.3.0\"' --reason 'ticket 4711'",
         ],
+    },
+    Told {
+        command: "dead-letters plans list",
+        done: "done",
+        failed: "failed",
+        examples: &["turnstile dead-letters plans list"],
+    },
+    Told {
+        command: "dead-letters plans show",
+        done: "done",
+        failed: "there is no such plan, or something failed",
+        examples: &[
+            "turnstile dead-letters plans show 12",
+            "turnstile dead-letters plans show 12 --entries --format json",
+        ],
+    },
+    Told {
+        command: "dead-letters plans run",
+        done: "every letter of the plan is replayed or absorbed, or was resolved by somebody else",
+        failed: "some stay open, or something failed; what was replayed holds",
+        examples: &["turnstile dead-letters plans run 12"],
+    },
+    Told {
+        command: "dead-letters plans cancel",
+        done: "the plan is cancelled",
+        failed: "it had ended, or something failed",
+        examples: &["turnstile dead-letters plans cancel 12"],
     },
     Told {
         command: "dead-letters discard",
         done: "all are discarded",
-        failed: "one was not open, or something failed",
-        examples: &["turnstile dead-letters discard --by grace --reason 'a test of ours' 0123abcd"],
+        failed: "one was not open, the question was answered with no, or something failed",
+        examples: &[
+            "turnstile dead-letters discard --by grace --reason 'a test of ours' 0123abcd",
+            "turnstile dead-letters discard --code invalid_json --until 7d --reason 'sent again since'",
+        ],
     },
     Told {
         command: "dead-letters reopen",
         done: "all are open",
-        failed: "one was not discarded, or something failed",
+        failed: "one was not discarded, the question was answered with no, or something failed",
         examples: &["turnstile dead-letters reopen --by grace --reason 'it was no test' 0123abcd"],
     },
     Told {

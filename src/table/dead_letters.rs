@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::plan_id::PlanId;
 use crate::batch::DeadLetterRow;
 use crate::database::{DatabaseError, Transaction};
 use crate::fault::Fault;
@@ -19,6 +20,7 @@ use crate::seal::{KeyId, SealedBody};
 pub use self::entries::{Order, Page, PageEnd, page};
 pub use self::groups::{Group, groups};
 pub use self::search::{Counted, Search, count_some, queues};
+use self::search::{MATCHES, Terms};
 
 /// Writes dead letters of messages that this queue delivered. A message that already has one keeps it.
 ///
@@ -130,45 +132,35 @@ impl FromStr for Status {
 /// Which dead letters are meant; the default means all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only with this rejection code.
-    pub code: Option<String>,
-    /// Only where it stands like this.
-    pub status: Option<Status>,
-    /// Only dead-lettered at or after this time.
-    pub since: Option<OffsetDateTime>,
+    /// Only what is looked for.
+    pub search: Search,
     /// Only these messages.
     pub hashes: Option<Vec<MessageHash>>,
 }
 
-/// The condition that a [`Filter`] puts on parameters 1 to 4, which [`Conditions::parameters`] are.
-const MATCHES: &str = "($1::text IS NULL OR code = $1) AND ($2::text IS NULL OR status = $2)
-               AND ($3::timestamptz IS NULL OR dead_lettered_at >= $3)
-               AND ($4::bytea[] IS NULL OR message_hash = ANY($4))";
-
-struct Conditions<'f> {
-    code: Option<&'f str>,
-    status: Option<&'static str>,
-    since: Option<OffsetDateTime>,
-    hashes: Option<Vec<&'f [u8]>>,
-}
-
-impl<'f> Conditions<'f> {
-    fn of(filter: &'f Filter) -> Self {
-        Self {
-            code: filter.code.as_deref(),
-            status: filter.status.map(Status::as_str),
-            since: filter.since,
-            hashes: filter.hashes.as_deref().map(bytes_of),
-        }
+impl Filter {
+    /// Only these messages.
+    pub fn of(hashes: Vec<MessageHash>) -> Self {
+        Self { search: Search::default(), hashes: Some(hashes) }
     }
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 4] {
-        [&self.code, &self.status, &self.since, &self.hashes]
+    /// Those of them that have this status.
+    pub fn with_status(self, status: Status) -> Self {
+        Self { search: Search { status: Some(status), ..self.search }, ..self }
+    }
+
+    fn bytes_of_hashes(&self) -> Option<Vec<&[u8]>> {
+        Some(self.hashes.as_ref()?.iter().map(|hash| &hash.as_bytes()[..]).collect())
     }
 }
 
-fn bytes_of(hashes: &[MessageHash]) -> Vec<&[u8]> {
-    hashes.iter().map(|hash| &hash.as_bytes()[..]).collect()
+/// The condition that a [`Filter`] puts on letters `c`: of its search on parameters 1 to 6, of its hashes on 7.
+fn matches() -> String {
+    format!(
+        "{MATCHES} AND c.dead_lettered_at >= coalesce($5::timestamptz, '-infinity')
+               AND c.dead_lettered_at < coalesce($6::timestamptz, 'infinity')
+               AND ($7::bytea[] IS NULL OR c.message_hash = ANY($7))"
+    )
 }
 
 /// How many dead letters there are of one code and status.
@@ -194,11 +186,14 @@ pub struct Count {
 pub async fn count(transaction: &Transaction, filter: &Filter) -> Result<Vec<Count>, DatabaseError> {
     let sql = format!(
         "SELECT status, code, count(*), min(dead_lettered_at), max(dead_lettered_at)
-         FROM {}.dead_letters WHERE {MATCHES}
+         FROM {}.dead_letters c WHERE {}
          GROUP BY status, code ORDER BY status <> 'open', status, count(*) DESC, code",
-        transaction.schemas().own
+        transaction.schemas().own,
+        matches()
     );
-    let rows = transaction.query("count dead letters", &sql, &Conditions::of(filter).parameters()).await?;
+    let (terms, hashes) = (Terms::of(&filter.search), filter.bytes_of_hashes());
+    let parameters: Vec<&(dyn ToSql + Sync)> = terms.parameters().into_iter().chain([&hashes as _]).collect();
+    let rows = transaction.query("count dead letters", &sql, &parameters).await?;
     let count = |row: &Row| {
         Ok(Count {
             status: status_from(transaction, row.get(0))?,
@@ -257,13 +252,15 @@ const COLUMNS: &str =
 pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> Result<Vec<DeadLetter>, DatabaseError> {
     let sql = format!(
         "SELECT {COLUMNS}
-         FROM {}.dead_letters WHERE {MATCHES}
-         ORDER BY dead_lettered_at DESC, message_hash LIMIT $5",
-        transaction.schemas().own
+         FROM {}.dead_letters c WHERE {}
+         ORDER BY dead_lettered_at DESC, message_hash LIMIT $8",
+        transaction.schemas().own,
+        matches()
     );
-    let conditions = Conditions::of(filter);
+    let (terms, hashes) = (Terms::of(&filter.search), filter.bytes_of_hashes());
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let parameters: Vec<&(dyn ToSql + Sync)> = conditions.parameters().into_iter().chain([&limit as _]).collect();
+    let parameters: Vec<&(dyn ToSql + Sync)> =
+        terms.parameters().into_iter().chain([&hashes as _, &limit as _]).collect();
     let rows = transaction.query("read dead letters", &sql, &parameters).await?;
     rows.iter().map(|row| dead_letter_from(transaction, row)).collect()
 }
@@ -324,19 +321,29 @@ pub async fn next(
     limit: u64,
 ) -> Result<Vec<MessageKey>, DatabaseError> {
     let sql = format!(
-        "SELECT sent_at, message_hash FROM {}.dead_letters
-         WHERE {MATCHES} AND ($5::bytea IS NULL OR (sent_at, message_hash) > ($6, $5))
-         ORDER BY sent_at, message_hash LIMIT $7",
-        transaction.schemas().own
+        "SELECT sent_at, message_hash FROM {}.dead_letters c
+         WHERE {} AND (sent_at, message_hash) > (coalesce($8::timestamptz, '-infinity'), coalesce($9::bytea, ''))
+         ORDER BY sent_at, message_hash LIMIT $10",
+        transaction.schemas().own,
+        matches()
     );
-    let conditions = Conditions::of(filter);
+    let (terms, hashes) = (Terms::of(&filter.search), filter.bytes_of_hashes());
     let after_hash = after.as_ref().map(|key| &key.hash.as_bytes()[..]);
     let after_sent = after.map(|key| key.sent_at);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let parameters: Vec<&(dyn ToSql + Sync)> =
-        conditions.parameters().into_iter().chain([&after_hash as _, &after_sent as _, &limit as _]).collect();
+        terms.parameters().into_iter().chain([&hashes as _, &after_sent as _, &after_hash as _, &limit as _]).collect();
     let rows = transaction.query("find dead letters", &sql, &parameters).await?;
     rows.iter().map(|row| super::key_from(transaction, row)).collect()
+}
+
+/// The time by the database's clock, by which letters become dead letters.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn now(transaction: &Transaction) -> Result<OffsetDateTime, DatabaseError> {
+    Ok(transaction.query_one("ask for the time", "SELECT pg_catalog.clock_timestamp()", &[]).await?.get(0))
 }
 
 /// What a replay needs of a dead letter.
@@ -349,6 +356,8 @@ pub struct Sealed {
     pub code: String,
     /// When the message was sent, else when it was received.
     pub sent_at: OffsetDateTime,
+    /// The plan that edited its body; none: it is the one that was delivered.
+    pub revision: Option<PlanId>,
     /// Its body.
     pub body: SealedBody,
 }
@@ -399,33 +408,65 @@ pub async fn lock(transaction: &Transaction) -> Result<(), DatabaseError> {
     transaction.query("lock dead letters", "SELECT pg_catalog.pg_advisory_xact_lock($1)", &[&RESOLVING]).await.map(drop)
 }
 
+/// Which body of a letter is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The one that was edited and tried last; the delivered one if none ever was.
+    Latest,
+    /// The one that was delivered.
+    Delivered,
+    /// The one that this plan edited.
+    Edited(PlanId),
+}
+
+impl Version {
+    /// The one of a plan's edit; without an edit the delivered one.
+    pub fn of(revision: Option<PlanId>) -> Self {
+        revision.map_or(Self::Delivered, Self::Edited)
+    }
+
+    /// No plan has the number 0.
+    fn parameter(self) -> Option<i64> {
+        match self {
+            Self::Latest => None,
+            Self::Delivered => Some(0),
+            Self::Edited(plan) => Some(plan.0),
+        }
+    }
+}
+
 /// Reads those that are open, in the order of their keys, to replay them: the database notes who does. Under the [`lock`] they
 /// stay open.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn take_open(transaction: &Transaction, keys: &[MessageKey]) -> Result<Vec<Sealed>, DatabaseError> {
+pub async fn take_open(
+    transaction: &Transaction,
+    wanted: &[(MessageKey, Version)],
+) -> Result<Vec<Sealed>, DatabaseError> {
     let sql = format!(
-        "SELECT sent_at, message_hash, queue, code, login_sent_at, sealed_body FROM {}.take_bodies($1, $2)",
+        "SELECT sent_at, message_hash, queue, code, login_sent_at, revision, sealed_body FROM {}.take_letters($1, $2, $3)",
         transaction.schemas().own
     );
-    let (hashes, sent) = columns(keys);
-    let rows = transaction.query("take open dead letters", &sql, &[&hashes, &sent]).await?;
+    let (hashes, sent) = columns(wanted.iter().map(|(key, _)| key));
+    let plans: Vec<Option<i64>> = wanted.iter().map(|(_, version)| version.parameter()).collect();
+    let rows = transaction.query("take open dead letters", &sql, &[&hashes, &sent, &plans]).await?;
     let sealed = |row: &Row| {
         Ok(Sealed {
             key: super::key_from(transaction, row)?,
             queue: QueueIdentity::new(row.get::<_, &str>(2)),
             code: row.get(3),
             sent_at: row.get(4),
-            body: SealedBody::from_bytes(row.get(5)),
+            revision: row.get::<_, Option<i64>>(5).map(PlanId),
+            body: SealedBody::from_bytes(row.get(6)),
         })
     };
     rows.iter().map(sealed).collect()
 }
 
-fn columns(keys: &[MessageKey]) -> (Vec<&[u8]>, Vec<OffsetDateTime>) {
-    keys.iter().map(|key| (&key.hash.as_bytes()[..], key.sent_at)).unzip()
+fn columns<'k>(keys: impl IntoIterator<Item = &'k MessageKey>) -> (Vec<&'k [u8]>, Vec<OffsetDateTime>) {
+    keys.into_iter().map(|key| (&key.hash.as_bytes()[..], key.sent_at)).unzip()
 }
 
 /// Resolves open dead letters, or opens discarded ones again, under the [`lock`]. The database notes who does.

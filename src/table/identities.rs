@@ -79,6 +79,19 @@ async fn owners_of(transaction: &Transaction, hashes: &[&[u8]]) -> Result<HashMa
     rows.iter().map(owner).collect()
 }
 
+/// Who owns these keys, as far as somebody does.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn owners(
+    transaction: &Transaction,
+    keys: &[IdentityHash],
+) -> Result<HashMap<IdentityHash, Owner>, DatabaseError> {
+    let hashes: Vec<&[u8]> = keys.iter().map(|hash| &hash.as_bytes()[..]).collect();
+    owners_of(transaction, &hashes).await
+}
+
 /// Why a key could not be claimed and has no owner.
 async fn unowned(transaction: &Transaction, check_value: &[u8]) -> Result<DatabaseError, DatabaseError> {
     let attempted = "claim identities";

@@ -6,40 +6,10 @@ use std::str::FromStr;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 
+use super::plan_id::PlanId;
+pub use super::said::{Said, say};
 use crate::database::{DatabaseError, Transaction};
 use crate::message::{MessageHash, MessageKey};
-
-/// What a person says along with an action. The role that acts is the database's own knowledge.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
-    /// Who acts; empty where nobody is named.
-    pub person: String,
-    /// Why; empty where nothing is said.
-    pub reason: String,
-}
-
-impl Said {
-    /// By this person, without a reason.
-    pub fn by(person: impl Into<String>) -> Self {
-        Self { person: person.into(), reason: String::new() }
-    }
-
-    /// The same, for this reason.
-    pub fn because(self, reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), ..self }
-    }
-}
-
-/// Says for the rest of this transaction what stands in the actions of it.
-///
-/// # Errors
-///
-/// [`DatabaseError`]
-pub async fn say(transaction: &Transaction, said: &Said) -> Result<(), DatabaseError> {
-    let sql =
-        "SELECT pg_catalog.set_config('letters.person', $1, true), pg_catalog.set_config('letters.reason', $2, true)";
-    transaction.query("say who acts", sql, &[&said.person, &said.reason]).await.map(drop)
-}
 
 /// Makes the actions: the word of each in its column.
 macro_rules! actions {
@@ -80,6 +50,8 @@ actions! {
     Taken => "taken",
     /// A sealed body was read to be shown.
     Revealed => "revealed",
+    /// An edited body was added.
+    Edited => "edited",
     /// The login was loaded.
     Replayed => "replayed",
     /// A replay found that another message had brought the login.
@@ -114,6 +86,8 @@ pub struct Done {
     pub letter: Option<MessageKey>,
     /// Why, as the person said.
     pub reason: Option<String>,
+    /// The plan of which it was a part.
+    pub plan: Option<PlanId>,
 }
 
 /// Which actions are meant; the default means all.
@@ -127,6 +101,8 @@ pub struct Filter {
     pub since: Option<OffsetDateTime>,
     /// Only this.
     pub action: Option<Action>,
+    /// Only as a part of this plan.
+    pub plan: Option<PlanId>,
 }
 
 /// Reads up to `limit` actions, the newest first.
@@ -136,18 +112,20 @@ pub struct Filter {
 /// [`DatabaseError`]
 pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> Result<Vec<Done>, DatabaseError> {
     let sql = format!(
-        "SELECT sent_at, message_hash, id, done_at, role, person, action, letters, reason
+        "SELECT sent_at, message_hash, id, done_at, role, person, action, letters, reason, plan
          FROM {}.operator_actions
          WHERE ($1::bytea[] IS NULL OR message_hash = ANY($1)) AND ($2::text IS NULL OR role = $2 OR person = $2)
            AND ($3::timestamptz IS NULL OR done_at >= $3) AND ($4::text IS NULL OR action = $4)
-         ORDER BY id DESC LIMIT $5",
+           AND ($5::bigint IS NULL OR plan = $5)
+         ORDER BY id DESC LIMIT $6",
         transaction.schemas().own
     );
     let hashes: Option<Vec<&[u8]>> =
         filter.hashes.as_ref().map(|hashes| hashes.iter().map(|hash| &hash.as_bytes()[..]).collect());
     let (action, limit) = (filter.action.map(Action::as_str), i64::try_from(limit).unwrap_or(i64::MAX));
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-        [&hashes, &filter.by, &filter.since, &action, &limit];
+    let plan = filter.plan.map(|plan| plan.0);
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&hashes, &filter.by, &filter.since, &action, &plan, &limit];
     let rows = transaction.query(READING, &sql, &parameters).await?;
     rows.iter().map(|row| done(transaction, row)).collect()
 }
@@ -166,5 +144,6 @@ fn done(transaction: &Transaction, row: &Row) -> Result<Done, DatabaseError> {
         action: action.map_err(|NoAction| transaction.broken(READING, "an action is unknown".to_owned()))?,
         letters: row.get(7),
         reason: row.get(8),
+        plan: row.get::<_, Option<i64>>(9).map(PlanId),
     })
 }

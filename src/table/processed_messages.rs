@@ -173,6 +173,29 @@ pub async fn mark_loaded(
     Ok(marked)
 }
 
+/// Those of these messages that are recorded as dead-lettered.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn dead_lettered(
+    transaction: &Transaction,
+    messages: &[MessageKey],
+) -> Result<HashSet<MessageKey>, DatabaseError> {
+    let sql = format!(
+        "SELECT sent_at, message_hash FROM {}.processed_messages
+         WHERE sent_at = ANY($1::timestamptz[]) AND message_hash = ANY($2::bytea[]) AND outcome = 'dead_lettered'",
+        transaction.schemas().own
+    );
+    let mut recorded = HashSet::new();
+    for keys in messages.chunks(KEYS_AT_ONCE) {
+        let (sent, hashes) = columns(keys);
+        let rows = transaction.query("look for dead-lettered messages", &sql, &[&sent, &hashes]).await?;
+        recorded.extend(keys_from(transaction, &rows)?);
+    }
+    Ok(recorded)
+}
+
 /// What is recorded of a message.
 #[derive(Clone, Debug)]
 pub struct Processed {

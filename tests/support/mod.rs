@@ -8,6 +8,7 @@ pub(crate) mod held;
 #[allow(dead_code, reason = "mutants and kills need a build with failpoints")]
 pub(crate) mod idleness;
 pub(crate) mod loading;
+pub(crate) mod page;
 pub(crate) mod pgbouncer;
 pub(crate) mod pipeline;
 pub(crate) mod postgres;

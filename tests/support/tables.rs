@@ -111,18 +111,17 @@ impl Tables {
         Replay {
             database: self.database.clone(),
             opener: self.keyring.body_opener(),
+            sealer: self.keyring.body_sealer(),
             form: Form::Login,
             hash_key: self.keyring.shared_hash_key(),
             masker: self.keyring.masker(MaskKind::Seal),
             said: Said::by("ada"),
-            dry_run: false,
-            force: false,
         }
     }
 
     /// Replays all that is open.
     pub(crate) async fn replay_all(&self) -> Report {
-        self.replay().run(&Filter::default(), u64::MAX, |_| {}).await.unwrap()
+        self.replay().run(&Filter::default(), None, |_| {}).await.unwrap()
     }
 
     /// What the audit says.

@@ -42,16 +42,37 @@ impl BodySealer {
     /// of nonce, ciphertext and tag.
     pub fn seal(&self, message: MessageHash, body: &RawBody, attributes: &Attributes) -> (BodyHash, SealedBody) {
         let hash = self.hash(body);
+        let sealed = self.seal_bound(hash, message.as_bytes(), body, attributes);
+        (hash, sealed)
+    }
+
+    /// An edited body, sealed in the same form for this revision of this message alone.
+    pub fn seal_revision(
+        &self,
+        message: MessageHash,
+        revision: i64,
+        body: &RawBody,
+        attributes: &Attributes,
+    ) -> SealedBody {
+        self.seal_bound(self.hash(body), &of_revision(message, revision), body, attributes)
+    }
+
+    fn seal_bound(&self, hash: BodyHash, bound_to: &[u8], body: &RawBody, attributes: &Attributes) -> SealedBody {
         let Key { id, body: cipher, .. } = &*self.sealing;
         let mut sealed = Vec::with_capacity(KEY_ID_CHARS + 1 + SEAL_BYTES + size_of::<u32>() + body.len());
         sealed.extend_from_slice(id.as_str().as_bytes());
         sealed.push(b'.');
-        cipher.seal_onto(&mut sealed, nonce(hash.as_bytes()), message.as_bytes(), |clear| {
+        cipher.seal_onto(&mut sealed, nonce(hash.as_bytes()), bound_to, |clear| {
             write_attributes(attributes, clear);
             clear.extend_from_slice(body.as_bytes());
         });
-        (hash, SealedBody(sealed))
+        SealedBody(sealed)
     }
+}
+
+/// What an edited body is bound to: as long as no message hash is.
+fn of_revision(message: MessageHash, revision: i64) -> Vec<u8> {
+    [&message.as_bytes()[..], &revision.to_be_bytes()].concat()
 }
 
 /// Opens the bodies that a [`BodySealer`] sealed, with any key of a ring.
@@ -73,10 +94,28 @@ impl BodyOpener {
     /// [`OpenError`] when the bytes are no sealed body, their key is absent, or they are not what the key sealed for this
     /// message.
     pub fn open(&self, message: MessageHash, sealed: &SealedBody) -> Result<(RawBody, Attributes), OpenError> {
+        self.open_bound(message.as_bytes(), sealed)
+    }
+
+    /// The edited body that is this revision of this message, and the attributes that it came with.
+    ///
+    /// # Errors
+    ///
+    /// As [`BodyOpener::open`].
+    pub fn open_revision(
+        &self,
+        message: MessageHash,
+        revision: i64,
+        sealed: &SealedBody,
+    ) -> Result<(RawBody, Attributes), OpenError> {
+        self.open_bound(&of_revision(message, revision), sealed)
+    }
+
+    fn open_bound(&self, bound_to: &[u8], sealed: &SealedBody) -> Result<(RawBody, Attributes), OpenError> {
         let id = sealed.key_id().ok_or(OpenError::Malformed)?;
         let rest = sealed.0.get(id.as_str().len() + 1..).unwrap_or_default();
         let key = self.keys.iter().find(|key| key.id == id).ok_or(OpenError::UnknownKey(id))?;
-        let clear = key.body.open(rest, message.as_bytes()).ok_or(OpenError::NotAuthentic)?;
+        let clear = key.body.open(rest, bound_to).ok_or(OpenError::NotAuthentic)?;
         let (attributes, body) = read_attributes(&clear).ok_or(OpenError::Malformed)?;
         Ok((RawBody::new(body), attributes))
     }

@@ -51,7 +51,7 @@ impl Args {
             }
             Format::Text if done.is_empty() => say("nothing was done, or nothing of this kind")?,
             Format::Text => {
-                table(&["when", "action", "letter", "role", "name", "reason"], done.iter().map(row))?;
+                table(&["when", "action", "letter", "role", "name", "plan", "reason"], done.iter().map(row))?;
                 more.map_or(Ok(()), |more| say(&more))?;
             }
         }
@@ -68,7 +68,7 @@ impl Args {
         let limit = given.read(&rows::HISTORY_LIMIT, &mut mistakes);
         let format = given.read(&rows::FORMAT, &mut mistakes);
         let all = || {
-            let filter = Filter { hashes: None, by: by?, since: since?, action: action? };
+            let filter = Filter { hashes: None, by: by?, since: since?, action: action?, plan: None };
             Some(Settings { database: database?, prefixes, filter, limit: limit?, format: format? })
         };
         mistakes.or(all())
@@ -79,7 +79,8 @@ fn row(done: &Done) -> Vec<String> {
     let text = |text: &Option<String>| printable(text.as_deref().unwrap_or("-").as_bytes());
     let letter = done.letter.map_or_else(|| format!("{} of them", done.letters), |key| hash_in_table(key.hash));
     let role = printable(done.role.as_bytes());
-    vec![seconds(done.at), done.action.as_str().to_owned(), letter, role, text(&done.person), text(&done.reason)]
+    let plan = done.plan.map_or_else(|| "-".to_owned(), |plan| plan.to_string());
+    vec![seconds(done.at), done.action.as_str().to_owned(), letter, role, text(&done.person), plan, text(&done.reason)]
 }
 
 fn json_of(done: &Done) -> Value {
@@ -92,5 +93,6 @@ fn json_of(done: &Done) -> Value {
         "role": done.role,
         "name": done.person,
         "reason": done.reason,
+        "plan": done.plan.map(|plan| plan.0),
     })
 }

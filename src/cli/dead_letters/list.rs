@@ -67,7 +67,7 @@ impl Args {
 }
 
 /// What is looked for; mistakes are noted.
-fn search(given: &Given, unasked: Statuses, mistakes: &mut Mistakes) -> Option<Search> {
+pub(super) fn search(given: &Given, unasked: Statuses, mistakes: &mut Mistakes) -> Option<Search> {
     let code = given.optional(&rows::CODE, mistakes);
     let field = given.optional(&rows::WRONG_FIELD, mistakes);
     let status = given.optional(&rows::STATUS, mistakes).map(|status| status.unwrap_or(unasked).0);

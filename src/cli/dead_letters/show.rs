@@ -12,8 +12,10 @@ use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::{MessageHash, RawBody};
 use crate::seal::{BodyOpener, OpenError};
+use crate::table::dead_letter_revisions::{self, Revision};
 use crate::table::dead_letters::{self, BodyFacts, DeadLetter, Filter};
 use crate::table::operator_actions::{self, Said};
+use crate::table::plan_id::PlanId;
 use crate::table::processed_messages::{self, Processed};
 
 /// What `turnstile dead-letters show` takes.
@@ -32,9 +34,16 @@ pub(super) struct Args {
 struct Settings {
     database: DatabaseSettings,
     prefixes: Vec<Prefix>,
-    /// Where the body is to be shown: what opens it, and what is noted.
-    reveals: Option<(BodyOpener, Said)>,
+    reveals: Option<Reveals>,
     format: Format,
+}
+
+/// How a body is to be shown.
+struct Reveals {
+    opener: BodyOpener,
+    said: Said,
+    /// As which plan edited it; none: as it was delivered.
+    revision: Option<PlanId>,
 }
 
 /// All that is known of a dead letter.
@@ -42,6 +51,7 @@ struct Facts {
     letter: DeadLetter,
     processed: Option<Processed>,
     sealed: BodyFacts,
+    revisions: Vec<Revision>,
     /// Where it was asked for.
     body: Option<Result<RawBody, OpenError>>,
 }
@@ -69,55 +79,69 @@ impl Args {
         let mut mistakes = given.mistakes();
         let database = given.database(1, &mut mistakes);
         let prefixes = prefixes(&self.hashes, &mut mistakes);
+        let revision = given.optional(&rows::REVISION, &mut mistakes);
+        if given.has(&rows::REVISION) && !self.reveal {
+            mistakes.note::<()>("--revision", "is of a body that is shown", "add --reveal");
+        }
         let reveals = match self.reveal {
-            true => given.keyring(&mut mistakes).zip(said_with_reason(given, &mut mistakes)).map(Some),
+            true => {
+                let (keyring, said) = (given.keyring(&mut mistakes), said_with_reason(given, &mut mistakes));
+                let all = || Some(Reveals { opener: keyring?.body_opener(), said: said?, revision: revision? });
+                all().map(Some)
+            }
             false => Some(None),
         };
         let format = given.read(&rows::FORMAT, &mut mistakes);
-        let all = || {
-            let reveals = reveals?.map(|(keyring, said)| (keyring.body_opener(), said));
-            Some(Settings { database: database?, prefixes, reveals, format: format? })
-        };
+        let all = || Some(Settings { database: database?, prefixes, reveals: reveals?, format: format? });
         mistakes.or(all())
     }
 }
 
 /// The dead letters of these messages. A message has a second one where it came again after the tables had forgotten it.
 async fn letters(database: &Database, hashes: Vec<MessageHash>) -> Result<Vec<DeadLetter>, Failure> {
-    let only = Filter { hashes: Some(hashes), ..Filter::default() };
+    let only = Filter::of(hashes);
     let mut letters = database.snapshot(async |seen| dead_letters::newest(seen, &only, u64::MAX).await).await?;
     letters.sort_by_key(|letter| (letter.key.hash, letter.key.sent_at));
     Ok(letters)
 }
 
 impl Facts {
-    async fn read(
-        database: &Database,
-        letter: DeadLetter,
-        reveals: Option<&(BodyOpener, Said)>,
-    ) -> Result<Self, Failure> {
+    async fn read(database: &Database, letter: DeadLetter, reveals: Option<&Reveals>) -> Result<Self, Failure> {
         let key = letter.key;
         let read = async |seen: &Transaction| {
-            Ok((processed_messages::read(seen, key).await?, dead_letters::describe_body(seen, key).await?))
+            let processed = processed_messages::read(seen, key).await?;
+            let sealed = dead_letters::describe_body(seen, key).await?;
+            Ok((processed, sealed, dead_letter_revisions::of_letter(seen, key).await?))
         };
-        let (processed, sealed) = database.snapshot(read).await?;
+        let (processed, sealed, revisions) = database.snapshot(read).await?;
         let body = match reveals {
             None => None,
-            Some((opener, said)) => {
+            Some(Reveals { opener, said, revision }) => {
+                if let Some(plan) = revision.filter(|plan| revisions.iter().all(|revision| revision.plan != *plan)) {
+                    let what = format!("plan {plan} did not edit the dead letter {}", key.hash);
+                    return Err(Failure::new(what, "`turnstile dead-letters show` names the plans that did"));
+                }
                 let reveal = async |transaction: &Transaction| {
                     operator_actions::say(transaction, said).await?;
-                    dead_letters::reveal_body(transaction, key).await
+                    match revision {
+                        None => dead_letters::reveal_body(transaction, key).await,
+                        Some(plan) => dead_letter_revisions::reveal(transaction, key, *plan).await,
+                    }
                 };
                 // Noted before it is shown: what is committed twice was read twice.
                 let sealed = database.transaction(reveal).await?;
-                Some(opener.open(key.hash, &sealed).map(|(body, _)| body))
+                let opened = match revision {
+                    None => opener.open(key.hash, &sealed),
+                    Some(plan) => opener.open_revision(key.hash, plan.0, &sealed),
+                };
+                Some(opened.map(|(body, _)| body))
             }
         };
-        Ok(Self { letter, processed, sealed, body })
+        Ok(Self { letter, processed, sealed, revisions, body })
     }
 
     fn lines(&self) -> String {
-        let Self { letter, processed, sealed, body } = self;
+        let Self { letter, processed, sealed, revisions, body } = self;
         let mut facts = vec![
             ("hash", letter.key.hash.to_string()),
             ("status", letter.status.as_str().to_owned()),
@@ -149,6 +173,7 @@ impl Facts {
             facts.push(("absorbed by", owner.to_string()));
         }
         facts.push(("sealed body", format!("{} bytes{}", sealed.bytes, sealed_with(sealed))));
+        facts.extend(revisions.iter().map(|revision| ("edited", revision_words(revision))));
         let mut lines: Vec<Vec<String>> =
             facts.into_iter().map(|(name, fact)| vec![name.to_owned(), printable(fact.as_bytes())]).collect();
         match body {
@@ -169,6 +194,7 @@ impl Facts {
         add("processed", self.processed.as_ref().map_or(Value::Null, processed_json));
         add("sealed_bytes", Value::from(self.sealed.bytes));
         add("sealed_with", self.sealed.key_id.as_ref().map_or(Value::Null, |id| Value::from(id.as_str())));
+        add("revisions", self.revisions.iter().map(revision_json).collect());
         match &self.body {
             None => {}
             Some(Ok(body)) => {
@@ -179,6 +205,27 @@ impl Facts {
         }
         facts
     }
+}
+
+/// `2026-03-08 12:00:00Z by ada in plan 7, at /app_version, not tried: the app is old`.
+fn revision_words(revision: &Revision) -> String {
+    let Revision { plan, made_at, role, person, reason, paths, tried_at } = revision;
+    let by = person.as_ref().unwrap_or(role);
+    let tried = if tried_at.is_some() { "" } else { ", not tried" };
+    let places: Vec<&str> = paths.iter().map(|path| if path.is_empty() { "all of it" } else { path }).collect();
+    format!("{} by {by} in plan {plan}, at {}{tried}: {reason}", seconds(*made_at), places.join(", "))
+}
+
+fn revision_json(revision: &Revision) -> Value {
+    json!({
+        "plan": revision.plan.0,
+        "made_at": exact(revision.made_at),
+        "role": revision.role,
+        "name": revision.person,
+        "reason": revision.reason,
+        "paths": revision.paths,
+        "tried_at": revision.tried_at.map(exact),
+    })
 }
 
 fn processed_json(processed: &Processed) -> Value {

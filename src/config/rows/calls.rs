@@ -15,6 +15,10 @@ use crate::stream::{Field, LOGIN};
 
 pub(super) const WHICH: &str = "Which dead letters";
 
+/// Those that are told by what is wrong which dead letters are meant.
+pub(super) const WHICH_COMMANDS: &[&str] =
+    &["dead-letters list", "dead-letters replay", "dead-letters discard", "dead-letters reopen"];
+
 /// The message group of what is sent.
 pub static GROUP: Setting<Text<String>> = Setting {
     flag: Some("group"),
@@ -55,6 +59,7 @@ pub static BY: Setting<Text<String>> = Setting {
         "dead-letters replay",
         "dead-letters discard",
         "dead-letters reopen",
+        "dead-letters plans run",
         "config show",
     ],
     heading: OPTIONS,
@@ -80,7 +85,7 @@ pub fn read_by(text: &str) -> Result<String, String> {
 pub static CODE: Setting<Word<String>> = Setting {
     flag: Some("code"),
     variable: None,
-    commands: &["dead-letters list", "dead-letters replay"],
+    commands: WHICH_COMMANDS,
     heading: WHICH,
     kind: Word::of("CODE", Rejection::CODES),
     default: Default::Unset,
@@ -92,7 +97,7 @@ pub static CODE: Setting<Word<String>> = Setting {
 pub static SINCE: Setting<Text<OffsetDateTime>> = Setting {
     flag: Some("since"),
     variable: None,
-    commands: &["dead-letters list", "dead-letters replay"],
+    commands: WHICH_COMMANDS,
     heading: WHICH,
     kind: TIME,
     default: Default::Unset,
@@ -124,7 +129,7 @@ pub static REPLAY_LIMIT: Setting<Whole<u64>> = Setting {
     kind: Whole(1..=1_000_000_000),
     default: Default::Found("no limit"),
     is_secret: false,
-    meaning: "Stop after so many replayed dead letters",
+    meaning: "Take no more letters once so many of them would be loaded",
 };
 
 /// The file that `keys new` makes.

@@ -13,7 +13,13 @@ const WHICH: &str = "Which actions";
 pub static REASON: Setting<Text<String>> = Setting {
     flag: Some("reason"),
     variable: None,
-    commands: &["dead-letters show", "dead-letters replay", "dead-letters discard", "dead-letters reopen"],
+    commands: &[
+        "dead-letters show",
+        "dead-letters replay",
+        "dead-letters discard",
+        "dead-letters reopen",
+        "dead-letters plans run",
+    ],
     heading: OPTIONS,
     kind: Text::of("TEXT", "give 1 to 500 characters, none of them a control character", read_reason),
     default: Default::Unset,

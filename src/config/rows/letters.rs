@@ -5,11 +5,12 @@ use std::str::FromStr;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::calls::{TIME, WHICH};
+use super::calls::{TIME, WHICH, WHICH_COMMANDS};
 use crate::config::kinds::{Text, Whole, Word};
 use crate::config::setting::{Default, OPTIONS, Setting};
 use crate::stream::LOGIN;
 use crate::table::dead_letters::{Order, PageEnd, Status};
+use crate::table::plan_id::{NoPlanId, PlanId};
 
 const LIST: &[&str] = &["dead-letters list"];
 
@@ -19,7 +20,7 @@ const KEYS: &[&str] = &LOGIN.keys::<{ LOGIN.fields.len() }>();
 pub static WRONG_FIELD: Setting<Word<String>> = Setting {
     flag: Some("field"),
     variable: None,
-    commands: LIST,
+    commands: WHICH_COMMANDS,
     heading: WHICH,
     kind: Word::of("FIELD", KEYS),
     default: Default::Unset,
@@ -31,7 +32,7 @@ pub static WRONG_FIELD: Setting<Word<String>> = Setting {
 pub static UNTIL: Setting<Text<OffsetDateTime>> = Setting {
     flag: Some("until"),
     variable: None,
-    commands: LIST,
+    commands: WHICH_COMMANDS,
     heading: WHICH,
     kind: TIME,
     default: Default::Unset,
@@ -67,7 +68,7 @@ pub static STATUS: Setting<Word<Statuses>> = Setting {
 pub static OF_QUEUE: Setting<Text<String>> = Setting {
     flag: Some("queue"),
     variable: None,
-    commands: LIST,
+    commands: WHICH_COMMANDS,
     heading: WHICH,
     kind: Text::of("QUEUE", "give a queue's name or ARN", |text| Ok(text.to_owned())),
     default: Default::Unset,
@@ -109,6 +110,32 @@ pub static LIST_LIMIT: Setting<Whole<u64>> = Setting {
     default: Default::Is("50"),
     is_secret: false,
     meaning: "With --entries, the most to list",
+};
+
+/// Which edited body is shown.
+pub static REVISION: Setting<Text<PlanId>> = Setting {
+    flag: Some("revision"),
+    variable: None,
+    commands: &["dead-letters show"],
+    heading: OPTIONS,
+    kind: Text::of("PLAN", "give the number of a plan, as `dead-letters show` names it", |text| {
+        text.parse().map_err(|error: NoPlanId| error.to_string())
+    }),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "With --reveal, show the body as this plan edited it",
+};
+
+/// How many plans are listed.
+pub static PLANS_LIMIT: Setting<Whole<u64>> = Setting {
+    flag: Some("limit"),
+    variable: None,
+    commands: &["dead-letters plans list"],
+    heading: OPTIONS,
+    kind: Whole(1..=100_000),
+    default: Default::Is("20"),
+    is_secret: false,
+    meaning: "At most this many plans, the newest first",
 };
 
 /// Where a page of dead letters begins.

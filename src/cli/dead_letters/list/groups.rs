@@ -1,6 +1,6 @@
 //! Dead letters in groups, with what usually causes them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use crate::database::{Database, Transaction};
 use crate::rejection::{Advice, Rejection};
 use crate::table::dead_letters::{Group, Search, groups};
 use crate::table::processed_messages::{Lately, lately};
+use crate::table::replay_plan_letters;
 
 /// Of how many messages that were sent last a group's share is told.
 const LATE_MESSAGES: i64 = 10_000;
@@ -22,15 +23,19 @@ pub(super) async fn list(database: &Database, search: &Search, format: ListForma
     let look = async |seen: &Transaction| {
         let lately = lately(seen, LATE_MESSAGES).await?;
         let groups = groups(seen, search, lately.after).await?;
+        let codes: Vec<&str> =
+            groups.iter().map(|group| group.code.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
+        let replays: Replays = replay_plan_letters::lately(seen, &codes).await?.into_iter().collect();
         let elsewhere = if groups.is_empty() { Some(Elsewhere::look(seen).await?) } else { None };
-        Ok((lately, groups, elsewhere))
+        Ok((lately, groups, replays, elsewhere))
     };
-    let (lately, groups, elsewhere) = database.snapshot(look).await?;
+    let (lately, groups, replays, elsewhere) = database.snapshot(look).await?;
     let nothing = elsewhere.map(|elsewhere| elsewhere.in_words(search, None));
-    let records = groups.iter().map(|group| record(group, lately));
+    let records =
+        groups.iter().map(|group| record(group, lately, replays.get(&group.code).copied().unwrap_or_default()));
     match (format, &nothing) {
         (ListFormat::Text, Some(nothing)) => return say(nothing),
-        (ListFormat::Text, None) => return for_people(&groups, lately),
+        (ListFormat::Text, None) => return for_people(&groups, lately, &replays),
         (ListFormat::Json, _) => records::json(records)?,
         (ListFormat::Csv, _) => records::csv(&NAMES, records)?,
     }
@@ -39,10 +44,25 @@ pub(super) async fn list(database: &Database, search: &Search, format: ListForma
     Ok(())
 }
 
-const NAMES: [&str; 10] =
-    ["status", "code", "field", "detail", "letters", "or_more", "first", "last", "recent_letters", "recent_messages"];
+/// What became of the last replays, by code.
+type Replays = BTreeMap<String, replay_plan_letters::Lately>;
 
-fn record(group: &Group, lately: Lately) -> Value {
+const NAMES: [&str; 12] = [
+    "status",
+    "code",
+    "field",
+    "detail",
+    "letters",
+    "or_more",
+    "first",
+    "last",
+    "recent_letters",
+    "recent_messages",
+    "recent_replays",
+    "recent_replays_that_worked",
+];
+
+fn record(group: &Group, lately: Lately, replays: replay_plan_letters::Lately) -> Value {
     json!({
         "status": group.status.as_str(),
         "code": group.code,
@@ -54,10 +74,12 @@ fn record(group: &Group, lately: Lately) -> Value {
         "last": exact(group.last),
         "recent_letters": group.recent,
         "recent_messages": lately.messages,
+        "recent_replays": replays.tried,
+        "recent_replays_that_worked": replays.worked,
     })
 }
 
-fn for_people(groups: &[Group], lately: Lately) -> Result<(), Failure> {
+fn for_people(groups: &[Group], lately: Lately, replays: &Replays) -> Result<(), Failure> {
     let row = |group: &Group| {
         vec![
             group.status.as_str().to_owned(),
@@ -67,13 +89,20 @@ fn for_people(groups: &[Group], lately: Lately) -> Result<(), Failure> {
             seconds(group.first),
             seconds(group.last),
             share(group.recent, lately.messages),
+            replays.get(&group.code).map(|last| format!("{} of {}", last.worked, last.tried)).unwrap_or_default(),
         ]
     };
-    table(&["status", "code", "field or rule", "letters", "first", "last", "share"], groups.iter().map(row))?;
+    table(
+        &["status", "code", "field or rule", "letters", "first", "last", "share", "replays"],
+        groups.iter().map(row),
+    )?;
     if lately.messages > 0 {
         let messages = indicatif::HumanCount(lately.messages);
         let text = format!("share: how many of the {messages} messages that were sent last are in the group");
         say_broken(&text)?;
+    }
+    if !replays.is_empty() {
+        say_broken("replays: how many of the last of this code, 200 at most, found or loaded their login")?;
     }
     say("")?;
     advice(groups).iter().try_for_each(|advice| say_broken(&in_words(advice)))

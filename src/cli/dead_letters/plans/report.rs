@@ -1,0 +1,184 @@
+//! What is said of a plan: what was foreseen, how far it has come, what became.
+
+use indicatif::HumanCount;
+use serde_json::{Value, json};
+
+use crate::cli::terminal::{Progress, exact, say};
+use crate::cli::{Failure, Outcome};
+use crate::config::rows::Format;
+use crate::database::{Database, Transaction};
+use crate::replay::{Fate, Replay, Report, Unfinished};
+use crate::table::replay_plan_letters::{self, Compared};
+use crate::table::replay_plans::{Plan, State};
+
+/// Runs a plan and says what became of it.
+pub(in crate::cli::dead_letters) async fn run(
+    replay: &Replay,
+    plan: &Plan,
+    limit: Option<u64>,
+    format: Format,
+) -> Result<Outcome, Failure> {
+    let mut progress = Progress::of(plan.letters, "dead letters");
+    let mut now = plan.clone();
+    let ended = replay
+        .run_plan(plan.id, |plan| {
+            now = plan.clone();
+            progress.show(plan.done, || format!("plan {}", plan.id));
+        })
+        .await;
+    progress.end();
+    let (report, stopped) = match ended {
+        Ok(report) => (report, None),
+        Err(Unfinished { report, error }) => (*report, Some(error)),
+    };
+    let compared = compared(&replay.database, plan).await?;
+    let otherwise: Vec<&Compared> = compared.iter().filter(|one| is_otherwise(one)).collect();
+    match format {
+        Format::Json => say(&json_of(plan, &report, Some(&otherwise)).to_string())?,
+        Format::Text => {
+            say_report(&report, limit)?;
+            say_otherwise(plan, &otherwise, report.seen())?;
+        }
+    }
+    match stopped {
+        Some(error) => {
+            let within =
+                format!("the replay stopped, and what is reported above holds; `plans run {}` goes on", plan.id);
+            Err(Failure::from(error).within(&within))
+        }
+        None if now.state == State::Cancelled => Err(Failure::new(
+            format!("plan {} was cancelled, and what is reported above holds", plan.id),
+            "draw up another with `turnstile dead-letters replay`",
+        )),
+        None if report.stay_open() > 0 => Ok(Outcome::Failed),
+        None => Ok(Outcome::Done),
+    }
+}
+
+/// What was foreseen beside what became.
+pub(super) async fn compared(database: &Database, plan: &Plan) -> Result<Vec<Compared>, Failure> {
+    let compare = async |seen: &Transaction| replay_plan_letters::compare(seen, plan.id).await;
+    Ok(database.snapshot(compare).await?)
+}
+
+fn is_otherwise(compared: &Compared) -> bool {
+    compared.became.as_ref().is_some_and(|became| *became != compared.foreseen)
+}
+
+/// Says what a plan would do that is not run.
+pub(in crate::cli::dead_letters) fn say_foreseen(
+    plan: &Plan,
+    foreseen: &Report,
+    format: Format,
+) -> Result<(), Failure> {
+    if format == Format::Json {
+        return say(&json_of(plan, foreseen, None).to_string());
+    }
+    say(&format!("{} of {} open dead letters would be replayed", foreseen.replayed, foreseen.seen()))?;
+    say_absorbed_and_open(foreseen)?;
+    say(&format!("nothing is changed yet: `turnstile dead-letters plans run {}` does it", plan.id))
+}
+
+fn say_report(report: &Report, limit: Option<u64>) -> Result<(), Failure> {
+    say(&format!("{} of {} open dead letters replayed", report.replayed, report.seen()))?;
+    if Some(report.replayed) == limit {
+        say("stopped at --limit")?;
+    }
+    say_absorbed_and_open(report)?;
+    if report.no_longer_open > 0 {
+        say(&format!("{} were resolved meanwhile by somebody else", report.no_longer_open))?;
+    }
+    match report.left {
+        0 => Ok(()),
+        left => say(&format!("{left} are left to do")),
+    }
+}
+
+fn say_absorbed_and_open(report: &Report) -> Result<(), Failure> {
+    if report.absorbed > 0 {
+        say(&format!("{} are absorbed: another message had brought the same login", report.absorbed))?;
+    }
+    report.open.iter().try_for_each(|(why, letters)| say(&format!("{letters} stay open: {why}")))
+}
+
+fn say_otherwise(plan: &Plan, otherwise: &[&Compared], seen: u64) -> Result<(), Failure> {
+    if otherwise.is_empty() {
+        let as_foreseen = if seen == 0 { "" } else { ", all as foreseen" };
+        return say(&format!("this was plan {}{as_foreseen}", plan.id));
+    }
+    say(&format!("this was plan {}, and not all became as foreseen:", plan.id))?;
+    otherwise.iter().try_for_each(|one| {
+        let became = one.became.as_ref().map(fate_words).unwrap_or_default();
+        say(&format!("  {}: foreseen to be {}, became {became}", HumanCount(one.letters), fate_words(&one.foreseen)))
+    })
+}
+
+/// `replayed`, `open: missing_field`.
+pub(super) fn fate_words(fate: &Fate) -> String {
+    match fate {
+        Fate::Replayed => "replayed".to_owned(),
+        Fate::Absorbed => "absorbed".to_owned(),
+        Fate::NoLongerOpen => "resolved by somebody else".to_owned(),
+        Fate::StaysOpen(obstacle) => format!("open: {obstacle}"),
+    }
+}
+
+/// How far a plan has come: `250 of 1,000 (25 %), 90 a second`.
+pub(super) fn progress(plan: &Plan) -> String {
+    let (done, letters) = (plan.done, plan.letters);
+    let share = (done * 100).checked_div(letters).unwrap_or(100);
+    let rate = match (plan.begun_at, plan.worked_at) {
+        (Some(begun), Some(worked)) if plan.state == State::Running && worked > begun => {
+            format!(", {:.0} a second", done as f64 / (worked - begun).as_seconds_f64())
+        }
+        _ => String::new(),
+    };
+    format!("{} of {} ({share} %){rate}", HumanCount(done), HumanCount(letters))
+}
+
+fn json_of(plan: &Plan, report: &Report, otherwise: Option<&[&Compared]>) -> Value {
+    let Report { replayed, absorbed, open, no_longer_open, left } = report;
+    let open: Vec<_> = open.iter().map(|(why, letters)| json!({"why": why.to_string(), "letters": letters})).collect();
+    json!({
+        "plan": plan.id.0,
+        "dry_run": otherwise.is_none(),
+        "replayed": replayed,
+        "absorbed": absorbed,
+        "stay_open": open,
+        "no_longer_open": no_longer_open,
+        "left": left,
+        "otherwise_than_foreseen": otherwise.map(|all| all.iter().map(|one| compared_json(one)).collect::<Vec<_>>()),
+    })
+}
+
+/// Letters of one fate, for scripts.
+pub(super) fn compared_json(compared: &Compared) -> Value {
+    json!({
+        "foreseen": compared.foreseen.word(),
+        "foreseen_detail": compared.foreseen.detail(),
+        "pointer": compared.pointer,
+        "became": compared.became.as_ref().map(Fate::word),
+        "became_detail": compared.became.as_ref().and_then(Fate::detail),
+        "letters": compared.letters,
+    })
+}
+
+/// A plan for scripts.
+pub(super) fn plan_json(plan: &Plan) -> Value {
+    json!({
+        "plan": plan.id.0,
+        "state": plan.state.as_str(),
+        "letters": plan.letters,
+        "done": plan.done,
+        "of": plan.meant,
+        "changes": plan.edits,
+        "force": plan.force,
+        "role": plan.role,
+        "name": plan.person,
+        "reason": plan.reason,
+        "made_at": exact(plan.made_at),
+        "begun_at": plan.begun_at.map(exact),
+        "worked_at": plan.worked_at.map(exact),
+        "ended_at": plan.ended_at.map(exact),
+    })
+}
