@@ -35,6 +35,8 @@ pub enum Step {
     Renew,
     /// Ending in order.
     Shutdown,
+    /// Adding letters to the plan of a replay, edited or not.
+    ReplayForesee,
     /// Taking dead letters for a replay.
     ReplayTake,
     /// Marking the claims of replayed dead letters.
@@ -217,7 +219,7 @@ mod armed {
 
     impl Step {
         /// Those of loaders, replays and migrations.
-        pub const OF_LOADERS: [Self; 16] = [
+        pub const OF_LOADERS: [Self; 17] = [
             Self::Migrate,
             Self::Receive,
             Self::Return,
@@ -231,6 +233,7 @@ mod armed {
             Self::Delete,
             Self::Renew,
             Self::Shutdown,
+            Self::ReplayForesee,
             Self::ReplayTake,
             Self::ReplayClaim,
             Self::ReplayResolve,
@@ -251,6 +254,7 @@ mod armed {
                 Self::Delete => "delete",
                 Self::Renew => "renew",
                 Self::Shutdown => "shutdown",
+                Self::ReplayForesee => "replay_foresee",
                 Self::ReplayTake => "replay_take",
                 Self::ReplayClaim => "replay_claim",
                 Self::ReplayResolve => "replay_resolve",

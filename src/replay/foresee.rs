@@ -8,6 +8,7 @@ use super::edit::Edit;
 use super::judge::{Identifiers, LoginAgain, NoLogin, Opened};
 use super::{CHUNK, PATIENCE, Replay};
 use crate::database::{DatabaseError, Transaction, persist};
+use crate::failpoint::{Step, around};
 use crate::message::{IdentityHash, LoginHash, MessageKey};
 use crate::table::dead_letter_revisions::{self, NewRevision};
 use crate::table::dead_letters::{self, Filter, Sealed, Status, Version};
@@ -96,9 +97,12 @@ impl Replay {
             let keys: Vec<(MessageKey, Version)> = look.keys.iter().map(|key| (*key, version)).collect();
             let letters = dead_letters::take_open(transaction, &keys).await?;
             let (looked, revisions) = self.foresee(transaction, look, &letters).await?;
-            dead_letter_revisions::add(transaction, look.plan, &revisions).await?;
             let foreseen: Vec<&Foreseen> = looked.iter().map(|letter| &letter.foreseen).collect();
-            replay_plan_letters::insert(transaction, look.plan, &foreseen).await?;
+            let adding = async {
+                dead_letter_revisions::add(transaction, look.plan, &revisions).await?;
+                replay_plan_letters::insert(transaction, look.plan, &foreseen).await
+            };
+            around(Step::ReplayForesee, adding).await?;
             Ok(looked)
         };
         self.database.transaction(&add).await

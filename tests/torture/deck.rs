@@ -83,6 +83,7 @@ fn visited_often(step: Step) -> bool {
         | Step::Migrate
         | Step::Renew
         | Step::Shutdown
+        | Step::ReplayForesee
         | Step::ReplayTake
         | Step::ReplayClaim
         | Step::ReplayResolve

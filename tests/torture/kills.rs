@@ -204,9 +204,13 @@ impl Torture<'_> {
         let name = log_of(place);
         match plan.edge.step {
             Step::Migrate => return self.migrate(&name, plan).await,
-            Step::ReplayTake | Step::ReplayClaim | Step::ReplayResolve => {
+            Step::ReplayForesee | Step::ReplayTake | Step::ReplayClaim | Step::ReplayResolve => {
                 self.world.dead_letter_a_login().await;
-                let replay = self.world.site.command(&["dead-letters", "replay", "--code", "invalid_version"]);
+                let mut replay = self.world.site.command(&["dead-letters", "replay", "--code", "invalid_version"]);
+                // A key that is none of a login's: the body is another, and the login the same.
+                if self.draw(0..2) == 0 {
+                    replay.args(["--set", "/edited", "true", "--reason", "an edit", "--yes"]);
+                }
                 return self.run_to_its_end(&name, replay, plan).await;
             }
             Step::Renew => {
@@ -381,8 +385,21 @@ impl Torture<'_> {
 
     /// What was dead-lettered and need not have been. A login that was refused until another was loaded under its key stays.
     async fn replay_all(&self) {
-        for code in ["invalid_version", "refused_by_database"] {
-            let mut replay = self.world.site.command(&["dead-letters", "replay", "--code", code]);
+        // What a killed process has left of its plan, first.
+        let sql = "SELECT plan::text FROM replay_plans WHERE state IN ('ready', 'running') ORDER BY plan";
+        let begun: Vec<String> = connect(&self.world.server.url())
+            .await
+            .query(sql, &[])
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        let begun = begun.iter().map(|plan| ["plans", "run", plan]);
+        let rest = ["invalid_version", "refused_by_database"].map(|code| ["replay", "--code", code]);
+        for arguments in begun.chain(rest) {
+            let mut replay = self.world.site.command(&["dead-letters"]);
+            replay.args(arguments);
             replay.stdout(Stdio::piped()).stderr(Stdio::piped());
             let ended = spawn_blocking(move || replay.output().unwrap()).await.unwrap();
             let [said, errors] = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
@@ -391,6 +408,13 @@ impl Torture<'_> {
             let may_stay = may_stay && open.all(|line| line.contains("identity_taken"));
             assert!(ended.status.success() || may_stay, "{}: {said}{errors}", ended.status);
         }
+        // What is recorded of a plan's letters is what became of them, and a plan that was run has none left.
+        let sql = "SELECT (SELECT count(*) FROM replay_plan_letters l JOIN dead_letters d USING (sent_at, message_hash)
+                           WHERE l.became IN ('replayed', 'absorbed') AND d.status NOT IN ('replayed', 'absorbed'))
+                        + (SELECT count(*) FROM replay_plans p WHERE p.state IN ('ready', 'running')
+                           OR p.done <> (SELECT count(*) FROM replay_plan_letters l WHERE l.plan = p.plan AND l.became IS NOT NULL))";
+        let row = connect(&self.world.server.url()).await.query_one(sql, &[]).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0), 0, "plans say otherwise than the letters");
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Record {
     pub letter: Letter,
     /// Why it was dead-lettered.
     pub reason: Reason,
+    /// Whether the plan of a replay says that something became of the letter.
+    pub is_recorded_in_plan: bool,
 }
 
 /// A row of `processed_messages`.
@@ -143,11 +145,11 @@ pub struct Transaction {
 /// As with an attempt: most records are empty.
 impl Hash for Record {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { claimed, rows, events, letter, reason } = self;
+        let Self { claimed, rows, events, letter, reason, is_recorded_in_plan } = self;
         let is_none = *self == Self::default();
         is_none.hash(state);
         if !is_none {
-            (claimed, rows, events, letter, reason).hash(state);
+            (claimed, rows, events, letter, reason, is_recorded_in_plan).hash(state);
         }
     }
 }
@@ -180,6 +182,7 @@ impl Record {
 
     fn take_effect(&mut self, transaction: &Transaction, claim: Claim) {
         let resolves = transaction.letters.has(claim);
+        self.is_recorded_in_plan |= resolves && transaction.outcomes[claim] != Outcome::None;
         match transaction.outcomes[claim] {
             Outcome::None => {}
             Outcome::Loaded | Outcome::LoadedWithoutRow => {
@@ -222,6 +225,11 @@ impl Database {
     /// What is committed under a claim.
     pub fn record(&self, claim: Claim) -> &Record {
         &self.records[claim]
+    }
+
+    /// The plan of a replay says that something became of these letters.
+    pub fn record_in_plan(&mut self, claims: Set) {
+        claims.iter().for_each(|claim| self.records[claim].is_recorded_in_plan = true);
     }
 
     /// Everything that is committed under a claim.

@@ -29,6 +29,8 @@ pub enum Mutant {
     EventsInLaterTransaction,
     /// Replay reads letters and claims without locking them.
     ReplayWithoutLocks,
+    /// The plan of a replay says what became of its letters before that is committed.
+    PlanRecordsBeforeReplay,
     /// Replay writes rows for letters whatever their bodies are.
     ReplayWithoutDecoding,
     /// Messages have claims under `message-id` and other ones under a key: claims of two schemes never meet.

@@ -98,6 +98,9 @@ pub fn make(world: &World, state: &mut State, step: Move) {
     match step {
         Move::Takes(chunk, scheme) => {
             state.replay.begun += 1;
+            if world.has(Mutant::PlanRecordsBeforeReplay) {
+                state.database.record_in_plan(chunk);
+            }
             state.replay.scheme = scheme;
             state.replay.key_replaced = state.database.key_replaced;
             begin(world, state, chunk);

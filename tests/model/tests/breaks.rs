@@ -19,6 +19,7 @@ const BAD: &str = "no bad body is loaded";
 const DELETED: &str = "what is deleted is recorded";
 const EVENT: &str = "every row has its event";
 const AGREE: &str = "the tables agree";
+const PLAN: &str = "what a plan says became of a letter did";
 const ABSORBED: &str = "what absorbs is loaded";
 const SAME: &str = "only the same login absorbs";
 const OWNER: &str = "what owns a key is loaded";
@@ -59,6 +60,7 @@ mutants! {
     events_in_a_later_transaction_are_found: EventsInLaterTransaction, REFUSED_ROW, 1, [EVENT];
     a_delete_without_a_dead_letter_is_found: DeleteWithoutDeadLetter, REPLAY_BY_MESSAGE, 1, [DELETED, REST];
     a_replay_without_locks_is_found: ReplayWithoutLocks, REPLAY_BY_MESSAGE, 1, [TWICE, PLACES, REST];
+    a_plan_that_records_before_it_replays_is_found: PlanRecordsBeforeReplay, REPLAY_BY_MESSAGE, 1, [PLAN];
     a_replay_without_decoding_is_found: ReplayWithoutDecoding, REPLAY_BY_MESSAGE, 1, [BAD];
     claims_of_two_schemes_that_never_meet_are_found: ClaimsOfOneScheme, TWO_SCHEMES, 1, [TWICE, PLACES, AGREE, REST];
     twins_grouped_before_their_claims_are_found: TwinsGroupedBeforeClaims, REFUSED_AND_RESENT, 1, [ABSORBED];
