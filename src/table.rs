@@ -13,6 +13,7 @@ pub mod operator_actions;
 pub mod outbox;
 pub mod outbox_partitions;
 pub mod outbox_pruned;
+pub mod powers;
 pub mod processed_messages;
 pub mod queues;
 pub mod relay_chunks;

@@ -233,6 +233,7 @@ pub static KEYRING: Setting<KeyringFile> = Setting {
         "mask",
         "dead-letters show",
         "dead-letters replay",
+        "console",
     ],
     heading: KEYS_HEADING,
     kind: KeyringFile,
