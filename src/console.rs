@@ -46,6 +46,8 @@ use crate::seal::{BodyOpener, KeyId};
 const IDLE: Duration = Duration::from_secs(30 * 60);
 /// How long a session lasts at most.
 const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
+/// How often a page that somebody looks at is brought up to date.
+const REFRESH: Duration = Duration::from_secs(5);
 /// The deadline of a statement for a page. A page that takes longer says so.
 const STATEMENT: Duration = Duration::from_secs(5);
 /// The most connections of a session.
@@ -68,6 +70,8 @@ pub struct ConsoleSettings {
     pub environment: Option<(String, Colour)>,
     /// The deadline of a statement of an audit.
     pub audit_deadline: Duration,
+    /// How often a page that somebody looks at is brought up to date.
+    pub refresh: Duration,
     /// How long a session lasts that nobody uses.
     pub idle: Duration,
     /// How long a session lasts at most.
@@ -84,6 +88,7 @@ impl ConsoleSettings {
             certificate: None,
             environment: None,
             audit_deadline: Duration::from_secs(60 * 60),
+            refresh: REFRESH,
             idle: IDLE,
             lasts: LASTS,
         }

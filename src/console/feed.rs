@@ -21,8 +21,6 @@ use super::place::{self, Place};
 use super::view::{NoPage, look};
 use crate::readable::{exact, seconds};
 
-/// How often a page is looked at anew.
-const EVERY: Duration = Duration::from_secs(5);
 /// How long a stream lasts; the browser begins another.
 const LASTS: Duration = Duration::from_secs(15 * 60);
 
@@ -58,7 +56,7 @@ pub(super) async fn follow(
         if feed.is_over || Instant::now() >= feed.until {
             return None;
         }
-        sleep(EVERY).await;
+        sleep(feed.console.settings.refresh).await;
         Some((Ok::<_, Infallible>(feed.next().await), feed))
     });
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()

@@ -98,7 +98,7 @@ pub(super) fn status(status: Status) -> Markup {
 /// A letter's hash, which leads to it.
 pub(super) fn hash_link(hash: MessageHash) -> Markup {
     let hash = hash.to_string();
-    html! { a.hash href={ "/dead-letters/" (hash) } title=(hash) { (hash.get(..12).unwrap_or(&hash)) "…" } }
+    html! { a.hash href={ "/dead-letters/" (hash) } title=(hash) { (hash.get(..8).unwrap_or(&hash)) "…" } }
 }
 
 /// The letter of an action, where it was one.

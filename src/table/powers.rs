@@ -50,7 +50,7 @@ impl Powers {
             return Ok(powers);
         }
         let sql = "SELECT t.relname::text, w.col
-                   FROM pg_catalog.unnest($2::text[], $3::text[]) AS w (tab, col)
+                   FROM unnest($2::text[], $3::text[]) AS w (tab, col)
                    JOIN pg_catalog.pg_namespace n ON n.nspname = $1::text
                    JOIN pg_catalog.pg_class t ON t.relnamespace = n.oid AND t.relname = w.tab
                    JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attname = w.col AND NOT a.attisdropped

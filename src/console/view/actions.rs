@@ -43,16 +43,16 @@ impl Actions {
     fn table(&self, now: OffsetDateTime) -> Markup {
         html! {
             table.stack.keyed {
-                (head(&[("When", ""), ("Action", ""), ("Letter", ""), ("By", ""), ("Reason", "")]))
+                (head(&[("When", "when"), ("Action", ""), ("Letter", ""), ("By", ""), ("Reason", "")]))
                 tbody {
                     @for done in &self.done {
                         tr {
-                            (cell("When", "nowrap", moment(done.at, now)))
+                            (cell("When", "when", moment(done.at, now)))
                             (cell("Action", "", html! { span class={ "badge " (done.action.as_str()) } { (done.action.as_str()) } }))
                             (cell("Letter", "", letter_of(done.letter, done.letters)))
                             (cell("By", "", html! {
                                 a href=(link("/actions", [("by", &done.role)])) { (text(&done.role)) }
-                                @if let Some(person) = &done.person { " " span.quiet { (text(person)) } }
+                                @if let Some(person) = done.person.as_ref().filter(|person| **person != done.role) { " " span.quiet { (text(person)) } }
                             }))
                             (cell("Reason", "wide", html! { @if let Some(reason) = &done.reason { (text(reason)) } }))
                         }

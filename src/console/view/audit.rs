@@ -154,7 +154,7 @@ impl Found {
             }
             @for (key, processed) in claims {
                 @if let Some(processed) = processed {
-                    (verdict(Mood::Well, html! { (in_words(processed)) }))
+                    (verdict(mood_of(processed), html! { (in_words(processed)) }))
                     (facts(&[
                         ("Hash", html! { span.id { (key.hash) } }),
                         ("Sent", html! { (moment(key.sent_at, now)) }),
@@ -193,6 +193,11 @@ impl Found {
         };
         json!({"records": records, "letters": self.letters.iter().map(letter_json).collect::<Vec<_>>()})
     }
+}
+
+/// A login that is in the tables is as it should be.
+fn mood_of(processed: &Processed) -> Mood {
+    if processed.outcome == "dead_lettered" { Mood::Look } else { Mood::Well }
 }
 
 fn in_words(processed: &Processed) -> String {

@@ -100,7 +100,7 @@ impl View for Check {
                         li class=(if may { "yes" } else { "no" }) { (if may { "may " } else { "may not " }) (what) }
                     }
                 }
-                p.note { "`turnstile check` looks at a loader's queue, keys and grants, too." }
+                p.note { code { "turnstile check" } " looks at a loader's queue, keys and grants, too." }
             }
         }
     }

@@ -80,8 +80,8 @@ impl Groups {
         let columns = [
             ("What is wrong", ""),
             ("Letters", "n"),
-            ("First", ""),
-            ("Last", ""),
+            ("First", "ago"),
+            ("Last", "ago"),
             ("Share", "n"),
             ("Last 24 h", "chart"),
         ];

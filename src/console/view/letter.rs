@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::groups::capital;
 use super::{NoPage, View};
 use crate::console::Console;
-use crate::console::pieces::{facts, length, moment, nothing, once, plural, reason, signed, status, text};
+use crate::console::pieces::{facts, length, moment, nothing, number, once, reason, signed, status, text};
 use crate::console::session::Session;
 use crate::database::Transaction;
 use crate::message::MessageHash;
@@ -138,7 +138,7 @@ impl Known {
         let first = self.processed.as_ref().map(|processed| processed.received_at);
         events.extend(first.filter(|first| *first < letter.received_at).map(|at| (at, html! { "Received first" })));
         let deliveries = u64::try_from(letter.receive_count).unwrap_or(0);
-        events.push((letter.received_at, html! { "Received for the last time, of " (plural(deliveries, "time")) }));
+        events.push((letter.received_at, html! { "Received last" @if deliveries > 1 { ", after " (number(deliveries - 1)) " other " @if deliveries == 2 { "delivery" } @else { "deliveries" } } }));
         events.push((
             letter.dead_lettered_at,
             html! { "Judged not to be a login (" code { (letter.code) } "), and sealed" },
@@ -147,7 +147,7 @@ impl Known {
             let words = html! {
                 span class={ "badge " (done.action.as_str()) } { (done.action.as_str()) }
                 " by " (text(&done.role))
-                @if let Some(person) = &done.person { " (" (text(person)) ")" }
+                @if let Some(person) = done.person.as_ref().filter(|person| **person != done.role) { " (" (text(person)) ")" }
                 @if let Some(reason) = &done.reason { ": “" (text(reason)) "”" }
             };
             events.push((done.at, words));

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::groups::capital;
 use super::{NoPage, View, filters};
 use crate::console::link::link;
-use crate::console::pieces::{ago, cell, counted, hash_link, head, nothing, number, status, text};
+use crate::console::pieces::{cell, counted, head, moment, nothing, number, status, text};
 use crate::console::place::{FILE, Letters as Asked, page_end};
 use crate::console::session::Session;
 use crate::database::{DatabaseError, Transaction};
@@ -110,12 +110,11 @@ impl Letters {
 
     fn table(&self, now: OffsetDateTime) -> Markup {
         let columns = [
-            ("Dead-lettered", ""),
+            ("Dead-lettered", "when"),
             ("What is wrong", ""),
             ("Where", ""),
-            ("Status", ""),
-            ("MessageId", ""),
-            ("Letter", ""),
+            ("Status", "narrow"),
+            ("MessageId", "id"),
         ];
         html! {
             table.stack.keyed {
@@ -123,17 +122,16 @@ impl Letters {
                 tbody {
                     @for letter in &self.letters {
                         tr {
-                            (cell("Dead-lettered", "nowrap", ago(letter.dead_lettered_at, now)))
+                            (cell("Dead-lettered", "when", moment(letter.dead_lettered_at, now)))
                             td.lead data-label="What is wrong" {
                                 a href={ "/dead-letters/" (letter.key.hash) } { (letter.code) }
                                 " " span.quiet { (text(&letter.detail)) }
                             }
-                            (cell("Where", "", html! {
+                            (cell("Where", "place", html! {
                                 @if let Some(place) = &letter.place { (text(&place_words(place))) }
                             }))
                             (cell("Status", "", status(letter.status)))
                             (cell("MessageId", "id", html! { (text(&letter.message_id)) }))
-                            (cell("Letter", "", hash_link(letter.key.hash)))
                         }
                     }
                 }
@@ -186,7 +184,7 @@ impl View for Letters {
             @if !self.letters.is_empty() {
                 p.note {
                     "Without bodies, up to " (number(FILE)) " letters: "
-                    @for (path, name) in files { a href=(link(path, self.asked.given.clone())) download { (name) } " " }
+                    @for (path, name) in files { a.part href=(link(path, self.asked.given.clone())) download { (name) } }
                 }
             }
         }

@@ -128,7 +128,7 @@ impl Now {
                 }))
                 (tile("Sent in the last hour", html! { (self.sent_in_all()) }, html! { "and recorded since" }))
                 (tile("Recorded last", html! { @match self.newest { Some(at) => { (ago(at, now)) }, None => { "never" } } }, html! {
-                    "of the messages that were sent last"
+                    "of those that were sent last"
                 }))
                 @if let Some(outbox) = &self.outbox {
                     @let backlog: i64 = outbox.sinks.iter().map(|sink| sink.backlog.events).sum();
@@ -173,7 +173,7 @@ impl Now {
                 h2 { "Open dead letters" }
                 @if self.open.is_empty() { (nothing("No dead letter is open.")) } @else {
                     table.stack {
-                        (head(&[("What is wrong", ""), ("Letters", "n"), ("First", ""), ("Last", "")]))
+                        (head(&[("What is wrong", ""), ("Letters", "n"), ("First", "ago"), ("Last", "ago")]))
                         tbody {
                             @for group in self.open.iter().take(TOLD) {
                                 tr {
@@ -202,11 +202,11 @@ impl Now {
                     ul.done {
                         @for done in &self.done {
                             li {
+                                span.when { (ago(done.at, now)) } " "
                                 span class={ "badge " (done.action.as_str()) } { (done.action.as_str()) }
                                 " " (letter_of(done.letter, done.letters))
                                 " by " a href=(link("/actions", [("by", &done.role)])) { (text(&done.role)) }
-                                @if let Some(person) = &done.person { " (" (text(person)) ")" }
-                                " " span.quiet { (ago(done.at, now)) }
+                                @if let Some(person) = done.person.as_ref().filter(|person| **person != done.role) { " (" (text(person)) ")" }
                             }
                         }
                     }
