@@ -3,6 +3,7 @@
 -- A role belongs to the whole server, so its administrator makes them, once:
 --
 --     CREATE ROLE turnstile_loader   NOLOGIN;   -- turnstile run
+--     CREATE ROLE turnstile_viewer   NOLOGIN;   -- turnstile console, to look at
 --     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters, turnstile outbox (but its prune, which is the owner's)
 --     CREATE ROLE turnstile_revealer NOLOGIN;   -- turnstile dead-letters show --reveal
 --     CREATE ROLE turnstile_auditor  NOLOGIN;   -- turnstile audit
@@ -37,11 +38,11 @@ DECLARE
     own_oid   oid;
     foreign_object record;
 BEGIN
-    FOREACH role_name IN ARRAY ARRAY['turnstile_loader', 'turnstile_operator', 'turnstile_revealer', 'turnstile_auditor', 'turnstile_analyst', 'turnstile_relay'] LOOP
+    FOREACH role_name IN ARRAY ARRAY['turnstile_loader', 'turnstile_viewer', 'turnstile_operator', 'turnstile_revealer', 'turnstile_auditor', 'turnstile_analyst', 'turnstile_relay'] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role_name) THEN
             RAISE EXCEPTION 'there is no role %', role_name
                 USING HINT = 'Let an administrator of the server run: CREATE ROLE ' || role_name
-                             || ' NOLOGIN. At the head of this file are all six.';
+                             || ' NOLOGIN. At the head of this file are all seven.';
         END IF;
     END LOOP;
 
@@ -72,13 +73,13 @@ END
 $$;
 
 -- Nothing of earlier versions of this file stays.
-REVOKE ALL ON ALL TABLES    IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
-REVOKE ALL ON public.user_logins                FROM turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
+REVOKE ALL ON ALL TABLES    IN SCHEMA turnstile FROM turnstile_loader, turnstile_viewer, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA turnstile FROM turnstile_loader, turnstile_viewer, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
+REVOKE ALL ON public.user_logins                FROM turnstile_loader, turnstile_viewer, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA turnstile FROM turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA turnstile FROM turnstile_loader, turnstile_viewer, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_analyst, turnstile_relay;
 
-GRANT USAGE ON SCHEMA turnstile TO turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_relay;
+GRANT USAGE ON SCHEMA turnstile TO turnstile_loader, turnstile_viewer, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_relay;
 
 -- Where the logins stand: everybody may use that schema by default, and only its owner can grant it.
 DO $$
@@ -97,7 +98,7 @@ END
 $$;
 
 -- Which version the tables are at: no command starts without knowing.
-GRANT SELECT (version) ON turnstile.refinery_schema_history TO turnstile_loader, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_relay;
+GRANT SELECT (version) ON turnstile.refinery_schema_history TO turnstile_loader, turnstile_viewer, turnstile_operator, turnstile_revealer, turnstile_auditor, turnstile_relay;
 
 
 -- The loader: `turnstile run`. It writes logins and dead letters and cannot read them back: somebody with its
@@ -138,6 +139,33 @@ GRANT INSERT (arn, scheme), SELECT (arn, scheme, scheme_since, time_basis), UPDA
 -- Compares its keys with those of the tables, and heeds how far back these remember.
 GRANT SELECT (key_id, purpose, mask, check_value, registered_at) ON turnstile.turnstile_keys TO turnstile_loader;
 GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_loader;
+
+
+-- The viewer: `turnstile console`, for who looks and does nothing. It sees what is known of dead letters but their bodies, how
+-- messages are recorded, what operators did, and how the sinks stand.
+
+GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, receive_count, sent_at, sent_timestamp, received_at, queue,
+              dead_lettered_at, status, resolved_at, resolved_by)
+    ON turnstile.dead_letters TO turnstile_viewer;
+GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processed_at)
+    ON turnstile.processed_messages TO turnstile_viewer;
+GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason, plan)
+    ON turnstile.operator_actions TO turnstile_viewer;
+GRANT SELECT (plan, made_at, role, person, reason, meant, force, edits, state, letters, done, begun_at, worked_at, ended_at)
+    ON turnstile.replay_plans TO turnstile_viewer;
+GRANT SELECT (plan, sent_at, message_hash, code, revision, foreseen, foreseen_detail, foreseen_place, became, became_detail, became_at)
+    ON turnstile.replay_plan_letters TO turnstile_viewer;
+GRANT SELECT (sent_at, message_hash, plan, made_at, role, person, reason, paths, tried_at)
+    ON turnstile.dead_letter_revisions TO turnstile_viewer;
+GRANT SELECT (arn, scheme, scheme_since, time_basis) ON turnstile.queues TO turnstile_viewer;
+GRANT SELECT (position, event_id, created_at) ON turnstile.outbox TO turnstile_viewer;
+GRANT SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_viewer;
+GRANT SELECT (below, written_until) ON turnstile.outbox_pruned TO turnstile_viewer;
+GRANT SELECT (sink, target, ordered, slots, cluster_id, since) ON turnstile.relay_sinks TO turnstile_viewer;
+GRANT SELECT (sink, slot, position, set_at) ON turnstile.relay_marks TO turnstile_viewer;
+GRANT SELECT (sink, first_position, last_position, since, writers) ON turnstile.relay_gaps TO turnstile_viewer;
+GRANT SELECT (sink, first_position, last_position, owner, attempts, leased_until) ON turnstile.relay_chunks TO turnstile_viewer;
+GRANT SELECT (sink, position, event_id, status, code, attempts, since, next_at) ON turnstile.relay_failures TO turnstile_viewer;
 
 
 -- The operator: `turnstile dead-letters`, and `turnstile outbox` but for its `prune`. It takes the bodies of open dead letters to
@@ -219,6 +247,10 @@ GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processe
 GRANT EXECUTE ON FUNCTION turnstile.reveal_body(timestamptz, bytea), turnstile.describe_body(timestamptz, bytea),
                           turnstile.reveal_revision(timestamptz, bytea, bigint)
     TO turnstile_revealer;
+GRANT SELECT (plan, made_at, role, person, reason, meant, force, edits, state, letters, done, begun_at, worked_at, ended_at)
+    ON turnstile.replay_plans TO turnstile_revealer;
+GRANT SELECT (plan, sent_at, message_hash, code, revision, foreseen, foreseen_detail, foreseen_place, became, became_detail, became_at)
+    ON turnstile.replay_plan_letters TO turnstile_revealer;
 GRANT SELECT (sent_at, message_hash, plan, made_at, role, person, reason, paths, tried_at)
     ON turnstile.dead_letter_revisions TO turnstile_revealer;
 GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason, plan)

@@ -7,6 +7,7 @@ mod grants;
 mod queue;
 mod settings;
 pub mod sinks;
+mod standing;
 mod tables;
 mod target;
 
@@ -31,6 +32,7 @@ use crate::table::rights::{MIGRATIONS, Object, Rights};
 use crate::table::turnstile_keys::{self, Registered};
 
 use self::sinks::Aspect;
+pub use self::standing::standing;
 use self::tables::{Read, judge};
 
 /// How a check ended.

@@ -4,6 +4,8 @@ pub mod audit;
 pub mod check;
 pub mod completions;
 pub mod config;
+#[cfg(feature = "console")]
+pub mod console;
 pub mod dead_letters;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -98,6 +100,9 @@ pub enum Command {
     DeadLetters(dead_letters::Args),
     /// See how the sinks of the outbox stand, look after refused events, and prune
     Outbox(outbox::Args),
+    /// Serve pages for operators: what is wrong, where each message is, and what was done about it
+    #[cfg(feature = "console")]
+    Console(console::Args),
     /// Prove from the tables that every message is recorded exactly once
     Audit(audit::Args),
     /// Show the settings, and where each comes from
@@ -179,6 +184,8 @@ impl Invocation {
             Command::Mask(args) => args.run(given).await,
             Command::DeadLetters(args) => args.run(given).await,
             Command::Outbox(args) => args.run(given).await,
+            #[cfg(feature = "console")]
+            Command::Console(args) => args.run(given).await,
             Command::Audit(args) => args.run(given).await,
             Command::Config(args) => args.run(given).await,
             Command::Completions(args) => args.run().await,

@@ -81,12 +81,7 @@ impl Database {
         let connector = Connector::to(&settings.address)?;
         let mut config = settings.address.config.clone();
         secure(&mut config, call_timeout);
-        let recycling_method = RecyclingMethod::Fast;
-        let manager = ManagerConfig { recycling_method };
-        let manager = deadpool_postgres::Manager::from_connect(config.clone(), connector.clone(), manager);
-        let pool = Pool::builder(manager).max_size(settings.connections).runtime(Runtime::Tokio1).build();
-        let pool =
-            pool.unwrap_or_else(|_| unreachable!("a pool with a runtime and no timeouts of its own can be built"));
+        let pool = pool_of(&config, &connector, settings.connections);
         Ok(Self {
             schemas: Arc::new(settings.schemas.clone()),
             pool,
@@ -98,6 +93,12 @@ impl Database {
             metrics: Metrics::default(),
             said_not_permitted: Arc::default(),
         })
+    }
+
+    /// Connections of their own to the same database, by the same role: at most so many.
+    #[must_use]
+    pub fn apart(&self, connections: usize) -> Self {
+        Self { pool: pool_of(&self.config, &self.connector, connections), ..self.clone() }
     }
 
     /// Where the tables stand.
@@ -118,6 +119,11 @@ impl Database {
             }
         });
         Self { metrics: metrics.clone(), ..self }
+    }
+
+    /// Closes what has not been used for so long.
+    pub fn close_idle(&self, unused_for: Duration) {
+        drop(self.pool.retain(|_, metrics| metrics.last_used() < unused_for));
     }
 
     /// Where it is counted what is done with it.
@@ -260,6 +266,14 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").field("pool", &self.pool.status()).finish_non_exhaustive()
     }
+}
+
+fn pool_of(config: &Config, connector: &Connector, connections: usize) -> Pool {
+    let recycling_method = RecyclingMethod::Fast;
+    let manager = ManagerConfig { recycling_method };
+    let manager = deadpool_postgres::Manager::from_connect(config.clone(), connector.clone(), manager);
+    let pool = Pool::builder(manager).max_size(connections).runtime(Runtime::Tokio1).build();
+    pool.unwrap_or_else(|_| unreachable!("a pool with a runtime and no timeouts of its own can be built"))
 }
 
 /// What the client's side of every connection does; the server's rides on BEGIN.

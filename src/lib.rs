@@ -52,6 +52,8 @@ pub mod demo;
 
 // What they all stand on.
 pub mod keyring;
+pub mod readable;
+pub mod records;
 pub mod config;
 pub mod shutdown;
 pub mod metrics;
@@ -59,6 +61,8 @@ pub mod spans;
 pub mod telemetry;
 pub mod serve;
 pub mod http;
+#[cfg(feature = "console")]
+pub mod console;
 #[cfg(feature = "top")]
 pub mod top;
 pub mod failpoint;

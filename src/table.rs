@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod outbox_partitions;
 pub mod outbox_pruned;
 pub mod plan_id;
+pub mod powers;
 pub mod processed_messages;
 pub mod queues;
 pub mod relay_chunks;

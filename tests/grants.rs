@@ -312,7 +312,7 @@ pub(crate) async fn granted() -> (TestDatabase, Roles) {
     (database, roles)
 }
 
-const KINDS: [&str; 6] = ["loader", "operator", "revealer", "auditor", "analyst", "relay"];
+const KINDS: [&str; 7] = ["loader", "viewer", "operator", "revealer", "auditor", "analyst", "relay"];
 
 /// The roles of `deploy/grants.sql` under names of their own (roles belong to a whole server, tests to a database), and one
 /// that logs in in each.
@@ -320,6 +320,7 @@ pub(crate) struct Roles {
     owner_url: String,
     number: String,
     pub(crate) loader_url: String,
+    pub(crate) viewer_url: String,
     pub(crate) operator_url: String,
     pub(crate) revealer_url: String,
     pub(crate) auditor_url: String,
@@ -343,10 +344,19 @@ impl Roles {
     pub(crate) async fn made(url: &str) -> Self {
         let number = format!("{}_{}", std::process::id(), ROLES.fetch_add(1, Ordering::Relaxed));
         let of = |kind: &str| as_user(url, &format!("test_{kind}_login_{number}"));
-        let [loader_url, operator_url, revealer_url, auditor_url, analyst_url, relay_url] = KINDS.map(of);
+        let [loader_url, viewer_url, operator_url, revealer_url, auditor_url, analyst_url, relay_url] = KINDS.map(of);
         let owner_url = url.to_owned();
-        let roles =
-            Self { owner_url, number, loader_url, operator_url, revealer_url, auditor_url, analyst_url, relay_url };
+        let roles = Self {
+            owner_url,
+            number,
+            loader_url,
+            viewer_url,
+            operator_url,
+            revealer_url,
+            auditor_url,
+            analyst_url,
+            relay_url,
+        };
         let client = connect(url).await;
         for kind in KINDS {
             let (role, login) = (roles.name(kind), roles.login(kind));

@@ -133,7 +133,12 @@ fn every_variable_is_named_after_its_flag() {
     for row in ALL {
         let (Some(flag), Some(variable)) = (row.flag(), row.variable()) else { continue };
         // The local SQS server is a server of its own: what is set for a loader beside it must not reach it.
-        let prefix = if row.is_of("local-queue") { "TURNSTILE_LOCAL_QUEUE" } else { "TURNSTILE" };
+        // So is the console, what it shares with other commands aside.
+        let prefix = match row.commands() {
+            ["console"] => "TURNSTILE_CONSOLE",
+            _ if row.is_of("local-queue") => "TURNSTILE_LOCAL_QUEUE",
+            _ => "TURNSTILE",
+        };
         let expected = match flag {
             "database-url" => "DATABASE_URL".to_owned(),
             flag => format!("{prefix}_{}", flag.replace('-', "_").to_uppercase()),

@@ -17,7 +17,7 @@ use crate::support::tables::{Ended, Tables};
 
 /// Writes so many open dead letters of the queue `logins`, a second apart up to now. `set` says in SQL over `n`, which counts
 /// them, what other columns hold.
-async fn write(tables: &Tables, letters: i32, set: &[(&str, &str)]) {
+pub(crate) async fn write(tables: &Tables, letters: i32, set: &[(&str, &str)]) {
     let given = |column: &str| set.iter().find(|(name, _)| *name == column).map(|(_, value)| (*value).to_owned());
     let or = |column: &str, usually: &str| given(column).unwrap_or_else(|| usually.to_owned());
     let (status, name) = (or("status", "'open'"), format!("{set:?}").replace('\'', "''"));

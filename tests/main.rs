@@ -60,6 +60,10 @@ mod letters;
 mod audit;
 mod comparison;
 
+// What operators look at.
+#[cfg(feature = "console")]
+mod console;
+
 // What may be done, and what is refused.
 mod check;
 mod unfit;

@@ -126,6 +126,28 @@ async fn no_role_gets_further_than_its_grants() {
             ][..],
         ),
         (
+            &roles.viewer_url,
+            &[
+                "SELECT user_id FROM public.user_logins",
+                "SELECT message_hash FROM public.user_logins",
+                "SELECT message_id FROM turnstile.processed_messages",
+                "SELECT hash FROM turnstile.identities",
+                "SELECT check_value FROM turnstile.turnstile_keys",
+                "SELECT turnstile.describe_body(now(), '')",
+                "SELECT turnstile.reveal_body(now(), '')",
+                "SELECT * FROM turnstile.take_bodies('{}', '{}')",
+                "SELECT turnstile.set_status('{}', '{}', 'open', 'discarded')",
+                "UPDATE turnstile.dead_letters SET status = 'discarded'",
+                "UPDATE turnstile.processed_messages SET outcome = 'loaded'",
+                "INSERT INTO public.user_logins (user_id) VALUES ('mallory')",
+                "INSERT INTO turnstile.queues (arn, scheme) VALUES ('a', 'content')",
+                "UPDATE turnstile.relay_failures SET status = 'waiting'",
+                "INSERT INTO turnstile.relay_chunks (sink) VALUES ('s')",
+                "SELECT nextval('turnstile.outbox_position_seq')",
+                "SELECT turnstile.extend_outbox()",
+            ],
+        ),
+        (
             &roles.operator_url,
             &[
                 "SELECT user_id FROM public.user_logins",
@@ -223,7 +245,14 @@ async fn no_role_gets_further_than_its_grants() {
             refused(&client, forbidden).await;
         }
     }
-    for url in [&roles.loader_url, &roles.operator_url, &roles.revealer_url, &roles.auditor_url, &roles.analyst_url] {
+    for url in [
+        &roles.loader_url,
+        &roles.viewer_url,
+        &roles.operator_url,
+        &roles.revealer_url,
+        &roles.auditor_url,
+        &roles.analyst_url,
+    ] {
         let client = connect(url).await;
         for of_relays in OF_RELAYS {
             refused(&client, of_relays).await;

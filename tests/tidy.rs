@@ -85,9 +85,29 @@ const ROOMS: &[Rule] = &[
     ),
     (&["top"], &[CORE, &["metrics", "http"]], "a loader is watched from outside: only what it serves is known of it"),
     (&["http"], &[], "a request is sent to whom its address names"),
+    (&["readable"], &[], "how a time or a text is written depends on nothing else"),
+    (
+        &["records"],
+        &[CORE, &["table", "audit", "check", "readable"]],
+        "what scripts are told is the same from every face, and asks nobody",
+    ),
+    (
+        &["console"],
+        &[
+            CORE,
+            &["database", "table", "discard", "audit", "check", "keyring", "config", "readable", "records", "http"],
+        ],
+        "a page shows what the library knows, and calls the jobs that the command line calls",
+    ),
     (
         &["cli"],
-        &[CORE, STEPS, JOBS, GROUND, &["run", "send", "check", "demo", "keys", "serve", "http", "top"]],
+        &[
+            CORE,
+            STEPS,
+            JOBS,
+            GROUND,
+            &["run", "send", "check", "demo", "keys", "serve", "http", "top", "console", "readable", "records"],
+        ],
         "the command line starts everything",
     ),
     (&["main"], &[&["cli", "telemetry"]], "the program parses, dispatches and turns the end into an exit code"),
@@ -100,6 +120,7 @@ const USE_STAND_INS: &[&str] = &["src/demo.rs", "src/demo/", "src/cli/local_queu
 /// Where each feature may be asked for: it takes whole modules away, and changes none.
 const ASK_FOR: &[(&str, &[&str])] = &[
     ("demo", &["src/lib.rs", "src/main.rs", "src/audit.rs", "src/cli.rs", "src/config/rows.rs"]),
+    ("console", &["src/lib.rs", "src/main.rs", "src/cli.rs", "src/config/rows.rs"]),
     ("top", &["src/lib.rs", "src/main.rs", "src/cli.rs", "src/config/rows.rs"]),
     // A span's links have no form without the exporter.
     ("traces", &["src/telemetry.rs", "src/spans.rs"]),

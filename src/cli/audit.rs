@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::terminal::{Progress, exact, say};
 use super::{Failure, Outcome, migrate};
 use crate::audit::{Audit, audit};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::DatabaseSettings;
+use crate::records::audit::audit_json;
 use crate::table::agreement::{Breaks, RULES, Rule};
 
 /// What `turnstile audit` takes.
@@ -27,7 +26,7 @@ impl Args {
         progress.end();
         let audit = audited?;
         if format == Format::Json {
-            say(&json_of(&audit).to_string())?;
+            say(&audit_json(&audit).to_string())?;
             return Ok(if audit.holds() { Outcome::Done } else { Outcome::Failed });
         }
         say_counts(&audit)?;
@@ -53,30 +52,6 @@ fn read(given: &Given) -> Result<(DatabaseSettings, Duration, Format), Mistakes>
     let deadline = given.read(&rows::AUDIT_TIMEOUT, &mut mistakes);
     let format = given.read(&rows::FORMAT, &mut mistakes);
     mistakes.or(database.zip(deadline).zip(format)).map(|((database, deadline), format)| (database, deadline, format))
-}
-
-fn json_of(audit: &Audit) -> serde_json::Value {
-    let counts = audit.counts;
-    let broken = audit.broken.iter().map(|(rule, Breaks { total, first })| {
-        let first: Vec<String> = first.iter().map(ToString::to_string).collect();
-        json!({"rule": rule.name, "broken_by": rule.broken_by, "messages": total, "first": first})
-    });
-    json!({
-        "holds": audit.holds(),
-        "rules": RULES.len(),
-        "broken": broken.collect::<Vec<_>>(),
-        "processed_messages": {"loaded": counts.loaded, "dead_lettered": counts.dead_lettered, "absorbed": counts.absorbed},
-        "identities": counts.identities,
-        "user_logins": {"rows": counts.rows, "adopted": counts.adopted_rows},
-        "dead_letters": {
-            "open": counts.open,
-            "replayed": counts.replayed,
-            "absorbed": counts.letters_absorbed,
-            "discarded": counts.discarded,
-        },
-        "outbox": counts.events,
-        "pruned_until": audit.pruned_until.map(exact),
-    })
 }
 
 fn say_counts(audit: &Audit) -> Result<(), Failure> {

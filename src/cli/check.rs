@@ -1,12 +1,11 @@
 //! `turnstile check`.
 
-use serde_json::json;
-
 use super::terminal::{Waiting, counted, say, wrapped};
 use super::{Failure, Outcome, terminal};
 use crate::check::{Event, Finding, Judgement, Level, check, looked_at};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, RunSettings};
+use crate::records::findings::finding_json;
 
 /// What `turnstile check` takes: the settings of the run that it looks ahead to.
 #[derive(Debug, clap::Args)]
@@ -36,7 +35,7 @@ impl Args {
                 errors += u64::from(finding.judgement.level == Level::Error);
                 warnings += u64::from(finding.judgement.level == Level::Warning);
                 let line = match format {
-                    Format::Json => json_of(&finding).to_string(),
+                    Format::Json => finding_json(&finding).to_string(),
                     Format::Text => form.line(&finding),
                 };
                 if written.is_ok() {
@@ -52,11 +51,6 @@ impl Args {
         }
         Ok(if errors > 0 { Outcome::Failed } else { Outcome::Done })
     }
-}
-
-fn json_of(Finding { what, judgement }: &Finding) -> serde_json::Value {
-    let Judgement { level, found, remedy } = judgement;
-    json!({"what": what, "level": level.as_str(), "found": found, "remedy": remedy})
 }
 
 /// How a finding is written for people: one line, its columns aligned with those of the others.

@@ -66,6 +66,16 @@ const COMMANDS: &[Told] = &[
         ],
     },
     Told {
+        command: "console",
+        done: "it was ended by a signal",
+        failed: "it could not start",
+        examples: &[
+            "turnstile console --environment production --environment-color red",
+            "turnstile console --listen 0.0.0.0:9465 --tls-certificate console.pem --tls-key console.key",
+            "turnstile console --behind-proxy --sign-in proxy-header",
+        ],
+    },
+    Told {
         command: "migrate",
         done: "the tables are at this version or a newer one; with --status and --dry-run: it looked",
         failed: "they could not be upgraded",

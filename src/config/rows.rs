@@ -1,6 +1,8 @@
 //! Every setting of the program, each in one row.
 
 mod calls;
+#[cfg(feature = "console")]
+mod console;
 #[cfg(feature = "demo")]
 mod demo;
 mod general;
@@ -13,6 +15,8 @@ mod relay;
 use super::setting::Row;
 
 pub use self::calls::*;
+#[cfg(feature = "console")]
+pub use self::console::*;
 #[cfg(feature = "demo")]
 pub use self::demo::*;
 pub use self::general::*;
@@ -57,6 +61,7 @@ const DATABASE_COMMANDS: &[&str] = &[
     "outbox replay",
     "outbox prune",
     "audit",
+    "console",
 ];
 
 /// Every setting and option, in the order in which they are listed.
@@ -124,6 +129,22 @@ pub const ALL: &[&dyn Row] = &[
     &REPLAY_TO,
     &GROUP,
     &AUDIT_TIMEOUT,
+    #[cfg(feature = "console")]
+    &CONSOLE_LISTEN,
+    #[cfg(feature = "console")]
+    &BEHIND_PROXY,
+    #[cfg(feature = "console")]
+    &TLS_CERTIFICATE,
+    #[cfg(feature = "console")]
+    &TLS_KEY,
+    #[cfg(feature = "console")]
+    &SIGN_IN,
+    #[cfg(feature = "console")]
+    &PERSON_HEADER,
+    #[cfg(feature = "console")]
+    &ENVIRONMENT,
+    #[cfg(feature = "console")]
+    &ENVIRONMENT_COLOUR,
     &BY,
     &REASON,
     &DONE_BY,

@@ -253,6 +253,21 @@ impl DatabaseAddress {
         }
     }
 
+    /// The same database for another role, which logs in by this password, or by none.
+    pub fn as_role(&self, role: &str, password: Option<&str>) -> Self {
+        let mut config = self.config.clone();
+        // What is not set is set to something else: the driver has no way to unset a password.
+        if self.has_password() || password.is_some() {
+            config.password(password.unwrap_or_default());
+        }
+        // Without a database's name, that of the role would be taken.
+        if let (None, Some(user)) = (config.get_dbname(), self.config.get_user()) {
+            config.dbname(user);
+        }
+        config.user(role);
+        Self { config, iam: false, ..self.clone() }
+    }
+
     /// Whether the address itself holds a password.
     pub fn has_password(&self) -> bool {
         self.config.get_password().is_some()

@@ -260,6 +260,16 @@ impl DatabaseError {
         matches!(self.sqlstate(), Some("57014" | "55P03" | "40P01"))
     }
 
+    /// Whether there was no answer within its deadline.
+    pub fn is_late(&self) -> bool {
+        matches!(self.failure, Failure::Deadline(_))
+    }
+
+    /// Whether the server asks for a password, and none was given.
+    pub fn asks_for_password(&self) -> bool {
+        matches!(self.failure, Failure::NoPassword)
+    }
+
     /// Whether its SQLSTATE is one that the server gives for missing grants, tables, columns and features: most likely
     /// every row is refused alike.
     pub fn is_of_setup(&self) -> bool {

@@ -18,7 +18,7 @@ use crate::message::{Delivery, MessageHash, MessageKey, QueueIdentity};
 use crate::seal::{KeyId, SealedBody};
 
 pub use self::entries::{Order, Page, PageEnd, page};
-pub use self::groups::{Group, groups};
+pub use self::groups::{Became, Group, became, groups};
 pub use self::search::{Counted, Search, count_some, queues};
 use self::search::{MATCHES, Terms};
 

@@ -103,6 +103,8 @@ pub struct Filter {
     pub action: Option<Action>,
     /// Only as a part of this plan.
     pub plan: Option<PlanId>,
+    /// Only those before this one, by their numbers.
+    pub before: Option<i64>,
 }
 
 /// Reads up to `limit` actions, the newest first.
@@ -116,16 +118,16 @@ pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> R
          FROM {}.operator_actions
          WHERE ($1::bytea[] IS NULL OR message_hash = ANY($1)) AND ($2::text IS NULL OR role = $2 OR person = $2)
            AND ($3::timestamptz IS NULL OR done_at >= $3) AND ($4::text IS NULL OR action = $4)
-           AND ($5::bigint IS NULL OR plan = $5)
-         ORDER BY id DESC LIMIT $6",
+           AND ($5::bigint IS NULL OR plan = $5) AND ($6::bigint IS NULL OR id < $6)
+         ORDER BY id DESC LIMIT $7",
         transaction.schemas().own
     );
     let hashes: Option<Vec<&[u8]>> =
         filter.hashes.as_ref().map(|hashes| hashes.iter().map(|hash| &hash.as_bytes()[..]).collect());
     let (action, limit) = (filter.action.map(Action::as_str), i64::try_from(limit).unwrap_or(i64::MAX));
     let plan = filter.plan.map(|plan| plan.0);
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [&hashes, &filter.by, &filter.since, &action, &plan, &limit];
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+        [&hashes, &filter.by, &filter.since, &action, &plan, &filter.before, &limit];
     let rows = transaction.query(READING, &sql, &parameters).await?;
     rows.iter().map(|row| done(transaction, row)).collect()
 }

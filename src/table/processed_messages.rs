@@ -265,6 +265,83 @@ pub async fn lately(transaction: &Transaction, most: i64) -> Result<Lately, Data
     Ok(Lately { after: row.get(0), messages: u64::try_from(row.get::<_, i64>(1)).unwrap_or(0) })
 }
 
+/// How many messages were sent in a span of time, counted no further than to a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// So many.
+    pub messages: u64,
+    /// Or more.
+    pub or_more: bool,
+}
+
+/// How many of the recorded messages were sent in each of `spans` spans of this length, the first of which begins at `from`: of
+/// each span at most `most` are counted. The index alone says it.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn sent(
+    transaction: &Transaction,
+    from: OffsetDateTime,
+    span: Duration,
+    spans: u16,
+    most: u32,
+) -> Result<Vec<Sent>, DatabaseError> {
+    let sql = format!(
+        "SELECT messages FROM pg_catalog.generate_series(0, $3::integer - 1) AS n
+         CROSS JOIN LATERAL (
+             SELECT count(*) AS messages FROM (
+                 SELECT FROM {own}.processed_messages p
+                 WHERE p.sent_at >= $1::timestamptz + n * pg_catalog.make_interval(secs => $2)
+                   AND p.sent_at < $1 + (n + 1) * pg_catalog.make_interval(secs => $2)
+                 LIMIT $4::bigint) message) counted
+         ORDER BY n",
+        own = transaction.schemas().own
+    );
+    let (most, spans) = (i64::from(most), i32::from(spans));
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&from, &span.as_secs_f64(), &spans, &(most + 1)];
+    let rows = transaction.query("count messages by time", &sql, &parameters).await?;
+    let of = |counted: i64| Sent { messages: u64::try_from(counted.min(most)).unwrap_or(0), or_more: counted > most };
+    Ok(rows.iter().map(|row| of(row.get(0))).collect())
+}
+
+/// When a message was recorded last, of those that were sent last; none where none is recorded.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn newest(transaction: &Transaction) -> Result<Option<OffsetDateTime>, DatabaseError> {
+    let sql = format!(
+        "SELECT max(processed_at) FROM (SELECT processed_at FROM {}.processed_messages ORDER BY sent_at DESC LIMIT 100) late",
+        transaction.schemas().own
+    );
+    Ok(transaction.query_one("look for the newest claim", &sql, &[]).await?.get(0))
+}
+
+/// Finds up to `limit` claims of these hashes. Without the time at which their messages were sent, all claims are looked through.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn find(
+    transaction: &Transaction,
+    hashes: &[crate::message::MessageHash],
+    since: Option<OffsetDateTime>,
+    until: Option<OffsetDateTime>,
+    limit: i64,
+) -> Result<Vec<MessageKey>, DatabaseError> {
+    let sql = format!(
+        "SELECT sent_at, message_hash FROM {}.processed_messages
+         WHERE message_hash = ANY($1::bytea[]) AND sent_at >= coalesce($2::timestamptz, '-infinity')
+           AND sent_at < coalesce($3::timestamptz, 'infinity')
+         ORDER BY sent_at LIMIT $4",
+        transaction.schemas().own
+    );
+    let hashes: Vec<&[u8]> = hashes.iter().map(|hash| &hash.as_bytes()[..]).collect();
+    let rows = transaction.query("look for a message", &sql, &[&hashes, &since, &until, &limit]).await?;
+    keys_from(transaction, &rows)
+}
+
 /// How fast logins went from the queue into the tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pace {

@@ -2,6 +2,8 @@
 
 mod fate;
 
+use std::collections::BTreeMap;
+
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 
@@ -273,7 +275,7 @@ pub async fn page(
 
 /// What became of the letters of a code that were replayed last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lately {
+pub struct LastReplays {
     /// How many were tried.
     pub tried: u64,
     /// How many of them were loaded, or had been brought by another message.
@@ -288,7 +290,10 @@ const LATELY: i64 = 200;
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn lately(transaction: &Transaction, codes: &[&str]) -> Result<Vec<(String, Lately)>, DatabaseError> {
+pub async fn last_replays(
+    transaction: &Transaction,
+    codes: &[&str],
+) -> Result<BTreeMap<String, LastReplays>, DatabaseError> {
     let sql = format!(
         "SELECT c.code, count(l.became), count(*) FILTER (WHERE l.became IN ('replayed', 'absorbed'))
          FROM unnest($1::text[]) AS c (code) CROSS JOIN LATERAL (
@@ -300,5 +305,5 @@ pub async fn lately(transaction: &Transaction, codes: &[&str]) -> Result<Vec<(St
     );
     let rows = transaction.query("look at the last replays", &sql, &[&codes, &LATELY]).await?;
     let count = |row: &Row, column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
-    Ok(rows.iter().map(|row| (row.get(0), Lately { tried: count(row, 1), worked: count(row, 2) })).collect())
+    Ok(rows.iter().map(|row| (row.get(0), LastReplays { tried: count(row, 1), worked: count(row, 2) })).collect())
 }

@@ -1,8 +1,6 @@
 //! `turnstile dead-letters history`.
 
-use serde_json::{Value, json};
-
-use super::text::{exact, hash_in_table, seconds, table};
+use super::text::{hash_in_table, seconds, table};
 use super::{find, open, prefixes};
 use crate::cli::prefix::Prefix;
 use crate::cli::terminal::{note, printable, say};
@@ -10,6 +8,7 @@ use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::DatabaseSettings;
+use crate::records::actions::action_json;
 use crate::table::operator_actions::{self, Done, Filter};
 
 /// What `turnstile dead-letters history` takes.
@@ -46,7 +45,7 @@ impl Args {
         let more = has_more.then(|| format!("these are the newest {limit}, and there are more: --limit N shows more"));
         match format {
             Format::Json => {
-                done.iter().try_for_each(|done| say(&json_of(done).to_string()))?;
+                done.iter().try_for_each(|done| say(&action_json(done).to_string()))?;
                 more.iter().for_each(|more| note(more));
             }
             Format::Text if done.is_empty() => say("nothing was done, or nothing of this kind")?,
@@ -68,7 +67,7 @@ impl Args {
         let limit = given.read(&rows::HISTORY_LIMIT, &mut mistakes);
         let format = given.read(&rows::FORMAT, &mut mistakes);
         let all = || {
-            let filter = Filter { hashes: None, by: by?, since: since?, action: action?, plan: None };
+            let filter = Filter { hashes: None, by: by?, since: since?, action: action?, plan: None, before: None };
             Some(Settings { database: database?, prefixes, filter, limit: limit?, format: format? })
         };
         mistakes.or(all())
@@ -81,18 +80,4 @@ fn row(done: &Done) -> Vec<String> {
     let role = printable(done.role.as_bytes());
     let plan = done.plan.map_or_else(|| "-".to_owned(), |plan| plan.to_string());
     vec![seconds(done.at), done.action.as_str().to_owned(), letter, role, text(&done.person), plan, text(&done.reason)]
-}
-
-fn json_of(done: &Done) -> Value {
-    json!({
-        "id": done.id,
-        "at": exact(done.at),
-        "action": done.action.as_str(),
-        "hash": done.letter.map(|key| key.hash.to_string()),
-        "letters": done.letters,
-        "role": done.role,
-        "name": done.person,
-        "reason": done.reason,
-        "plan": done.plan.map(|plan| plan.0),
-    })
 }

@@ -1,19 +1,16 @@
 //! `turnstile outbox status`.
 
-use serde_json::{Value, json};
-
 use super::open;
 use super::text::{counted, number, say_broken, size};
 use crate::check::sinks::{Trouble, in_words, named, troubles};
-use crate::cli::terminal::{aligned, exact, printable, say, seconds};
+use crate::cli::terminal::{aligned, printable, say, seconds};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::DatabaseSettings;
+use crate::records::outbox::outbox_json;
 use crate::table::facts::partitions_ahead;
-use crate::table::relay_status::{
-    COUNTED, Holder, OpenGap, OutboxStatus, OutboxTable, OwnedChunks, Refusals, SinkStatus,
-};
+use crate::table::relay_status::{COUNTED, OutboxStatus, OutboxTable, OwnedChunks, Refusals, SinkStatus};
 
 /// What stands before each fact of a sink.
 const INDENT: usize = 12;
@@ -48,7 +45,7 @@ impl Args {
             return Err(Failure::new(format!("there is no sink {sink}"), "`turnstile outbox status` names the sinks"));
         }
         match format {
-            Format::Json => say(&json_of(&status).to_string())?,
+            Format::Json => say(&outbox_json(&status).to_string())?,
             Format::Text => tell(&status)?,
         }
         Ok(Outcome::Done)
@@ -186,89 +183,4 @@ fn tell_failures(failures: &[Refusals], status: &OutboxStatus) -> Result<(), Fai
 fn table_of(name: &str, rows: &[Vec<String>]) -> Result<(), Failure> {
     let named = aligned(rows).into_iter().enumerate();
     named.map(|(n, line)| (if n == 0 { name } else { "" }, line)).try_for_each(|(name, line)| fact(name, &line))
-}
-
-fn json_of(status: &OutboxStatus) -> Value {
-    let OutboxStatus { now, table, sinks, .. } = status;
-    let ahead = partitions_ahead(&table.partitions, table.positions.next);
-    json!({
-        "at": exact(*now),
-        "outbox": {
-            "next_position": table.positions.next,
-            "highest_position": table.positions.highest,
-            "partitions": table.partitions.len(),
-            "partitions_ahead": ahead,
-            "bytes": table.bytes,
-            "pruned_below": table.pruned_below,
-        },
-        "sinks": sinks.iter().map(|sink| sink_json(sink, status)).collect::<Vec<_>>(),
-    })
-}
-
-fn sink_json(sink: &SinkStatus, status: &OutboxStatus) -> Value {
-    let [last_minute, last_ten_minutes] = [0, 1].map(|n| {
-        sink.rates.get(n).map(|rate| json!({"positions_a_second": rate.a_second, "over_seconds": rate.over_seconds}))
-    });
-    let chunks = sink.chunks.iter().map(|chunks| {
-        json!({
-            "owner": chunks.owner,
-            "chunks": chunks.chunks,
-            "positions": chunks.positions,
-            "most_attempts": chunks.most_attempts,
-            "lease_ends": exact(chunks.lease_ends),
-        })
-    });
-    let failures = sink.failures.iter().map(|refusals| {
-        json!({
-            "status": refusals.status,
-            "code": refusals.code,
-            "events": refusals.events,
-            "since": exact(refusals.since),
-        })
-    });
-    let look_at = troubles(sink, status)
-        .into_iter()
-        .map(|trouble| json!({"what": trouble.of.as_str(), "found": trouble.found, "remedy": trouble.remedy}));
-    json!({
-        "sink": sink.name,
-        "target": sink.target,
-        "ordered": sink.is_ordered,
-        "since": exact(sink.since),
-        "of_this_cluster": sink.cluster_id == status.cluster_id,
-        "frontier": sink.frontier,
-        "backlog": {
-            "events": sink.backlog.events,
-            "is_exact": sink.backlog.is_exact,
-            "positions": sink.backlog.positions,
-        },
-        "oldest": sink.oldest.map(exact),
-        "oldest_age_seconds": sink.oldest.map(|oldest| (status.now - oldest).as_seconds_f64()),
-        "rate": {"last_minute": last_minute, "last_ten_minutes": last_ten_minutes},
-        "chunks": chunks.collect::<Vec<_>>(),
-        "gaps": {
-            "gaps": sink.gaps_in_all,
-            "positions": sink.positions_in_gaps,
-            "lowest": sink.gaps.iter().map(|gap| gap_json(gap, status)).collect::<Vec<_>>(),
-        },
-        "failures": failures.collect::<Vec<_>>(),
-        "look_at": look_at.collect::<Vec<_>>(),
-    })
-}
-
-fn gap_json(gap: &OpenGap, status: &OutboxStatus) -> Value {
-    let holder = |holder: &&Holder| {
-        json!({
-            "pid": holder.pid,
-            "application_name": holder.application,
-            "state": holder.state,
-            "gid": holder.gid,
-            "since": holder.since.map(exact),
-        })
-    };
-    json!({
-        "first": gap.positions.start(),
-        "last": gap.positions.end(),
-        "since": exact(gap.since),
-        "held_by": gap.held_by(&status.holders).iter().map(holder).collect::<Vec<_>>(),
-    })
 }

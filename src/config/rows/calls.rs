@@ -42,7 +42,7 @@ fn read_group(text: &str) -> Result<String, String> {
 pub static AUDIT_TIMEOUT: Setting<Length> = Setting {
     flag: Some("audit-timeout"),
     variable: Some("TURNSTILE_AUDIT_TIMEOUT"),
-    commands: &["audit", "config show"],
+    commands: &["audit", "console", "config show"],
     heading: OPTIONS,
     kind: Length(Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60)),
     default: Default::Is("1h"),

@@ -234,6 +234,7 @@ pub static KEYRING: Setting<KeyringFile> = Setting {
         "dead-letters show",
         "dead-letters replay",
         "dead-letters plans run",
+        "console",
     ],
     heading: KEYS_HEADING,
     kind: KeyringFile,

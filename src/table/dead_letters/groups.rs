@@ -94,3 +94,58 @@ pub async fn groups(
     let rows = transaction.query("group dead letters", &sql, &parameters).await?;
     rows.iter().map(|row| Group::from_row(transaction, row)).collect()
 }
+
+/// How many letters became ones in each of `spans` spans of `seconds` seconds, the first of which begins at `from`, by status,
+/// code and grounds, as [`Group`] tells them apart: of each at most `most` are counted.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn became(
+    transaction: &Transaction,
+    search: &Search,
+    (from, seconds, spans): (OffsetDateTime, f64, i32),
+    most: i64,
+) -> Result<Vec<Became>, DatabaseError> {
+    let sql = format!(
+        "{combinations}
+         SELECT m.status, m.code, m.grounds, n, sum(letters)::bigint
+         FROM meant m CROSS JOIN pg_catalog.generate_series(0, $9::integer - 1) AS n
+         CROSS JOIN LATERAL (
+             SELECT count(*) AS letters FROM (
+                 SELECT FROM {own}.dead_letters d
+                 WHERE {OF_COMBINATION}
+                   AND d.dead_lettered_at >= $7::timestamptz + n * pg_catalog.make_interval(secs => $8)
+                   AND d.dead_lettered_at < $7 + (n + 1) * pg_catalog.make_interval(secs => $8)
+                 LIMIT $10::bigint) letter) counted
+         GROUP BY m.status, m.code, m.grounds, n ORDER BY m.status, m.code, m.grounds, n",
+        combinations = combinations(transaction.schemas()),
+        own = transaction.schemas().own,
+    );
+    let terms = Terms::of(search);
+    let parameters: Vec<_> =
+        terms.parameters().into_iter().chain([&from as _, &seconds as _, &spans as _, &most as _]).collect();
+    let mut became: Vec<Became> = Vec::new();
+    for row in transaction.query("count dead letters by time", &sql, &parameters).await? {
+        let (status, code, grounds) = (status_from(transaction, row.get(0))?, row.get(1), row.get(2));
+        let letters = u64::try_from(row.get::<_, i64>(4)).unwrap_or(0);
+        match became.last_mut().filter(|last| (last.status, &last.code, &last.grounds) == (status, &code, &grounds)) {
+            Some(last) => last.letters.push(letters),
+            None => became.push(Became { status, code, grounds, letters: vec![letters] }),
+        }
+    }
+    Ok(became)
+}
+
+/// How many letters of a group became ones, span by span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Became {
+    /// Where they stand.
+    pub status: Status,
+    /// Code of the rejection.
+    pub code: String,
+    /// The field, or the detail of `refused_by_database`.
+    pub grounds: String,
+    /// How many, the first span first.
+    pub letters: Vec<u64>,
+}

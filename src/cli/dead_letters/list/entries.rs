@@ -7,6 +7,7 @@ use crate::cli::dead_letters::text::{exact, hash_in_table, letter_json, place_wo
 use crate::cli::terminal::{note, printable, say};
 use crate::config::rows::ListFormat;
 use crate::database::{Database, Transaction};
+use crate::records::letters::LETTER;
 use crate::table::dead_letters::{Counted, DeadLetter, Order, Page, PageEnd, count_some, page};
 
 /// A page as it was found.
@@ -39,7 +40,7 @@ pub(super) async fn list(database: &Database, page: &Page, format: ListFormat) -
             return said.map_or(Ok(()), |said| say(&said));
         }
         ListFormat::Json => records::json(records)?,
-        ListFormat::Csv => records::csv(&NAMES, records)?,
+        ListFormat::Csv => records::csv(&LETTER, records)?,
     }
     // A script that counts the lines needs to know, and no record can say it.
     said.iter().for_each(|said| note(said));
@@ -76,23 +77,6 @@ impl Found {
         ))
     }
 }
-
-const NAMES: [&str; 14] = [
-    "hash",
-    "queue",
-    "code",
-    "detail",
-    "field",
-    "place",
-    "message_id",
-    "receive_count",
-    "sent_at",
-    "received_at",
-    "dead_lettered_at",
-    "status",
-    "resolved_at",
-    "resolved_by",
-];
 
 fn for_people(letters: &[DeadLetter]) -> Result<(), Failure> {
     let row = |letter: &DeadLetter| {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::cli::Failure;
 use crate::cli::terminal::{say, write_out};
+use crate::records;
 
 /// Writes an object a line.
 pub(super) fn json(records: impl Iterator<Item = Value>) -> Result<(), Failure> {
@@ -12,23 +13,7 @@ pub(super) fn json(records: impl Iterator<Item = Value>) -> Result<(), Failure> 
 
 /// Writes a line of names, and a line of values for each record; what is null is empty.
 pub(super) fn csv(names: &[&str], records: impl Iterator<Item = Value>) -> Result<(), Failure> {
-    let mut lines = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
     let unwritten =
         |error: csv::Error| Failure::new(format!("a record cannot be written: {error}"), "report the defect");
-    lines.write_record(names).map_err(unwritten)?;
-    for record in records {
-        lines
-            .write_record(names.iter().map(|name| record.get(*name).map(cell).unwrap_or_default()))
-            .map_err(unwritten)?;
-    }
-    let lines = lines.into_inner().map_err(|error| unwritten(error.into_error().into()))?;
-    write_out(&lines)
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
-    }
+    write_out(&records::csv(names, records).map_err(unwritten)?)
 }

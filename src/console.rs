@@ -1,0 +1,150 @@
+//! `turnstile console`: pages for operators, in a process of its own.
+//!
+//! Who signs in does so with a role of the database, and acts by it: what the role may not do, the console cannot do. Every view
+//! is a link, is readable without script, and stands beside itself as JSON, made of the same values.
+//!
+//! A page is a [`Place`](place::Place), which is read from its address; a [`View`](view::View), which is what was found there;
+//! and the frame around it. Where plans, edits and loaders get pages, they become places.
+
+mod acts;
+mod assets;
+mod attempts;
+mod audits;
+mod doing;
+mod feed;
+mod frame;
+mod guard;
+mod link;
+mod person;
+mod pieces;
+mod place;
+mod routes;
+mod server;
+mod session;
+mod sessions;
+mod sign_in;
+mod view;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hyper::header::HeaderName;
+
+pub use self::server::{CertificateError, serve};
+
+use self::attempts::Attempts;
+use self::audits::Audits;
+use self::sessions::Sessions;
+use crate::config::rows::Colour;
+use crate::database::address::TlsError;
+use crate::database::{Database, DatabaseSettings};
+use crate::keyring::Keyring;
+use crate::seal::{BodyOpener, KeyId};
+
+/// How long a session lasts that nobody uses.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+/// How long a session lasts at most.
+const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
+/// How often a page that somebody looks at is brought up to date.
+const REFRESH: Duration = Duration::from_secs(5);
+/// The deadline of a statement for a page. A page that takes longer says so.
+const STATEMENT: Duration = Duration::from_secs(5);
+/// The most connections of a session.
+const CONNECTIONS_OF_SESSION: usize = 2;
+/// The most connections where all act by one role.
+const CONNECTIONS_OF_ALL: usize = 8;
+
+/// What the console is told.
+#[derive(Debug)]
+pub struct ConsoleSettings {
+    /// The database. Its deadline is cut to that of a page, and its number of connections is the console's own.
+    pub database: DatabaseSettings,
+    /// How people sign in.
+    pub sign_in: SignIn,
+    /// Whether browsers come by https through a proxy.
+    pub behind_proxy: bool,
+    /// The certificate and the key, where it speaks TLS itself.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// What the environment is called, and its colour.
+    pub environment: Option<(String, Colour)>,
+    /// The deadline of a statement of an audit.
+    pub audit_deadline: Duration,
+    /// How often a page that somebody looks at is brought up to date.
+    pub refresh: Duration,
+    /// How long a session lasts that nobody uses.
+    pub idle: Duration,
+    /// How long a session lasts at most.
+    pub lasts: Duration,
+}
+
+impl ConsoleSettings {
+    /// Signing in by role, on this machine alone.
+    pub fn new(database: DatabaseSettings) -> Self {
+        Self {
+            database,
+            sign_in: SignIn::Role,
+            behind_proxy: false,
+            certificate: None,
+            environment: None,
+            audit_deadline: Duration::from_secs(60 * 60),
+            refresh: REFRESH,
+            idle: IDLE,
+            lasts: LASTS,
+        }
+    }
+}
+
+/// How people sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignIn {
+    /// With a role of the database and its password.
+    Role,
+    /// A proxy names the person in this header; all act by the role of the console's own URL.
+    ProxyHeader(HeaderName),
+}
+
+/// The console.
+pub struct Console {
+    settings: ConsoleSettings,
+    /// What opens bodies, and the ids of its keys; none: bodies stay sealed here.
+    keys: Option<Keys>,
+    sessions: Sessions,
+    attempts: Mutex<Attempts>,
+    audits: Audits,
+    /// By which all act, where a proxy names the person.
+    shared: Option<Database>,
+}
+
+/// What opens bodies.
+struct Keys {
+    opener: BodyOpener,
+    ids: Vec<KeyId>,
+}
+
+impl Console {
+    /// A console that connects only when somebody signs in.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] when the certificates cannot be had that the database's must be checked with.
+    pub fn new(mut settings: ConsoleSettings, keyring: Option<&Keyring>) -> Result<Self, TlsError> {
+        settings.database.call_timeout = settings.database.call_timeout.min(STATEMENT);
+        settings.database.connections = CONNECTIONS_OF_SESSION;
+        let shared = match settings.sign_in {
+            SignIn::Role => None,
+            SignIn::ProxyHeader(_) => {
+                let of_all = DatabaseSettings { connections: CONNECTIONS_OF_ALL, ..settings.database.clone() };
+                Some(Database::new(&of_all)?)
+            }
+        };
+        let keys = keyring.map(|keyring| Keys { opener: keyring.body_opener(), ids: keyring.ids().cloned().collect() });
+        let sessions = Sessions::lasting(settings.idle, settings.lasts);
+        Ok(Self { settings, keys, sessions, attempts: Mutex::default(), audits: Audits::default(), shared })
+    }
+
+    /// Whether browsers reach it by https only.
+    fn is_secure(&self) -> bool {
+        self.settings.behind_proxy || self.settings.certificate.is_some()
+    }
+}

@@ -1,0 +1,289 @@
+//! What forms do: each once, and then another page is shown.
+
+use std::ffi::OsStr;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+
+use super::Console;
+use super::doing::Told;
+use super::link::{Asked, link};
+use super::person::Use;
+use super::place::{self, Letters, TOLD};
+use super::routes::{no_page, nobody};
+use super::session::Session;
+use super::sign_in::to;
+use super::view::{MOST, NoPage, act_of};
+use crate::config::{Kind as _, rows};
+use crate::database::{DatabaseError, Transaction};
+use crate::discard::{self, Becomes};
+use crate::message::MessageHash;
+use crate::table::dead_letters::{self, Filter, Page, page};
+use crate::table::operator_actions::{self, Said};
+use crate::table::powers::Powers;
+
+/// The longest name of a filling of a form.
+const LONGEST_ONCE: usize = 64;
+/// How many letters are changed in one transaction.
+const AT_ONCE: usize = 1_000;
+
+type Fields = Vec<(String, String)>;
+
+/// What a form of one letter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Discard,
+    Reopen,
+    Reveal,
+}
+
+impl Act {
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "discard" => Some(Self::Discard),
+            "reopen" => Some(Self::Reopen),
+            "reveal" => Some(Self::Reveal),
+            _ => None,
+        }
+    }
+
+    /// Whether the database lets the role do it; and who may.
+    fn is_for(self, powers: &Powers) -> Result<(), &'static str> {
+        match self {
+            Self::Discard | Self::Reopen if powers.resolves => Ok(()),
+            Self::Reveal if powers.reveals => Ok(()),
+            Self::Discard | Self::Reopen => Err("turnstile_operator"),
+            Self::Reveal => Err("turnstile_revealer"),
+        }
+    }
+}
+
+/// Does something with one message's letters.
+pub(super) async fn on_letter(
+    State(console): State<Arc<Console>>,
+    Path((hash, act)): Path<(String, String)>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Response {
+    let session = match console.person(&headers, Use::ByPerson) {
+        Ok(session) => session,
+        Err(why) => return nobody(&console, why, &headers, "/"),
+    };
+    let (Ok(hash), Some(act)) = (hash.parse::<MessageHash>(), Act::of(&act)) else {
+        return no_page(&console, &session, "/", &NoPage::Unknown);
+    };
+    let back = format!("/dead-letters/{hash}");
+    let work = async |once: &str, fields: &mut Asked| {
+        session
+            .powers()
+            .await
+            .map_err(NoPage::from)
+            .and_then(|powers| act.is_for(&powers).map_err(NoPage::Forbidden))?;
+        let Some(reason) = fields.read("reason", &rows::REASON) else { return Ok(without_reason(fields)) };
+        let said = session.said(&reason);
+        Ok(match act {
+            Act::Discard => {
+                let done = change(&session, act, vec![hash], &said).await?;
+                Told::Discarded { letters: done, of: 1 }
+            }
+            Act::Reopen => {
+                let done = change(&session, act, vec![hash], &said).await?;
+                Told::Reopened { letters: done, of: 1 }
+            }
+            Act::Reveal => reveal(&console, &session, hash, &reason, once).await?,
+        })
+    };
+    once(&console, &session, fields, &back, work).await
+}
+
+/// Does something with all letters that match.
+pub(super) async fn on_all(
+    State(console): State<Arc<Console>>,
+    Path(act): Path<String>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Response {
+    let session = match console.person(&headers, Use::ByPerson) {
+        Ok(session) => session,
+        Err(why) => return nobody(&console, why, &headers, "/"),
+    };
+    let of_forms = ["once", "reason", "letters"];
+    let mut filters = Asked::new(fields.iter().filter(|(name, _)| !of_forms.contains(&name.as_str())).cloned());
+    let letters = place::letters(&mut filters);
+    let wrong = filters.wrong();
+    if !wrong.is_empty() {
+        return no_page(&console, &session, "/dead-letters", &NoPage::Wrong(wrong));
+    }
+    let act = Act::of(&act).filter(|_| act_of(letters.page.search.status).is_some_and(|(word, _)| word == act));
+    let Some(act) = act else { return no_page(&console, &session, "/dead-letters", &NoPage::Unknown) };
+    let back = link("/dead-letters/list", letters.given.clone());
+    let work = async |_: &str, fields: &mut Asked| {
+        session
+            .powers()
+            .await
+            .map_err(NoPage::from)
+            .and_then(|powers| act.is_for(&powers).map_err(NoPage::Forbidden))?;
+        let Some(reason) = fields.read("reason", &rows::REASON) else { return Ok(without_reason(fields)) };
+        let typed = fields.text("letters").unwrap_or_default();
+        Ok(change_all(&session, act, &letters, &typed, &reason).await?)
+    };
+    once(&console, &session, fields, &back, work).await
+}
+
+/// Begins an audit.
+pub(super) async fn audit(
+    State(console): State<Arc<Console>>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Response {
+    let session = match console.person(&headers, Use::ByPerson) {
+        Ok(session) => session,
+        Err(why) => return nobody(&console, why, &headers, "/"),
+    };
+    let work = async |_: &str, _: &mut Asked| {
+        if !session.powers().await?.audits {
+            return Err(NoPage::Forbidden("turnstile_auditor"));
+        }
+        let name = session.name.clone();
+        let begun = console.audits.begin(session.database.apart(1), console.settings.audit_deadline, name);
+        Ok(if begun { Told::Begun } else { Told::Nothing("An audit is under way already.".to_owned()) })
+    };
+    once(&console, &session, fields, "/audit", work).await
+}
+
+/// Does what a filled form asks for, unless it was done already, and shows the page that tells what came of it.
+async fn once(
+    console: &Console,
+    session: &Session,
+    fields: Fields,
+    back: &str,
+    work: impl AsyncFnOnce(&str, &mut Asked) -> Result<Told, NoPage>,
+) -> Response {
+    let mut fields = Asked::new(fields);
+    let is_name = |once: &String| {
+        once.len() <= LONGEST_ONCE
+            && once.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let Some(once) = fields.text("once").filter(is_name) else {
+        return no_page(console, session, back, &NoPage::Unknown);
+    };
+    let _alone = session.acting.lock().await;
+    if session.told(&once).is_none() {
+        match work(&once, &mut fields).await {
+            Ok(told) => session.note(&once, told),
+            Err(why) => return no_page(console, session, back, &why),
+        }
+    }
+    to(&link(back, [(TOLD, once)]))
+}
+
+fn without_reason(fields: &mut Asked) -> Told {
+    let given = fields.text("reason").unwrap_or_default();
+    let unfit = rows::REASON.kind.read(OsStr::new(&given)).err();
+    let why = unfit.map_or_else(|| "it says nothing".to_owned(), |unfit| format!("it {}", unfit.problem));
+    Told::Nothing(format!("Nothing was done: say why in 1 to 500 characters ({why})."))
+}
+
+/// Reads a body, which is noted and committed before anybody sees it, and keeps it for the page that shows it.
+async fn reveal(
+    console: &Console,
+    session: &Session,
+    hash: MessageHash,
+    reason: &str,
+    once: &str,
+) -> Result<Told, NoPage> {
+    let Some(keys) = &console.keys else {
+        return Ok(Told::Nothing("This console has no keyring: bodies stay sealed here.".to_owned()));
+    };
+    let only = Filter::of(vec![hash]);
+    let newest = session.database.snapshot(async |seen| dead_letters::newest(seen, &only, 1).await).await?;
+    let Some(letter) = newest.first() else {
+        return Err(NoPage::Absent(format!("No dead letter has the hash {hash}.")));
+    };
+    let said = session.said(reason);
+    let read = async |transaction: &Transaction| {
+        operator_actions::say(transaction, &said).await?;
+        dead_letters::reveal_body(transaction, letter.key).await
+    };
+    let sealed = session.database.transaction(read).await?;
+    Ok(match keys.opener.open(hash, &sealed) {
+        Ok((body, _)) => {
+            session.keep_revealed(once, body.as_bytes().to_vec());
+            Told::Revealed(hash)
+        }
+        Err(error) => Told::NotOpened(error.to_string()),
+    })
+}
+
+/// Changes all that match, if they are as many as somebody has typed: then they are those that were shown.
+async fn change_all(
+    session: &Session,
+    act: Act,
+    letters: &Letters,
+    typed: &str,
+    reason: &str,
+) -> Result<Told, DatabaseError> {
+    let Ok(typed) = typed.replace([',', ' ', '.'], "").parse::<u64>() else {
+        return Ok(Told::Nothing("Nothing was done: the number of letters was not typed.".to_owned()));
+    };
+    let wanted = Page { limit: MOST + 1, after: None, ..letters.page.clone() };
+    let found = session.database.snapshot(async |seen| page(seen, &wanted).await).await?;
+    let hashes: Vec<MessageHash> = found.iter().map(|letter| letter.key.hash).collect();
+    if hashes.len() as u64 != typed || typed > MOST {
+        let words = format!("Nothing was done: {} letters match, and {typed} was typed. Look again.", hashes.len());
+        return Ok(Told::Nothing(words));
+    }
+    let said = session.said(reason);
+    let mut done = 0;
+    for some in hashes.chunks(AT_ONCE) {
+        done += change(session, act, some.to_vec(), &said).await?;
+    }
+    let (letters, of) = (done, hashes.len());
+    Ok(if act == Act::Discard { Told::Discarded { letters, of } } else { Told::Reopened { letters, of } })
+}
+
+/// Changes letters, and says how many. A job runs as under a command, on a thread that waits for it: it comes to its end, whether
+/// the browser still waits or not.
+async fn change(session: &Session, act: Act, hashes: Vec<MessageHash>, said: &Said) -> Result<usize, DatabaseError> {
+    let (database, said, runtime) = (session.database.clone(), said.clone(), Handle::current());
+    let job = move || {
+        runtime.block_on(async {
+            match act {
+                Act::Discard => Ok(discard::change(&database, &hashes, &said, Becomes::Discarded).await?.len()),
+                Act::Reopen => Ok(discard::change(&database, &hashes, &said, Becomes::Open).await?.len()),
+                Act::Reveal => Ok(0),
+            }
+        })
+    };
+    match spawn_blocking(job).await {
+        Ok(done) => done,
+        Err(ended) => resume_unwind(ended.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_act_is_for_those_whom_the_database_lets() {
+        let (operator, revealer) =
+            (Powers { resolves: true, ..Powers::default() }, Powers { reveals: true, ..Powers::default() });
+        for (act, of_operator, of_revealer) in
+            [(Act::Discard, true, false), (Act::Reopen, true, false), (Act::Reveal, false, true)]
+        {
+            assert_eq!(
+                (act.is_for(&operator).is_ok(), act.is_for(&revealer).is_ok()),
+                (of_operator, of_revealer),
+                "{act:?}"
+            );
+            assert!(act.is_for(&Powers::default()).is_err());
+        }
+    }
+}

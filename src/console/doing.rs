@@ -1,0 +1,59 @@
+//! What came of an act, as its page tells it afterwards.
+
+use crate::message::MessageHash;
+
+/// What came of an act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Letters were discarded: so many of those that were meant.
+    Discarded {
+        /// So many.
+        letters: usize,
+        /// Of so many.
+        of: usize,
+    },
+    /// Letters were opened again.
+    Reopened {
+        /// So many.
+        letters: usize,
+        /// Of so many.
+        of: usize,
+    },
+    /// A body was revealed, and is kept for a while.
+    Revealed(MessageHash),
+    /// A body was read and cannot be opened.
+    NotOpened(String),
+    /// An audit has begun.
+    Begun,
+    /// Nothing was done, for this reason.
+    Nothing(String),
+}
+
+impl Told {
+    /// Whether what was asked for was done, all of it.
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Self::Discarded { letters, of } | Self::Reopened { letters, of } => letters == of,
+            Self::Revealed(_) | Self::Begun => true,
+            Self::NotOpened(_) | Self::Nothing(_) => false,
+        }
+    }
+
+    /// The sentence.
+    pub(super) fn in_words(&self) -> String {
+        let of = |letters: &usize, of: &usize, done: &str, was: &str| match (letters, of) {
+            (1, 1) => format!("The letter is {done}."),
+            (letters, of) if letters == of => format!("{letters} letters are {done}."),
+            (0, 1) => format!("Nothing was done: the letter is not {was} any more."),
+            (letters, of) => format!("{letters} of {of} letters are {done}; the others were not {was} any more."),
+        };
+        match self {
+            Self::Discarded { letters, of: all } => of(letters, all, "discarded", "open"),
+            Self::Reopened { letters, of: all } => of(letters, all, "open again", "discarded"),
+            Self::Revealed(_) => "The body is shown below. That it was revealed is noted.".to_owned(),
+            Self::NotOpened(why) => format!("The body was read, which is noted, and cannot be opened: {why}."),
+            Self::Begun => "The audit has begun.".to_owned(),
+            Self::Nothing(why) => why.clone(),
+        }
+    }
+}

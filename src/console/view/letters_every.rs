@@ -1,0 +1,119 @@
+//! All dead letters that match, before something is done with them: how many, which, and until when.
+
+use maud::{Markup, html};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::{NoPage, View};
+use crate::console::link::link;
+use crate::console::pieces::{counted, facts, nothing, once, reason, text};
+use crate::console::place::Letters as Asked;
+use crate::console::session::Session;
+use crate::readable::{exact, seconds};
+use crate::table::dead_letters::{Counted, Search, Status, count_some};
+use crate::table::powers::Powers;
+
+/// What is done with letters of this status, if anything is.
+pub(in crate::console) fn act_of(status: Option<Status>) -> Option<(&'static str, &'static str)> {
+    match status {
+        Some(Status::Open) => Some(("discard", "Discard")),
+        Some(Status::Discarded) => Some(("reopen", "Reopen")),
+        Some(Status::Replayed | Status::Absorbed) | None => None,
+    }
+}
+
+/// The most letters that are changed at once.
+pub(in crate::console) const MOST: u64 = 10_000;
+
+/// All letters that match now: those that come later are not meant.
+pub(super) struct Every {
+    at: OffsetDateTime,
+    asked: Asked,
+    all: Counted,
+}
+
+pub(super) async fn look(asked: &Asked, session: &Session, powers: &Powers) -> Result<Every, NoPage> {
+    if !powers.resolves {
+        return Err(NoPage::Forbidden("turnstile_operator"));
+    }
+    let at = OffsetDateTime::now_utc();
+    let search = until(&asked.page.search, at);
+    let all = session.database.snapshot(async |seen| count_some(seen, &search).await).await?;
+    Ok(Every { at, asked: asked.clone(), all })
+}
+
+/// A search that means nothing that comes after this moment.
+fn until(search: &Search, at: OffsetDateTime) -> Search {
+    Search { until: Some(search.until.unwrap_or(at)), ..search.clone() }
+}
+
+impl Every {
+    /// What is asked for, with both of its times as they were when this was shown: the form must mean what it says.
+    fn frozen(&self) -> Vec<(&'static str, String)> {
+        let search = until(&self.asked.page.search, self.at);
+        let others = self.asked.given.iter().filter(|(name, _)| !["since", "until", "sort"].contains(name)).cloned();
+        let times = [("since", search.since), ("until", search.until)];
+        others.chain(times.into_iter().filter_map(|(name, time)| Some((name, exact(time?))))).collect()
+    }
+
+    fn form(&self, act: &str, verb: &str) -> Markup {
+        html! {
+            form.act method="post" action={ "/dead-letters/all/" (act) } {
+                (once())
+                @for (name, value) in self.frozen() { input type="hidden" name=(name) value=(value); }
+                (reason("reason"))
+                label for="letters" { "Type the number of letters: " strong { (self.all.letters) } }
+                input #letters name="letters" type="text" inputmode="numeric" required autocomplete="off" pattern="[0-9]+";
+                div.buttons {
+                    button.danger type="submit" { (verb) " " (counted(self.all)) " letters" }
+                    a href=(link("/dead-letters/list", self.asked.given.clone())) { "Back" }
+                }
+                p.note { "Nothing is deleted. What comes from now on is not meant, and each letter is noted in the history." }
+            }
+        }
+    }
+}
+
+impl View for Every {
+    fn title(&self) -> String {
+        let act = act_of(self.asked.page.search.status).map_or("Nothing to do", |(_, verb)| verb);
+        format!("{act}: {} letters", counted(self.all))
+    }
+
+    fn still(&self) -> Markup {
+        let search = until(&self.asked.page.search, self.at);
+        let any =
+            |text_given: &Option<String>| html! { (text_given.as_deref().map_or_else(|| "any".to_owned(), text)) };
+        html! {
+            header.page { h1 { (act_of(search.status).map_or("Nothing to do", |(_, verb)| verb)) " all that match" } }
+            (facts(&[
+                ("Status", html! { (search.status.map_or("any", Status::as_str)) }),
+                ("Code", any(&search.code)),
+                ("Field", any(&search.field)),
+                ("Queue", any(&search.queue)),
+                ("Since", html! { (search.since.map_or_else(|| "the beginning".to_owned(), seconds)) }),
+                ("Until", html! { (search.until.map(seconds).unwrap_or_default()) }),
+            ]))
+            @match act_of(search.status) {
+                None => { (nothing("Open letters are discarded, and discarded ones opened again: choose one of the two.")) }
+                Some(_) if self.all.is_none() => { (nothing("No letter matches.")) }
+                Some(_) if self.all.or_more => { (nothing("More than 10,000 letters match: narrow the filters, or the time.")) }
+                Some((act, verb)) => { (self.form(act, verb)) }
+            }
+        }
+    }
+
+    fn live(&self, _: OffsetDateTime) -> Markup {
+        html! {}
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "at": exact(self.at),
+            "act": act_of(self.asked.page.search.status).map(|(act, _)| act),
+            "letters": self.all.letters,
+            "or_more": self.all.or_more,
+            "asked": self.frozen().into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}

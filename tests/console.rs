@@ -1,0 +1,7 @@
+//! The console over plain HTTP: what it says, to whom, and what it refuses.
+
+mod acts;
+mod guards;
+mod pages;
+mod roles;
+mod world;
