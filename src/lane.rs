@@ -128,6 +128,9 @@ impl<Q: Queue> Lane<Q> {
             if self.shutdown.stopping.is_cancelled() {
                 break;
             }
+            if self.rests_while_paused().await {
+                continue;
+            }
             let is_probe = match self.guard.permit() {
                 Permit::All => false,
                 Permit::Probe | Permit::Nothing(_) if self.settings.until_empty => return Err(LaneError::Storm),
@@ -177,6 +180,20 @@ impl<Q: Queue> Lane<Q> {
             }
         }
         Ok(())
+    }
+
+    /// Rests while an operator wants nothing to be received, and says whether that was so. It keeps its turn, so that no other
+    /// lane receives meanwhile.
+    async fn rests_while_paused(&self) -> bool {
+        let pause = &self.destination.pause;
+        if pause.since().is_none() {
+            return false;
+        }
+        tokio::select! {
+            () = pause.is_over() => {}
+            () = self.shutdown.stopping.cancelled() => {}
+        }
+        true
     }
 
     async fn next_turn(&self) -> Option<Turn<'_>> {

@@ -63,5 +63,6 @@ pub mod http;
 pub mod top;
 pub mod failpoint;
 pub mod outage;
+pub mod pause;
 pub mod storm;
 pub mod cli;

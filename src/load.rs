@@ -31,8 +31,10 @@ use crate::decode::Rejection;
 use crate::message::{Delivery, MessageKey, QueueIdentity, TimeBasis};
 use crate::metrics::{LaneState, LaneWatch, Peer};
 use crate::outage::{Lasted, Outage};
+use crate::pause::Pause;
 use crate::retry::Class;
 use crate::seal::CheckValue;
+use crate::table::loaders::LoaderId;
 use crate::table::{outbox, processed_messages, user_logins};
 
 /// How often a part may fail by waiting or taking too long before it is split: what is too much at once would be too much
@@ -195,6 +197,10 @@ pub struct Destination {
     pub database: Database,
     /// The queue that the messages come from: dead letters name it.
     pub queue: QueueIdentity,
+    /// Which process this is, among those that load.
+    pub loader: LoaderId,
+    /// Whether it is to receive, as the database said with the last batch, or was asked since.
+    pub pause: Pause,
     /// By which the tables recognise the key that hashed the logins' keys.
     pub hash_key: CheckValue,
     /// How many deliveries a message gets whose row the database refuses.
@@ -239,6 +245,8 @@ impl Destination {
         Self {
             database,
             queue,
+            loader: LoaderId::random(),
+            pause: Pause::default(),
             hash_key,
             max_attempts,
             contradictions,

@@ -15,7 +15,7 @@ use crate::support::loading;
 use crate::support::postgres::{TestDatabase, connect};
 
 /// Statements that nobody but the owner may run.
-const OF_NOBODY: [&str; 48] = [
+const OF_NOBODY: [&str; 54] = [
     "DELETE FROM turnstile.processed_messages",
     "DELETE FROM turnstile.identities",
     "DELETE FROM public.user_logins",
@@ -64,6 +64,12 @@ const OF_NOBODY: [&str; 48] = [
     "DELETE FROM turnstile.operator_actions",
     "TRUNCATE turnstile.operator_actions",
     "SELECT turnstile.note_action('taken', NULL, NULL, 1)",
+    "DELETE FROM turnstile.loaders",
+    "TRUNCATE turnstile.loaders",
+    "INSERT INTO turnstile.loader_pauses (reason) VALUES ('mallory')",
+    "UPDATE turnstile.loader_pauses SET role = 'mallory'",
+    "DELETE FROM turnstile.loader_pauses",
+    "SELECT turnstile.note_receiving('paused', NULL, NULL)",
 ];
 
 /// Statements that a relay may run, and nobody else but the owner.

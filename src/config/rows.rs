@@ -6,6 +6,7 @@ mod demo;
 mod general;
 mod history;
 mod letters;
+mod loaders;
 mod loading;
 mod outbox;
 mod relay;
@@ -18,6 +19,7 @@ pub use self::demo::*;
 pub use self::general::*;
 pub use self::history::*;
 pub use self::letters::*;
+pub use self::loaders::*;
 pub use self::loading::*;
 pub use self::outbox::*;
 pub use self::relay::*;
@@ -46,6 +48,9 @@ const DATABASE_COMMANDS: &[&str] = &[
     "dead-letters discard",
     "dead-letters reopen",
     "dead-letters history",
+    "loaders",
+    "loaders pause",
+    "loaders resume",
     "outbox status",
     "outbox failures list",
     "outbox failures retry",
@@ -138,6 +143,8 @@ pub const ALL: &[&dyn Row] = &[
     &AFTER,
     &LIST_FORMAT,
     &REPLAY_LIMIT,
+    &LOADERS_OF_QUEUE,
+    &ONE_LOADER,
     &NEW_KEYRING,
     &NEW_KEY_ID,
     &UNMASK_MASK,

@@ -17,6 +17,7 @@ use crate::failpoint::{Step, around};
 use crate::message::MessageKey;
 use crate::metrics::Phase;
 use crate::spans::{bracket, statement};
+use crate::table::horizon::Horizon;
 use crate::table::processed_messages::Claimed;
 use crate::table::{dead_letters, horizon, identities, outbox, processed_messages, user_logins};
 use crate::verdict::LoginIdentity;
@@ -86,11 +87,12 @@ impl Destination {
             statement("INSERT", "processed_messages", entries.len()),
             around(Step::Claim, processed_messages::claim(transaction, entries)),
         );
-        let horizon = horizon::retained_since(transaction);
+        let horizon = horizon::read(transaction, self.queue.as_str(), self.loader.as_str());
         let (claimed, taken, horizon) = futures_util::future::join3(claiming, transaction.take_id(), horizon).await;
         let claimed = claimed?; // First: behind a failed claim the others only say that the transaction is aborted.
         taken?;
-        let horizon = horizon?;
+        let Horizon { retained_since: horizon, paused_since } = horizon?;
+        self.pause.heard(paused_since);
         let is_older = |entry: &Entry| entry.is_older_than(horizon) && claimed.holds(&entry.key);
         match entries.iter().any(is_older) {
             true => Ok(Attempt::Older(horizon)),

@@ -161,6 +161,13 @@ catalogue! {
     /// in the queue, unseen.
     held_back: Count = "storm_held_back_total",
 
+    /// Whether an operator has paused receiving: 1 while the loader receives nothing, and goes on by itself once it is resumed.
+    ///
+    /// It loads what it has in hand, and is healthy. What is not received is lost when the queue's retention is over.
+    paused: Value = "paused",
+    /// Since when that has been so, by the database's clock; absent while it is not.
+    paused_since: Value = "paused_since_timestamp_seconds",
+
     /// Keys in bodies that are none of a login's.
     ///
     /// A rise means that a producer sends something new. The logins are loaded all the same.

@@ -24,6 +24,8 @@ pub enum State {
     NoSink,
     /// Too many messages are not logins: it takes few.
     Storm,
+    /// An operator wants it to receive nothing.
+    Paused,
     /// It was asked to end.
     Ending,
     /// It was asked for its figures, and has not answered yet.
@@ -201,6 +203,7 @@ impl State {
             Self::NoQueue => "no queue",
             Self::NoSink => "no sink",
             Self::Storm => "storm",
+            Self::Paused => "paused",
             Self::Ending => "ending",
             Self::Asked => "asked",
             Self::Starting => "starting",
@@ -253,6 +256,8 @@ fn state_of(figures: &Snapshot, loaded: Option<f64>) -> (State, Option<Duration>
         (State::NoQueue, None)
     } else if let Some(lasting) = figures.storm() {
         (State::Storm, Duration::try_from_secs_f64(lasting).ok())
+    } else if let Some(lasting) = figures.pause() {
+        (State::Paused, Duration::try_from_secs_f64(lasting).ok())
     } else if figures.draining.get(()) == Some(1.0) {
         (State::Ending, None)
     } else if lanes.is_empty() {

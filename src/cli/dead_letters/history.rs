@@ -51,7 +51,7 @@ impl Args {
             }
             Format::Text if done.is_empty() => say("nothing was done, or nothing of this kind")?,
             Format::Text => {
-                table(&["when", "action", "letter", "role", "name", "reason"], done.iter().map(row))?;
+                table(&["when", "action", "of", "role", "name", "reason"], done.iter().map(row))?;
                 more.map_or(Ok(()), |more| say(&more))?;
             }
         }
@@ -77,7 +77,11 @@ impl Args {
 
 fn row(done: &Done) -> Vec<String> {
     let text = |text: &Option<String>| printable(text.as_deref().unwrap_or("-").as_bytes());
-    let letter = done.letter.map_or_else(|| format!("{} of them", done.letters), |key| hash_in_table(key.hash));
+    let letter = match (done.letter, &done.subject) {
+        (Some(key), _) => hash_in_table(key.hash),
+        (None, Some(subject)) => printable(subject.as_bytes()),
+        (None, None) => format!("{} of them", done.letters),
+    };
     let role = printable(done.role.as_bytes());
     vec![seconds(done.at), done.action.as_str().to_owned(), letter, role, text(&done.person), text(&done.reason)]
 }
@@ -89,6 +93,7 @@ fn json_of(done: &Done) -> Value {
         "action": done.action.as_str(),
         "hash": done.letter.map(|key| key.hash.to_string()),
         "letters": done.letters,
+        "subject": done.subject,
         "role": done.role,
         "name": done.person,
         "reason": done.reason,

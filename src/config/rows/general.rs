@@ -154,6 +154,8 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters history",
+        "loaders pause",
+        "loaders resume",
         "outbox status",
         "outbox failures list",
         "outbox failures retry",

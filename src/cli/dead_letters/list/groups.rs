@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::nothing::Elsewhere;
-use super::{number, records};
-use crate::cli::Failure;
+use super::number;
 use crate::cli::dead_letters::text::table;
 use crate::cli::terminal::{exact, note, printable, say, seconds, width, wrapped};
+use crate::cli::{Failure, records};
 use crate::config::rows::ListFormat;
 use crate::database::{Database, Transaction};
 use crate::rejection::{Advice, Rejection};
