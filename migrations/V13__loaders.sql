@@ -137,7 +137,7 @@ ALTER TABLE turnstile.operator_actions ADD COLUMN subject text;
 ALTER TABLE turnstile.operator_actions
     DROP CONSTRAINT operator_actions_action_check,
     ADD CONSTRAINT operator_actions_action_check CHECK (action IN
-        ('taken', 'revealed', 'replayed', 'absorbed', 'discarded', 'reopened', 'paused', 'resumed')),
+        ('taken', 'revealed', 'edited', 'replayed', 'absorbed', 'discarded', 'reopened', 'paused', 'resumed')),
     DROP CONSTRAINT operator_actions_letters_check,
     ADD CONSTRAINT operator_actions_letters_check CHECK (letters > 0 OR action IN ('paused', 'resumed')),
     DROP CONSTRAINT operator_actions_check1,
@@ -148,7 +148,7 @@ ALTER TABLE turnstile.operator_actions
 COMMENT ON TABLE turnstile.operator_actions IS
     'What was done with dead letters and with loaders, by whom and why: rows are added by the database, and neither changed nor removed. turnstile dead-letters history shows it.';
 COMMENT ON COLUMN turnstile.operator_actions.action IS
-    'taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue).';
+    'taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue).';
 COMMENT ON COLUMN turnstile.operator_actions.letters IS
     'How many dead letters: more than one only where bodies were taken, and none where receiving was paused or resumed.';
 COMMENT ON COLUMN turnstile.operator_actions.subject IS

@@ -93,6 +93,8 @@ pub struct Loaded {
     pub logins: Vec<TimedLogin>,
     /// The codes of the dead letters that were written now.
     pub letters: Vec<&'static str>,
+    /// How many bytes their sealed bodies have together.
+    pub letters_bytes: u64,
     /// What was counted.
     pub tally: Tally,
 }
@@ -512,14 +514,14 @@ fn hand_over(recorded: &UnboundedSender<Loaded>, batch: Batch, done: Recorded) {
         deliveries.push(entry.delivery);
         deliveries.extend(entry.repeats);
     }
-    let Recorded { tally, logins, letters } = done;
+    let Recorded { tally, logins, letters, letters_bytes } = done;
     if tally.contradicting > 0 {
         tracing::warn!(
             contradicting = tally.contradicting,
             "messages brought other logins under keys that were taken: their producer gives one key to several logins"
         );
     }
-    if recorded.send(Loaded { committed: Committed { deliveries }, logins, letters, tally }).is_err() {
+    if recorded.send(Loaded { committed: Committed { deliveries }, logins, letters, letters_bytes, tally }).is_err() {
         tracing::debug!("a batch is recorded, and nobody is there to delete it");
     }
 }

@@ -276,6 +276,11 @@ impl Snapshot {
         CallOutcome::ALL.iter().map(|outcome| self.calls.get((operation, *outcome))).sum()
     }
 
+    /// For how many seconds there had been no room for dead letters when this was taken; nothing while there is.
+    pub fn dead_letters_full(&self) -> Option<f64> {
+        Some(unix_seconds(self.taken_at) - self.dead_letters_full_since.get(())?)
+    }
+
     /// For how many seconds receiving had been paused when this was taken; nothing while it is not.
     pub fn pause(&self) -> Option<f64> {
         Some((unix_seconds(self.taken_at) - self.paused_since.get(())?).max(0.0))

@@ -104,7 +104,7 @@ impl<Q: Queue> Loader<Q> {
         let LaneSettings { delete_patience, limits, .. } = self.lane;
         let deletes = Deletes::new(delete_patience, limits.visibility_timeout, shutdown.stopping.clone());
         let deletes = Arc::new(deletes);
-        let guard = Arc::new(Guard::new(self.lane.storm, &self.metrics));
+        let guard = Arc::new(Guard::new(self.lane.storm, self.lane.dead_letter_quota, &self.metrics));
         for _ in 0..self.lanes {
             lanes.spawn(self.lane(&turns, &guard, &deletes, shutdown).run());
         }

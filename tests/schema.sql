@@ -121,7 +121,6 @@ turnstile.loader_pauses.reason text NOT NULL
 turnstile.loader_pauses CONSTRAINT loader_pauses_check CHECK (((queue IS NULL) OR (loader IS NULL)))
 turnstile.loader_pauses CONSTRAINT loader_pauses_loader_fkey FOREIGN KEY (loader) REFERENCES loaders(id) ON DELETE CASCADE
 turnstile.loader_pauses CONSTRAINT loader_pauses_pkey PRIMARY KEY (id)
-turnstile.loader_pauses CONSTRAINT loader_pauses_queue_fkey FOREIGN KEY (queue) REFERENCES queues(arn)
 CREATE INDEX loader_pauses_loader_idx ON turnstile.loader_pauses USING btree (loader) WHERE (loader IS NOT NULL)
 CREATE UNIQUE INDEX loader_pauses_pkey ON turnstile.loader_pauses USING btree (id)
 CREATE UNIQUE INDEX loader_pauses_target_idx ON turnstile.loader_pauses USING btree (COALESCE(queue, ''::text), COALESCE(loader, ''::text))
@@ -198,7 +197,7 @@ turnstile.operator_actions.sent_at timestamp with time zone
 turnstile.operator_actions.message_hash bytea
 turnstile.operator_actions.reason text
 turnstile.operator_actions.subject text
-turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text, 'paused'::text, 'resumed'::text])))
+turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text, 'paused'::text, 'resumed'::text])))
 turnstile.operator_actions CONSTRAINT operator_actions_check CHECK (((sent_at IS NULL) = (message_hash IS NULL)))
 turnstile.operator_actions CONSTRAINT operator_actions_check1 CHECK (
 CASE
@@ -216,7 +215,7 @@ COMMENT turnstile.operator_actions What was done with dead letters and with load
 COMMENT turnstile.operator_actions.done_at When, by the database's clock.
 COMMENT turnstile.operator_actions.role The database role that had logged in.
 COMMENT turnstile.operator_actions.person The name that was given with it (--by). Unlike the role, it is only said.
-COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue).
+COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue).
 COMMENT turnstile.operator_actions.letters How many dead letters: more than one only where bodies were taken, and none where receiving was paused or resumed.
 COMMENT turnstile.operator_actions.sent_at The dead letter: dead_letters.sent_at. NULL where bodies were taken.
 COMMENT turnstile.operator_actions.message_hash The dead letter: dead_letters.message_hash. NULL where bodies were taken.

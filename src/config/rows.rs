@@ -94,6 +94,7 @@ pub const ALL: &[&dyn Row] = &[
     &MAX_ATTEMPTS,
     &RETRY_DELAY,
     &MAX_REJECTION_RATE,
+    &DEAD_LETTER_QUOTA,
     &KEEP_TRACE_CONTEXT,
     &MIGRATE,
     &UNTIL_EMPTY,

@@ -38,6 +38,8 @@ pub(super) struct Recorded {
     pub(super) logins: Vec<TimedLogin>,
     /// The codes of the dead letters that it wrote.
     pub(super) letters: Vec<&'static str>,
+    /// How many bytes their sealed bodies have together.
+    pub(super) letters_bytes: u64,
 }
 
 /// What becomes of new messages.
@@ -136,8 +138,12 @@ impl Destination {
             let receive_count = delivery.receive_count;
             delivery.sent_at.of_queue().map(|sent_at| TimedLogin { sent_at, receive_count })
         };
-        let codes = letters.iter().map(|letter| letter.rejection.code()).collect();
-        Ok(Recorded { tally, logins: loaded.iter().filter_map(|entry| timed(entry)).collect(), letters: codes })
+        Ok(Recorded {
+            tally,
+            logins: loaded.iter().filter_map(|entry| timed(entry)).collect(),
+            letters: letters.iter().map(|letter| letter.rejection.code()).collect(),
+            letters_bytes: letters.iter().map(|letter| letter.sealed_body.as_bytes().len() as u64).sum(),
+        })
     }
 
     /// Claims the keys of new logins, and lets their owners decide.

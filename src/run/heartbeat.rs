@@ -225,6 +225,8 @@ fn state_of(figures: &Snapshot) -> State {
         State::Ending
     } else if figures.away(Peer::Queue).is_some() {
         State::QueueAway
+    } else if figures.dead_letters_full().is_some() {
+        State::Full
     } else if figures.storm().is_some() {
         State::Storm
     } else if figures.pause().is_some() {

@@ -91,6 +91,9 @@ impl Health {
             let storm =
                 |lasting| format!("too many messages have not been logins for {lasting:.0} s, and few are taken");
             checks.push(Check::of("storm", figures.storm().map(storm)));
+            let full =
+                |lasting| format!("without room (--dead-letter-quota) for {lasting:.0} s, and few messages are taken");
+            checks.push(Check::of("dead letters", figures.dead_letters_full().map(full)));
             // Somebody wants it so: it is healthy, and goes on once it is resumed.
             let pause = |lasting| format!("paused by an operator for {lasting:.0} s, and nothing is received");
             checks.push(Check::well("receiving", figures.pause().map(pause)));

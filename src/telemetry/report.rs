@@ -76,6 +76,7 @@ impl Report {
             database_away_s = self.whole.away(Peer::Database).map(round),
             queue_away_s = self.whole.away(Peer::Queue).map(round),
             storm_s = self.whole.storm().map(round),
+            dead_letters_full_s = self.whole.dead_letters_full().map(round),
             paused_s = self.whole.pause().map(round),
             "{what}"
         );
@@ -129,6 +130,9 @@ impl Report {
         write!(f, "; {} loaded, {dead} dead, {} in hand", ended(Outcome::Loaded), self.in_hand())?;
         if let Some(lasting) = self.whole.storm() {
             write!(f, "; too many rejections for {lasting:.0} s")?;
+        }
+        if let Some(lasting) = self.whole.dead_letters_full() {
+            write!(f, "; no room for dead letters for {lasting:.0} s")?;
         }
         if let Some(lasting) = self.whole.pause() {
             write!(f, "; paused for {lasting:.0} s")?;
