@@ -4,7 +4,7 @@
 --
 --     CREATE ROLE turnstile_loader   NOLOGIN;   -- turnstile run
 --     CREATE ROLE turnstile_viewer   NOLOGIN;   -- turnstile console, to look at
---     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters, turnstile outbox (but its prune, which is the owner's)
+--     CREATE ROLE turnstile_operator NOLOGIN;   -- turnstile dead-letters, loaders, and outbox (but its prune, which is the owner's)
 --     CREATE ROLE turnstile_revealer NOLOGIN;   -- turnstile dead-letters show --reveal
 --     CREATE ROLE turnstile_auditor  NOLOGIN;   -- turnstile audit
 --     CREATE ROLE turnstile_analyst  NOLOGIN;   -- queries over user_logins
@@ -48,7 +48,7 @@ BEGIN
 
     SELECT oid INTO own_oid FROM pg_catalog.pg_namespace WHERE nspname = own;
     IF (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = own AND c.relname = 'replay_plans' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
+        WHERE n.nspname = own AND c.relname = 'loaders' OR n.nspname = logins AND c.relname = 'user_logins') < 2 THEN
         RAISE EXCEPTION 'there are no tables of Turnstile in the schemas % and %, or older ones than this file is for', own, logins
             USING HINT = 'Run `turnstile migrate` first, or write the names of your schemas into this file.';
     END IF;
@@ -140,6 +140,16 @@ GRANT INSERT (arn, scheme), SELECT (arn, scheme, scheme_since, time_basis), UPDA
 GRANT SELECT (key_id, purpose, mask, check_value, registered_at) ON turnstile.turnstile_keys TO turnstile_loader;
 GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_loader;
 
+-- Notes that it lives and how it is, has what is gone forgotten, and hears whether it is to receive. It loads without the first
+-- two; the last, whoever may use the schema may ask.
+GRANT INSERT (id, host, pid, version, queue, state, lanes, received, loaded, dead_lettered, absorbed, contradicting, returned,
+              released, damaged, in_hand, received_per_second, loaded_per_second, lag_p50, lag_p99, sqs_calls, sqs_billed,
+              sqs_empty_receives),
+      SELECT (id),
+      UPDATE (seen_at, state, lanes, received, loaded, dead_lettered, absorbed, contradicting, returned, released, damaged,
+              in_hand, received_per_second, loaded_per_second, lag_p50, lag_p99, sqs_calls, sqs_billed, sqs_empty_receives)
+    ON turnstile.loaders TO turnstile_loader;
+GRANT EXECUTE ON FUNCTION turnstile.forget_loaders(), turnstile.receiving_paused(text, text) TO turnstile_loader;
 
 -- The viewer: `turnstile console`, for who looks and does nothing. It sees what is known of dead letters but their bodies, how
 -- messages are recorded, what operators did, and how the sinks stand.
@@ -149,7 +159,7 @@ GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, rec
     ON turnstile.dead_letters TO turnstile_viewer;
 GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processed_at)
     ON turnstile.processed_messages TO turnstile_viewer;
-GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason, plan)
+GRANT SELECT (id, done_at, role, person, action, letters, subject, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_viewer;
 GRANT SELECT (plan, made_at, role, person, reason, meant, force, edits, state, letters, done, begun_at, worked_at, ended_at)
     ON turnstile.replay_plans TO turnstile_viewer;
@@ -168,7 +178,7 @@ GRANT SELECT (sink, first_position, last_position, owner, attempts, leased_until
 GRANT SELECT (sink, position, event_id, status, code, attempts, since, next_at) ON turnstile.relay_failures TO turnstile_viewer;
 
 
--- The operator: `turnstile dead-letters`, and `turnstile outbox` but for its `prune`. It takes the bodies of open dead letters to
+-- The operator: `turnstile dead-letters`, `turnstile loaders`, and `turnstile outbox` but for its `prune`. It takes the bodies of open dead letters to
 -- replay them, which is noted; they are sealed, and without the keyring they say nothing. It cannot read the logins, nor what
 -- the events say of them, nor delete anything, nor write or change what is noted of its actions.
 
@@ -179,7 +189,7 @@ GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, rec
 GRANT EXECUTE ON FUNCTION turnstile.take_bodies(bytea[], timestamptz[]), turnstile.describe_body(timestamptz, bytea),
                           turnstile.set_status(bytea[], timestamptz[], text, text)
     TO turnstile_operator;
-GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason, plan)
+GRANT SELECT (id, done_at, role, person, action, letters, subject, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_operator;
 
 -- Draws replays up and runs them. Whose a plan is and which letters it has, nobody changes afterwards.
@@ -235,6 +245,16 @@ GRANT SELECT (sink, first_position, last_position, owner, attempts, leased_until
 GRANT SELECT (sink, position, event_id, status, code, attempts, since, next_at), UPDATE (status, attempts, next_at)
     ON turnstile.relay_failures TO turnstile_operator;
 
+-- Sees the loaders, and has the database pause and resume them, which notes when, by whom and why.
+GRANT SELECT (id, host, pid, version, queue, started_at, seen_at, state, lanes, received, loaded, dead_lettered, absorbed,
+              contradicting, returned, released, damaged, in_hand, received_per_second, loaded_per_second, lag_p50, lag_p99,
+              sqs_calls, sqs_billed, sqs_empty_receives)
+    ON turnstile.loaders TO turnstile_operator;
+GRANT SELECT (id, queue, loader, since, role, person, reason) ON turnstile.loader_pauses TO turnstile_operator;
+GRANT EXECUTE ON FUNCTION turnstile.pause_receiving(text, text), turnstile.resume_receiving(text, text),
+                          turnstile.receiving_paused(text, text)
+    TO turnstile_operator;
+
 
 -- The revealer: `turnstile dead-letters show --reveal`, for an operator who may see what a body says. Each time is noted, with
 -- a reason.
@@ -253,7 +273,7 @@ GRANT SELECT (plan, sent_at, message_hash, code, revision, foreseen, foreseen_de
     ON turnstile.replay_plan_letters TO turnstile_revealer;
 GRANT SELECT (sent_at, message_hash, plan, made_at, role, person, reason, paths, tried_at)
     ON turnstile.dead_letter_revisions TO turnstile_revealer;
-GRANT SELECT (id, done_at, role, person, action, letters, sent_at, message_hash, reason, plan)
+GRANT SELECT (id, done_at, role, person, action, letters, subject, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_revealer;
 
 

@@ -28,7 +28,7 @@ use crate::sink::SinkSettings;
 use crate::table::facts::{Positions, TableFacts};
 use crate::table::queues::{self, QueueRecord};
 use crate::table::relay_status::OutboxStatus;
-use crate::table::rights::{MIGRATIONS, Object, Rights};
+use crate::table::rights::{LOADERS, MIGRATIONS, Object, Rights};
 use crate::table::turnstile_keys::{self, Registered};
 
 use self::sinks::Aspect;
@@ -241,7 +241,7 @@ fn keys_remembered(base: &Base<'_>, queue: &Result<SqsQueue, ConnectError>) -> J
 }
 
 /// The database, in the order in which the findings are told.
-const OF_DATABASE: [CheckOfDatabase; 29] = [
+const OF_DATABASE: [CheckOfDatabase; 30] = [
     ("database transport", |base| database::transport(base.here.settings.database.address.transport())),
     ("database", |base| database::reached(&base.here.settings.database.address, &base.server)),
     ("database durability", |base| {
@@ -286,6 +286,9 @@ const OF_DATABASE: [CheckOfDatabase; 29] = [
     ("grants on extend_outbox", |base| base.grants(&[Object::ExtendOutbox])),
     ("grants on turnstile_keys", |base| base.grants(&[Object::Table("turnstile_keys")])),
     ("grants on horizon", |base| base.grants(&[Object::Table("horizon")])),
+    ("grants on loaders", |base| {
+        grants::without_which_it_loads(base.grants(&[Object::Table(LOADERS), Object::ForgetLoaders]))
+    }),
     ("grants on the migrations", |base| base.grants(&[Object::Table(MIGRATIONS)])),
     ("least privilege", |base| {
         base.of_tables(|server| judge(&server.rights, |rights| grants::beyond_need(rights, &server.facts)))

@@ -14,6 +14,7 @@ mod failure;
 mod help;
 pub mod health;
 pub mod keys;
+pub mod loaders;
 #[cfg(feature = "demo")]
 pub mod local_queue;
 pub mod man;
@@ -21,6 +22,7 @@ pub mod mask;
 pub mod migrate;
 pub mod outbox;
 mod prefix;
+mod records;
 pub mod relay;
 mod run;
 pub mod send;
@@ -98,6 +100,8 @@ pub enum Command {
     Mask(mask::Args),
     /// List, show, replay or discard dead letters
     DeadLetters(dead_letters::Args),
+    /// List the loaders, or pause them
+    Loaders(loaders::Args),
     /// See how the sinks of the outbox stand, look after refused events, and prune
     Outbox(outbox::Args),
     /// Serve pages for operators: what is wrong, where each message is, and what was done about it
@@ -183,6 +187,7 @@ impl Invocation {
             Command::Unmask(args) => args.run(given).await,
             Command::Mask(args) => args.run(given).await,
             Command::DeadLetters(args) => args.run(given).await,
+            Command::Loaders(args) => args.run(given).await,
             Command::Outbox(args) => args.run(given).await,
             #[cfg(feature = "console")]
             Command::Console(args) => args.run(given).await,

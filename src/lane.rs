@@ -32,6 +32,7 @@ use crate::retry::Pauses;
 use crate::shutdown::Shutdown;
 use crate::spans::{self, Settlement};
 use crate::storm::{self, Permit};
+use crate::table::dead_letters;
 use crate::verdict::{Judge, Verdict};
 
 /// How a lane works; the same for all of a process.
@@ -49,6 +50,8 @@ pub struct LaneSettings {
     pub delete_patience: Duration,
     /// When so many messages are rejected that no more are taken; none: never.
     pub storm: Option<storm::Limits>,
+    /// How many bytes the dead letters may take before no more messages are taken; none: as many as there is room for.
+    pub dead_letter_quota: Option<u64>,
     /// Whether events say in which trace their message was sent.
     pub keeps_trace_context: bool,
 }
@@ -89,6 +92,9 @@ pub enum LaneError {
     /// Too many messages are rejected, and somebody waits for the end of the queue.
     #[error("too many messages are not logins (--max-rejection-rate): the queue is not taken to its end")]
     Storm,
+    /// There is no room for dead letters, and somebody waits for the end of the queue.
+    #[error("the dead letters have taken their quota (--dead-letter-quota): the queue is not taken to its end")]
+    Full,
     /// The database refuses, or could not be reached until the end.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -101,6 +107,7 @@ impl LaneError {
             Self::Queue(error) => Some(error.remedy()),
             Self::Deletes(refused) => Some(refused.remedy().to_owned()),
             Self::Storm => Some(guard::REMEDY_UNTIL_EMPTY.to_owned()),
+            Self::Full => Some(guard::REMEDY_OF_QUOTA_UNTIL_EMPTY.to_owned()),
             Self::Load(error) => error.remedy().map(str::to_owned),
         }
     }
@@ -128,9 +135,15 @@ impl<Q: Queue> Lane<Q> {
             if self.shutdown.stopping.is_cancelled() {
                 break;
             }
+            if self.rests_while_paused().await {
+                continue;
+            }
+            self.look_at_dead_letters().await;
             let is_probe = match self.guard.permit() {
                 Permit::All => false,
-                Permit::Probe | Permit::Nothing(_) if self.settings.until_empty => return Err(LaneError::Storm),
+                Permit::Probe | Permit::Nothing(_) if self.settings.until_empty => {
+                    return Err(if self.guard.is_full() { LaneError::Full } else { LaneError::Storm });
+                }
                 Permit::Probe => true,
                 Permit::Nothing(pause) => {
                     self.rest(pause).await;
@@ -177,6 +190,32 @@ impl<Q: Queue> Lane<Q> {
             }
         }
         Ok(())
+    }
+
+    /// Looks how much room the dead letters take, where nobody has done so lately.
+    async fn look_at_dead_letters(&self) {
+        if !self.guard.looks_at_dead_letters() {
+            return;
+        }
+        match self.destination.database.snapshot(dead_letters::bytes).await {
+            Ok(bytes) => self.guard.dead_letters_take(bytes),
+            // What was written since the last look is known all the same.
+            Err(error) => tracing::debug!(%error, "nobody says how much room the dead letters take"),
+        }
+    }
+
+    /// Rests while an operator wants nothing to be received, and says whether that was so. It keeps its turn, so that no other
+    /// lane receives meanwhile.
+    async fn rests_while_paused(&self) -> bool {
+        let pause = &self.destination.pause;
+        if pause.since().is_none() {
+            return false;
+        }
+        tokio::select! {
+            () = pause.is_over() => {}
+            () = self.shutdown.stopping.cancelled() => {}
+        }
+        true
     }
 
     async fn next_turn(&self) -> Option<Turn<'_>> {
@@ -283,6 +322,7 @@ impl<Q: Queue> Lane<Q> {
         let mut sum = Sum::default();
         while let Some(loaded) = parts.recv().await {
             sum.add(&loaded.tally);
+            self.guard.recorded(&loaded);
             let contradictions = self.destination.contradictions;
             in_hand.let_go(loaded.committed.deliveries(), |figures, _| figures.recorded(&loaded, contradictions));
             under_way.begin(self.conclude(loaded)).await;

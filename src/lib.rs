@@ -67,5 +67,6 @@ pub mod console;
 pub mod top;
 pub mod failpoint;
 pub mod outage;
+pub mod pause;
 pub mod storm;
 pub mod cli;

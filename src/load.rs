@@ -31,8 +31,10 @@ use crate::decode::Rejection;
 use crate::message::{Delivery, MessageKey, QueueIdentity, TimeBasis};
 use crate::metrics::{LaneState, LaneWatch, Peer};
 use crate::outage::{Lasted, Outage};
+use crate::pause::Pause;
 use crate::retry::Class;
 use crate::seal::CheckValue;
+use crate::table::loaders::LoaderId;
 use crate::table::{outbox, processed_messages, user_logins};
 
 /// How often a part may fail by waiting or taking too long before it is split: what is too much at once would be too much
@@ -91,6 +93,8 @@ pub struct Loaded {
     pub logins: Vec<TimedLogin>,
     /// The codes of the dead letters that were written now.
     pub letters: Vec<&'static str>,
+    /// How many bytes their sealed bodies have together.
+    pub letters_bytes: u64,
     /// What was counted.
     pub tally: Tally,
 }
@@ -195,6 +199,10 @@ pub struct Destination {
     pub database: Database,
     /// The queue that the messages come from: dead letters name it.
     pub queue: QueueIdentity,
+    /// Which process this is, among those that load.
+    pub loader: LoaderId,
+    /// Whether it is to receive, as the database said with the last batch, or was asked since.
+    pub pause: Pause,
     /// By which the tables recognise the key that hashed the logins' keys.
     pub hash_key: CheckValue,
     /// How many deliveries a message gets whose row the database refuses.
@@ -239,6 +247,8 @@ impl Destination {
         Self {
             database,
             queue,
+            loader: LoaderId::random(),
+            pause: Pause::default(),
             hash_key,
             max_attempts,
             contradictions,
@@ -504,14 +514,14 @@ fn hand_over(recorded: &UnboundedSender<Loaded>, batch: Batch, done: Recorded) {
         deliveries.push(entry.delivery);
         deliveries.extend(entry.repeats);
     }
-    let Recorded { tally, logins, letters } = done;
+    let Recorded { tally, logins, letters, letters_bytes } = done;
     if tally.contradicting > 0 {
         tracing::warn!(
             contradicting = tally.contradicting,
             "messages brought other logins under keys that were taken: their producer gives one key to several logins"
         );
     }
-    if recorded.send(Loaded { committed: Committed { deliveries }, logins, letters, tally }).is_err() {
+    if recorded.send(Loaded { committed: Committed { deliveries }, logins, letters, letters_bytes, tally }).is_err() {
         tracing::debug!("a batch is recorded, and nobody is there to delete it");
     }
 }

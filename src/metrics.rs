@@ -271,6 +271,21 @@ impl Snapshot {
         Some(unix_seconds(self.taken_at) - self.storm_since.get(())?)
     }
 
+    /// How many calls of this kind were made, however they ended.
+    pub fn calls_of(&self, operation: Operation) -> u64 {
+        CallOutcome::ALL.iter().map(|outcome| self.calls.get((operation, *outcome))).sum()
+    }
+
+    /// For how many seconds there had been no room for dead letters when this was taken; nothing while there is.
+    pub fn dead_letters_full(&self) -> Option<f64> {
+        Some(unix_seconds(self.taken_at) - self.dead_letters_full_since.get(())?)
+    }
+
+    /// For how many seconds receiving had been paused when this was taken; nothing while it is not.
+    pub fn pause(&self) -> Option<f64> {
+        Some((unix_seconds(self.taken_at) - self.paused_since.get(())?).max(0.0))
+    }
+
     /// For how many seconds the sink had taken nothing when this was taken; nothing while it takes events.
     pub fn sink_away(&self) -> Option<f64> {
         Some(unix_seconds(self.taken_at) - self.relay_away_since.get(())?)

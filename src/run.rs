@@ -1,11 +1,14 @@
 //! The loader: lanes side by side until they are told to stop, the queue is drained, or one of them cannot go on.
 
+mod heartbeat;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use self::heartbeat::Heartbeat;
 use crate::acknowledge::Deletes;
 use crate::database::{Database, tell_end};
 use crate::failpoint::{Step, around};
@@ -89,14 +92,21 @@ impl<Q: Queue> Loader<Q> {
         // The first batch may need it.
         extend_outbox(&self.destination.database).await;
         ask_for_version(&self.destination.database, &Outage::default()).await;
+        let mut heartbeat = Heartbeat::begin(&self.destination, &self.metrics, &shutdown.giving_up).await;
+        let ended = self.run_lanes(&shutdown, &mut heartbeat).await;
+        heartbeat.end().await;
+        ended
+    }
+
+    async fn run_lanes(&self, shutdown: &Shutdown, heartbeat: &mut Heartbeat) -> Result<(), RunError> {
         let mut lanes: JoinSet<Result<(), LaneError>> = JoinSet::new();
         let turns = Arc::new(Turns::among(self.lanes));
         let LaneSettings { delete_patience, limits, .. } = self.lane;
         let deletes = Deletes::new(delete_patience, limits.visibility_timeout, shutdown.stopping.clone());
         let deletes = Arc::new(deletes);
-        let guard = Arc::new(Guard::new(self.lane.storm, &self.metrics));
+        let guard = Arc::new(Guard::new(self.lane.storm, self.lane.dead_letter_quota, &self.metrics));
         for _ in 0..self.lanes {
-            lanes.spawn(self.lane(&turns, &guard, &deletes, &shutdown).run());
+            lanes.spawn(self.lane(&turns, &guard, &deletes, shutdown).run());
         }
         let every = if self.lane.until_empty { REPORT_EVERY_UNTIL_EMPTY } else { REPORT_EVERY };
         let reporting = Report::keep_logging(&self.metrics, every);
@@ -107,8 +117,9 @@ impl<Q: Queue> Loader<Q> {
             around(Step::Shutdown, tokio::time::sleep(self.shutdown_timeout)).await;
         };
         tokio::select! {
-            ended = wait_for_all(&mut lanes, &shutdown, self.shutdown_timeout) => return ended,
+            ended = wait_for_all(&mut lanes, shutdown, self.shutdown_timeout) => return ended,
             () = timed_out => {}
+            never = heartbeat.keep() => match never {},
             never = reporting => match never {},
             never = caring => match never {},
         }

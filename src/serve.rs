@@ -167,7 +167,10 @@ impl<Q: Queue> Service<Q> {
 fn probe(checks: &[Check], is_verbose: bool) -> Answer {
     let is_well = checks.iter().all(|check| check.failure.is_none());
     let lines = checks.iter().filter(|check| is_verbose || check.failure.is_some()).map(|check| match &check.failure {
-        None => format!("[+]{} ok\n", check.name),
+        None => {
+            let note = check.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("[+]{} ok{note}\n", check.name)
+        }
         Some(failure) => format!("[-]{} failed: {failure}\n", check.name),
     });
     let mut body: String = lines.collect();

@@ -9,9 +9,13 @@
 //!
 //! In a storm nothing is received but probes: a few messages now and then. A pure state machine, to which the time is given.
 
+mod quota;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
+
+pub use self::quota::{Quota, Room};
 
 /// The greatest share of rejections that is borne (`--max-rejection-rate`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,8 @@ pub mod dead_letters;
 pub mod facts;
 pub mod horizon;
 pub mod identities;
+pub mod loader_pauses;
+pub mod loaders;
 mod login_columns;
 pub mod low_water;
 pub mod operator_actions;

@@ -98,6 +98,7 @@ fn line_of(object: Object) -> &'static str {
         Object::OwnSchema | Object::LoginsSchema => "grants on the schemas",
         Object::Sequence => "grants on positions",
         Object::ExtendOutbox => "grants on extend_outbox",
+        Object::ForgetLoaders | Object::Table("loaders") => "grants on loaders",
         Object::Table(MIGRATIONS) => "grants on the migrations",
         Object::Table("processed_messages") => "grants on processed_messages",
         Object::Table("identities") => "grants on identities",
@@ -263,9 +264,9 @@ async fn grants_refuse_what_they_could_not_grant() {
     };
     refused(&owner, "there are no tables of Turnstile").await;
     migrate(test.url()).await;
-    owner.batch_execute("ALTER TABLE turnstile.replay_plans RENAME TO of_another_version").await.unwrap();
+    owner.batch_execute("ALTER TABLE turnstile.loaders RENAME TO of_another_version").await.unwrap();
     refused(&owner, "older ones than this file is for").await;
-    owner.batch_execute("ALTER TABLE turnstile.of_another_version RENAME TO replay_plans").await.unwrap();
+    owner.batch_execute("ALTER TABLE turnstile.of_another_version RENAME TO loaders").await.unwrap();
     let stranger = connect(&roles.analyst_url).await;
     refused(&stranger, "belongs to").await;
 

@@ -34,6 +34,7 @@ mod keys;
 mod lane;
 mod lanes;
 mod storm;
+mod loaders;
 mod processes;
 mod poolers;
 mod sqs;

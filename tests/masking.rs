@@ -336,6 +336,18 @@ proptest! {
     }
 
     #[test]
+    fn a_body_of_any_length_opens_as_it_was_and_one_that_repeats_itself_is_stored_shorter_from_4_kib_on(
+        piece in "[ -~]{16,40}", length in prop_oneof![0..5_000_usize, 0..60_000_usize],
+    ) {
+        let body: Vec<u8> = piece.bytes().cycle().take(length).collect();
+        let (hash, sealed) = keyring().body_sealer().seal(MESSAGE, &RawBody::new(body.as_slice()), &attributes());
+        prop_assert_eq!(hash, keyring().body_sealer().hash(&RawBody::new(body.as_slice())));
+        prop_assert_eq!(sealed.as_bytes().len() < length, length >= 4_096);
+        let (opened, with) = keyring().body_opener().open(MESSAGE, &sealed).unwrap();
+        prop_assert!(opened.as_bytes() == body && with == attributes());
+    }
+
+    #[test]
     fn any_text_is_unmasked_without_panic(text in "\\PC{0,80}", rest in "[A-Za-z0-9_-]{0,80}") {
         prop_assert!(unmask(&keyring(), &text).is_err());
         let forged = format!("new.{rest}");

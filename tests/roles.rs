@@ -15,7 +15,7 @@ use crate::support::loading;
 use crate::support::postgres::{TestDatabase, connect};
 
 /// Statements that nobody but the owner may run.
-const OF_NOBODY: [&str; 56] = [
+const OF_NOBODY: [&str; 62] = [
     "DELETE FROM turnstile.replay_plans",
     "UPDATE turnstile.replay_plans SET role = 'bob'",
     "INSERT INTO turnstile.replay_plans (role, meant, force, edits) VALUES ('bob', 'all', false, '{}')",
@@ -72,6 +72,12 @@ const OF_NOBODY: [&str; 56] = [
     "DELETE FROM turnstile.operator_actions",
     "TRUNCATE turnstile.operator_actions",
     "SELECT turnstile.note_action('taken', NULL, NULL, 1)",
+    "DELETE FROM turnstile.loaders",
+    "TRUNCATE turnstile.loaders",
+    "INSERT INTO turnstile.loader_pauses (reason) VALUES ('mallory')",
+    "UPDATE turnstile.loader_pauses SET role = 'mallory'",
+    "DELETE FROM turnstile.loader_pauses",
+    "SELECT turnstile.note_receiving('paused', NULL, NULL)",
 ];
 
 /// Statements that a relay may run, and nobody else but the owner.

@@ -1,4 +1,5 @@
-//! A storm of messages that are not logins: the loader stops taking them, tries a few, and goes on by itself.
+//! A storm of messages that are not logins: the loader stops taking them, tries a few, and goes on by itself. So it does when the
+//! table of the dead letters has taken its quota.
 
 use std::time::Duration;
 
@@ -155,6 +156,94 @@ async fn a_storm_is_told_by_the_log_the_figures_and_the_probe_and_no_value_with_
     let said = served.loader.said();
     let warned = said.lines().find(|line| line.contains("too many messages are not logins")).unwrap();
     for part in ["WARN", "\"mostly\":\"invalid_json\"", "ask the sender what has changed"] {
+        assert!(warned.contains(part), "{part}: {warned}");
+    }
+    assert_eq!(served.site.discrepancies().await.leaked, 0);
+    served.end().await;
+}
+
+/// Bodies of 24 KiB that no compression makes much shorter; each holds canaries.
+fn large(messages: usize) -> impl Iterator<Item = (String, Kind)> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let noise = |seed: usize| {
+        let mut state = seed as u64 + 1;
+        std::iter::repeat_with(move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(DIGITS[(state >> 58) as usize])
+        })
+    };
+    (0..messages).map(move |n| {
+        let body = format!("no login of device of canary {n}: {}", noise(n).take(24 * 1024).collect::<String>());
+        (body, Kind::Malformed)
+    })
+}
+
+async fn size_of_letters(pipeline: &Pipeline) -> u64 {
+    let sql = "SELECT pg_total_relation_size('turnstile.dead_letters')";
+    pipeline.client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0).cast_unsigned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_of_what_is_no_login_fills_no_disk_and_once_there_is_room_the_loader_goes_on_by_itself() {
+    const BATCH: usize = 20;
+    // About twice as many as there is room for.
+    const BROKEN: usize = 200;
+    let pipeline = Pipeline::new().await;
+    pipeline.fill_with(large(BROKEN));
+    let quota = size_of_letters(&pipeline).await + (2 << 20);
+    let mut settings = LaneSettings { max_attempts: 1, until_empty: false, ..quick() };
+    settings.limits.batch_size = BATCH;
+    settings.dead_letter_quota = Some(quota);
+    let loader = pipeline.start(LANES, settings).await;
+    let is_full = || loader.metrics.snapshot().dead_letters_full.get(()) == Some(1.0);
+    wait_until("it holds", async || is_full()).await;
+    wait_until("all that was in hand has ended", async || loader.metrics.snapshot().in_hand.get(()) == Some(0.0)).await;
+
+    // Behind what is broken.
+    pipeline.fill(30, 0);
+    let received = || loader.metrics.snapshot().received.total();
+    let before = received();
+    wait_until("it tries a few, which go back", async || received() > before).await;
+    let (letters, size) = (pipeline.counts().await[2], size_of_letters(&pipeline).await);
+    let of_each_lane = (LANES * BATCH) as u64 * (26 << 10);
+    assert!(letters > 40 && size <= quota + of_each_lane, "{letters} letters take {size} bytes of {quota}");
+    assert!(pipeline.depth() >= BROKEN - letters as usize && loader.metrics.snapshot().held_back.total() > 0);
+
+    // It looks every half minute.
+    pipeline.client.batch_execute("TRUNCATE turnstile.dead_letters").await.unwrap();
+    wait_for(LONG_PATIENCE, "it goes on and loads the rest", async || pipeline.counts().await[1] == 30).await;
+    let totals = loader.stop().await;
+    assert_eq!(totals.loaded, 30, "{totals}");
+    assert_eq!(pipeline.depth() as u64, BROKEN as u64 - totals.dead_lettered, "nothing is lost: {totals}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_until_the_queue_is_empty_ends_with_an_error_where_dead_letters_have_no_room() {
+    let pipeline = Pipeline::new().await;
+    pipeline.fill(10, 0);
+    let settings = LaneSettings { dead_letter_quota: Some(1), ..quick() };
+    let ended = pipeline.start(LANES, settings).await.ended().await.unwrap_err();
+    assert!(matches!(ended, RunError::Lane(LaneError::Full)), "{ended}");
+    assert!(ended.remedy().unwrap().contains("--dead-letter-quota"));
+    assert_eq!((pipeline.depth(), pipeline.counts().await), (10, [0; 4]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_table_of_dead_letters_is_told_by_the_log_the_figures_and_the_probe_and_no_value_with_it() {
+    let served = Served::start(&["--dead-letter-quota", "1MiB", "--max-attempts", "1"]).await;
+    let figure = async |name: &str| served.scrape().await.get(name).copied();
+    wait_until("it has looked", async || figure("turnstile_dead_letters_bytes").await.is_some()).await;
+    assert_eq!(figure("turnstile_dead_letters_full").await, Some(0.0));
+    assert_eq!(figure("turnstile_dead_letter_quota_bytes").await, Some(1_048_576.0));
+    served.site.fill_with(large(100));
+    wait_until("it says so", async || figure("turnstile_dead_letters_full").await == Some(1.0)).await;
+    assert!(figure("turnstile_dead_letters_full_since_timestamp_seconds").await.is_some());
+    let (ready, says) = served.health(&["--ready"]);
+    assert!(ready == Some(1) && says.contains("[-]dead letters failed: without room"), "{says}");
+    assert_eq!(served.health(&[]).0, Some(0), "a restart would mend nothing");
+    let said = served.loader.said();
+    let warned = said.lines().find(|line| line.contains("the dead letters have taken their quota")).unwrap();
+    for part in ["WARN", "\"quota\":1048576", "ask the sender what has changed"] {
         assert!(warned.contains(part), "{part}: {warned}");
     }
     assert_eq!(served.site.discrepancies().await.leaked, 0);

@@ -39,7 +39,7 @@ const ROOMS: &[Rule] = &[
     (&["table"], &[CORE, &["database"]], "a table knows its own rows, and no other table"),
     (
         &["load"],
-        &[CORE, &["database", "table", "failpoint", "outage", "metrics", "spans"]],
+        &[CORE, &["database", "table", "failpoint", "outage", "pause", "metrics", "spans"]],
         "the transaction has no queue: it only says what is committed",
     ),
     (&["acknowledge"], &[CORE, &["queue", "load"]], "a delete needs the proof of a commit, and no database"),
@@ -70,7 +70,7 @@ const ROOMS: &[Rule] = &[
     ),
     (&["shutdown"], &[], "a signal knows nobody: it is asked"),
     (&["failpoint"], &[], "an edge knows nobody: the steps name it"),
-    (&["outage", "storm"], &[], "it counts what it is told, and asks nobody"),
+    (&["outage", "storm", "pause"], &[], "it notes what it is told, and asks nobody"),
     (&["metrics"], &[CORE, &["outage"]], "a figure knows nobody: it is counted where it happens"),
     (&["spans"], &[CORE], "a span knows nobody: it is filled where the work is done"),
     (
@@ -154,6 +154,8 @@ const TABLES: &[&str] = &[
     "replay_plans",
     "replay_plan_letters",
     "dead_letter_revisions",
+    "loaders",
+    "loader_pauses",
 ];
 
 const MAX_LINES: usize = 600;

@@ -1,6 +1,6 @@
 //! What the loader's role may do, against what the statements of `table` need.
 
-use super::Judgement;
+use super::{Judgement, Level};
 use crate::database::schemas::Schemas;
 use crate::database::server::ServerFacts;
 use crate::table::rights::{Object, Right, Rights};
@@ -23,6 +23,18 @@ pub(super) fn needed(objects: &[Object], rights: &Rights, role: &str, schemas: &
     match judged.is_empty() {
         true => Judgement::ok(held(objects, rights)),
         false => together(judged),
+    }
+}
+
+/// The same of what only shows how the loader is.
+pub(super) fn without_which_it_loads(judgement: Judgement) -> Judgement {
+    match judgement.level {
+        Level::Error => Judgement {
+            level: Level::Warning,
+            found: format!("{}: `turnstile loaders` will not show this loader", judgement.found),
+            ..judgement
+        },
+        Level::Ok | Level::Warning | Level::Skipped => judgement,
     }
 }
 

@@ -62,7 +62,7 @@ impl Args {
 }
 
 /// Who acts and why; empty where nobody is named and no reason given.
-fn said(given: &Given, mistakes: &mut Mistakes) -> Option<Said> {
+pub(super) fn said(given: &Given, mistakes: &mut Mistakes) -> Option<Said> {
     let reason = given.optional(&rows::REASON, mistakes);
     let by = match given.optional(&rows::BY, mistakes)? {
         Some(by) => Some(by),
@@ -75,14 +75,10 @@ fn said(given: &Given, mistakes: &mut Mistakes) -> Option<Said> {
 }
 
 /// The same of an action that must have a reason.
-fn said_with_reason(given: &Given, mistakes: &mut Mistakes) -> Option<Said> {
+pub(super) fn said_with_reason(given: &Given, mistakes: &mut Mistakes) -> Option<Said> {
     let said = said(given, mistakes)?;
     match said.reason.is_empty() {
-        true => mistakes.note(
-            "--reason",
-            "is not given",
-            "say why, in a few words: it is kept in the history of the letter",
-        ),
+        true => mistakes.note("--reason", "is not given", "say why, in a few words: it is kept in the history"),
         false => Some(said),
     }
 }

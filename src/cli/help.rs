@@ -208,6 +208,27 @@ const COMMANDS: &[Told] = &[
         ],
     },
     Told {
+        command: "loaders",
+        done: "done, whatever it shows",
+        failed: "failed",
+        examples: &["turnstile loaders", "turnstile loaders --format json | jq .state"],
+    },
+    Told {
+        command: "loaders pause",
+        done: "it is paused, or was before",
+        failed: "there is no such queue or loader, or something failed",
+        examples: &[
+            "turnstile loaders pause --queue logins --reason maintenance",
+            "turnstile loaders pause --loader 3f9c --reason 'TICKET-4711'",
+        ],
+    },
+    Told {
+        command: "loaders resume",
+        done: "it is not paused",
+        failed: "there is no such queue or loader, or something failed",
+        examples: &["turnstile loaders resume --queue logins"],
+    },
+    Told {
         command: "outbox prune",
         done: "what could be dropped is dropped, or there was nothing; with --dry-run: it looked",
         failed: "others were in the way for too long, or something failed; what was dropped holds",

@@ -8,6 +8,7 @@ mod demo;
 mod general;
 mod history;
 mod letters;
+mod loaders;
 mod loading;
 mod outbox;
 mod relay;
@@ -22,6 +23,7 @@ pub use self::demo::*;
 pub use self::general::*;
 pub use self::history::*;
 pub use self::letters::*;
+pub use self::loaders::*;
 pub use self::loading::*;
 pub use self::outbox::*;
 pub use self::relay::*;
@@ -54,6 +56,9 @@ const DATABASE_COMMANDS: &[&str] = &[
     "dead-letters plans show",
     "dead-letters plans run",
     "dead-letters plans cancel",
+    "loaders",
+    "loaders pause",
+    "loaders resume",
     "outbox status",
     "outbox failures list",
     "outbox failures retry",
@@ -98,6 +103,7 @@ pub const ALL: &[&dyn Row] = &[
     &MAX_ATTEMPTS,
     &RETRY_DELAY,
     &MAX_REJECTION_RATE,
+    &DEAD_LETTER_QUOTA,
     &KEEP_TRACE_CONTEXT,
     &MIGRATE,
     &UNTIL_EMPTY,
@@ -165,6 +171,8 @@ pub const ALL: &[&dyn Row] = &[
     &AFTER,
     &LIST_FORMAT,
     &REPLAY_LIMIT,
+    &LOADERS_OF_QUEUE,
+    &ONE_LOADER,
     &NEW_KEYRING,
     &NEW_KEY_ID,
     &UNMASK_MASK,

@@ -105,6 +105,7 @@ fn lane(given: &Given, mistakes: &mut Mistakes) -> Option<LaneSettings> {
     let max_attempts = given.read(&rows::MAX_ATTEMPTS, mistakes);
     let retry_delay = given.read(&rows::RETRY_DELAY, mistakes);
     let max_rejection_rate = given.read(&rows::MAX_REJECTION_RATE, mistakes);
+    let dead_letter_quota = given.optional(&rows::DEAD_LETTER_QUOTA, mistakes);
     let limits = ReceiveLimits {
         batch_size: batch_size?,
         batch_bytes: batch_bytes?,
@@ -119,6 +120,7 @@ fn lane(given: &Given, mistakes: &mut Mistakes) -> Option<LaneSettings> {
         until_empty: given.is_on(&rows::UNTIL_EMPTY),
         delete_patience: acknowledge::PATIENCE,
         storm: max_rejection_rate?.limits(),
+        dead_letter_quota: dead_letter_quota?.map(|bytes| bytes as u64),
         keeps_trace_context: given.is_on(&rows::KEEP_TRACE_CONTEXT),
     })
 }

@@ -17,6 +17,7 @@ use crate::failpoint::{Step, around};
 use crate::message::MessageKey;
 use crate::metrics::Phase;
 use crate::spans::{bracket, statement};
+use crate::table::horizon::Horizon;
 use crate::table::processed_messages::Claimed;
 use crate::table::{dead_letters, horizon, identities, outbox, processed_messages, user_logins};
 use crate::verdict::LoginIdentity;
@@ -37,6 +38,8 @@ pub(super) struct Recorded {
     pub(super) logins: Vec<TimedLogin>,
     /// The codes of the dead letters that it wrote.
     pub(super) letters: Vec<&'static str>,
+    /// How many bytes their sealed bodies have together.
+    pub(super) letters_bytes: u64,
 }
 
 /// What becomes of new messages.
@@ -86,11 +89,12 @@ impl Destination {
             statement("INSERT", "processed_messages", entries.len()),
             around(Step::Claim, processed_messages::claim(transaction, entries)),
         );
-        let horizon = horizon::retained_since(transaction);
+        let horizon = horizon::read(transaction, self.queue.as_str(), self.loader.as_str());
         let (claimed, taken, horizon) = futures_util::future::join3(claiming, transaction.take_id(), horizon).await;
         let claimed = claimed?; // First: behind a failed claim the others only say that the transaction is aborted.
         taken?;
-        let horizon = horizon?;
+        let Horizon { retained_since: horizon, paused_since } = horizon?;
+        self.pause.heard(paused_since);
         let is_older = |entry: &Entry| entry.is_older_than(horizon) && claimed.holds(&entry.key);
         match entries.iter().any(is_older) {
             true => Ok(Attempt::Older(horizon)),
@@ -134,8 +138,12 @@ impl Destination {
             let receive_count = delivery.receive_count;
             delivery.sent_at.of_queue().map(|sent_at| TimedLogin { sent_at, receive_count })
         };
-        let codes = letters.iter().map(|letter| letter.rejection.code()).collect();
-        Ok(Recorded { tally, logins: loaded.iter().filter_map(|entry| timed(entry)).collect(), letters: codes })
+        Ok(Recorded {
+            tally,
+            logins: loaded.iter().filter_map(|entry| timed(entry)).collect(),
+            letters: letters.iter().map(|letter| letter.rejection.code()).collect(),
+            letters_bytes: letters.iter().map(|letter| letter.sealed_body.as_bytes().len() as u64).sum(),
+        })
     }
 
     /// Claims the keys of new logins, and lets their owners decide.

@@ -155,11 +155,30 @@ catalogue! {
     ///
     /// Many in an hour mean that the share of rejections is near `--max-rejection-rate`.
     storms: Count = "storms_total",
-    /// Rejected deliveries that went back to the queue because of that.
+    /// Rejected deliveries that went back to the queue because of that, or for want of room for dead letters.
     ///
     /// Each of them is counted as returned, too. What a storm spares the table of the dead letters is far more: most of it stays
     /// in the queue, unseen.
     held_back: Count = "storm_held_back_total",
+    /// How much room the table of the dead letters takes, with its indexes, as last seen.
+    ///
+    /// It is looked at once at the start, and then at most every 30 s and only after this loader has written one.
+    dead_letters_bytes: Value = "dead_letters_bytes",
+    /// How much it may take (`--dead-letter-quota`); absent where that is not set.
+    dead_letter_quota: Value = "dead_letter_quota_bytes",
+    /// Whether it has taken that: 1 while the loader takes none but a few messages now and then; absent where no quota is set.
+    ///
+    /// The loader goes on by itself once there is room.
+    dead_letters_full: Value = "dead_letters_full",
+    /// Since when that has been so; absent while it is not.
+    dead_letters_full_since: Value = "dead_letters_full_since_timestamp_seconds",
+
+    /// Whether an operator has paused receiving: 1 while the loader receives nothing, and goes on by itself once it is resumed.
+    ///
+    /// It loads what it has in hand, and is healthy. What is not received is lost when the queue's retention is over.
+    paused: Value = "paused",
+    /// Since when that has been so, by the database's clock; absent while it is not.
+    paused_since: Value = "paused_since_timestamp_seconds",
 
     /// Keys in bodies that are none of a login's.
     ///

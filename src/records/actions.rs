@@ -16,6 +16,7 @@ pub fn action_json(done: &Done) -> Value {
         "role": done.role,
         "name": done.person,
         "reason": done.reason,
+        "subject": done.subject,
         "plan": done.plan.map(|plan| plan.0),
     })
 }

@@ -49,11 +49,17 @@ pub struct Check {
     pub name: &'static str,
     /// What is wrong, where something is.
     pub failure: Option<String>,
+    /// What is to be known although nothing is wrong.
+    pub note: Option<String>,
 }
 
 impl Check {
     fn of(name: &'static str, failure: Option<String>) -> Self {
-        Self { name, failure }
+        Self { name, failure, note: None }
+    }
+
+    fn well(name: &'static str, note: Option<String>) -> Self {
+        Self { name, failure: None, note }
     }
 }
 
@@ -85,6 +91,12 @@ impl Health {
             let storm =
                 |lasting| format!("too many messages have not been logins for {lasting:.0} s, and few are taken");
             checks.push(Check::of("storm", figures.storm().map(storm)));
+            let full =
+                |lasting| format!("without room (--dead-letter-quota) for {lasting:.0} s, and few messages are taken");
+            checks.push(Check::of("dead letters", figures.dead_letters_full().map(full)));
+            // Somebody wants it so: it is healthy, and goes on once it is resumed.
+            let pause = |lasting| format!("paused by an operator for {lasting:.0} s, and nothing is received");
+            checks.push(Check::well("receiving", figures.pause().map(pause)));
         }
         // A loader that is a relay besides goes on loading while the sink is away.
         if work.has(Part::Relay) && !work.has(Part::Loader) {
@@ -165,6 +177,17 @@ mod tests {
         assert_eq!(failures(health.live(&metrics)), [""; 0]);
         metrics.count(|figures| figures.storm_since.clear(()));
         assert_eq!(failures(health.ready(&metrics)), [""; 0]);
+    }
+
+    #[test]
+    fn a_loader_that_an_operator_has_paused_is_alive_and_ready_and_says_it() {
+        let (metrics, health) = (Metrics::default(), health(Duration::from_secs(60)));
+        let _lane = metrics.lane();
+        let note = |metrics: &Metrics| health.ready(metrics).into_iter().find_map(|check| check.note);
+        assert_eq!(note(&metrics), None);
+        metrics.count(|figures| figures.paused_since.set((), unix_seconds(OffsetDateTime::now_utc())));
+        assert_eq!((failures(health.ready(&metrics)), failures(health.live(&metrics))), (vec![], vec![]));
+        assert!(note(&metrics).unwrap().starts_with("paused by an operator for"));
     }
 
     #[test]

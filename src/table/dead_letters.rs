@@ -22,6 +22,20 @@ pub use self::groups::{Became, Group, became, groups};
 pub use self::search::{Counted, Search, count_some, queues};
 use self::search::{MATCHES, Terms};
 
+/// How many bytes the table takes, with its indexes and what belongs to rows that are gone.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn bytes(transaction: &Transaction) -> Result<u64, DatabaseError> {
+    let sql = format!(
+        "SELECT pg_catalog.pg_total_relation_size('{}.dead_letters'::pg_catalog.regclass)",
+        transaction.schemas().own
+    );
+    let row = transaction.query_one("measure the dead letters", &sql, &[]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+}
+
 /// Writes dead letters of messages that this queue delivered. A message that already has one keeps it.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `operator_actions`: what was done with dead letters, by whom and why. The database writes the rows; here they are read, and
+//! `operator_actions`: what was done with dead letters and loaders, by whom and why. The database writes the rows; here they are read, and
 //! said what is to stand in them.
 
 use std::str::FromStr;
@@ -60,6 +60,10 @@ actions! {
     Discarded => "discarded",
     /// A discarded letter was opened again.
     Reopened => "reopened",
+    /// Receiving was paused.
+    Paused => "paused",
+    /// A pause was ended.
+    Resumed => "resumed",
 }
 
 /// A text is no action.
@@ -84,6 +88,8 @@ pub struct Done {
     pub letters: i32,
     /// With which letter, where it was one.
     pub letter: Option<MessageKey>,
+    /// With what else: a queue, a loader, or all of them.
+    pub subject: Option<String>,
     /// Why, as the person said.
     pub reason: Option<String>,
     /// The plan of which it was a part.
@@ -114,7 +120,7 @@ pub struct Filter {
 /// [`DatabaseError`]
 pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> Result<Vec<Done>, DatabaseError> {
     let sql = format!(
-        "SELECT sent_at, message_hash, id, done_at, role, person, action, letters, reason, plan
+        "SELECT sent_at, message_hash, id, done_at, role, person, action, letters, reason, plan, subject
          FROM {}.operator_actions
          WHERE ($1::bytea[] IS NULL OR message_hash = ANY($1)) AND ($2::text IS NULL OR role = $2 OR person = $2)
            AND ($3::timestamptz IS NULL OR done_at >= $3) AND ($4::text IS NULL OR action = $4)
@@ -147,5 +153,6 @@ fn done(transaction: &Transaction, row: &Row) -> Result<Done, DatabaseError> {
         letters: row.get(7),
         reason: row.get(8),
         plan: row.get::<_, Option<i64>>(9).map(PlanId),
+        subject: row.get(10),
     })
 }

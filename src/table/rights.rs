@@ -23,6 +23,8 @@ pub enum Object {
     Sequence,
     /// The function that makes partitions.
     ExtendOutbox,
+    /// The function that removes the rows of loaders that are gone.
+    ForgetLoaders,
 }
 
 impl Object {
@@ -36,13 +38,16 @@ impl Object {
             Self::Table(name) => format!("{own}.{name}"),
             Self::Sequence => format!("SEQUENCE {own}.{SEQUENCE}"),
             Self::ExtendOutbox => format!("FUNCTION {own}.extend_outbox()"),
+            Self::ForgetLoaders => format!("FUNCTION {own}.forget_loaders()"),
         }
     }
 
     fn schema(self, schemas: &Schemas) -> &str {
         match self {
             Self::LoginsSchema | Self::Table(LOGINS) => schemas.logins.name(),
-            Self::OwnSchema | Self::Table(_) | Self::Sequence | Self::ExtendOutbox => schemas.own.name(),
+            Self::OwnSchema | Self::Table(_) | Self::Sequence | Self::ExtendOutbox | Self::ForgetLoaders => {
+                schemas.own.name()
+            }
         }
     }
 
@@ -52,6 +57,7 @@ impl Object {
             Self::Table(name) => name,
             Self::Sequence => SEQUENCE,
             Self::ExtendOutbox => "extend_outbox",
+            Self::ForgetLoaders => "forget_loaders",
         }
     }
 }
@@ -150,6 +156,61 @@ const USES: [Use; 9] = [
     Use { table: MIGRATIONS, inserted: Inserted::Columns(&[]), selected: &["version"], updated: &[] },
 ];
 
+/// The table in which a loader notes that it lives.
+pub const LOADERS: &str = "loaders";
+
+/// What it does there. It loads all the same where it may not.
+const OF_HEARTBEAT: Use = Use {
+    table: LOADERS,
+    inserted: Inserted::Columns(&[
+        "id",
+        "host",
+        "pid",
+        "version",
+        "queue",
+        "state",
+        "lanes",
+        "received",
+        "loaded",
+        "dead_lettered",
+        "absorbed",
+        "contradicting",
+        "returned",
+        "released",
+        "damaged",
+        "in_hand",
+        "received_per_second",
+        "loaded_per_second",
+        "lag_p50",
+        "lag_p99",
+        "sqs_calls",
+        "sqs_billed",
+        "sqs_empty_receives",
+    ]),
+    selected: &["id"],
+    updated: &[
+        "seen_at",
+        "state",
+        "lanes",
+        "received",
+        "loaded",
+        "dead_lettered",
+        "absorbed",
+        "contradicting",
+        "returned",
+        "released",
+        "damaged",
+        "in_hand",
+        "received_per_second",
+        "loaded_per_second",
+        "lag_p50",
+        "lag_p99",
+        "sqs_calls",
+        "sqs_billed",
+        "sqs_empty_receives",
+    ],
+};
+
 /// Columns that hold personal values, masked or sealed, with their tables: the loader writes them and never reads them.
 fn personal_columns() -> Vec<(&'static str, &'static str)> {
     let of_login = LOGIN.fields.iter().filter(|field| field.is_personal());
@@ -159,28 +220,41 @@ fn personal_columns() -> Vec<(&'static str, &'static str)> {
 
 /// Every right that the loader needs.
 pub fn needed() -> Vec<Right> {
-    let whole = |action, object| Right { action, object, column: "" };
-    let of_use = |of: &Use| {
-        let object = Object::Table(of.table);
-        let (inserted, selected, updated) = (of.inserted.columns(), of.selected.to_vec(), of.updated.to_vec());
+    let wholes = [
+        Right::whole("USAGE", Object::OwnSchema),
+        Right::whole("USAGE", Object::LoginsSchema),
+        Right::whole("USAGE", Object::Sequence),
+        Right::whole("SELECT", Object::Sequence),
+        Right::whole("EXECUTE", Object::ExtendOutbox),
+    ];
+    wholes.into_iter().chain(USES.iter().flat_map(Use::rights)).collect()
+}
+
+/// Every right without which a loader is not seen, and loads.
+pub fn of_heartbeat() -> Vec<Right> {
+    OF_HEARTBEAT.rights().chain([Right::whole("EXECUTE", Object::ForgetLoaders)]).collect()
+}
+
+impl Right {
+    fn whole(action: &'static str, object: Object) -> Self {
+        Self { action, object, column: "" }
+    }
+}
+
+impl Use {
+    fn rights(&self) -> impl Iterator<Item = Right> + use<> {
+        let object = Object::Table(self.table);
+        let (inserted, selected, updated) = (self.inserted.columns(), self.selected.to_vec(), self.updated.to_vec());
         [("INSERT", inserted), ("SELECT", selected), ("UPDATE", updated)]
             .into_iter()
             .flat_map(move |(action, columns)| columns.into_iter().map(move |column| Right { action, object, column }))
-    };
-    let wholes = [
-        whole("USAGE", Object::OwnSchema),
-        whole("USAGE", Object::LoginsSchema),
-        whole("USAGE", Object::Sequence),
-        whole("SELECT", Object::Sequence),
-        whole("EXECUTE", Object::ExtendOutbox),
-    ];
-    wholes.into_iter().chain(USES.iter().flat_map(of_use)).collect()
+    }
 }
 
 /// What the role may do with the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
-    /// Every right that is needed, and whether the role has it; none where there is no such column or object.
+    /// Every right that is needed or of the heartbeat, and whether the role has it; none where there is no such column or object.
     pub needed: Vec<(Right, Option<bool>)>,
     /// What the role may do beyond that, in words: with the tables, the schemas and the server.
     pub beyond: Vec<String>,
@@ -193,7 +267,7 @@ impl Rights {
     ///
     /// [`DatabaseError`]
     pub async fn read(transaction: &Transaction) -> Result<Self, DatabaseError> {
-        let rights = needed();
+        let rights = [needed(), of_heartbeat()].concat();
         let mut held = whole(transaction, &rights).await?.into_iter();
         let mut of_columns = columns(transaction, &rights).await?.into_iter();
         let answer = |right: Right| {
@@ -250,7 +324,7 @@ async fn columns(transaction: &Transaction, rights: &[Right]) -> Result<Vec<Opti
 async fn of_tables(transaction: &Transaction) -> Result<Vec<String>, DatabaseError> {
     let schemas = transaction.schemas();
     let (own, logins) = (schemas.own.name(), schemas.logins.name());
-    let tables: Vec<&str> = USES.iter().map(|of| of.table).collect();
+    let tables: Vec<&str> = USES.iter().map(|of| of.table).chain([LOADERS]).collect();
     let sql = "SELECT pg_catalog.format('%s on %I.%I', w.action, n.nspname, c.relname)
                FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
                     pg_catalog.unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) AS w (action)

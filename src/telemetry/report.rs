@@ -76,16 +76,28 @@ impl Report {
             database_away_s = self.whole.away(Peer::Database).map(round),
             queue_away_s = self.whole.away(Peer::Queue).map(round),
             storm_s = self.whole.storm().map(round),
+            dead_letters_full_s = self.whole.dead_letters_full().map(round),
+            paused_s = self.whole.pause().map(round),
             "{what}"
         );
     }
 
-    fn per_second(&self) -> f64 {
-        self.stretch.messages.get((Outcome::Loaded,)) as f64 / self.over.as_secs_f64().max(0.001)
+    /// Logins loaded a second, in the stretch.
+    pub fn per_second(&self) -> f64 {
+        self.rate(self.stretch.messages.get((Outcome::Loaded,)))
     }
 
-    /// How late the logins were that this share of the first deliveries did not exceed.
-    fn lag(&self, share: f64) -> Option<f64> {
+    /// Deliveries that came a second, in the stretch.
+    pub fn received_per_second(&self) -> f64 {
+        self.rate(self.stretch.received.total())
+    }
+
+    fn rate(&self, count: u64) -> f64 {
+        count as f64 / self.over.as_secs_f64().max(0.001)
+    }
+
+    /// How late the logins of the stretch were that this share of the first deliveries did not exceed, in seconds.
+    pub fn lag(&self, share: f64) -> Option<f64> {
         self.stretch.lag.get((Nth::First,))?.quantile(share)
     }
 
@@ -118,6 +130,12 @@ impl Report {
         write!(f, "; {} loaded, {dead} dead, {} in hand", ended(Outcome::Loaded), self.in_hand())?;
         if let Some(lasting) = self.whole.storm() {
             write!(f, "; too many rejections for {lasting:.0} s")?;
+        }
+        if let Some(lasting) = self.whole.dead_letters_full() {
+            write!(f, "; no room for dead letters for {lasting:.0} s")?;
+        }
+        if let Some(lasting) = self.whole.pause() {
+            write!(f, "; paused for {lasting:.0} s")?;
         }
         self.write_away(f, Peer::Queue, "queue")
     }

@@ -22,8 +22,12 @@ pub enum State {
     NoQueue,
     /// Its sink takes nothing.
     NoSink,
+    /// There is no room for dead letters: it takes few.
+    Full,
     /// Too many messages are not logins: it takes few.
     Storm,
+    /// An operator wants it to receive nothing.
+    Paused,
     /// It was asked to end.
     Ending,
     /// It was asked for its figures, and has not answered yet.
@@ -200,7 +204,9 @@ impl State {
             Self::NoDatabase => "no database",
             Self::NoQueue => "no queue",
             Self::NoSink => "no sink",
+            Self::Full => "no room",
             Self::Storm => "storm",
+            Self::Paused => "paused",
             Self::Ending => "ending",
             Self::Asked => "asked",
             Self::Starting => "starting",
@@ -251,8 +257,12 @@ fn state_of(figures: &Snapshot, loaded: Option<f64>) -> (State, Option<Duration>
         (State::NoDatabase, None)
     } else if any(LaneState::WaitingForQueue) {
         (State::NoQueue, None)
+    } else if let Some(lasting) = figures.dead_letters_full() {
+        (State::Full, Duration::try_from_secs_f64(lasting).ok())
     } else if let Some(lasting) = figures.storm() {
         (State::Storm, Duration::try_from_secs_f64(lasting).ok())
+    } else if let Some(lasting) = figures.pause() {
+        (State::Paused, Duration::try_from_secs_f64(lasting).ok())
     } else if figures.draining.get(()) == Some(1.0) {
         (State::Ending, None)
     } else if lanes.is_empty() {

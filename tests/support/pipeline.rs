@@ -64,6 +64,7 @@ pub(crate) fn quick() -> LaneSettings {
         until_empty: true,
         delete_patience: Duration::from_secs(30),
         storm: None,
+        dead_letter_quota: None,
         keeps_trace_context: false,
     }
 }

@@ -4,6 +4,8 @@
 //! sealed alike and stay recognisable as equal; the mode is made to bear a nonce that stands twice. The purpose and
 //! the key's id are associated data: what was sealed for one purpose opens for no other.
 
+mod clear;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -39,7 +41,7 @@ impl BodySealer {
     }
 
     /// The hash of a body, and the body with its attributes, sealed for this message alone as `KEYID.` and then the bytes
-    /// of nonce, ciphertext and tag.
+    /// of nonce, ciphertext and tag. A body of 4 KiB to 1 MiB is compressed before, if that makes it shorter.
     pub fn seal(&self, message: MessageHash, body: &RawBody, attributes: &Attributes) -> (BodyHash, SealedBody) {
         let hash = self.hash(body);
         let sealed = self.seal_bound(hash, message.as_bytes(), body, attributes);
@@ -63,8 +65,7 @@ impl BodySealer {
         sealed.extend_from_slice(id.as_str().as_bytes());
         sealed.push(b'.');
         cipher.seal_onto(&mut sealed, nonce(hash.as_bytes()), bound_to, |clear| {
-            write_attributes(attributes, clear);
-            clear.extend_from_slice(body.as_bytes());
+            clear::write(attributes, body, clear);
         });
         SealedBody(sealed)
     }
@@ -116,54 +117,15 @@ impl BodyOpener {
         let rest = sealed.0.get(id.as_str().len() + 1..).unwrap_or_default();
         let key = self.keys.iter().find(|key| key.id == id).ok_or(OpenError::UnknownKey(id))?;
         let clear = key.body.open(rest, bound_to).ok_or(OpenError::NotAuthentic)?;
-        let (attributes, body) = read_attributes(&clear).ok_or(OpenError::Malformed)?;
-        Ok((RawBody::new(body), attributes))
+        let (attributes, body) = clear::read(&clear).ok_or(OpenError::Malformed)?;
+        Ok((body, attributes))
     }
-}
-
-/// Their number, and then each name and value behind its length: all numbers as four bytes, the lowest first.
-fn write_attributes(attributes: &Attributes, out: &mut Vec<u8>) {
-    let attributes = attributes.iter();
-    out.extend_from_slice(&length(attributes.len()));
-    for (name, value) in attributes {
-        for part in [name.as_bytes(), value] {
-            out.extend_from_slice(&length(part.len()));
-            out.extend_from_slice(part);
-        }
-    }
-}
-
-/// A message and its attributes have 1 MiB at most.
-fn length(length: usize) -> [u8; 4] {
-    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
-}
-
-/// The attributes that stand in front of a body, and the body.
-fn read_attributes(clear: &[u8]) -> Option<(Attributes, &[u8])> {
-    let (number, mut rest) = read_length(clear)?;
-    let mut part = || {
-        let (length, behind) = read_length(rest)?;
-        let (part, behind) = behind.split_at_checked(length)?;
-        rest = behind;
-        Some(part)
-    };
-    let mut attributes = Vec::new();
-    for _ in 0..number {
-        let (name, value) = (part()?, part()?);
-        attributes.push((str::from_utf8(name).ok()?.to_owned(), value.to_vec()));
-    }
-    Some((attributes.into_iter().collect(), rest))
-}
-
-fn read_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    Some((usize::try_from(u32::from_le_bytes(*length)).ok()?, rest))
 }
 
 /// Why a sealed body does not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// It does not start with a key's id and a point.
+    /// It does not start with a key's id and a point, or what it holds has no form that was ever sealed.
     #[error("it is not a sealed body")]
     Malformed,
     /// The keyring has no key of this id.

@@ -50,7 +50,7 @@ impl Args {
             }
             Format::Text if done.is_empty() => say("nothing was done, or nothing of this kind")?,
             Format::Text => {
-                table(&["when", "action", "letter", "role", "name", "plan", "reason"], done.iter().map(row))?;
+                table(&["when", "action", "of", "role", "name", "plan", "reason"], done.iter().map(row))?;
                 more.map_or(Ok(()), |more| say(&more))?;
             }
         }
@@ -76,7 +76,11 @@ impl Args {
 
 fn row(done: &Done) -> Vec<String> {
     let text = |text: &Option<String>| printable(text.as_deref().unwrap_or("-").as_bytes());
-    let letter = done.letter.map_or_else(|| format!("{} of them", done.letters), |key| hash_in_table(key.hash));
+    let letter = match (done.letter, &done.subject) {
+        (Some(key), _) => hash_in_table(key.hash),
+        (None, Some(subject)) => printable(subject.as_bytes()),
+        (None, None) => format!("{} of them", done.letters),
+    };
     let role = printable(done.role.as_bytes());
     let plan = done.plan.map_or_else(|| "-".to_owned(), |plan| plan.to_string());
     vec![seconds(done.at), done.action.as_str().to_owned(), letter, role, text(&done.person), plan, text(&done.reason)]

@@ -3,7 +3,6 @@
 mod entries;
 mod groups;
 mod nothing;
-mod records;
 
 use super::open;
 use crate::cli::{Failure, Outcome};

@@ -60,13 +60,15 @@ pub static BY: Setting<Text<String>> = Setting {
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters plans run",
+        "loaders pause",
+        "loaders resume",
         "config show",
     ],
     heading: OPTIONS,
     kind: Text::of("NAME", "give at most 128 characters, none of them a control character", read_by),
     default: Default::Found("the variable USER"),
     is_secret: false,
-    meaning: "Who acts: kept in the history of each dead letter, after the database role",
+    meaning: "Who acts: kept in the history of what is done, after the database role",
 };
 
 /// A name that fits into the tables.

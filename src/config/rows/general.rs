@@ -158,6 +158,8 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "dead-letters plans show",
         "dead-letters plans run",
         "dead-letters plans cancel",
+        "loaders pause",
+        "loaders resume",
         "outbox status",
         "outbox failures list",
         "outbox failures retry",

@@ -19,12 +19,14 @@ pub static REASON: Setting<Text<String>> = Setting {
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters plans run",
+        "loaders pause",
+        "loaders resume",
     ],
     heading: OPTIONS,
     kind: Text::of("TEXT", "give 1 to 500 characters, none of them a control character", read_reason),
     default: Default::Unset,
     is_secret: false,
-    meaning: "Why: kept in the history of each dead letter. Write nothing personal in it",
+    meaning: "Why: kept in the history of what is done. Write nothing personal in it",
 };
 
 fn read_reason(text: &str) -> Result<String, String> {

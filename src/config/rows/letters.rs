@@ -162,7 +162,7 @@ fn read_page_end(text: &str) -> Result<PageEnd, String> {
 pub static LIST_FORMAT: Setting<Word<ListFormat>> = Setting {
     flag: Some("format"),
     variable: None,
-    commands: LIST,
+    commands: &["dead-letters list", "loaders"],
     heading: OPTIONS,
     kind: Word::of("FORMAT", &["text", "json", "ndjson", "csv"]),
     default: Default::Is("text"),

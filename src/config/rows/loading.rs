@@ -166,7 +166,7 @@ pub static MIGRATE: Setting<Switch> = Setting {
     kind: Switch,
     default: Default::Unset,
     is_secret: false,
-    meaning: "Bring the tables to this version first, as `turnstile migrate` does",
+    meaning: "Bring the tables to this version first: the same as `turnstile migrate` does",
 };
 
 /// Where figures and probes are served.
@@ -465,6 +465,20 @@ pub static MAX_REJECTION_RATE: Setting<Text<MaxRejectionRate>> = Setting {
     is_secret: false,
     meaning: "The largest share of rejected messages that is borne. Above it, of the last 1000 (at least 200), the loader takes \
               only a few now and then, and goes on by itself once these are logins again; with --until-empty it ends instead",
+};
+
+/// How much room dead letters may take.
+pub static DEAD_LETTER_QUOTA: Setting<Size> = Setting {
+    flag: Some("dead-letter-quota"),
+    variable: Some("TURNSTILE_DEAD_LETTER_QUOTA"),
+    commands: RUN,
+    heading: LANES_HEADING,
+    kind: Size(MIB..=1024 * 1024 * 1024 * MIB),
+    default: Default::Found("no limit"),
+    is_secret: false,
+    meaning: "How much room dead letters may take: their table with its indexes. Above it, the loader takes only a few messages now \
+              and then, writes no further dead letter of what is not a login, and goes on by itself once there is room; with \
+              --until-empty it ends instead",
 };
 
 /// Whether a run ends with the queue.

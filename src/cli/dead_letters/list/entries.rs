@@ -1,10 +1,10 @@
 //! Single dead letters, page by page.
 
 use super::nothing::Elsewhere;
-use super::{number, records};
-use crate::cli::Failure;
+use super::number;
 use crate::cli::dead_letters::text::{exact, hash_in_table, letter_json, place_words, seconds, table};
 use crate::cli::terminal::{note, printable, say};
+use crate::cli::{Failure, records};
 use crate::config::rows::ListFormat;
 use crate::database::{Database, Transaction};
 use crate::records::letters::LETTER;

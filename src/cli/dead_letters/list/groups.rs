@@ -1,10 +1,10 @@
 //! Dead letters in groups, with what usually causes them.
 
 use super::nothing::Elsewhere;
-use super::{number, records};
-use crate::cli::Failure;
+use super::number;
 use crate::cli::dead_letters::text::table;
 use crate::cli::terminal::{note, printable, say, seconds, width, wrapped};
+use crate::cli::{Failure, records};
 use crate::config::rows::ListFormat;
 use crate::database::{Database, Transaction};
 use crate::records::groups::{GROUP, LATE_MESSAGES, Replays, advice, codes, field_or_rule, group_json, share, worked};
