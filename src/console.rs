@@ -15,6 +15,7 @@ mod feed;
 mod frame;
 mod guard;
 mod link;
+mod minutes;
 mod person;
 mod pieces;
 mod place;
@@ -35,6 +36,7 @@ pub use self::server::{CertificateError, serve};
 
 use self::attempts::Attempts;
 use self::audits::Audits;
+use self::minutes::Minutes;
 use self::sessions::Sessions;
 use crate::config::rows::Colour;
 use crate::database::address::TlsError;
@@ -112,6 +114,7 @@ pub struct Console {
     sessions: Sessions,
     attempts: Mutex<Attempts>,
     audits: Audits,
+    minutes: Minutes,
     /// By which all act, where a proxy names the person.
     shared: Option<Database>,
 }
@@ -140,7 +143,15 @@ impl Console {
         };
         let keys = keyring.map(|keyring| Keys { opener: keyring.body_opener(), ids: keyring.ids().cloned().collect() });
         let sessions = Sessions::lasting(settings.idle, settings.lasts);
-        Ok(Self { settings, keys, sessions, attempts: Mutex::default(), audits: Audits::default(), shared })
+        Ok(Self {
+            settings,
+            keys,
+            sessions,
+            attempts: Mutex::default(),
+            audits: Audits::default(),
+            minutes: Minutes::default(),
+            shared,
+        })
     }
 
     /// Whether browsers reach it by https only.

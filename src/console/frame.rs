@@ -56,7 +56,7 @@ pub(super) fn bare(console: &Console, title: &str, main: Markup) -> Markup {
         title,
         html! {
             body.bare {
-                div class={ "stripe " (colour) } { @if let Some((name, _)) = environment { (name) } }
+                header class={ "stripe " (colour) } { @if let Some((name, _)) = environment { (name) } }
                 main { (main) }
             }
         },

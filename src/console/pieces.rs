@@ -143,6 +143,8 @@ pub(super) fn nothing(words: &str) -> Markup {
 pub(super) enum Mood {
     /// As it should be.
     Well,
+    /// It is not known yet.
+    Busy,
     /// Somebody should look.
     Look,
     /// Something is broken.
@@ -153,6 +155,7 @@ impl Mood {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Well => "well",
+            Self::Busy => "busy",
             Self::Look => "look",
             Self::Bad => "bad",
         }
@@ -162,6 +165,7 @@ impl Mood {
     fn sign(self) -> &'static str {
         match self {
             Self::Well => "✓",
+            Self::Busy => "…",
             Self::Look => "!",
             Self::Bad => "✕",
         }

@@ -163,7 +163,7 @@ fn body_of(session: &Session, place: &Place, told: &Told, once: &str) -> Option<
     }
     Some(match session.revealed(once) {
         Some(body) => html! {
-            section.revealed {
+            section.shown {
                 h2 { "The body" }
                 pre tabindex="0" { (printable(&body)) }
                 p.note { (body.len()) " bytes. What cannot be printed is escaped. It is shown here for two minutes." }

@@ -221,16 +221,12 @@ impl Audit {
         }
     }
 
-    fn is_running(&self) -> bool {
-        self.runs.first().is_some_and(|run| matches!(run.standing, Standing::Running(_)))
-    }
-
     fn run(&self, run: &Run, now: OffsetDateTime) -> Markup {
         let by = html! { " · " (moment(run.begun, now)) " by " (text(&run.by)) };
         html! {
             @match &run.standing {
                 Standing::Running(rules) => {
-                    (verdict(Mood::Look, html! { "Looking: " (rules) " of " (RULES.len()) " rules are done" (by) }))
+                    (verdict(Mood::Busy, html! { "Looking: " (rules) " of " (RULES.len()) " rules are done" (by) }))
                     progress max=(RULES.len()) value=(rules) {}
                 }
                 Standing::Failed { error, remedy } => { (trouble(error, Some(remedy))) }
@@ -342,7 +338,7 @@ impl View for Audit {
             @if self.audits {
                 form.act.inline method="post" action="/audit/run" {
                     (once())
-                    button type="submit" disabled[self.is_running()] { "Run an audit" }
+                    button type="submit" { "Run an audit" }
                     p.note { "It reads whole tables, in one snapshot and on a connection of its own. Loaders may go on." }
                 }
             } @else { (nothing("To run one, a role must be a member of turnstile_auditor.")) }

@@ -12,6 +12,7 @@ use crate::check::sinks::{Trouble, troubles};
 use crate::console::Console;
 use crate::console::audits::Run;
 use crate::console::link::link;
+use crate::console::minutes::MINUTES;
 use crate::console::pieces::{
     Mood, ago, bars, cell, counted, head, letter_of, nothing, number, plural, text, tile, verdict,
 };
@@ -24,14 +25,10 @@ use crate::records::outbox::outbox_json;
 use crate::table::dead_letters::{Counted, Group, Search, Status, became, groups};
 use crate::table::operator_actions::{self, Done};
 use crate::table::powers::Powers;
-use crate::table::processed_messages::{Lately, Sent, lately, newest, sent};
+use crate::table::processed_messages::{Lately, Sent, lately, newest};
 use crate::table::relay_status::OutboxStatus;
 use crate::table::replay_plan_letters;
 
-/// Over how many minutes the chart goes.
-const MINUTES: u16 = 60;
-/// The most messages that are counted of a minute.
-const MOST_A_MINUTE: u32 = 10_000;
 /// How many groups and actions are told.
 const TOLD: usize = 6;
 
@@ -67,7 +64,7 @@ pub(super) async fn look(console: &Console, session: &Session, powers: &Powers) 
             replays: replay_plan_letters::last_replays(seen, &codes(&open)).await?,
             open,
             newest: newest(seen).await?,
-            sent: sent(seen, from, Duration::from_secs(60), MINUTES, MOST_A_MINUTE).await?,
+            sent: Vec::new(),
             became: sum,
             outbox: if powers.outbox { Some(OutboxStatus::read(seen, None).await?) } else { None },
             done: match powers.history {
@@ -78,7 +75,8 @@ pub(super) async fn look(console: &Console, session: &Session, powers: &Powers) 
         })
     };
     let now = session.database.snapshot(read).await?;
-    Ok(Now { audit: console.audits.last(), ..now })
+    let sent = console.minutes.sent(&session.database, at).await?;
+    Ok(Now { sent, audit: console.audits.last(), ..now })
 }
 
 impl Now {
@@ -152,7 +150,11 @@ impl Now {
 
     fn chart(&self) -> Markup {
         let sent: Vec<u64> = self.sent.iter().map(|sent| sent.messages).collect();
-        let most = sent.iter().copied().max().unwrap_or(0);
+        let most = self.sent.iter().max_by_key(|sent| sent.messages);
+        let most = most.map_or_else(
+            || "0".to_owned(),
+            |sent| format!("{}{}", number(sent.messages), if sent.or_more { "+" } else { "" }),
+        );
         let letters: u64 = self.became.iter().sum();
         let words = format!("{} messages sent in the last hour, at most {most} a minute", self.sent_in_all());
         html! {
@@ -162,7 +164,7 @@ impl Now {
                     (bars("tall", &words, &[("sent", &sent)]))
                     (bars("short", &format!("{} in the last hour", plural(letters, "dead letter")), &[("dead", &self.became)]))
                     figcaption {
-                        span.key.sent { "messages sent, a minute, at most " (number(most)) }
+                        span.key.sent { "messages sent, at most " (most) " a minute" }
                         span.key.dead { (plural(letters, "dead letter")) }
                         span.axis { "60 min ago" span { "now" } }
                     }
