@@ -4,7 +4,7 @@
 //! is a link, is readable without script, and stands beside itself as JSON, made of the same values.
 //!
 //! A page is a [`Place`](place::Place), which is read from its address; a [`View`](view::View), which is what was found there;
-//! and the frame around it. Where plans, edits and loaders get pages, they become places.
+//! and the frame around it.
 
 mod acts;
 mod assets;
@@ -19,6 +19,7 @@ mod minutes;
 mod person;
 mod pieces;
 mod place;
+mod plans;
 mod routes;
 mod server;
 mod session;
@@ -37,11 +38,13 @@ pub use self::server::{CertificateError, serve};
 use self::attempts::Attempts;
 use self::audits::Audits;
 use self::minutes::Minutes;
+use self::plans::Runs;
 use self::sessions::Sessions;
-use crate::config::rows::Colour;
+use crate::config::rows::{BodyKind, Colour};
 use crate::database::address::TlsError;
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
+use crate::mask::MaskKind;
 use crate::seal::{BodyOpener, KeyId};
 
 /// How long a session lasts that nobody uses.
@@ -70,6 +73,10 @@ pub struct ConsoleSettings {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// What the environment is called, and its colour.
     pub environment: Option<(String, Colour)>,
+    /// How replayed logins are masked.
+    pub mask: MaskKind,
+    /// What the bodies of replayed letters are.
+    pub body: BodyKind,
     /// The deadline of a statement of an audit.
     pub audit_deadline: Duration,
     /// How often a page that somebody looks at is brought up to date.
@@ -89,6 +96,8 @@ impl ConsoleSettings {
             behind_proxy: false,
             certificate: None,
             environment: None,
+            mask: MaskKind::Seal,
+            body: BodyKind::Login,
             audit_deadline: Duration::from_secs(60 * 60),
             refresh: REFRESH,
             idle: IDLE,
@@ -114,15 +123,19 @@ pub struct Console {
     sessions: Sessions,
     attempts: Mutex<Attempts>,
     audits: Audits,
+    runs: Runs,
     minutes: Minutes,
     /// By which all act, where a proxy names the person.
     shared: Option<Database>,
 }
 
-/// What opens bodies.
+/// What opens bodies, and what a replay needs beside.
 struct Keys {
     opener: BodyOpener,
     ids: Vec<KeyId>,
+    keyring: Keyring,
+    mask: MaskKind,
+    body: BodyKind,
 }
 
 impl Console {
@@ -131,7 +144,7 @@ impl Console {
     /// # Errors
     ///
     /// [`TlsError`] when the certificates cannot be had that the database's must be checked with.
-    pub fn new(mut settings: ConsoleSettings, keyring: Option<&Keyring>) -> Result<Self, TlsError> {
+    pub fn new(mut settings: ConsoleSettings, keyring: Option<Keyring>) -> Result<Self, TlsError> {
         settings.database.call_timeout = settings.database.call_timeout.min(STATEMENT);
         settings.database.connections = CONNECTIONS_OF_SESSION;
         let shared = match settings.sign_in {
@@ -141,7 +154,13 @@ impl Console {
                 Some(Database::new(&of_all)?)
             }
         };
-        let keys = keyring.map(|keyring| Keys { opener: keyring.body_opener(), ids: keyring.ids().cloned().collect() });
+        let keys = keyring.map(|keyring| Keys {
+            opener: keyring.body_opener(),
+            ids: keyring.ids().cloned().collect(),
+            keyring,
+            mask: settings.mask,
+            body: settings.body,
+        });
         let sessions = Sessions::lasting(settings.idle, settings.lasts);
         Ok(Self {
             settings,
@@ -149,6 +168,7 @@ impl Console {
             sessions,
             attempts: Mutex::default(),
             audits: Audits::default(),
+            runs: Runs::default(),
             minutes: Minutes::default(),
             shared,
         })

@@ -6,6 +6,7 @@ pub mod findings;
 pub mod groups;
 pub mod letters;
 pub mod outbox;
+pub mod plans;
 
 use serde_json::Value;
 

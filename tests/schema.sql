@@ -24,9 +24,14 @@ COMMENT public.user_logins.message_hash The message that brought the row: proces
 turnstile.add_revisions() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.describe_body() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.extend_outbox() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.forget_loaders() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.keep_actions() search_path=pg_catalog, pg_temp
 turnstile.keep_horizon() search_path=pg_catalog, pg_temp
 turnstile.note_action() search_path=pg_catalog, pg_temp
+turnstile.note_receiving() search_path=pg_catalog, pg_temp
+turnstile.pause_receiving() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.receiving_paused() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.resume_receiving() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.reveal_body() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.reveal_revision() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.set_status() SECURITY DEFINER search_path=pg_catalog, pg_temp
@@ -130,6 +135,82 @@ COMMENT turnstile.identities.owner The message_hash of the loaded message that o
 COMMENT turnstile.identities.login_hash Hash of that message's decoded login, keyed by the keyring's hash key: tells the same login again from another login under the same key.
 COMMENT turnstile.identities.claimed_at Start of the transaction that claimed the key, by the database's clock.
 
+turnstile.loader_pauses.id bigint NOT NULL
+turnstile.loader_pauses.queue text
+turnstile.loader_pauses.loader text
+turnstile.loader_pauses.since timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+turnstile.loader_pauses.role text NOT NULL DEFAULT SESSION_USER
+turnstile.loader_pauses.person text
+turnstile.loader_pauses.reason text NOT NULL
+turnstile.loader_pauses CONSTRAINT loader_pauses_check CHECK (((queue IS NULL) OR (loader IS NULL)))
+turnstile.loader_pauses CONSTRAINT loader_pauses_loader_fkey FOREIGN KEY (loader) REFERENCES loaders(id) ON DELETE CASCADE
+turnstile.loader_pauses CONSTRAINT loader_pauses_pkey PRIMARY KEY (id)
+CREATE INDEX loader_pauses_loader_idx ON turnstile.loader_pauses USING btree (loader) WHERE (loader IS NOT NULL)
+CREATE UNIQUE INDEX loader_pauses_pkey ON turnstile.loader_pauses USING btree (id)
+CREATE UNIQUE INDEX loader_pauses_target_idx ON turnstile.loader_pauses USING btree (COALESCE(queue, ''::text), COALESCE(loader, ''::text))
+COMMENT turnstile.loader_pauses Pauses in receiving that are in force: turnstile loaders pause adds them, turnstile loaders resume removes them.
+COMMENT turnstile.loader_pauses.queue Every loader of this queue; NULL where one loader, or all of them, are meant.
+COMMENT turnstile.loader_pauses.loader This loader until it ends; NULL where a queue, or all loaders, are meant.
+COMMENT turnstile.loader_pauses.since Since when, by the database's clock.
+COMMENT turnstile.loader_pauses.role The database role that had logged in.
+COMMENT turnstile.loader_pauses.person The name that was given with it (--by). Unlike the role, it is only said.
+COMMENT turnstile.loader_pauses.reason Why, in the words of the person.
+
+turnstile.loaders.id text NOT NULL
+turnstile.loaders.host text NOT NULL
+turnstile.loaders.pid integer NOT NULL
+turnstile.loaders.version text NOT NULL
+turnstile.loaders.queue text NOT NULL
+turnstile.loaders.started_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.loaders.seen_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.loaders.state text NOT NULL
+turnstile.loaders.lanes jsonb NOT NULL
+turnstile.loaders.received bigint NOT NULL
+turnstile.loaders.loaded bigint NOT NULL
+turnstile.loaders.dead_lettered bigint NOT NULL
+turnstile.loaders.absorbed bigint NOT NULL
+turnstile.loaders.contradicting bigint NOT NULL
+turnstile.loaders.returned bigint NOT NULL
+turnstile.loaders.released bigint NOT NULL
+turnstile.loaders.damaged bigint NOT NULL
+turnstile.loaders.in_hand bigint NOT NULL
+turnstile.loaders.received_per_second double precision NOT NULL
+turnstile.loaders.loaded_per_second double precision NOT NULL
+turnstile.loaders.lag_p50 double precision
+turnstile.loaders.lag_p99 double precision
+turnstile.loaders.sqs_calls jsonb NOT NULL
+turnstile.loaders.sqs_billed jsonb NOT NULL
+turnstile.loaders.sqs_empty_receives bigint NOT NULL
+turnstile.loaders CONSTRAINT loaders_pkey PRIMARY KEY (id)
+turnstile.loaders CONSTRAINT loaders_state_check CHECK ((state = ANY (ARRAY['running'::text, 'paused'::text, 'full'::text, 'storm'::text, 'queue_away'::text, 'ending'::text, 'stopped'::text])))
+CREATE UNIQUE INDEX loaders_pkey ON turnstile.loaders USING btree (id)
+COMMENT turnstile.loaders The processes of turnstile run: each writes its row at its start, twice a minute and at its end. Rows that were not renewed for a day are removed. turnstile loaders shows them.
+COMMENT turnstile.loaders.id Random, another one at each start.
+COMMENT turnstile.loaders.host The name of the machine, container or pod.
+COMMENT turnstile.loaders.pid The process there.
+COMMENT turnstile.loaders.version The version of the program.
+COMMENT turnstile.loaders.queue The queue that it loads from, by its ARN.
+COMMENT turnstile.loaders.started_at When it began to load, by the database's clock.
+COMMENT turnstile.loaders.seen_at When it last wrote this row, by the database's clock. One that is not stopped and has been silent for minutes was killed, or does not reach the database.
+COMMENT turnstile.loaders.state running, paused (an operator wants it so), full (--dead-letter-quota), storm (--max-rejection-rate), queue_away, ending or stopped.
+COMMENT turnstile.loaders.lanes What each of its lanes was doing, and for how many seconds.
+COMMENT turnstile.loaders.received Deliveries that came from the queue since its start. All counts are those of its metrics, and of the same moment.
+COMMENT turnstile.loaders.loaded Deliveries whose logins are rows.
+COMMENT turnstile.loaders.dead_lettered Deliveries whose messages are dead letters.
+COMMENT turnstile.loaders.absorbed Deliveries that brought nothing new.
+COMMENT turnstile.loaders.contradicting Deliveries that brought another login under a key that was taken.
+COMMENT turnstile.loaders.returned Deliveries that went back to the queue for another attempt.
+COMMENT turnstile.loaders.released Deliveries that were given back untried.
+COMMENT turnstile.loaders.damaged Deliveries that arrived damaged.
+COMMENT turnstile.loaders.in_hand Deliveries that had not ended.
+COMMENT turnstile.loaders.received_per_second Deliveries a second, since the row was written before.
+COMMENT turnstile.loaders.loaded_per_second Logins loaded a second, since the row was written before.
+COMMENT turnstile.loaders.lag_p50 How late half of these logins were at most, in seconds, from the queue's SentTimestamp to the commit; first deliveries only. NULL where there were none.
+COMMENT turnstile.loaders.lag_p99 How late 99 of 100 of them were at most.
+COMMENT turnstile.loaders.sqs_calls Calls to the queue since its start, by kind.
+COMMENT turnstile.loaders.sqs_billed Requests that these calls are billed as, by kind.
+COMMENT turnstile.loaders.sqs_empty_receives Receives that brought nothing.
+
 turnstile.operator_actions.id bigint NOT NULL
 turnstile.operator_actions.done_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 turnstile.operator_actions.role text NOT NULL DEFAULT SESSION_USER
@@ -140,26 +221,32 @@ turnstile.operator_actions.sent_at timestamp with time zone
 turnstile.operator_actions.message_hash bytea
 turnstile.operator_actions.reason text
 turnstile.operator_actions.plan bigint
-turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text])))
+turnstile.operator_actions.subject text
+turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text, 'paused'::text, 'resumed'::text])))
 turnstile.operator_actions CONSTRAINT operator_actions_check CHECK (((sent_at IS NULL) = (message_hash IS NULL)))
-turnstile.operator_actions CONSTRAINT operator_actions_check1 CHECK (((action = 'taken'::text) OR ((message_hash IS NOT NULL) AND (letters = 1))))
-turnstile.operator_actions CONSTRAINT operator_actions_letters_check CHECK ((letters > 0))
+turnstile.operator_actions CONSTRAINT operator_actions_check1 CHECK (
+CASE
+    WHEN (action = ANY (ARRAY['paused'::text, 'resumed'::text])) THEN ((letters = 0) AND (message_hash IS NULL) AND (subject IS NOT NULL))
+    ELSE ((action = 'taken'::text) OR ((message_hash IS NOT NULL) AND (letters = 1)))
+END)
+turnstile.operator_actions CONSTRAINT operator_actions_letters_check CHECK (((letters > 0) OR (action = ANY (ARRAY['paused'::text, 'resumed'::text]))))
 turnstile.operator_actions CONSTRAINT operator_actions_message_hash_check CHECK ((octet_length(message_hash) = 32))
 turnstile.operator_actions CONSTRAINT operator_actions_pkey PRIMARY KEY (id)
 CREATE INDEX operator_actions_done_at_idx ON turnstile.operator_actions USING btree (done_at)
 CREATE INDEX operator_actions_message_hash_idx ON turnstile.operator_actions USING btree (message_hash) WHERE (message_hash IS NOT NULL)
 CREATE UNIQUE INDEX operator_actions_pkey ON turnstile.operator_actions USING btree (id)
 turnstile.operator_actions TRIGGER operator_actions_keep
-COMMENT turnstile.operator_actions What was done with dead letters, by whom and why: rows are added by the database, and neither changed nor removed. turnstile dead-letters history shows it.
+COMMENT turnstile.operator_actions What was done with dead letters and with loaders, by whom and why: rows are added by the database, and neither changed nor removed. turnstile dead-letters history shows it.
 COMMENT turnstile.operator_actions.done_at When, by the database's clock.
 COMMENT turnstile.operator_actions.role The database role that had logged in.
 COMMENT turnstile.operator_actions.person The name that was given with it (--by). Unlike the role, it is only said.
-COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened.
-COMMENT turnstile.operator_actions.letters How many dead letters: more than one only where bodies were taken.
+COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue).
+COMMENT turnstile.operator_actions.letters How many dead letters: more than one only where bodies were taken, and none where receiving was paused or resumed.
 COMMENT turnstile.operator_actions.sent_at The dead letter: dead_letters.sent_at. NULL where bodies were taken.
 COMMENT turnstile.operator_actions.message_hash The dead letter: dead_letters.message_hash. NULL where bodies were taken.
 COMMENT turnstile.operator_actions.reason Why, in the words of the person.
 COMMENT turnstile.operator_actions.plan The plan of which it was a part: replay_plans.plan.
+COMMENT turnstile.operator_actions.subject What was paused or resumed: a queue, by its ARN, one loader, by its id, or all. NULL for what is done with letters.
 
 turnstile.outbox.position bigint NOT NULL DEFAULT nextval('outbox_position_seq'::regclass)
 turnstile.outbox.event_id bytea NOT NULL

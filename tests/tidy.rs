@@ -95,7 +95,10 @@ const ROOMS: &[Rule] = &[
         &["console"],
         &[
             CORE,
-            &["database", "table", "discard", "audit", "check", "keyring", "config", "readable", "records", "http"],
+            &[
+                "database", "table", "discard", "replay", "audit", "check", "keyring", "keys", "config", "readable",
+                "records", "http",
+            ],
         ],
         "a page shows what the library knows, and calls the jobs that the command line calls",
     ),

@@ -17,7 +17,7 @@ use crate::shutdown::Signals;
 #[command(after_long_help = "\
 Serves pages for operators until it is ended. Each person signs in with a role of the database that DATABASE_URL names, and may \
 do what this role may do; the URL needs neither role nor password then. With a keyring, members of turnstile_revealer can see \
-bodies; without one, bodies stay sealed. A session ends after 30 minutes without use, and after 12 hours. Loaders neither need \
+bodies, and members of turnstile_operator can replay them; without one, bodies stay sealed. A session ends after 30 minutes without use, and after 12 hours. Loaders neither need \
 nor notice the console.")]
 pub struct Args {}
 
@@ -33,7 +33,7 @@ impl Args {
         let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
         let scheme = if console.certificate.is_some() { "https" } else { "http" };
         let (database, has_keys) = (console.database.address.to_string(), keyring.is_some());
-        let console = Arc::new(Console::new(console, keyring.as_ref())?);
+        let console = Arc::new(Console::new(console, keyring)?);
         let listener = TcpListener::bind(listen).await.map_err(|error| {
             let what = format!("--listen (TURNSTILE_CONSOLE_LISTEN): {listen} cannot be bound: {error}");
             Failure::new(what, "name an address of this machine and a port that is free")
@@ -70,6 +70,8 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
     let header = given.read(&rows::PERSON_HEADER, &mut mistakes);
     let environment = given.optional(&rows::ENVIRONMENT, &mut mistakes);
     let colour = given.read(&rows::ENVIRONMENT_COLOUR, &mut mistakes);
+    let mask = given.read(&rows::MASK, &mut mistakes);
+    let body = given.read(&rows::BODY, &mut mistakes);
     let audit_deadline = given.read(&rows::AUDIT_TIMEOUT, &mut mistakes);
     if let (Some(listen), Some(certificate)) = (listen, &certificate)
         && !listen.ip().is_loopback()
@@ -96,6 +98,8 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
             behind_proxy,
             certificate: certificate?,
             environment,
+            mask: mask?,
+            body: body?,
             audit_deadline: audit_deadline?,
             ..ConsoleSettings::new(database?)
         };

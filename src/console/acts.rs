@@ -33,7 +33,7 @@ const LONGEST_ONCE: usize = 64;
 /// How many letters are changed in one transaction.
 const AT_ONCE: usize = 1_000;
 
-type Fields = Vec<(String, String)>;
+pub(super) type Fields = Vec<(String, String)>;
 
 /// What a form of one letter is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ pub(super) async fn audit(
 }
 
 /// Does what a filled form asks for, unless it was done already, and shows the page that tells what came of it.
-async fn once(
+pub(super) async fn once(
     console: &Console,
     session: &Session,
     fields: Fields,
@@ -180,10 +180,11 @@ async fn once(
             Err(why) => return no_page(console, session, back, &why),
         }
     }
-    to(&link(back, [(TOLD, once)]))
+    let leads_to = session.told(&once).and_then(|told| told.leads_to());
+    to(&link(leads_to.as_deref().unwrap_or(back), [(TOLD, once)]))
 }
 
-fn without_reason(fields: &mut Asked) -> Told {
+pub(super) fn without_reason(fields: &mut Asked) -> Told {
     let given = fields.text("reason").unwrap_or_default();
     let unfit = rows::REASON.kind.read(OsStr::new(&given)).err();
     let why = unfit.map_or_else(|| "it says nothing".to_owned(), |unfit| format!("it {}", unfit.problem));

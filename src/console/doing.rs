@@ -1,6 +1,7 @@
 //! What came of an act, as its page tells it afterwards.
 
 use crate::message::MessageHash;
+use crate::table::plan_id::PlanId;
 
 /// What came of an act.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,12 @@ pub(super) enum Told {
     NotOpened(String),
     /// An audit has begun.
     Begun,
+    /// A plan was drawn up.
+    Drawn(PlanId),
+    /// A plan is run.
+    Running,
+    /// A plan is cancelled.
+    Cancelled,
     /// Nothing was done, for this reason.
     Nothing(String),
 }
@@ -34,8 +41,23 @@ impl Told {
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Discarded { letters, of } | Self::Reopened { letters, of } => letters == of,
-            Self::Revealed(_) | Self::Begun => true,
+            Self::Revealed(_) | Self::Begun | Self::Drawn(_) | Self::Running | Self::Cancelled => true,
             Self::NotOpened(_) | Self::Nothing(_) => false,
+        }
+    }
+
+    /// The page that shows what was made, where that is another.
+    pub(super) fn leads_to(&self) -> Option<String> {
+        match self {
+            Self::Drawn(plan) => Some(format!("/plans/{plan}")),
+            Self::Discarded { .. }
+            | Self::Reopened { .. }
+            | Self::Revealed(_)
+            | Self::NotOpened(_)
+            | Self::Begun
+            | Self::Running
+            | Self::Cancelled
+            | Self::Nothing(_) => None,
         }
     }
 
@@ -53,6 +75,11 @@ impl Told {
             Self::Revealed(_) => "The body is shown below. That it was revealed is noted.".to_owned(),
             Self::NotOpened(why) => format!("The body was read, which is noted, and cannot be opened: {why}."),
             Self::Begun => "The audit has begun.".to_owned(),
+            Self::Drawn(_) => {
+                "The plan is drawn up. Nothing is changed yet: look at what is foreseen, and run it.".to_owned()
+            }
+            Self::Running => "The plan is run. This page follows it.".to_owned(),
+            Self::Cancelled => "The plan is cancelled.".to_owned(),
             Self::Nothing(why) => why.clone(),
         }
     }

@@ -18,9 +18,10 @@ pub(super) const HTML: [(HeaderName, HeaderValue); 1] =
     [(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"))];
 
 /// The places of the bar: their addresses, names, and the keys behind `g`. Loaders, plans and costs come here.
-const PLACES: [(&str, &str, &str); 6] = [
+const PLACES: [(&str, &str, &str); 7] = [
     ("/", "Now", "n"),
     ("/dead-letters", "Dead letters", "d"),
+    ("/plans", "Plans", "p"),
     ("/outbox", "Outbox", "o"),
     ("/audit", "Audit", "a"),
     ("/actions", "Actions", "h"),

@@ -9,6 +9,7 @@ use crate::config::rows;
 use crate::message::MessageHash;
 use crate::table::dead_letters::{Order, Page, PageEnd, Search, Status};
 use crate::table::operator_actions;
+use crate::table::plan_id::PlanId;
 
 /// A page of ours.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub(super) enum Place {
     Every(Letters),
     /// One message's dead letters.
     Letter(MessageHash),
+    /// The replays that were drawn up.
+    Plans,
+    /// One of them.
+    Plan(PlanId),
     /// The outbox.
     Outbox,
     /// What operators did.
@@ -117,19 +122,25 @@ pub(super) fn read(uri: &Uri) -> Result<(Place, Form), NoPlace> {
         "/dead-letters" => Place::Groups(groups(&mut asked)),
         "/dead-letters/list" => Place::Letters(letters(&mut asked)),
         "/dead-letters/all" => Place::Every(letters(&mut asked)),
+        "/plans" => Place::Plans,
         "/outbox" => Place::Outbox,
         "/actions" => Place::Actions(actions(&mut asked)),
         "/audit" => Place::Audit(sought(&mut asked)),
         "/check" => Place::Check,
-        _ => Place::Letter(letter(path).ok_or(NoPlace::Unknown)?),
+        _ => plan(path).or_else(|| letter(path)).ok_or(NoPlace::Unknown)?,
     };
     let wrong = asked.wrong();
     if wrong.is_empty() { Ok((place, form)) } else { Err(NoPlace::Wrong(wrong)) }
 }
 
 /// A hash behind `/dead-letters/`.
-fn letter(path: &str) -> Option<MessageHash> {
-    path.strip_prefix("/dead-letters/")?.parse().ok()
+fn letter(path: &str) -> Option<Place> {
+    path.strip_prefix("/dead-letters/")?.parse().ok().map(Place::Letter)
+}
+
+/// A number behind `/plans/`.
+fn plan(path: &str) -> Option<Place> {
+    path.strip_prefix("/plans/")?.parse().ok().map(Place::Plan)
 }
 
 fn search(asked: &mut Asked, unasked: Option<Status>) -> Search {
@@ -198,6 +209,8 @@ impl Place {
             Self::Letters(_) => "/dead-letters/list".to_owned(),
             Self::Every(_) => "/dead-letters/all".to_owned(),
             Self::Letter(hash) => format!("/dead-letters/{hash}"),
+            Self::Plans => "/plans".to_owned(),
+            Self::Plan(plan) => format!("/plans/{plan}"),
             Self::Outbox => "/outbox".to_owned(),
             Self::Actions(_) => "/actions".to_owned(),
             Self::Audit(_) => "/audit".to_owned(),
@@ -213,6 +226,8 @@ impl Place {
             | Self::Letters(_)
             | Self::Every(_)
             | Self::Letter(_)
+            | Self::Plans
+            | Self::Plan(_)
             | Self::Outbox
             | Self::Actions(_)
             | Self::Audit(_)
@@ -224,7 +239,7 @@ impl Place {
     fn asked_for(&self) -> Vec<(&'static str, String)> {
         let beginning = |name, value: Option<String>| value.map(|value| (name, value));
         match self {
-            Self::Now | Self::Outbox | Self::Check | Self::Letter(_) => Vec::new(),
+            Self::Now | Self::Outbox | Self::Check | Self::Letter(_) | Self::Plans | Self::Plan(_) => Vec::new(),
             Self::Groups(groups) => groups.given.clone(),
             Self::Letters(letters) | Self::Every(letters) => {
                 let after = beginning("after", letters.page.after.map(page_end));
@@ -261,6 +276,8 @@ mod tests {
             "/dead-letters/list?code=invalid_ip&message-id=a&sort=oldest",
             "/dead-letters/all?code=invalid_ip",
             &format!("/dead-letters/{hash}"),
+            "/plans",
+            "/plans/12",
             "/outbox",
             "/actions?by=ada&since=7d&action=revealed",
             "/audit?message=a&sent=2h",
@@ -272,7 +289,7 @@ mod tests {
             assert_eq!((beside.in_form(""), form), (at.in_form(""), Form::Json));
         }
         assert!(matches!(place("/dead-letters/list.csv"), Ok((Place::Letters(_), Form::Csv))));
-        for address in ["/nothing", "/dead-letters/76ae", "/check.csv", "/now", "/.json"] {
+        for address in ["/nothing", "/dead-letters/76ae", "/plans/x", "/check.csv", "/now", "/.json"] {
             assert!(matches!(place(address), Err(NoPlace::Unknown)), "{address}");
         }
     }

@@ -23,7 +23,7 @@ use super::place::{self, Form, NoPlace, Place, TOLD};
 use super::session::Session;
 use super::sign_in::{self, to};
 use super::view::{NoPage, file_csv, file_ndjson, look, may_list};
-use super::{Console, SignIn, acts, assets, feed, guard};
+use super::{Console, SignIn, acts, assets, feed, guard, plans};
 use crate::readable::printable;
 
 /// The largest form.
@@ -41,6 +41,8 @@ pub(super) fn router(console: Arc<Console>) -> Router {
         .route("/dead-letters/all/{act}", post(acts::on_all))
         .route("/dead-letters/{hash}/{act}", post(acts::on_letter))
         .route("/audit/run", post(acts::audit))
+        .route("/plans/draw", post(plans::draw))
+        .route("/plans/{plan}/{act}", post(plans::on_plan))
         .fallback(page)
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(from_fn_with_state(console.clone(), before))

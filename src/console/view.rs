@@ -10,6 +10,9 @@ mod letters;
 mod letters_every;
 mod now;
 mod outbox;
+mod plan;
+mod plans;
+mod replaying;
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -100,8 +103,11 @@ pub(super) async fn look(place: &Place, console: &Console, session: &Session) ->
         Place::Now => Box::new(now::look(console, session, &powers).await?),
         Place::Groups(groups) => Box::new(groups::look(groups, session).await?),
         Place::Letters(letters) => Box::new(letters::look(letters, session, &powers).await?),
-        Place::Every(letters) => Box::new(letters_every::look(letters, session, &powers).await?),
+        Place::Every(letters) => Box::new(letters_every::look(letters, console, session, &powers).await?),
         Place::Letter(hash) => Box::new(letter::look(*hash, console, session, &powers).await?),
+        Place::Plans | Place::Plan(_) if !powers.plans => return Err(NoPage::Forbidden(LISTS)),
+        Place::Plans => Box::new(plans::look(session).await?),
+        Place::Plan(id) => Box::new(plan::look(*id, console, session, &powers).await?),
         Place::Outbox if !powers.outbox => return Err(NoPage::Forbidden("turnstile_viewer or turnstile_operator")),
         Place::Outbox => Box::new(outbox::look(session).await?),
         Place::Actions(_) if !powers.history => return Err(NoPage::Forbidden(LISTS)),

@@ -23,6 +23,10 @@ pub struct Powers {
     pub describes: bool,
     /// Discard dead letters and open them again (`turnstile_operator`).
     pub resolves: bool,
+    /// See the replays that were drawn up (`turnstile_viewer`, `turnstile_operator`, `turnstile_revealer`).
+    pub plans: bool,
+    /// Draw replays up and run them (`turnstile_operator`).
+    pub replays: bool,
     /// Read sealed bodies, to show them (`turnstile_revealer`).
     pub reveals: bool,
     /// Hold the tables to each other (`turnstile_auditor`).
@@ -70,6 +74,8 @@ impl Powers {
             outbox: all(&[("relay_failures", "code"), ("relay_marks", "set_at"), ("outbox", "created_at")]),
             describes: all(&[("describe_body", "")]),
             resolves: all(&[("set_status", "")]),
+            plans: all(&[("replay_plans", "state"), ("replay_plan_letters", "became")]),
+            replays: all(&[("take_letters", ""), ("add_revisions", ""), ("set_status", "")]),
             reveals: all(&[("reveal_body", "")]),
             audits: all(&[
                 ("processed_messages", "absorbed_by_sent_at"),
@@ -82,7 +88,9 @@ impl Powers {
 }
 
 /// The columns that are asked for: each stands for what its table is granted for.
-const COLUMNS: [(&str, &str); 14] = [
+const COLUMNS: [(&str, &str); 16] = [
+    ("replay_plans", "state"),
+    ("replay_plan_letters", "became"),
     ("dead_letters", "detail"),
     ("dead_letters", "resolved_by"),
     ("processed_messages", "outcome"),

@@ -15,6 +15,7 @@ use turnstile::database::address::DatabaseAddress;
 
 use crate::grants::Roles;
 use crate::support::tables::{PRIVATE, Tables};
+use crate::support::verdicts::keyring;
 
 /// A console, and what it stands on.
 pub(super) struct World {
@@ -41,7 +42,7 @@ impl World {
         if settings.sign_in != SignIn::Role {
             settings.database.address = DatabaseAddress::parse(&tables.url).unwrap();
         }
-        let console = Console::new(settings, has_keys.then_some(&tables.keyring)).unwrap();
+        let console = Console::new(settings, has_keys.then(keyring)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(async move {

@@ -14,6 +14,7 @@ use crate::config::{Given, Mistakes};
 use crate::database::{Database, Transaction};
 use crate::keyring::Keyring;
 use crate::mask::MaskKind;
+use crate::records::plans::plan_json;
 use crate::replay::Replay;
 use crate::table::operator_actions::Said;
 use crate::table::plan_id::PlanId;
@@ -144,7 +145,7 @@ impl Named {
         let cancelled = database.transaction(cancel).await?;
         let plan = find(&database, id).await?;
         match format {
-            Format::Json => say(&report::plan_json(&plan).to_string())?,
+            Format::Json => say(&plan_json(&plan).to_string())?,
             Format::Text if cancelled => say(&format!("plan {id} is cancelled"))?,
             Format::Text => say(&format!("plan {id} is {} already", plan.state.as_str()))?,
         }

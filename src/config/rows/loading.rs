@@ -268,6 +268,7 @@ pub static MASK: Setting<Word<MaskKind>> = Setting {
         "mask",
         "dead-letters replay",
         "dead-letters plans run",
+        "console",
     ],
     heading: KEYS_HEADING,
     kind: Word::of("KIND", &["seal", "token", "base64"]),
@@ -301,7 +302,7 @@ pub static IDENTITY: Setting<Text<Identity>> = Setting {
 pub static BODY: Setting<Word<BodyKind>> = Setting {
     flag: Some("body"),
     variable: Some("TURNSTILE_BODY"),
-    commands: &["run", "check", "config show", "dead-letters replay", "dead-letters plans run"],
+    commands: &["run", "check", "config show", "dead-letters replay", "dead-letters plans run", "console"],
     heading: IDENTITY_HEADING,
     kind: Word::of("WHAT", &["login", "event"]),
     default: Default::Is("login"),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::groups::capital;
-use super::{NoPage, View};
+use super::{NoPage, View, replaying};
 use crate::console::Console;
 use crate::console::pieces::{facts, length, moment, nothing, number, once, reason, signed, status, text};
 use crate::console::session::Session;
@@ -47,6 +47,7 @@ struct Known {
 #[derive(Clone, Copy)]
 struct May {
     resolve: bool,
+    replay: bool,
     reveal: bool,
     has_keys: bool,
     sees_history: bool,
@@ -61,12 +62,13 @@ pub(super) async fn look(
     let keys = console.keys.as_ref();
     let may = May {
         resolve: powers.resolves,
+        replay: powers.replays,
         reveal: powers.reveals,
         has_keys: keys.is_some(),
         sees_history: powers.history,
     };
     let read = async |seen: &Transaction| {
-        let only = Filter { hashes: Some(vec![hash]), ..Filter::default() };
+        let only = Filter::of(vec![hash]);
         let mut letters = Vec::new();
         for letter in dead_letters::newest(seen, &only, LETTERS).await? {
             let processed = match powers.claims {
@@ -204,6 +206,7 @@ impl Letter {
     fn resolving(&self) -> Markup {
         let of = |status| self.letters.iter().any(|known| known.letter.status == status);
         html! {
+            @if of(Status::Open) && self.may.replay && self.may.has_keys { (replaying::form(&replaying::Of::Letter(&self.hash.to_string()))) }
             @if of(Status::Open) {
                 (self.act("discard", "Discard", "It is not worth loading. It stays in the table, and can be opened again."))
             }

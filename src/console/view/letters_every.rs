@@ -4,7 +4,8 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::{NoPage, View};
+use super::{NoPage, View, replaying};
+use crate::console::Console;
 use crate::console::link::link;
 use crate::console::pieces::{counted, facts, nothing, once, reason, text};
 use crate::console::place::Letters as Asked;
@@ -30,16 +31,22 @@ pub(super) struct Every {
     at: OffsetDateTime,
     asked: Asked,
     all: Counted,
+    replays: bool,
 }
 
-pub(super) async fn look(asked: &Asked, session: &Session, powers: &Powers) -> Result<Every, NoPage> {
+pub(super) async fn look(
+    asked: &Asked,
+    console: &Console,
+    session: &Session,
+    powers: &Powers,
+) -> Result<Every, NoPage> {
     if !powers.resolves {
         return Err(NoPage::Forbidden("turnstile_operator"));
     }
     let at = OffsetDateTime::now_utc();
     let search = until(&asked.page.search, at);
     let all = session.database.snapshot(async |seen| count_some(seen, &search).await).await?;
-    Ok(Every { at, asked: asked.clone(), all })
+    Ok(Every { at, asked: asked.clone(), all, replays: powers.replays && console.keys.is_some() })
 }
 
 /// A search that means nothing that comes after this moment.
@@ -98,7 +105,12 @@ impl View for Every {
                 None => { (nothing("Open letters are discarded, and discarded ones opened again: choose one of the two.")) }
                 Some(_) if self.all.is_none() => { (nothing("No letter matches.")) }
                 Some(_) if self.all.or_more => { (nothing("More than 10,000 letters match: narrow the filters, or the time.")) }
-                Some((act, verb)) => { (self.form(act, verb)) }
+                Some((act, verb)) => {
+                    div.acts {
+                        @if act == "discard" && self.replays { (replaying::form(&replaying::Of::All(&self.frozen()))) }
+                        (self.form(act, verb))
+                    }
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `turnstile dead-letters plans list`.
 
-use super::report::{plan_json, progress};
+use super::report::progress;
 use crate::cli::dead_letters::open;
 use crate::cli::dead_letters::text::{seconds, table};
 use crate::cli::terminal::{printable, say};
@@ -8,6 +8,7 @@ use crate::cli::{Failure, Outcome};
 use crate::config::Given;
 use crate::config::rows::{self, Format};
 use crate::database::Transaction;
+use crate::records::plans::plan_json;
 use crate::table::replay_plans::{self, Plan};
 
 pub(super) async fn list(given: &Given) -> Result<Outcome, Failure> {

@@ -3,11 +3,12 @@
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
-use crate::cli::terminal::{Progress, exact, say};
+use crate::cli::terminal::{Progress, say};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::Format;
 use crate::database::{Database, Transaction};
-use crate::replay::{Fate, Replay, Report, Unfinished};
+use crate::records::plans::{compared_json, fate_words, rate};
+use crate::replay::{Replay, Report, Unfinished};
 use crate::table::replay_plan_letters::{self, Compared};
 use crate::table::replay_plans::{Plan, State};
 
@@ -113,26 +114,11 @@ fn say_otherwise(plan: &Plan, otherwise: &[&Compared], seen: u64) -> Result<(), 
     })
 }
 
-/// `replayed`, `open: missing_field`.
-pub(super) fn fate_words(fate: &Fate) -> String {
-    match fate {
-        Fate::Replayed => "replayed".to_owned(),
-        Fate::Absorbed => "absorbed".to_owned(),
-        Fate::NoLongerOpen => "resolved by somebody else".to_owned(),
-        Fate::StaysOpen(obstacle) => format!("open: {obstacle}"),
-    }
-}
-
 /// How far a plan has come: `250 of 1,000 (25 %), 90 a second`.
 pub(super) fn progress(plan: &Plan) -> String {
     let (done, letters) = (plan.done, plan.letters);
     let share = (done * 100).checked_div(letters).unwrap_or(100);
-    let rate = match (plan.begun_at, plan.worked_at) {
-        (Some(begun), Some(worked)) if plan.state == State::Running && worked > begun => {
-            format!(", {:.0} a second", done as f64 / (worked - begun).as_seconds_f64())
-        }
-        _ => String::new(),
-    };
+    let rate = rate(plan).map(|rate| format!(", {rate}")).unwrap_or_default();
     format!("{} of {} ({share} %){rate}", HumanCount(done), HumanCount(letters))
 }
 
@@ -148,37 +134,5 @@ fn json_of(plan: &Plan, report: &Report, otherwise: Option<&[&Compared]>) -> Val
         "no_longer_open": no_longer_open,
         "left": left,
         "otherwise_than_foreseen": otherwise.map(|all| all.iter().map(|one| compared_json(one)).collect::<Vec<_>>()),
-    })
-}
-
-/// Letters of one fate, for scripts.
-pub(super) fn compared_json(compared: &Compared) -> Value {
-    json!({
-        "foreseen": compared.foreseen.word(),
-        "foreseen_detail": compared.foreseen.detail(),
-        "pointer": compared.pointer,
-        "became": compared.became.as_ref().map(Fate::word),
-        "became_detail": compared.became.as_ref().and_then(Fate::detail),
-        "letters": compared.letters,
-    })
-}
-
-/// A plan for scripts.
-pub(super) fn plan_json(plan: &Plan) -> Value {
-    json!({
-        "plan": plan.id.0,
-        "state": plan.state.as_str(),
-        "letters": plan.letters,
-        "done": plan.done,
-        "of": plan.meant,
-        "changes": plan.edits,
-        "force": plan.force,
-        "role": plan.role,
-        "name": plan.person,
-        "reason": plan.reason,
-        "made_at": exact(plan.made_at),
-        "begun_at": plan.begun_at.map(exact),
-        "worked_at": plan.worked_at.map(exact),
-        "ended_at": plan.ended_at.map(exact),
     })
 }

@@ -1,9 +1,9 @@
 //! `turnstile dead-letters plans show`.
 
 use indicatif::HumanCount;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::report::{compared, compared_json, fate_words, plan_json, progress};
+use super::report::{compared, progress};
 use super::{Named, find};
 use crate::cli::dead_letters::open;
 use crate::cli::dead_letters::text::{hash_in_table, place_words, seconds, table};
@@ -13,6 +13,7 @@ use crate::config::Given;
 use crate::config::rows::{self, Format};
 use crate::database::{Database, Transaction};
 use crate::message::MessageKey;
+use crate::records::plans::{compared_json, fate_words, letter_json, plan_json};
 use crate::replay::Fate;
 use crate::table::replay_plan_letters::{self, Compared, PlanLetter};
 use crate::table::replay_plans::Plan;
@@ -117,18 +118,4 @@ fn letter_row(letter: &PlanLetter) -> Vec<String> {
         letter.place.as_deref().map(|place| printable(place_words(place).as_bytes())).unwrap_or_default(),
         letter.became.as_ref().map_or_else(|| "-".to_owned(), words),
     ]
-}
-
-fn letter_json(letter: &PlanLetter) -> Value {
-    json!({
-        "hash": letter.key.hash.to_string(),
-        "code": letter.code,
-        "revision": letter.revision.map(|plan| plan.0),
-        "foreseen": letter.foreseen.word(),
-        "foreseen_detail": letter.foreseen.detail(),
-        "place": letter.place,
-        "became": letter.became.as_ref().map(Fate::word),
-        "became_detail": letter.became.as_ref().and_then(Fate::detail),
-        "became_at": letter.became_at.map(crate::cli::terminal::exact),
-    })
 }
