@@ -45,7 +45,10 @@ pub(super) async fn follow(
     Query(Wanted { page }): Query<Wanted>,
     headers: HeaderMap,
 ) -> Response {
-    let Ok(session) = console.person(&headers, Use::ByPage) else { return StatusCode::UNAUTHORIZED.into_response() };
+    let Ok(session) = console.person(&headers, Use::ByPage) else {
+        // A status would be an error like any other to a browser, and the page would go on asking.
+        return Sse::new(stream::once(async { Ok::<_, Infallible>(over()) })).into_response();
+    };
     let place = page.parse::<Uri>().ok().and_then(|uri| place::read(&uri).ok());
     let Some((place, _)) = place else { return StatusCode::NOT_FOUND.into_response() };
     let Ok(permit) = session.feeds.clone().try_acquire_owned() else {
@@ -62,12 +65,17 @@ pub(super) async fn follow(
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()
 }
 
+/// The session is over: the page asks somebody to sign in.
+fn over() -> Event {
+    Event::default().event("over").data("")
+}
+
 impl Feed {
     /// Who looks is asked again each time: a session that is over shows nothing more.
     async fn next(&mut self) -> Event {
         let Ok(session) = self.console.person(&self.headers, Use::ByPage) else {
             self.is_over = true;
-            return Event::default().event("over").data("");
+            return over();
         };
         match look(&self.place, &self.console, &session).await {
             Ok(view) => {
@@ -82,7 +90,7 @@ impl Feed {
             }
             Err(NoPage::Over) => {
                 self.is_over = true;
-                Event::default().event("over").data("")
+                over()
             }
             Err(_) => Event::default().event("late").data(""),
         }

@@ -71,6 +71,18 @@ impl Refused {
         }
     }
 
+    /// Not who it was: a password is typed in the place of a name now and then.
+    fn log(&self) {
+        match self {
+            Self::Database(error) => {
+                tracing::warn!(sqlstate = error.sqlstate(), remedy = error.remedy(), "the database let nobody sign in");
+            }
+            Self::Wrong | Self::Wait(_) | Self::WithoutPassword | Self::Powerless | Self::Tables(_) => {
+                tracing::warn!(why = self.in_words(), "somebody could not sign in");
+            }
+        }
+    }
+
     fn in_words(&self) -> String {
         match self {
             Self::Wrong => "The role or its password is not right.".to_owned(),
@@ -88,7 +100,7 @@ impl Refused {
                     .to_owned()
             }
             Self::Tables(words) => words.clone(),
-            Self::Database(error) => format!("The database does not let anybody in: {error}."),
+            Self::Database(_) => "The database does not answer, or lets nobody in for now.".to_owned(),
         }
     }
 }
@@ -146,7 +158,7 @@ pub(super) async fn enter(State(console): State<Arc<Console>>, Form(given): Form
             answer
         }
         Err(refused) => {
-            tracing::warn!(role, why = refused.in_words(), "not signed in");
+            refused.log();
             let mut answer = form(&console, refused.status(), &role, &given.next, Some(&refused.in_words()));
             if let Refused::Wait(wait) = refused {
                 answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
