@@ -3,5 +3,6 @@
 mod acts;
 mod guards;
 mod pages;
+mod plans;
 mod roles;
 mod world;
