@@ -256,7 +256,7 @@ GRANT EXECUTE ON FUNCTION turnstile.pause_receiving(text, text), turnstile.resum
     TO turnstile_operator;
 
 
--- The revealer: `turnstile dead-letters show --reveal`, for an operator who may see what a body says. Each time is noted, with
+-- The revealer: `turnstile dead-letters show --reveal` and `turnstile unmask --note`, for an operator who may see what a body says. Each time is noted, with
 -- a reason.
 
 GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, receive_count, sent_at, sent_timestamp, received_at, queue,
@@ -265,7 +265,7 @@ GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, rec
 GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processed_at)
     ON turnstile.processed_messages TO turnstile_revealer;
 GRANT EXECUTE ON FUNCTION turnstile.reveal_body(timestamptz, bytea), turnstile.describe_body(timestamptz, bytea),
-                          turnstile.reveal_revision(timestamptz, bytea, bigint)
+                          turnstile.reveal_revision(timestamptz, bytea, bigint), turnstile.note_unmasking(bigint)
     TO turnstile_revealer;
 GRANT SELECT (plan, made_at, role, person, reason, meant, force, edits, state, letters, done, begun_at, worked_at, ended_at)
     ON turnstile.replay_plans TO turnstile_revealer;

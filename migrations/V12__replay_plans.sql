@@ -54,10 +54,10 @@ CREATE TABLE turnstile.replay_plan_letters (
     message_hash    bytea       NOT NULL CHECK (octet_length(message_hash) = 32),
     code            text        NOT NULL,
     revision        bigint,
-    foreseen        text        NOT NULL,
+    foreseen        text        NOT NULL CHECK (foreseen IN ('replayed', 'absorbed', 'no_longer_open', 'rejected', 'sealed', 'unedited', 'refused', 'unclaimed', 'identity_taken', 'unknown_queue', 'older_than_memory')),
     foreseen_detail text,
     foreseen_place  text,
-    became          text,
+    became          text        CHECK (became IN ('replayed', 'absorbed', 'no_longer_open', 'rejected', 'sealed', 'unedited', 'refused', 'unclaimed', 'identity_taken', 'unknown_queue', 'older_than_memory')),
     became_detail   text,
     became_at       timestamptz,
     PRIMARY KEY (plan, sent_at, message_hash),
@@ -84,6 +84,44 @@ COMMENT ON COLUMN turnstile.replay_plan_letters.became IS
     'What became of it, in the words of foreseen, or no_longer_open. Written in the transaction in which it became so. NULL until then.';
 COMMENT ON COLUMN turnstile.replay_plan_letters.became_detail IS
     'As foreseen_detail.';
+
+-- Which letters a plan has, only who draws it up says, and only until its list is made.
+CREATE FUNCTION turnstile.keep_plan_letters() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM added a WHERE NOT EXISTS (
+            SELECT FROM turnstile.replay_plans p WHERE p.plan = a.plan AND p.state IN ('unfinished', 'cancelled') AND p.role = session_user)) THEN
+        RAISE EXCEPTION 'the list of a plan is made by who draws it up, and not changed afterwards';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER replay_plan_letters_keep AFTER INSERT ON turnstile.replay_plan_letters
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION turnstile.keep_plan_letters();
+
+-- A plan only goes on.
+CREATE FUNCTION turnstile.keep_plan() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.state <> OLD.state AND NOT (OLD.state = 'unfinished' AND NEW.state = 'ready' OR OLD.state = 'ready' AND NEW.state = 'running'
+           OR OLD.state = 'running' AND NEW.state = 'done' OR OLD.state IN ('unfinished', 'ready', 'running') AND NEW.state = 'cancelled') THEN
+        RAISE EXCEPTION 'a plan that is % does not become %', OLD.state, NEW.state;
+    END IF;
+    IF NEW.letters <> OLD.letters AND OLD.state <> 'unfinished' OR NEW.done < OLD.done THEN
+        RAISE EXCEPTION 'the number of the letters of a plan does not change, and what is done stays done';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER replay_plans_keep BEFORE UPDATE ON turnstile.replay_plans
+    FOR EACH ROW EXECUTE FUNCTION turnstile.keep_plan();
+
+REVOKE ALL ON FUNCTION turnstile.keep_plan_letters(), turnstile.keep_plan() FROM PUBLIC;
+
+-- To find the letters of a code in the order of their keys, however many others there are.
+CREATE INDEX dead_letters_of_code_idx ON turnstile.dead_letters (status, code, sent_at, message_hash);
 
 -- Bodies that people have edited. The body as it was delivered stays in dead_letters.
 CREATE TABLE turnstile.dead_letter_revisions (
@@ -148,7 +186,7 @@ BEGIN
             SELECT v.plan, v.sealed_body FROM turnstile.dead_letter_revisions v
             WHERE v.sent_at = l.sent_at AND v.message_hash = l.message_hash
               AND CASE WHEN wanted.plan IS NULL THEN v.tried_at IS NOT NULL ELSE v.plan = wanted.plan END
-            ORDER BY v.plan DESC LIMIT 1) r ON true
+            ORDER BY v.tried_at DESC NULLS LAST, v.plan DESC LIMIT 1) r ON true
         WHERE l.status = 'open'
         ORDER BY l.sent_at, l.message_hash;
     GET DIAGNOSTICS taken = ROW_COUNT;
@@ -165,6 +203,9 @@ DECLARE
 BEGIN
     IF coalesce(current_setting('letters.reason', true), '') = '' THEN
         RAISE EXCEPTION 'a body is edited for a reason only';
+    END IF;
+    IF NOT EXISTS (SELECT FROM turnstile.replay_plans p WHERE p.plan = its_plan AND p.state = 'unfinished' AND p.role = session_user) THEN
+        RAISE EXCEPTION 'only who draws a plan up edits bodies for it, and only then';
     END IF;
     WITH revisions AS (
         INSERT INTO turnstile.dead_letter_revisions AS v (plan, sent_at, message_hash, paths, sealed_body, person, reason)
@@ -185,7 +226,8 @@ CREATE FUNCTION turnstile.try_revisions(its_plan bigint, sent timestamptz[], has
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE turnstile.dead_letter_revisions v SET tried_at = clock_timestamp()
     FROM unnest(sent, hashes) AS tried (sent_at, hash)
-    WHERE v.plan = its_plan AND v.sent_at = tried.sent_at AND v.message_hash = tried.hash AND v.tried_at IS NULL;
+    WHERE v.plan = its_plan AND v.sent_at = tried.sent_at AND v.message_hash = tried.hash AND v.tried_at IS NULL
+      AND EXISTS (SELECT FROM turnstile.replay_plans p WHERE p.plan = its_plan AND p.state IN ('running', 'cancelled'));
 $$;
 
 CREATE FUNCTION turnstile.reveal_revision(its_sent_at timestamptz, its_hash bytea, its_plan bigint) RETURNS bytea
@@ -198,6 +240,7 @@ BEGIN
     END IF;
     SELECT v.sealed_body INTO STRICT body FROM turnstile.dead_letter_revisions v
     WHERE v.sent_at = its_sent_at AND v.message_hash = its_hash AND v.plan = its_plan;
+    PERFORM set_config('letters.plan', its_plan::text, true);
     PERFORM turnstile.note_action('revealed', its_sent_at, its_hash, 1);
     RETURN body;
 END

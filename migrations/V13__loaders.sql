@@ -137,22 +137,22 @@ ALTER TABLE turnstile.operator_actions ADD COLUMN subject text;
 ALTER TABLE turnstile.operator_actions
     DROP CONSTRAINT operator_actions_action_check,
     ADD CONSTRAINT operator_actions_action_check CHECK (action IN
-        ('taken', 'revealed', 'edited', 'replayed', 'absorbed', 'discarded', 'reopened', 'paused', 'resumed')),
+        ('taken', 'revealed', 'edited', 'replayed', 'absorbed', 'discarded', 'reopened', 'paused', 'resumed', 'unmasked')),
     DROP CONSTRAINT operator_actions_letters_check,
-    ADD CONSTRAINT operator_actions_letters_check CHECK (letters > 0 OR action IN ('paused', 'resumed')),
+    ADD CONSTRAINT operator_actions_letters_check CHECK (letters > 0 OR action IN ('paused', 'resumed', 'unmasked')),
     DROP CONSTRAINT operator_actions_check1,
     ADD CONSTRAINT operator_actions_check1 CHECK (CASE
-        WHEN action IN ('paused', 'resumed') THEN letters = 0 AND message_hash IS NULL AND subject IS NOT NULL
+        WHEN action IN ('paused', 'resumed', 'unmasked') THEN letters = 0 AND message_hash IS NULL AND subject IS NOT NULL
         ELSE action = 'taken' OR message_hash IS NOT NULL AND letters = 1 END);
 
 COMMENT ON TABLE turnstile.operator_actions IS
     'What was done with dead letters and with loaders, by whom and why: rows are added by the database, and neither changed nor removed. turnstile dead-letters history shows it.';
 COMMENT ON COLUMN turnstile.operator_actions.action IS
-    'taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue).';
+    'taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue); unmasked (values of logins were recovered).';
 COMMENT ON COLUMN turnstile.operator_actions.letters IS
-    'How many dead letters: more than one only where bodies were taken, and none where receiving was paused or resumed.';
+    'How many dead letters: more than one only where bodies were taken, and none where no letter was concerned.';
 COMMENT ON COLUMN turnstile.operator_actions.subject IS
-    'What was paused or resumed: a queue, by its ARN, one loader, by its id, or all. NULL for what is done with letters.';
+    'What was paused or resumed: a queue, by its ARN, one loader, by its id, or all; or how many values were unmasked. NULL for what is done with letters.';
 
 CREATE FUNCTION turnstile.note_receiving(what text, of_queue text, of_loader text) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
@@ -194,7 +194,21 @@ BEGIN
 END
 $$;
 
+-- Notes that somebody is about to recover masked values. Who has the keyring can do that without the database, too.
+CREATE FUNCTION turnstile.note_unmasking(how_many bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF coalesce(current_setting('letters.reason', true), '') = '' THEN
+        RAISE EXCEPTION 'values are unmasked for a reason only';
+    END IF;
+    INSERT INTO turnstile.operator_actions (action, letters, subject, person, reason)
+    VALUES ('unmasked', 0, how_many || CASE how_many WHEN 1 THEN ' value' ELSE ' values' END,
+            nullif(current_setting('letters.person', true), ''), current_setting('letters.reason', true));
+END
+$$;
+
 REVOKE ALL ON FUNCTION
+    turnstile.note_unmasking(bigint),
     turnstile.forget_loaders(), turnstile.note_receiving(text, text, text), turnstile.pause_receiving(text, text),
     turnstile.resume_receiving(text, text)
     FROM PUBLIC;
@@ -204,6 +218,8 @@ COMMENT ON FUNCTION turnstile.forget_loaders() IS
     'Removes the rows of loaders that were not renewed for a day, and gives their number.';
 COMMENT ON FUNCTION turnstile.receiving_paused(text, text) IS
     'Since when the loader with this id is to receive nothing from this queue; NULL where it is to receive.';
+COMMENT ON FUNCTION turnstile.note_unmasking(bigint) IS
+    'Notes that so many masked values are about to be recovered, by whom and why. Without a reason (letters.reason) it fails.';
 COMMENT ON FUNCTION turnstile.pause_receiving(text, text) IS
     'Pauses receiving: of one queue, of one loader, or, with two NULLs, of all; notes it, and says whether it was not so before. Without a reason (letters.reason) nothing is paused.';
 COMMENT ON FUNCTION turnstile.resume_receiving(text, text) IS

@@ -82,16 +82,21 @@ pub async fn change_all(
     let mut meant = filter.clone().with_status(becomes.from());
     let begun_at = persist(PATIENCE, || database.snapshot(dead_letters::now)).await?;
     meant.search.until = Some(meant.search.until.map_or(begun_at, |until| until.min(begun_at)));
-    let (mut after, mut changed) = (None, 0);
-    loop {
-        let find = async |seen: &Transaction| dead_letters::next(seen, &meant, after, CHUNK).await;
-        let chunk = persist(PATIENCE, || database.snapshot(&find)).await?;
-        let Some(last) = chunk.last() else { return Ok(changed) };
-        after = Some(*last);
-        let hashes: Vec<MessageHash> = chunk.iter().map(|key| key.hash).collect();
-        changed += change(database, &hashes, said, becomes).await?.len() as u64;
-        progress(changed);
+    let mut changed = 0;
+    let divide = async |seen: &Transaction| meant.by_code(seen).await;
+    for part in persist(PATIENCE, || database.snapshot(&divide)).await? {
+        let mut after = None;
+        loop {
+            let find = async |seen: &Transaction| dead_letters::next(seen, &part, after, CHUNK).await;
+            let chunk = persist(PATIENCE, || database.snapshot(&find)).await?;
+            let Some(last) = chunk.last() else { break };
+            after = Some(*last);
+            let hashes: Vec<MessageHash> = chunk.iter().map(|key| key.hash).collect();
+            changed += change(database, &hashes, said, becomes).await?.len() as u64;
+            progress(changed);
+        }
     }
+    Ok(changed)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

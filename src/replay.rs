@@ -15,6 +15,7 @@ mod report;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::foresee::Wanted;
 use self::judge::{Identifiers, LoginAgain};
@@ -39,6 +40,9 @@ use crate::verdict::LoginIdentity;
 /// How many letters are replayed in one transaction. It bounds memory: a body is at most 1 MiB, and stands there twice
 /// (as it came over the wire, and sealed), so a chunk takes at most 200 MiB.
 const CHUNK: u64 = 100;
+
+/// How long it may take to compare what was foreseen of a plan with what became.
+pub const COMPARED_WITHIN: Duration = Duration::from_secs(300);
 
 /// How often a transaction is tried.
 const PATIENCE: Patience = Patience::WHILE_SOMEBODY_WAITS;
@@ -111,7 +115,9 @@ impl Replay {
     pub async fn run_plan(&self, plan: PlanId, mut progress: impl FnMut(&Plan)) -> Result<Report, Unfinished> {
         let ended = self.go_through(plan, &mut progress).await;
         let compare = async |seen: &Transaction| replay_plan_letters::compare(seen, plan).await;
-        match (ended, persist(PATIENCE, || self.database.snapshot(&compare)).await) {
+        // Of a plan of millions this reads for seconds.
+        let comparing = || self.database.snapshot_within(COMPARED_WITHIN, &compare);
+        match (ended, persist(PATIENCE, comparing).await) {
             (Ok(()), Ok(compared)) => Ok(Report::of(&compared)),
             (Err(error), Ok(compared)) => Err(Unfinished { report: Box::new(Report::of(&compared)), error }),
             (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(Unfinished::before(error)),
@@ -214,13 +220,26 @@ impl Replay {
             transaction.rely_on_earlier_commits().await?;
         }
         let mut logins = Vec::with_capacity(letters.len());
-        // What cannot be edited as it should be is not replayed as it is.
-        let unedited = |left: &&Left| matches!(left.foreseen, Fate::StaysOpen(Obstacle::Unedited(_)));
+        // What could not be edited as it should be is not replayed as it is.
+        let edits = !run.plan.edits.is_empty();
+        let unedited = |left: &&Left| match left.foreseen {
+            Fate::StaysOpen(Obstacle::Unedited(_)) => true,
+            Fate::StaysOpen(Obstacle::Sealed(_)) => edits,
+            Fate::StaysOpen(_) | Fate::Replayed | Fate::Absorbed | Fate::NoLongerOpen => false,
+        };
         let unedited: HashMap<MessageKey, &Fate> =
             left.iter().filter(unedited).map(|left| (left.key, &left.foreseen)).collect();
+        let revisions: HashMap<MessageKey, Option<PlanId>> =
+            left.iter().map(|left| (left.key, left.revision)).collect();
         for letter in &letters {
             if let Some(fate) = unedited.get(&letter.key) {
                 fates.push((letter.key, (*fate).clone()));
+                continue;
+            }
+            // Another body than the one that was looked at is not replayed in its place.
+            if revisions.get(&letter.key) != Some(&letter.revision) {
+                let gone = Obstacle::Sealed("its edited body is gone".to_owned());
+                fates.push((letter.key, Fate::StaysOpen(gone)));
                 continue;
             }
             let opened = self.open(letter);
@@ -311,7 +330,8 @@ impl Run<'_> {
         };
         dead_letters::set_status(transaction, &of(Fate::Replayed), Status::Open, Status::Replayed).await?;
         dead_letters::set_status(transaction, &of(Fate::Absorbed), Status::Open, Status::Absorbed).await?;
-        let edited = left.iter().filter(|left| left.revision == Some(self.plan.id));
+        let gone = of(Fate::NoLongerOpen);
+        let edited = left.iter().filter(|left| left.revision == Some(self.plan.id) && !gone.contains(&left.key));
         let edited: Vec<MessageKey> = edited.map(|left| left.key).collect();
         dead_letter_revisions::note_tried(transaction, self.plan.id, &edited).await?;
         replay_plan_letters::record(transaction, self.plan.id, &fates).await?;

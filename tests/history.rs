@@ -170,3 +170,31 @@ async fn an_operator_who_takes_the_group_s_role_is_noted_under_the_own_name() {
     drop((operator, owner, test));
     roles.drop().await;
 }
+
+#[tokio::test]
+async fn what_is_unmasked_is_noted_before_it_is_shown_where_that_is_asked_for() {
+    let (test, roles) = granted().await;
+    let tables = Tables::at(test.url(), std::time::Duration::from_secs(30)).await;
+    tables.load_logins(&["a"]).await;
+    let masked: String = tables.client.query_one("SELECT masked_ip FROM user_logins", &[]).await.unwrap().get(0);
+    let as_role = async |url: &str, arguments: &[&str]| {
+        Tables::at(url, std::time::Duration::from_secs(30)).await.turnstile(arguments).await
+    };
+    let noted = async || tables.count("operator_actions WHERE action = 'unmasked'").await;
+    let unreasoned = as_role(&roles.revealer_url, &["unmask", "--note", &masked]).await;
+    assert!(unreasoned.code == 2 && unreasoned.stderr.contains("--reason"), "{unreasoned:?}");
+    let of_another = as_role(&roles.operator_url, &["unmask", "--note", "--reason", "x", &masked]).await;
+    assert_eq!((of_another.code, of_another.stdout.as_str()), (1, ""), "{of_another:?}");
+    assert_eq!(noted().await, 0);
+
+    let shown = as_role(&roles.revealer_url, &["unmask", "--note", "--reason", "ticket 4711", &masked, &masked]).await;
+    assert_eq!((shown.code, shown.stdout.as_str()), (0, "203.0.113.7\n203.0.113.7\n"), "{shown:?}");
+    let role = roles.login("revealer");
+    let one = format!(
+        "operator_actions WHERE action = 'unmasked' AND subject = '2 values' AND reason = 'ticket 4711' AND role = '{role}'"
+    );
+    assert_eq!(tables.count(&one).await, 1);
+    let history = tables.turnstile(&["dead-letters", "history", "--action", "unmasked"]).await;
+    history.assert_said(0, &["2 values", "ticket 4711"]);
+    roles.drop().await;
+}

@@ -2,10 +2,14 @@
 
 use std::io::{self, BufRead, Write};
 
+use super::dead_letters::said_with_reason;
+use super::migrate::open;
 use super::terminal::printable;
 use super::{Failure, Outcome, keys};
 use crate::config::{Given, Mistakes, rows};
+use crate::database::{DatabaseSettings, Transaction};
 use crate::mask::{MaskKind, UnmaskError, Unmasker, decode_base64};
+use crate::table::operator_actions::{self, Said};
 
 /// What `turnstile unmask` takes.
 #[derive(Debug, clap::Args)]
@@ -16,27 +20,77 @@ pub struct Args {
     /// empty, standard error says why, and the exit code is 1. Control characters in a clear value are printed as escapes.
     #[arg(value_name = "VALUE")]
     values: Vec<String>,
+
+    /// First note in the database that so many values are unmasked, by whom and why: needs --reason, and a role in
+    /// turnstile_revealer. `dead-letters history` shows it. Who has the keyring can do without
+    #[arg(long)]
+    note: bool,
+}
+
+/// Where it is noted, and what.
+struct Noting {
+    database: DatabaseSettings,
+    said: Said,
 }
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let recovery = recovery(given, &mut mistakes);
-        let recovery = mistakes.or(recovery)?;
+        let noting = match self.note {
+            true => noting(given, &mut mistakes).map(Some),
+            false => Some(None),
+        };
+        let (recovery, noting) = mistakes.or(recovery.zip(noting))?;
         if let Recovery::Keys(_) = recovery {
             keys::warn_of_exposure(given);
         }
-        let (out, err) = (io::stdout().lock(), io::stderr().lock());
-        let ended = if self.values.is_empty() {
-            recover(&recovery, "line", io::stdin().lock().split(b'\n'), out, err)
-        } else {
-            recover(&recovery, "value", self.values.into_iter().map(|value| Ok(value.into_bytes())), out, err)
+        let what = if self.values.is_empty() { "line" } else { "value" };
+        let ended = match noting {
+            None if self.values.is_empty() => {
+                recover(&recovery, what, io::stdin().lock().split(b'\n'), io::stdout().lock(), io::stderr().lock())
+            }
+            None => recover(&recovery, what, given_values(self.values), io::stdout().lock(), io::stderr().lock()),
+            Some(noting) => {
+                // Read to the end first: what is noted is how many there are, and before any is shown.
+                let values: Vec<Vec<u8>> = match self.values.is_empty() {
+                    true => io::stdin().lock().split(b'\n').collect::<io::Result<_>>().map_err(unread)?,
+                    false => self.values.into_iter().map(String::into_bytes).collect(),
+                };
+                noting.note(values.len()).await?;
+                recover(&recovery, what, values.into_iter().map(Ok), io::stdout().lock(), io::stderr().lock())
+            }
         };
         match ended {
             // A reader may stop before the end.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Outcome::Done),
-            ended => ended.map_err(Failure::of_system("the values cannot be read or written")),
+            ended => ended.map_err(unread),
         }
+    }
+}
+
+fn unread(error: io::Error) -> Failure {
+    Failure::of_system("the values cannot be read or written")(error)
+}
+
+fn given_values(values: Vec<String>) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+    values.into_iter().map(|value| Ok(value.into_bytes()))
+}
+
+fn noting(given: &Given, mistakes: &mut Mistakes) -> Option<Noting> {
+    let database = given.database(1, mistakes);
+    let said = said_with_reason(given, mistakes);
+    Some(Noting { database: database?, said: said? })
+}
+
+impl Noting {
+    async fn note(&self, values: usize) -> Result<(), Failure> {
+        let database = open(&self.database).await?;
+        let note = async |transaction: &Transaction| {
+            operator_actions::say(transaction, &self.said).await?;
+            operator_actions::note_unmasking(transaction, values).await
+        };
+        Ok(database.transaction(note).await?)
     }
 }
 

@@ -40,6 +40,7 @@ const QUEUE_COMMANDS: &[&str] = &["run", "check", "config show", "send"];
 const QUEUE_TRUST_COMMANDS: &[&str] = &["run", "check", "config show", "send", "relay"];
 
 const DATABASE_COMMANDS: &[&str] = &[
+    "unmask",
     "run",
     "relay",
     "check",

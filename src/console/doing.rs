@@ -78,7 +78,7 @@ impl Told {
             Self::Drawn(_) => {
                 "The plan is drawn up. Nothing is changed yet: look at what is foreseen, and run it.".to_owned()
             }
-            Self::Running => "The plan is run. This page follows it.".to_owned(),
+            Self::Running => "The plan is running. This page follows it.".to_owned(),
             Self::Cancelled => "The plan is cancelled.".to_owned(),
             Self::Nothing(why) => why.clone(),
         }

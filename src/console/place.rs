@@ -121,7 +121,13 @@ pub(super) fn read(uri: &Uri) -> Result<(Place, Form), NoPlace> {
         "/now" if form == Form::Json => Place::Now,
         "/dead-letters" => Place::Groups(groups(&mut asked)),
         "/dead-letters/list" => Place::Letters(letters(&mut asked)),
-        "/dead-letters/all" => Place::Every(letters(&mut asked)),
+        "/dead-letters/all" => {
+            let all = letters(&mut asked);
+            if all.page.message_id.is_some() {
+                asked.note("message-id", "is of one letter", "act from its page");
+            }
+            Place::Every(all)
+        }
         "/plans" => Place::Plans,
         "/outbox" => Place::Outbox,
         "/actions" => Place::Actions(actions(&mut asked)),

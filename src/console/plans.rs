@@ -113,6 +113,9 @@ pub(super) async fn draw(
     let letter = fields.iter().find(|(name, _)| name == "letter").map(|(_, hash)| hash.parse::<MessageHash>());
     let mut filters = Asked::new(fields.iter().filter(|(name, _)| !OF_FORM.contains(&name.as_str())).cloned());
     let letters = place::letters(&mut filters);
+    if letters.page.message_id.is_some() {
+        filters.note("message-id", "is of one letter", "replay it from its page");
+    }
     let wrong = filters.wrong();
     if !wrong.is_empty() {
         return no_page(&console, &session, "/plans", &NoPage::Wrong(wrong));
@@ -154,7 +157,10 @@ pub(super) async fn draw(
             Err(told) => return Ok(told),
         };
         let runtime = Handle::current();
-        let drawing = spawn_blocking(move || runtime.block_on(replay.draw_up(&wanted, edit.as_ref(), |_| {})));
+        let drawing = spawn_blocking(move || {
+            let drawn = runtime.block_on(replay.draw_up(&wanted, edit.as_ref(), |_| {}));
+            drawn.inspect_err(|error| tracing::warn!(%error, "a plan could not be drawn up"))
+        });
         Ok(match timeout(DRAWN_WITHIN, drawing).await {
             Ok(Ok(plan)) => Told::Drawn(plan?.id),
             Ok(Err(_)) => Told::Nothing("The plan was not drawn up, by a defect of the program.".to_owned()),

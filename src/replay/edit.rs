@@ -40,6 +40,9 @@ pub enum EditError {
     /// A number in it would be written otherwise.
     #[error("one of its numbers would change by being written anew, and it can only be replaced as a whole")]
     NumberWouldChange,
+    /// It would be longer than a message can be.
+    #[error("it would be longer than {MOST_BYTES} bytes")]
+    TooLong,
     /// What holds the place is not there, or is no object or array.
     #[error("there is no place {0} in it")]
     NoPlace(String),
@@ -47,6 +50,9 @@ pub enum EditError {
     #[error("operation {0} of the patch cannot be done with it")]
     Operation(usize),
 }
+
+/// The longest body that an edit makes: no message is longer.
+pub const MOST_BYTES: usize = 1024 * 1024;
 
 /// A body, and the pointers of what was changed in it.
 pub type EditedBody = (RawBody, Vec<String>);
@@ -60,6 +66,7 @@ impl Edit {
     pub fn apply(&self, body: &RawBody) -> Result<Option<EditedBody>, EditError> {
         match self {
             Self::Body(new) if new.as_bytes() == body.as_bytes() => Ok(None),
+            Self::Body(new) if new.len() > MOST_BYTES => Err(EditError::TooLong),
             Self::Body(new) => Ok(Some((RawBody::new(new.as_bytes()), vec![String::new()]))),
             Self::Changes(changes) => change(changes, body),
         }
@@ -87,8 +94,14 @@ fn change(changes: &[Change], body: &RawBody) -> Result<Option<EditedBody>, Edit
     }
     paths.sort_unstable();
     paths.dedup();
-    let is_changed = after != before;
-    Ok(is_changed.then(|| (RawBody::new(after.to_string()), paths)))
+    if after == before {
+        return Ok(None);
+    }
+    let text = after.to_string();
+    match text.len() > MOST_BYTES {
+        true => Err(EditError::TooLong),
+        false => Ok(Some((RawBody::new(text), paths))),
+    }
 }
 
 impl Change {
@@ -209,7 +222,8 @@ impl fmt::Display for NoPointer {
 ///
 /// [`NoPointer`]; also for the pointer to the whole body, which is replaced otherwise.
 pub fn pointer(text: &str) -> Result<PointerBuf, NoPointer> {
-    PointerBuf::parse(text).ok().filter(|pointer| !pointer.is_root()).ok_or(NoPointer)
+    let fits = !text.contains(char::is_control);
+    PointerBuf::parse(text).ok().filter(|pointer| fits && !pointer.is_root()).ok_or(NoPointer)
 }
 
 #[cfg(test)]
@@ -296,6 +310,8 @@ mod tests {
         let (body, paths) = new.apply(&RawBody::new("{")).unwrap().unwrap();
         assert_eq!((body.as_bytes(), paths), (&b"{ 1e5"[..], vec![String::new()]));
         assert!(new.apply(&RawBody::new("{ 1e5")).unwrap().is_none());
+        let long = Edit::Body(RawBody::new(vec![b' '; MOST_BYTES + 1]));
+        assert!(matches!(long.apply(&RawBody::new("{")), Err(EditError::TooLong)));
     }
 
     #[test]

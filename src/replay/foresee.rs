@@ -15,7 +15,7 @@ use crate::table::dead_letters::{self, Filter, Sealed, Status, Version};
 use crate::table::operator_actions::{self, Said};
 use crate::table::plan_id::PlanId;
 use crate::table::replay_plan_letters::{self, Fate, Foreseen, Obstacle};
-use crate::table::replay_plans::{self, Draft, Plan};
+use crate::table::replay_plans::{self, Draft, Plan, State};
 use crate::table::{identities, processed_messages};
 use crate::verdict::LoginIdentity;
 
@@ -62,13 +62,27 @@ impl Replay {
         let mut open = wanted.filter.clone().with_status(Status::Open);
         // What comes later is another plan's.
         open.search.until = Some(open.search.until.map_or(made_at, |until| until.min(made_at)));
+        let divide = async |seen: &Transaction| open.by_code(seen).await;
+        let mut parts = persist(PATIENCE, || self.database.snapshot(&divide)).await?;
+        parts.reverse();
         let (mut after, mut letters, mut loads) = (None, 0, 0);
         let mut brought = Brought::new();
         while wanted.limit.is_none_or(|limit| loads < limit) {
+            let Some(part) = parts.last() else { break };
             let most = wanted.limit.map_or(CHUNK, |limit| CHUNK.min(limit - loads));
-            let find = async |seen: &Transaction| dead_letters::next(seen, &open, after, most).await;
-            let chunk = persist(PATIENCE, || self.database.snapshot(&find)).await?;
-            let Some(last) = chunk.last() else { break };
+            let find = async |seen: &Transaction| {
+                let state = replay_plans::read(seen, plan).await?.state;
+                Ok((state, dead_letters::next(seen, part, after, most).await?))
+            };
+            let (state, chunk) = persist(PATIENCE, || self.database.snapshot(&find)).await?;
+            if state != State::Unfinished {
+                break;
+            }
+            let Some(last) = chunk.last() else {
+                parts.pop();
+                after = None;
+                continue;
+            };
             after = Some(*last);
             let look = Look { plan, edit, identifiers: &identifiers, wanted, keys: &chunk, brought: &brought };
             let looked = persist(PATIENCE, || self.look(&look)).await?;

@@ -64,6 +64,8 @@ actions! {
     Paused => "paused",
     /// A pause was ended.
     Resumed => "resumed",
+    /// Masked values were recovered.
+    Unmasked => "unmasked",
 }
 
 /// A text is no action.
@@ -111,6 +113,17 @@ pub struct Filter {
     pub plan: Option<PlanId>,
     /// Only those before this one, by their numbers.
     pub before: Option<i64>,
+}
+
+/// Notes that so many masked values are about to be recovered; refused where no reason was said.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn note_unmasking(transaction: &Transaction, values: usize) -> Result<(), DatabaseError> {
+    let sql = format!("SELECT {}.note_unmasking($1)", transaction.schemas().own);
+    let values = i64::try_from(values).unwrap_or(i64::MAX);
+    transaction.query("note what is unmasked", &sql, &[&values]).await.map(drop)
 }
 
 /// Reads up to `limit` actions, the newest first.

@@ -196,7 +196,7 @@ pub struct Compared {
 pub async fn compare(transaction: &Transaction, plan: PlanId) -> Result<Vec<Compared>, DatabaseError> {
     let sql = format!(
         "SELECT foreseen, foreseen_detail, became, became_detail, pointer, count(*)
-         FROM (SELECT *, substring(foreseen_place FROM '#(.*)$') AS pointer FROM {}.replay_plan_letters WHERE plan = $1) l
+         FROM (SELECT *, nullif(pg_catalog.split_part(foreseen_place, '#', 2), '') AS pointer FROM {}.replay_plan_letters WHERE plan = $1) l
          GROUP BY foreseen, foreseen_detail, became, became_detail, pointer
          ORDER BY foreseen <> 'replayed', count(*) DESC, 1, 2, 3, 4, 5",
         transaction.schemas().own

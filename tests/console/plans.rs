@@ -36,7 +36,7 @@ async fn all_that_match_are_replayed_by_a_plan_that_is_looked_at_before() {
         refused.assert_says(200, &["Nothing was done: type 3"]);
     }
     assert_eq!(logins(&world).await, 0);
-    browser.act("/plans/1/run", &[("once", "run"), ("letters", "3")]).await.assert_says(200, &["The plan is run"]);
+    browser.act("/plans/1/run", &[("once", "run"), ("letters", "3")]).await.assert_says(200, &["The plan is running"]);
     is_done(&browser, "/plans/1").await;
     assert_eq!(logins(&world).await, 2);
     let shown = browser.get("/plans/1").await;
@@ -77,7 +77,7 @@ async fn one_letter_is_edited_looked_at_and_replayed() {
     let drawn = draw("4", &[set[0], set[1], ("reason", "the app wrote words")]).await;
     drawn.assert_says(200, &["set /app_version", "the app wrote words", "Plan 2"]);
     drawn.assert_discreet();
-    browser.act("/plans/2/run", &[("once", "5")]).await.assert_says(200, &["The plan is run"]);
+    browser.act("/plans/2/run", &[("once", "5")]).await.assert_says(200, &["The plan is running"]);
     is_done(&browser, "/plans/2").await;
     assert_eq!(logins(&world).await, 1);
     assert_eq!(world.tables.count("dead_letter_revisions WHERE plan = 2 AND paths = '{/app_version}'").await, 1);

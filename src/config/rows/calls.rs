@@ -60,6 +60,7 @@ pub static BY: Setting<Text<String>> = Setting {
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters plans run",
+        "unmask",
         "loaders pause",
         "loaders resume",
         "config show",

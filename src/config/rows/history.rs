@@ -19,6 +19,7 @@ pub static REASON: Setting<Text<String>> = Setting {
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters plans run",
+        "unmask",
         "loaders pause",
         "loaders resume",
     ],

@@ -21,6 +21,9 @@ use crate::table::replay_plans::{self, Plan, State};
 /// How many of its letters are shown.
 const LETTERS: u64 = 50;
 
+/// The most letters of a plan that are compared anew at each look.
+const COMPARED: u64 = 100_000;
+
 /// One plan.
 pub(super) struct OnePlan {
     at: OffsetDateTime,
@@ -36,7 +39,10 @@ pub(super) struct OnePlan {
 pub(super) async fn look(id: PlanId, console: &Console, session: &Session, powers: &Powers) -> Result<OnePlan, NoPage> {
     let read = async |seen: &Transaction| {
         let Some(plan) = replay_plans::find(seen, id).await? else { return Ok(None) };
-        let compared = replay_plan_letters::compare(seen, id).await?;
+        let compared = match plan.letters <= COMPARED {
+            true => replay_plan_letters::compare(seen, id).await?,
+            false => Vec::new(),
+        };
         let letters = replay_plan_letters::page(seen, id, None, LETTERS).await?;
         Ok(Some((plan, compared, letters)))
     };
@@ -71,6 +77,7 @@ impl OnePlan {
         ];
         known.extend(plan.reason.as_ref().map(|reason| ("Reason", html! { (text(reason)) })));
         known.extend((!plan.edits.is_empty()).then(|| ("Changes", html! { (text(&plan.edits.join(", "))) })));
+        known.extend(plan.force.then(|| ("Force", html! { "also letters older than what the tables remember" })));
         known.extend(plan.begun_at.map(|at| ("Begun", moment(at, now))));
         known.extend(plan.ended_at.map(|at| ("Ended", moment(at, now))));
         facts(&known)
@@ -153,8 +160,13 @@ impl View for OnePlan {
         html! {
             @if let Some(why) = &self.trouble { (trouble(why, Some("run it again: it goes on with what is left"))) }
             (self.facts(now))
-            @if self.compared.is_empty() { (nothing("The plan has no letters.")) } @else {
-                section { h2 { "Foreseen, and became" } (self.comparison()) }
+            @if self.letters.is_empty() { (nothing("The plan has no letters.")) } @else {
+                section {
+                    h2 { "Foreseen, and became" }
+                    @if self.plan.letters > COMPARED {
+                        p.note { "Too many to compare here: " code { "turnstile dead-letters plans show " (self.plan.id) } " does." }
+                    } @else { (self.comparison()) }
+                }
                 section { h2 { "Letters" } (self.single()) }
             }
         }
@@ -162,17 +174,18 @@ impl View for OnePlan {
 
     fn below(&self) -> Markup {
         let (ready, begun) = (self.plan.state == State::Ready, self.plan.state == State::Running);
+        let is_open = ready || begun || self.plan.state == State::Unfinished;
         html! {
-            @if self.replays && (ready || begun) && self.plan.letters > 0 {
+            @if self.replays && is_open {
                 section {
                     h2 { "Act" }
                     div.acts {
                         @if !self.has_keys {
                             div.act { h3 { "Run" } p { "This console has no keyring: nothing can be replayed here." } }
-                        } @else if ready {
+                        } @else if ready && self.plan.letters > 0 {
                             (self.form("run", "Run", "Exactly these letters are replayed, each once. It goes on while you look elsewhere.", self.plan.letters > 1))
-                        } @else if !self.is_running_here {
-                            (self.form("run", "Go on", "Somebody runs it elsewhere, or who ran it has gone. Both are safe: each letter is done once.", self.plan.letters > 1))
+                        } @else if begun && !self.is_running_here {
+                            (self.form("run", "Go on", "It is running elsewhere, or whatever ran it has gone. Both are safe: each letter is done once.", self.plan.letters > 1))
                         }
                         (self.form("cancel", "Cancel", "Puts an end to it. What it has done holds.", false))
                     }

@@ -119,6 +119,22 @@ pub async fn count_some(transaction: &Transaction, search: &Search) -> Result<Co
     Ok(Counted::up_to_the_most(row.get(0)))
 }
 
+/// The codes of what a search means: few, and found without reading the letters.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn codes(transaction: &Transaction, search: &Search) -> Result<Vec<String>, DatabaseError> {
+    // The times are none of a combination.
+    let sql = format!(
+        "{combinations} SELECT DISTINCT code FROM meant WHERE coalesce($5::timestamptz, $6::timestamptz) IS NULL OR true
+         ORDER BY code",
+        combinations = combinations(transaction.schemas()),
+    );
+    let rows = transaction.query("find codes", &sql, &Terms::of(search).parameters()).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// The queues that have dead letters.
 ///
 /// # Errors

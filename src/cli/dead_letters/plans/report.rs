@@ -8,7 +8,7 @@ use crate::cli::{Failure, Outcome};
 use crate::config::rows::Format;
 use crate::database::{Database, Transaction};
 use crate::records::plans::{compared_json, fate_words, rate};
-use crate::replay::{Replay, Report, Unfinished};
+use crate::replay::{COMPARED_WITHIN, Replay, Report, Unfinished};
 use crate::table::replay_plan_letters::{self, Compared};
 use crate::table::replay_plans::{Plan, State};
 
@@ -19,6 +19,8 @@ pub(in crate::cli::dead_letters) async fn run(
     limit: Option<u64>,
     format: Format,
 ) -> Result<Outcome, Failure> {
+    // Said first: whatever ends this, the plan can be gone on with.
+    tracing::info!(plan = plan.id.0, letters = plan.letters, "a plan is run");
     let mut progress = Progress::of(plan.letters, "dead letters");
     let mut now = plan.clone();
     let ended = replay
@@ -32,13 +34,19 @@ pub(in crate::cli::dead_letters) async fn run(
         Ok(report) => (report, None),
         Err(Unfinished { report, error }) => (*report, Some(error)),
     };
-    let compared = compared(&replay.database, plan).await?;
+    // Where the database is away, there is nothing to compare; that is said below.
+    let compared = match stopped {
+        None => compared(&replay.database, plan).await?,
+        Some(_) => Vec::new(),
+    };
     let otherwise: Vec<&Compared> = compared.iter().filter(|one| is_otherwise(one)).collect();
     match format {
         Format::Json => say(&json_of(plan, &report, Some(&otherwise)).to_string())?,
         Format::Text => {
             say_report(&report, limit)?;
-            say_otherwise(plan, &otherwise, report.seen())?;
+            if stopped.is_none() {
+                say_otherwise(plan, &otherwise, report.seen())?;
+            }
         }
     }
     match stopped {
@@ -59,7 +67,7 @@ pub(in crate::cli::dead_letters) async fn run(
 /// What was foreseen beside what became.
 pub(super) async fn compared(database: &Database, plan: &Plan) -> Result<Vec<Compared>, Failure> {
     let compare = async |seen: &Transaction| replay_plan_letters::compare(seen, plan.id).await;
-    Ok(database.snapshot(compare).await?)
+    Ok(database.snapshot_within(COMPARED_WITHIN, compare).await?)
 }
 
 fn is_otherwise(compared: &Compared) -> bool {
@@ -117,7 +125,7 @@ fn say_otherwise(plan: &Plan, otherwise: &[&Compared], seen: u64) -> Result<(), 
 /// How far a plan has come: `250 of 1,000 (25 %), 90 a second`.
 pub(super) fn progress(plan: &Plan) -> String {
     let (done, letters) = (plan.done, plan.letters);
-    let share = (done * 100).checked_div(letters).unwrap_or(100);
+    let share = (done * 100).checked_div(letters).unwrap_or(0);
     let rate = rate(plan).map(|rate| format!(", {rate}")).unwrap_or_default();
     format!("{} of {} ({share} %){rate}", HumanCount(done), HumanCount(letters))
 }
