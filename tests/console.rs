@@ -2,6 +2,7 @@
 
 mod acts;
 mod guards;
+mod loaders;
 mod pages;
 mod roles;
 mod world;
