@@ -9,7 +9,7 @@ use super::loading::{Loading, place_of, queue, rate, seconds_words, standing};
 use super::{NoPage, View};
 use crate::console::pausing::written;
 use crate::console::pieces::{
-    Mood, cell, facts, head, moment, nothing, number, once, plural, reason, signed, text, verdict,
+    Mood, cell, facts, head, length, moment, nothing, number, once, plural, reason, signed, text, verdict,
 };
 use crate::console::session::Session;
 use crate::database::Transaction;
@@ -99,7 +99,7 @@ impl OneLoader {
                     (head(&[("Lane", ""), ("Does", ""), ("For", "n")]))
                     tbody {
                         @for (at, (doing, seconds)) in lanes.iter().enumerate() {
-                            tr { td { (at + 1) } td { (text(doing)) } td.n { (seconds_words(*seconds)) } }
+                            tr { td { (at + 1) } td { (text(doing)) } td.n { (length(time::Duration::seconds_f64(seconds.clamp(0.0, 1e9)))) } }
                         }
                     }
                 }

@@ -15,7 +15,7 @@ use crate::database::Transaction;
 use crate::readable::exact;
 use crate::records::loaders::{Standing, lanes, queue_name, who};
 use crate::table::loader_pauses::{InForce, Target};
-use crate::table::loaders::Seen;
+use crate::table::loaders::{Seen, State};
 use crate::table::powers::Powers;
 use crate::table::queues;
 
@@ -80,6 +80,13 @@ impl Loaders {
         }
     }
 
+    /// Those that are alive first, then those that are gone, then those that have ended.
+    fn in_order(&self) -> Vec<&Seen> {
+        let mut loaders: Vec<&Seen> = self.loading.loaders.iter().collect();
+        loaders.sort_by_key(|loader| (Standing::of(loader).is_over(), loader.beat.state == State::Stopped));
+        loaders
+    }
+
     fn table(&self, now: OffsetDateTime) -> Markup {
         let columns = [
             ("Loader", ""),
@@ -96,7 +103,7 @@ impl Loaders {
         html! {
             table.stack.keyed.loaders {
                 (head(&columns))
-                tbody { @for loader in &self.loading.loaders { (Self::row(loader, now)) } }
+                tbody { @for loader in self.in_order() { (Self::row(loader, now)) } }
             }
         }
     }

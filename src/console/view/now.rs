@@ -133,8 +133,8 @@ impl Now {
         let open = self.open_letters();
         let last = self.open.iter().map(|group| group.last).max();
         html! {
+            @if let Some(loading) = &self.loading { dl.tiles { (loading.tiles()) } }
             dl.tiles {
-                @if let Some(loading) = &self.loading { (loading.tiles()) }
                 (tile("Open dead letters", html! { a href="/dead-letters?status=open" { (counted(open)) } }, html! {
                     @match last { Some(last) => { "the newest " (ago(last, now)) }, None => { "nothing waits for you" } }
                 }))
