@@ -152,7 +152,7 @@ GRANT INSERT (id, host, pid, version, queue, state, lanes, received, loaded, dea
 GRANT EXECUTE ON FUNCTION turnstile.forget_loaders(), turnstile.receiving_paused(text, text) TO turnstile_loader;
 
 -- The viewer: `turnstile console`, for who looks and does nothing. It sees what is known of dead letters but their bodies, how
--- messages are recorded, what operators did, and how the sinks stand.
+-- messages are recorded, what operators did, how the loaders do, where receiving is paused, and how the sinks stand.
 
 GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, receive_count, sent_at, sent_timestamp, received_at, queue,
               dead_lettered_at, status, resolved_at, resolved_by)
@@ -176,6 +176,12 @@ GRANT SELECT (sink, slot, position, set_at) ON turnstile.relay_marks TO turnstil
 GRANT SELECT (sink, first_position, last_position, since, writers) ON turnstile.relay_gaps TO turnstile_viewer;
 GRANT SELECT (sink, first_position, last_position, owner, attempts, leased_until) ON turnstile.relay_chunks TO turnstile_viewer;
 GRANT SELECT (sink, position, event_id, status, code, attempts, since, next_at) ON turnstile.relay_failures TO turnstile_viewer;
+GRANT SELECT (id, host, pid, version, queue, started_at, seen_at, state, lanes, received, loaded, dead_lettered, absorbed,
+              contradicting, returned, released, damaged, in_hand, received_per_second, loaded_per_second, lag_p50, lag_p99,
+              sqs_calls, sqs_billed, sqs_empty_receives)
+    ON turnstile.loaders TO turnstile_viewer;
+GRANT SELECT (id, queue, loader, since, role, person, reason) ON turnstile.loader_pauses TO turnstile_viewer;
+GRANT EXECUTE ON FUNCTION turnstile.receiving_paused(text, text) TO turnstile_viewer;
 
 
 -- The operator: `turnstile dead-letters`, `turnstile loaders`, and `turnstile outbox` but for its `prune`. It takes the bodies of open dead letters to

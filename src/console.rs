@@ -16,6 +16,7 @@ mod frame;
 mod guard;
 mod link;
 mod minutes;
+mod pausing;
 mod person;
 mod pieces;
 mod place;
@@ -55,6 +56,8 @@ const LASTS: Duration = Duration::from_secs(12 * 60 * 60);
 const REFRESH: Duration = Duration::from_secs(5);
 /// The deadline of a statement for a page. A page that takes longer says so.
 const STATEMENT: Duration = Duration::from_secs(5);
+/// What a million requests to a standard queue cost in dollars, where nobody says otherwise.
+const REQUEST_PRICE: f64 = 0.40;
 /// The most connections of a session.
 const CONNECTIONS_OF_SESSION: usize = 2;
 /// The most connections where all act by one role.
@@ -79,6 +82,8 @@ pub struct ConsoleSettings {
     pub body: BodyKind,
     /// The deadline of a statement of an audit.
     pub audit_deadline: Duration,
+    /// What a million requests to SQS cost, in dollars.
+    pub request_price: f64,
     /// How often a page that somebody looks at is brought up to date.
     pub refresh: Duration,
     /// How long a session lasts that nobody uses.
@@ -99,6 +104,7 @@ impl ConsoleSettings {
             mask: MaskKind::Seal,
             body: BodyKind::Login,
             audit_deadline: Duration::from_secs(60 * 60),
+            request_price: REQUEST_PRICE,
             refresh: REFRESH,
             idle: IDLE,
             lasts: LASTS,

@@ -2,9 +2,11 @@
 
 pub mod actions;
 pub mod audit;
+pub mod costs;
 pub mod findings;
 pub mod groups;
 pub mod letters;
+pub mod loaders;
 pub mod outbox;
 pub mod plans;
 

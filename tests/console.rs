@@ -2,6 +2,7 @@
 
 mod acts;
 mod guards;
+mod loaders;
 mod pages;
 mod plans;
 mod roles;

@@ -154,6 +154,10 @@ async fn no_role_gets_further_than_its_grants() {
                 "INSERT INTO turnstile.relay_chunks (sink) VALUES ('s')",
                 "SELECT nextval('turnstile.outbox_position_seq')",
                 "SELECT turnstile.extend_outbox()",
+                "SELECT turnstile.pause_receiving(NULL, NULL)",
+                "SELECT turnstile.resume_receiving(NULL, NULL)",
+                "SELECT turnstile.forget_loaders()",
+                "UPDATE turnstile.loaders SET state = 'running'",
             ],
         ),
         (

@@ -72,6 +72,7 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
     let colour = given.read(&rows::ENVIRONMENT_COLOUR, &mut mistakes);
     let mask = given.read(&rows::MASK, &mut mistakes);
     let body = given.read(&rows::BODY, &mut mistakes);
+    let request_price = given.read(&rows::REQUEST_PRICE, &mut mistakes);
     let audit_deadline = given.read(&rows::AUDIT_TIMEOUT, &mut mistakes);
     if let (Some(listen), Some(certificate)) = (listen, &certificate)
         && !listen.ip().is_loopback()
@@ -101,6 +102,7 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
             mask: mask?,
             body: body?,
             audit_deadline: audit_deadline?,
+            request_price: request_price?,
             ..ConsoleSettings::new(database?)
         };
         Some(Settings { listen: listen?, console, keyring: keyring? })

@@ -8,7 +8,6 @@ use clap::Subcommand;
 use super::migrate::open;
 use super::{Failure, Outcome};
 use crate::config::Given;
-use crate::table::loader_pauses::{InForce, Target};
 
 /// What `turnstile loaders` takes.
 #[derive(Debug, clap::Args)]
@@ -43,31 +42,5 @@ impl Args {
             Some(Command::Pause(args)) => args.run(given, change::Kind::Pause).await,
             Some(Command::Resume(args)) => args.run(given, change::Kind::Resume).await,
         }
-    }
-}
-
-/// Which loaders, for people.
-fn target_words(target: &Target) -> String {
-    match target {
-        Target::All => "all loaders".to_owned(),
-        Target::Queue(arn) => format!("the queue {arn}"),
-        Target::Loader(id) => format!("the loader {id}"),
-    }
-}
-
-/// Whether a pause is of the loader with this id and queue.
-fn is_of(pause: &InForce, queue: &str, id: &str) -> bool {
-    match &pause.target {
-        Target::All => true,
-        Target::Queue(arn) => arn == queue,
-        Target::Loader(loader) => loader == id,
-    }
-}
-
-/// Who wants it so, as the history has it.
-fn who(pause: &InForce) -> String {
-    match &pause.person {
-        Some(person) => format!("{}: {person}", pause.role),
-        None => pause.role.clone(),
     }
 }

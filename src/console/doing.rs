@@ -1,6 +1,8 @@
 //! What came of an act, as its page tells it afterwards.
 
 use crate::message::MessageHash;
+use crate::records::loaders::target_words;
+use crate::table::loader_pauses::Target;
 use crate::table::plan_id::PlanId;
 
 /// What came of an act.
@@ -32,6 +34,14 @@ pub(super) enum Told {
     Running,
     /// A plan is cancelled.
     Cancelled,
+    /// Receiving is paused.
+    Paused(Target),
+    /// It was paused before.
+    PausedBefore(Target),
+    /// Receiving goes on, as far as this pause is concerned.
+    Resumed(Target),
+    /// There was no such pause.
+    NotPaused(Target),
     /// Nothing was done, for this reason.
     Nothing(String),
 }
@@ -41,8 +51,14 @@ impl Told {
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Discarded { letters, of } | Self::Reopened { letters, of } => letters == of,
-            Self::Revealed(_) | Self::Begun | Self::Drawn(_) | Self::Running | Self::Cancelled => true,
-            Self::NotOpened(_) | Self::Nothing(_) => false,
+            Self::Revealed(_)
+            | Self::Begun
+            | Self::Drawn(_)
+            | Self::Running
+            | Self::Cancelled
+            | Self::Paused(_)
+            | Self::Resumed(_) => true,
+            Self::NotOpened(_) | Self::Nothing(_) | Self::PausedBefore(_) | Self::NotPaused(_) => false,
         }
     }
 
@@ -57,6 +73,10 @@ impl Told {
             | Self::Begun
             | Self::Running
             | Self::Cancelled
+            | Self::Paused(_)
+            | Self::PausedBefore(_)
+            | Self::Resumed(_)
+            | Self::NotPaused(_)
             | Self::Nothing(_) => None,
         }
     }
@@ -80,6 +100,13 @@ impl Told {
             }
             Self::Running => "The plan is running. This page follows it.".to_owned(),
             Self::Cancelled => "The plan is cancelled.".to_owned(),
+            Self::Paused(target) => format!(
+                "Paused: {}. What is in hand is loaded; a loader that is idle hears of it within half a minute.",
+                target_words(target)
+            ),
+            Self::PausedBefore(target) => format!("Nothing was done: paused before: {}.", target_words(target)),
+            Self::Resumed(target) => format!("Resumed: {}. Loaders hear of it within seconds.", target_words(target)),
+            Self::NotPaused(target) => format!("Nothing was done: not paused any more: {}.", target_words(target)),
             Self::Nothing(why) => why.clone(),
         }
     }

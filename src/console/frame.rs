@@ -17,13 +17,15 @@ use crate::readable::{exact, printable, seconds};
 pub(super) const HTML: [(HeaderName, HeaderValue); 1] =
     [(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"))];
 
-/// The places of the bar: their addresses, names, and the keys behind `g`. Loaders, plans and costs come here.
-const PLACES: [(&str, &str, &str); 7] = [
+/// The places of the bar: their addresses, names, and the keys behind `g`.
+const PLACES: [(&str, &str, &str); 9] = [
     ("/", "Now", "n"),
+    ("/loaders", "Loaders", "l"),
     ("/dead-letters", "Dead letters", "d"),
     ("/plans", "Plans", "p"),
     ("/outbox", "Outbox", "o"),
     ("/audit", "Audit", "a"),
+    ("/costs", "Costs", "s"),
     ("/actions", "Actions", "h"),
     ("/check", "Check", "c"),
 ];

@@ -3,9 +3,12 @@
 use maud::{Markup, html};
 use time::{Duration, OffsetDateTime};
 
-use crate::message::{MessageHash, MessageKey};
+use crate::message::MessageHash;
 use crate::readable::{exact, printable, seconds};
+use crate::records::loaders::queue_name;
 use crate::table::dead_letters::{Counted, Status};
+use crate::table::operator_actions::Done;
+use crate::table::plan_id::PlanId;
 
 /// How long ago a time was, with the time itself where somebody looks for it.
 pub(super) fn ago(time: OffsetDateTime, now: OffsetDateTime) -> Markup {
@@ -72,6 +75,11 @@ pub(super) fn plural(of: u64, what: &str) -> String {
     format!("{} {what}{}", number(of), if of == 1 { "" } else { "s" })
 }
 
+/// `1 delivery`, `12 deliveries`.
+pub(super) fn counted_signed(of: i64, one: &str, several: &str) -> String {
+    format!("{} {}", signed(of), if of == 1 { one } else { several })
+}
+
 /// `3.4 MiB`.
 pub(super) fn size(bytes: i64) -> String {
     let mut value = bytes as f64;
@@ -101,12 +109,30 @@ pub(super) fn hash_link(hash: MessageHash) -> Markup {
     html! { a.hash href={ "/dead-letters/" (hash) } title=(hash) { (hash.get(..8).unwrap_or(&hash)) "…" } }
 }
 
-/// The letter of an action, where it was one.
-pub(super) fn letter_of(letter: Option<MessageKey>, letters: i32) -> Markup {
-    match letter {
-        Some(key) => hash_link(key.hash),
-        None => html! { span.quiet { (plural(u64::try_from(letters).unwrap_or(0), "letter")) } },
+/// What an action was done with: a letter, letters, or loaders.
+pub(super) fn object_of(done: &Done) -> Markup {
+    match (done.letter, &done.subject) {
+        (Some(key), _) => hash_link(key.hash),
+        (None, Some(subject)) => subject_of(subject),
+        (None, None) => html! { span.quiet { (plural(u64::try_from(done.letters).unwrap_or(0), "letter")) } },
     }
+}
+
+/// What was paused or resumed: the database writes `all`, `queue ARN` or `loader ID`.
+fn subject_of(subject: &str) -> Markup {
+    html! {
+        @match subject.split_once(' ') {
+            Some(("loader", id)) => { "loader " a.id href={ "/loaders/" (text(id)) } { (text(id)) } }
+            Some(("queue", arn)) => { "queue " span title=(text(arn)) { (text(queue_name(arn))) } }
+            Some(_) | None if subject == "all" => { "all loaders" }
+            Some(_) | None => { (text(subject)) }
+        }
+    }
+}
+
+/// The plan that an action was a part of.
+pub(super) fn plan_link(plan: PlanId) -> Markup {
+    html! { a href={ "/plans/" (plan) } { "plan " (plan) } }
 }
 
 /// A cell of a table, which says its column's name where columns do not fit beside each other.

@@ -8,6 +8,7 @@ use super::link::{Asked, Wrong, link};
 use crate::config::rows;
 use crate::message::MessageHash;
 use crate::table::dead_letters::{Order, Page, PageEnd, Search, Status};
+use crate::table::loaders::LoaderId;
 use crate::table::operator_actions;
 use crate::table::plan_id::PlanId;
 
@@ -16,6 +17,10 @@ use crate::table::plan_id::PlanId;
 pub(super) enum Place {
     /// How everything stands.
     Now,
+    /// Who loads.
+    Loaders,
+    /// One loader.
+    Loader(LoaderId),
     /// Dead letters in groups.
     Groups(Groups),
     /// Single dead letters.
@@ -34,6 +39,8 @@ pub(super) enum Place {
     Actions(Actions),
     /// The proof, and where a message is.
     Audit(Sought),
+    /// What the loaders ask of the queues, and what that costs.
+    Costs,
     /// What a check finds.
     Check,
 }
@@ -119,6 +126,8 @@ pub(super) fn read(uri: &Uri) -> Result<(Place, Form), NoPlace> {
     let place = match path {
         "/" if form == Form::Html => Place::Now,
         "/now" if form == Form::Json => Place::Now,
+        "/loaders" => Place::Loaders,
+        "/costs" => Place::Costs,
         "/dead-letters" => Place::Groups(groups(&mut asked)),
         "/dead-letters/list" => Place::Letters(letters(&mut asked)),
         "/dead-letters/all" => {
@@ -133,7 +142,7 @@ pub(super) fn read(uri: &Uri) -> Result<(Place, Form), NoPlace> {
         "/actions" => Place::Actions(actions(&mut asked)),
         "/audit" => Place::Audit(sought(&mut asked)),
         "/check" => Place::Check,
-        _ => plan(path).or_else(|| letter(path)).ok_or(NoPlace::Unknown)?,
+        _ => plan(path).or_else(|| letter(path)).or_else(|| loader(path)).ok_or(NoPlace::Unknown)?,
     };
     let wrong = asked.wrong();
     if wrong.is_empty() { Ok((place, form)) } else { Err(NoPlace::Wrong(wrong)) }
@@ -142,6 +151,13 @@ pub(super) fn read(uri: &Uri) -> Result<(Place, Form), NoPlace> {
 /// A hash behind `/dead-letters/`.
 fn letter(path: &str) -> Option<Place> {
     path.strip_prefix("/dead-letters/")?.parse().ok().map(Place::Letter)
+}
+
+/// The digits of a loader behind `/loaders/`.
+pub(super) fn loader(path: &str) -> Option<Place> {
+    let digits = path.strip_prefix("/loaders/")?;
+    let is_id = digits.len() == 12 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    is_id.then(|| Place::Loader(LoaderId::of(digits)))
 }
 
 /// A number behind `/plans/`.
@@ -211,6 +227,9 @@ impl Place {
     pub(super) fn path(&self) -> String {
         match self {
             Self::Now => "/".to_owned(),
+            Self::Loaders => "/loaders".to_owned(),
+            Self::Loader(id) => format!("/loaders/{id}"),
+            Self::Costs => "/costs".to_owned(),
             Self::Groups(_) => "/dead-letters".to_owned(),
             Self::Letters(_) => "/dead-letters/list".to_owned(),
             Self::Every(_) => "/dead-letters/all".to_owned(),
@@ -228,7 +247,10 @@ impl Place {
     pub(super) fn in_form(&self, ending: &str) -> String {
         let path = match self {
             Self::Now => "/now".to_owned(),
-            Self::Groups(_)
+            Self::Loaders
+            | Self::Loader(_)
+            | Self::Costs
+            | Self::Groups(_)
             | Self::Letters(_)
             | Self::Every(_)
             | Self::Letter(_)
@@ -245,7 +267,15 @@ impl Place {
     fn asked_for(&self) -> Vec<(&'static str, String)> {
         let beginning = |name, value: Option<String>| value.map(|value| (name, value));
         match self {
-            Self::Now | Self::Outbox | Self::Check | Self::Letter(_) | Self::Plans | Self::Plan(_) => Vec::new(),
+            Self::Now
+            | Self::Loaders
+            | Self::Loader(_)
+            | Self::Costs
+            | Self::Outbox
+            | Self::Check
+            | Self::Letter(_)
+            | Self::Plans
+            | Self::Plan(_) => Vec::new(),
             Self::Groups(groups) => groups.given.clone(),
             Self::Letters(letters) | Self::Every(letters) => {
                 let after = beginning("after", letters.page.after.map(page_end));
@@ -278,6 +308,9 @@ mod tests {
         let hash = "76ae79cd".repeat(8);
         for address in [
             "/",
+            "/loaders",
+            "/loaders/0123456789ab",
+            "/costs",
             "/dead-letters?code=invalid_ip&field=ip&status=all&queue=logins&since=24h&until=1h",
             "/dead-letters/list?code=invalid_ip&message-id=a&sort=oldest",
             "/dead-letters/all?code=invalid_ip",
@@ -295,7 +328,16 @@ mod tests {
             assert_eq!((beside.in_form(""), form), (at.in_form(""), Form::Json));
         }
         assert!(matches!(place("/dead-letters/list.csv"), Ok((Place::Letters(_), Form::Csv))));
-        for address in ["/nothing", "/dead-letters/76ae", "/plans/x", "/check.csv", "/now", "/.json"] {
+        for address in [
+            "/nothing",
+            "/dead-letters/76ae",
+            "/plans/x",
+            "/loaders/012345",
+            "/loaders/0123456789AB",
+            "/check.csv",
+            "/now",
+            "/.json",
+        ] {
             assert!(matches!(place(address), Err(NoPlace::Unknown)), "{address}");
         }
     }

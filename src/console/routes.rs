@@ -23,7 +23,7 @@ use super::place::{self, Form, NoPlace, Place, TOLD};
 use super::session::Session;
 use super::sign_in::{self, to};
 use super::view::{NoPage, file_csv, file_ndjson, look, may_list};
-use super::{Console, SignIn, acts, assets, feed, guard, plans};
+use super::{Console, SignIn, acts, assets, feed, guard, pausing, plans};
 use crate::readable::printable;
 
 /// The largest form.
@@ -43,6 +43,7 @@ pub(super) fn router(console: Arc<Console>) -> Router {
         .route("/audit/run", post(acts::audit))
         .route("/plans/draw", post(plans::draw))
         .route("/plans/{plan}/{act}", post(plans::on_plan))
+        .route("/loaders/{act}", post(pausing::on_loaders).get(page))
         .fallback(page)
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(from_fn_with_state(console.clone(), before))

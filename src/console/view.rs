@@ -3,11 +3,15 @@
 mod actions;
 mod audit;
 mod check;
+mod costs;
 mod filters;
 mod groups;
 mod letter;
 mod letters;
 mod letters_every;
+mod loader;
+mod loaders;
+mod loading;
 mod now;
 mod outbox;
 mod plan;
@@ -77,6 +81,9 @@ impl From<DatabaseError> for NoPage {
 /// What may see dead letters.
 pub(super) const LISTS: &str = "turnstile_viewer, turnstile_operator or turnstile_revealer";
 
+/// What may see the loaders and the outbox.
+const SEES_PROCESSES: &str = "turnstile_viewer or turnstile_operator";
+
 /// Whether somebody may see dead letters.
 ///
 /// # Errors
@@ -101,6 +108,12 @@ pub(super) async fn look(place: &Place, console: &Console, session: &Session) ->
     }
     Ok(match place {
         Place::Now => Box::new(now::look(console, session, &powers).await?),
+        Place::Loaders | Place::Loader(_) | Place::Costs if !powers.loaders => {
+            return Err(NoPage::Forbidden(SEES_PROCESSES));
+        }
+        Place::Loaders => Box::new(loaders::look(session, &powers).await?),
+        Place::Loader(id) => Box::new(loader::look(id, session, &powers).await?),
+        Place::Costs => Box::new(costs::look(console, session).await?),
         Place::Groups(groups) => Box::new(groups::look(groups, session).await?),
         Place::Letters(letters) => Box::new(letters::look(letters, session, &powers).await?),
         Place::Every(letters) => Box::new(letters_every::look(letters, console, session, &powers).await?),
@@ -108,7 +121,7 @@ pub(super) async fn look(place: &Place, console: &Console, session: &Session) ->
         Place::Plans | Place::Plan(_) if !powers.plans => return Err(NoPage::Forbidden(LISTS)),
         Place::Plans => Box::new(plans::look(session).await?),
         Place::Plan(id) => Box::new(plan::look(*id, console, session, &powers).await?),
-        Place::Outbox if !powers.outbox => return Err(NoPage::Forbidden("turnstile_viewer or turnstile_operator")),
+        Place::Outbox if !powers.outbox => return Err(NoPage::Forbidden(SEES_PROCESSES)),
         Place::Outbox => Box::new(outbox::look(session).await?),
         Place::Actions(_) if !powers.history => return Err(NoPage::Forbidden(LISTS)),
         Place::Actions(actions) => Box::new(actions::look(actions, session).await?),

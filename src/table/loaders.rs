@@ -146,6 +146,21 @@ pub struct Ended {
     pub damaged: i64,
 }
 
+impl Ended {
+    /// All that have ended.
+    pub fn total(&self) -> i64 {
+        let Self { loaded, dead_lettered, absorbed, contradicting, returned, released, damaged } = self;
+        loaded + dead_lettered + absorbed + contradicting + returned + released + damaged
+    }
+}
+
+impl Beat {
+    /// How many deliveries came that have neither ended nor are in hand. Anything but zero is a defect.
+    pub fn unaccounted(&self) -> i64 {
+        self.received - self.ended.total() - self.in_hand
+    }
+}
+
 /// Writes the row of a loader, or renews it. When that is, the database says.
 ///
 /// # Errors

@@ -19,6 +19,10 @@ pub struct Powers {
     pub queues: bool,
     /// See how the sinks of the outbox stand (`turnstile_viewer`, `turnstile_operator`).
     pub outbox: bool,
+    /// See the loaders, and where receiving is paused (`turnstile_viewer`, `turnstile_operator`).
+    pub loaders: bool,
+    /// Pause receiving, and end that (`turnstile_operator`).
+    pub pauses: bool,
     /// See how long a sealed body is, and with which key it is sealed (`turnstile_operator`, `turnstile_revealer`).
     pub describes: bool,
     /// Discard dead letters and open them again (`turnstile_operator`).
@@ -72,6 +76,8 @@ impl Powers {
             history: all(&[("operator_actions", "reason")]),
             queues: all(&[("queues", "arn")]),
             outbox: all(&[("relay_failures", "code"), ("relay_marks", "set_at"), ("outbox", "created_at")]),
+            loaders: all(&[("loaders", "sqs_calls"), ("loader_pauses", "reason")]),
+            pauses: all(&[("pause_receiving", ""), ("resume_receiving", "")]),
             describes: all(&[("describe_body", "")]),
             resolves: all(&[("set_status", "")]),
             plans: all(&[("replay_plans", "state"), ("replay_plan_letters", "became")]),
@@ -88,7 +94,9 @@ impl Powers {
 }
 
 /// The columns that are asked for: each stands for what its table is granted for.
-const COLUMNS: [(&str, &str); 16] = [
+const COLUMNS: [(&str, &str); 18] = [
+    ("loaders", "sqs_calls"),
+    ("loader_pauses", "reason"),
     ("replay_plans", "state"),
     ("replay_plan_letters", "became"),
     ("dead_letters", "detail"),

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::{open, target_words, who};
+use super::open;
 use crate::cli::dead_letters::{said, said_with_reason};
 use crate::cli::terminal::{printable, say, seconds};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
+use crate::records::loaders::{queue_name, target_words, who};
 use crate::table::loader_pauses::{self, InForce, Target};
 use crate::table::loaders::{self, Seen, State};
 use crate::table::operator_actions::{self, Said};
@@ -77,7 +78,7 @@ async fn find_queue(database: &Database, named: &str) -> Result<String, Failure>
     let known = database.snapshot(queues::read_all).await?;
     let mut known: Vec<&str> = known.keys().map(crate::message::QueueIdentity::as_str).collect();
     known.sort_unstable();
-    let is_meant = |arn: &&&str| **arn == named || arn.rsplit(':').next() == Some(named);
+    let is_meant = |arn: &&&str| **arn == named || queue_name(arn) == named;
     match known.iter().filter(is_meant).collect::<Vec<_>>()[..] {
         [arn] => Ok((*arn).to_owned()),
         [] => {

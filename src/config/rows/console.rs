@@ -136,6 +136,27 @@ fn read_environment(text: &str) -> Result<String, String> {
     }
 }
 
+/// What SQS costs.
+pub static REQUEST_PRICE: Setting<Text<f64>> = Setting {
+    flag: Some("request-price"),
+    variable: Some("TURNSTILE_CONSOLE_REQUEST_PRICE"),
+    commands: CONSOLE,
+    heading: CONSOLE_HEADING,
+    kind: Text::of("DOLLARS", "give a number from 0 to 1000, for example 0.40", read_price),
+    default: Default::Is("0.40"),
+    is_secret: false,
+    meaning: "What a million requests to SQS cost you, in dollars: the page Costs reckons with it. 0.40 is a standard queue in \
+              us-east-1",
+};
+
+fn read_price(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(price) if (0.0..=1000.0).contains(&price) => Ok(price),
+        Ok(_) => Err("is not a price".to_owned()),
+        Err(_) => Err("is not a number".to_owned()),
+    }
+}
+
 /// The colour of the environment.
 pub static ENVIRONMENT_COLOUR: Setting<Word<Colour>> = Setting {
     flag: Some("environment-color"),

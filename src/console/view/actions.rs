@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{NoPage, View, filters};
 use crate::console::link::link;
-use crate::console::pieces::{cell, head, letter_of, moment, nothing, text};
+use crate::console::pieces::{cell, head, moment, nothing, object_of, plan_link, text};
 use crate::console::place::Actions as Asked;
 use crate::console::session::Session;
 use crate::readable::exact;
@@ -43,17 +43,18 @@ impl Actions {
     fn table(&self, now: OffsetDateTime) -> Markup {
         html! {
             table.stack.keyed {
-                (head(&[("When", "when"), ("Action", ""), ("Letter", ""), ("By", ""), ("Reason", "")]))
+                (head(&[("When", "when"), ("Action", ""), ("Of", ""), ("By", ""), ("Plan", ""), ("Reason", "")]))
                 tbody {
                     @for done in &self.done {
                         tr {
                             (cell("When", "when", moment(done.at, now)))
                             (cell("Action", "", html! { span class={ "badge " (done.action.as_str()) } { (done.action.as_str()) } }))
-                            (cell("Letter", "", letter_of(done.letter, done.letters)))
+                            (cell("Of", "", object_of(done)))
                             (cell("By", "", html! {
                                 a href=(link("/actions", [("by", &done.role)])) { (text(&done.role)) }
                                 @if let Some(person) = done.person.as_ref().filter(|person| **person != done.role) { " " span.quiet { (text(person)) } }
                             }))
+                            (cell("Plan", "", html! { @if let Some(plan) = done.plan { (plan_link(plan)) } }))
                             (cell("Reason", "wide", html! { @if let Some(reason) = &done.reason { (text(reason)) } }))
                         }
                     }

@@ -53,12 +53,14 @@ impl Check {
         }
     }
 
-    fn may(&self) -> [(&'static str, bool); 6] {
-        let Powers { lists, outbox, resolves, reveals, audits, history, .. } = self.powers;
+    fn may(&self) -> [(&'static str, bool); 8] {
+        let Powers { lists, outbox, resolves, reveals, audits, history, loaders, pauses, .. } = self.powers;
         [
             ("see dead letters", lists),
             ("see what was done", history),
             ("see the outbox", outbox),
+            ("see the loaders", loaders),
+            ("pause and resume loaders", pauses),
             ("discard and reopen", resolves),
             ("reveal bodies", reveals && self.has_keys),
             ("run an audit", audits),

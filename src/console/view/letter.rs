@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::groups::capital;
 use super::{NoPage, View, replaying};
 use crate::console::Console;
-use crate::console::pieces::{facts, length, moment, nothing, number, once, reason, signed, status, text};
+use crate::console::pieces::{facts, length, moment, nothing, number, once, plan_link, reason, signed, status, text};
 use crate::console::session::Session;
 use crate::database::Transaction;
 use crate::message::MessageHash;
@@ -150,6 +150,8 @@ impl Known {
                 span class={ "badge " (done.action.as_str()) } { (done.action.as_str()) }
                 " by " (text(&done.role))
                 @if let Some(person) = done.person.as_ref().filter(|person| **person != done.role) { " (" (text(person)) ")" }
+                @if let Some(subject) = &done.subject { ", " (text(subject)) }
+                @if let Some(plan) = done.plan { " in " (plan_link(plan)) }
                 @if let Some(reason) = &done.reason { ": “" (text(reason)) "”" }
             };
             events.push((done.at, words));

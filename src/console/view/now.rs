@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::loading::{Fact, Loading};
 use super::{NoPage, View};
 use crate::check::sinks::{Trouble, troubles};
 use crate::console::Console;
@@ -14,7 +15,7 @@ use crate::console::audits::Run;
 use crate::console::link::link;
 use crate::console::minutes::MINUTES;
 use crate::console::pieces::{
-    Mood, ago, bars, cell, counted, head, letter_of, nothing, number, plural, text, tile, verdict,
+    Mood, ago, bars, cell, counted, head, nothing, number, object_of, plan_link, plural, text, tile, verdict,
 };
 use crate::console::session::Session;
 use crate::database::Transaction;
@@ -42,6 +43,7 @@ pub(super) struct Now {
     sent: Vec<Sent>,
     became: Vec<u64>,
     outbox: Option<OutboxStatus>,
+    loading: Option<Loading>,
     done: Vec<Done>,
     audit: Option<Arc<Run>>,
 }
@@ -67,6 +69,7 @@ pub(super) async fn look(console: &Console, session: &Session, powers: &Powers) 
             sent: Vec::new(),
             became: sum,
             outbox: if powers.outbox { Some(OutboxStatus::read(seen, None).await?) } else { None },
+            loading: if powers.loaders { Some(Loading::read(seen).await?) } else { None },
             done: match powers.history {
                 true => operator_actions::newest(seen, &operator_actions::Filter::default(), TOLD as u64).await?,
                 false => Vec::new(),
@@ -91,16 +94,21 @@ impl Now {
         self.outbox.iter().flat_map(|outbox| outbox.sinks.iter().flat_map(of(outbox))).collect()
     }
 
-    /// The worst fact, and how bad it is.
-    fn worst(&self) -> (Mood, Markup) {
+    /// The worst fact.
+    fn worst(&self) -> Fact {
         let open = self.open_letters();
+        let is_open = || format!("{} open", counted(open));
         if self.audit.as_ref().is_some_and(|run| run.is_broken()) {
             let words = html! { "The promise is broken: " a href="/audit" { "the last audit" } " names the messages." };
-            return (Mood::Bad, words);
+            return Fact { mood: Mood::Bad, title: "The promise is broken".to_owned(), words };
+        }
+        if let Some(fact) = self.loading.as_ref().and_then(|loading| loading.worst(self.at)) {
+            return fact;
         }
         if let Some((sink, trouble)) = self.troubles().first() {
             let words = html! { a href="/outbox" { "Sink " (text(sink)) } ": " (text(&trouble.found)) };
-            return (Mood::Look, words);
+            let title = if open.is_none() { "Look at the outbox".to_owned() } else { is_open() };
+            return Fact { mood: Mood::Look, title, words };
         }
         if !open.is_none() {
             let are = if open.letters == 1 && !open.or_more { "dead letter is" } else { "dead letters are" };
@@ -110,9 +118,10 @@ impl Now {
                 @if let Some(oldest) = oldest { ", the oldest since " (ago(oldest, self.at)) }
                 "."
             };
-            return (Mood::Look, words);
+            return Fact { mood: Mood::Look, title: is_open(), words };
         }
-        (Mood::Well, html! { "All is well: no dead letter is open." })
+        let words = html! { "All is well: no dead letter is open." };
+        Fact { mood: Mood::Well, title: "All is well".to_owned(), words }
     }
 
     fn sent_in_all(&self) -> String {
@@ -124,6 +133,7 @@ impl Now {
         let open = self.open_letters();
         let last = self.open.iter().map(|group| group.last).max();
         html! {
+            @if let Some(loading) = &self.loading { dl.tiles { (loading.tiles()) } }
             dl.tiles {
                 (tile("Open dead letters", html! { a href="/dead-letters?status=open" { (counted(open)) } }, html! {
                     @match last { Some(last) => { "the newest " (ago(last, now)) }, None => { "nothing waits for you" } }
@@ -210,7 +220,8 @@ impl Now {
                             li {
                                 span.when { (ago(done.at, now)) } " "
                                 span class={ "badge " (done.action.as_str()) } { (done.action.as_str()) }
-                                " " (letter_of(done.letter, done.letters))
+                                " " (object_of(done))
+                                @if let Some(plan) = done.plan { " in " (plan_link(plan)) }
                                 " by " a href=(link("/actions", [("by", &done.role)])) { (text(&done.role)) }
                                 @if let Some(person) = done.person.as_ref().filter(|person| **person != done.role) { " (" (text(person)) ")" }
                             }
@@ -224,12 +235,7 @@ impl Now {
 
 impl View for Now {
     fn title(&self) -> String {
-        match (self.worst().0, self.open_letters()) {
-            (Mood::Bad, _) => "The promise is broken".to_owned(),
-            (Mood::Look, open) if open.is_none() => "Look at the outbox".to_owned(),
-            (_, open) if open.is_none() => "All is well".to_owned(),
-            (_, open) => format!("{} open", counted(open)),
-        }
+        self.worst().title
     }
 
     fn still(&self) -> Markup {
@@ -237,7 +243,7 @@ impl View for Now {
     }
 
     fn live(&self, now: OffsetDateTime) -> Markup {
-        let (mood, words) = self.worst();
+        let Fact { mood, words, .. } = self.worst();
         let more = self.troubles();
         html! {
             (verdict(mood, words))
@@ -260,7 +266,7 @@ impl View for Now {
 
     fn json(&self) -> Value {
         let open = self.open_letters();
-        let (mood, _) = self.worst();
+        let mood = self.worst().mood;
         let troubles = self.troubles();
         let troubles = troubles.iter().map(|(sink, trouble)| {
             json!({"sink": sink, "what": trouble.of.as_str(), "found": trouble.found, "remedy": trouble.remedy})
@@ -275,6 +281,7 @@ impl View for Now {
                 json!({"sent": sent.messages, "or_more": sent.or_more, "dead_letters": letters})
             }).collect::<Vec<_>>(),
             "outbox": self.outbox.as_ref().map(outbox_json),
+            "loading": self.loading.as_ref().map(Loading::sums_json),
             "look_at": troubles.collect::<Vec<_>>(),
             "actions": self.done.iter().map(action_json).collect::<Vec<_>>(),
             "audit": self.audit.as_ref().map(|run| run.json(false)),
