@@ -6,3 +6,5 @@ mod pages;
 mod plans;
 mod roles;
 mod world;
+
+pub(crate) use self::world::Browser;
