@@ -53,13 +53,14 @@ impl Check {
         }
     }
 
-    fn may(&self) -> [(&'static str, bool); 6] {
-        let Powers { lists, outbox, resolves, reveals, audits, history, .. } = self.powers;
+    fn may(&self) -> [(&'static str, bool); 7] {
+        let Powers { lists, outbox, resolves, replays, reveals, audits, history, .. } = self.powers;
         [
             ("see dead letters", lists),
             ("see what was done", history),
             ("see the outbox", outbox),
             ("discard and reopen", resolves),
+            ("replay", replays && self.has_keys),
             ("reveal bodies", reveals && self.has_keys),
             ("run an audit", audits),
         ]
