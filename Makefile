@@ -14,7 +14,7 @@ TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --te
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers bench settings metrics codes screens fuzz lint fmt
+.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers bench settings metrics codes screens screenshots browser fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,14 @@ codes: ## Write the codes of dead letters in docs/OPERATIONS.md anew from the pr
 
 screens: ## Write the screens of `turnstile top` anew, tests/fixtures/top
 	TURNSTILE_TEST_WRITE_SCREENS=1 $(CARGO) test --locked --test main -- top::screens::
+
+screenshots: setup ## Take the pictures of docs/CONSOLE.md anew, with a real Chromium: docs/console
+	@scripts/setup chromium
+	tests/browser/run screenshots.py docs/console
+
+browser: setup ## Do on the console what operators do, in a real Chromium, and see that it complains of nothing
+	@scripts/setup chromium
+	tests/browser/run flows.py
 
 fuzz: ## Fuzz every target for SECONDS (60) each, JOBS (1) side by side; needs a C++ compiler
 	@scripts/fuzz $(SECONDS)

@@ -9,6 +9,8 @@ pub mod console;
 pub mod dead_letters;
 #[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(all(feature = "console", feature = "demo"))]
+mod demo_console;
 mod faces;
 mod failure;
 mod help;
@@ -171,6 +173,8 @@ impl Invocation {
     pub async fn run(self) -> Result<Outcome, Failure> {
         let given = &self.given;
         match self.command {
+            #[cfg(all(feature = "console", feature = "demo"))]
+            Command::Demo(_) if given.is_on(&rows::DEMO_CONSOLE) => demo_console::run(given).await,
             #[cfg(feature = "demo")]
             Command::Demo(args) => args.run(given).await,
             Command::Run(args) => args.run(given).await,

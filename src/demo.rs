@@ -7,6 +7,8 @@ mod dispatched;
 mod downstream;
 mod loaders;
 mod logins;
+#[cfg(feature = "console")]
+mod operator;
 mod producer;
 mod report;
 mod watchdog;
@@ -23,6 +25,8 @@ use stand_ins::sqs::{Faults, LocalQueueError, StaleReceipts};
 
 pub use self::dispatched::SentCount;
 pub use self::downstream::Announced;
+#[cfg(feature = "console")]
+pub use self::operator::Operator;
 pub use self::report::Report;
 pub use self::world::World;
 

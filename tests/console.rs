@@ -7,3 +7,5 @@ mod pages;
 mod plans;
 mod roles;
 mod world;
+
+pub(crate) use self::world::Browser;

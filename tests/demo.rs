@@ -10,6 +10,8 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+#[cfg(feature = "console")]
+use crate::console::Browser;
 use crate::support::postgres::connect;
 use crate::support::wait_until;
 
@@ -138,6 +140,36 @@ async fn a_kept_demo_says_how_to_connect_and_ends_with_ctrl_c() {
 
     demo.send(Signal::SIGINT);
     assert_eq!(demo.end().code(), Some(0));
+    demo.leaves_nothing_behind().await;
+}
+
+#[cfg(feature = "console")]
+#[tokio::test]
+async fn a_demo_with_the_console_says_where_it_is_and_who_may_sign_in_and_ends_with_ctrl_c() {
+    let mut demo = Demo::start(&["--messages", "40", "--console"]);
+    demo.read_until("The console is at");
+    let line = demo.said.lines().last().unwrap().to_owned();
+    let between = |before: &str, after: &str| {
+        let (_, rest) = line.split_once(before).unwrap_or_else(|| panic!("no {before:?} in {line:?}"));
+        rest.split_once(after).unwrap_or_else(|| panic!("no {after:?} in {line:?}")).0
+    };
+    let (role, password) = (between("role: ", ","), between("password: ", ")"));
+    let mut browser = Browser::at(between("http://", "/").parse().unwrap());
+    browser.get("/sign-in").await.assert_says(200, &["name=\"password\"", "demo"]);
+    assert_eq!(browser.sign_in(role, "another").await.status, 401);
+    assert_eq!(browser.sign_in(role, password).await.status, 303);
+
+    browser.get("/").await.assert_says(200, &["dead letters are open"]);
+    browser.get("/dead-letters?status=open").await.assert_says(200, &["version_pre_release", "truncated_json"]);
+    browser.get("/dead-letters?status=discarded").await.assert_says(200, &["invalid_json"]);
+    browser.get("/plans").await.assert_says(200, &["code version_pre_release", "ready", "done"]);
+    browser.get("/actions").await.assert_says(200, &["by=demo", "discarded", "replayed"]);
+    browser.get("/outbox").await.assert_says(200, &["demo"]);
+    browser.get("/audit").await.assert_says(200, &["action=\"/audit/run\""]);
+    browser.get("/check").await.assert_says(200, &["demo"]);
+
+    demo.send(Signal::SIGINT);
+    assert_eq!(demo.end().code(), Some(0), "{}", demo.said);
     demo.leaves_nothing_behind().await;
 }
 

@@ -123,7 +123,7 @@ const USE_STAND_INS: &[&str] = &["src/demo.rs", "src/demo/", "src/cli/local_queu
 /// Where each feature may be asked for: it takes whole modules away, and changes none.
 const ASK_FOR: &[(&str, &[&str])] = &[
     ("demo", &["src/lib.rs", "src/main.rs", "src/audit.rs", "src/cli.rs", "src/config/rows.rs"]),
-    ("console", &["src/lib.rs", "src/main.rs", "src/cli.rs", "src/config/rows.rs"]),
+    ("console", &["src/lib.rs", "src/main.rs", "src/cli.rs", "src/config/rows.rs", "src/demo.rs"]),
     ("top", &["src/lib.rs", "src/main.rs", "src/cli.rs", "src/config/rows.rs"]),
     // A span's links have no form without the exporter.
     ("traces", &["src/telemetry.rs", "src/spans.rs"]),

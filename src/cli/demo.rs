@@ -21,7 +21,7 @@ impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let settings = read(given)?;
         let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
-        let (mut world, report) = tokio::select! {
+        let (world, report) = tokio::select! {
             played = play(settings) => played?,
             signal = signals.next() => return interrupted(signal),
         };
@@ -29,12 +29,17 @@ impl Args {
             say(&how_to_connect(&world, &report))?;
             signals.next().await;
         }
-        if report.promise_held() {
-            return Ok(Outcome::Done);
-        }
-        say(&format!("The logs of the loaders stay in {}", world.keep_logs().display()))?;
-        Ok(Outcome::Failed)
+        conclude(world, &report)
     }
+}
+
+/// Ends the world; where the promise did not hold, the logs stay.
+pub(super) fn conclude(mut world: World, report: &Report) -> Result<Outcome, Failure> {
+    if report.promise_held() {
+        return Ok(Outcome::Done);
+    }
+    say(&format!("The logs of the loaders stay in {}", world.keep_logs().display()))?;
+    Ok(Outcome::Failed)
 }
 
 impl Remedied for DemoError {
@@ -43,7 +48,7 @@ impl Remedied for DemoError {
     }
 }
 
-fn read(given: &Given) -> Result<Settings, Mistakes> {
+pub(super) fn read(given: &Given) -> Result<Settings, Mistakes> {
     let mut mistakes = given.mistakes();
     let messages = given.read(&rows::MESSAGES, &mut mistakes);
     let seed = given.read(&rows::DEMO_SEED, &mut mistakes);
@@ -51,13 +56,13 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
 }
 
 /// What was dropped before this is called is stopped and removed.
-fn interrupted(signal: Signal) -> Result<Outcome, Failure> {
+pub(super) fn interrupted(signal: Signal) -> Result<Outcome, Failure> {
     say(&format!("Ended by {signal}: both servers and the loaders are stopped, and nothing is left behind."))?;
     Ok(Outcome::EndedBy(signal))
 }
 
 /// Plays the demo and tells its report. The world goes on for as long as it is held.
-async fn play(settings: Settings) -> Result<(World, Report), Failure> {
+pub(super) async fn play(settings: Settings) -> Result<(World, Report), Failure> {
     say("Starting a queue and a throw-away PostgreSQL …")?;
     let mut world = World::start().await?;
     let messages = HumanCount(settings.messages);
@@ -87,7 +92,7 @@ fn how_far(sent: u64, recorded: u64, of: u64) -> String {
     }
 }
 
-fn how_to_connect(world: &World, report: &Report) -> String {
+pub(super) fn how_to_connect(world: &World, report: &Report) -> String {
     let program = std::env::current_exe().map_or_else(|_| "turnstile".to_owned(), |path| path.display().to_string());
     let exports: Vec<String> =
         world.environment().iter().map(|(name, value)| format!("  export {name}='{value}'")).collect();

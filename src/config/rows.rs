@@ -185,6 +185,8 @@ pub const ALL: &[&dyn Row] = &[
     &DEMO_SEED,
     #[cfg(feature = "demo")]
     &KEEP,
+    #[cfg(all(feature = "console", feature = "demo"))]
+    &DEMO_CONSOLE,
     #[cfg(feature = "demo")]
     &LISTEN,
     #[cfg(feature = "demo")]

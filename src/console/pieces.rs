@@ -39,9 +39,9 @@ pub(super) fn in_relation(time: OffsetDateTime, now: OffsetDateTime) -> String {
 /// `12 s`, `3 min`, `5 h`, `4 days`.
 pub(super) fn length(length: Duration) -> String {
     match length.whole_seconds() {
-        seconds @ ..100 => format!("{seconds} s"),
-        seconds @ 100..6_000 => format!("{} min", seconds / 60),
-        seconds @ 6_000..172_800 => format!("{} h", seconds / 3_600),
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
         seconds => format!("{} days", seconds / 86_400),
     }
 }
@@ -265,7 +265,9 @@ mod tests {
             assert_eq!(number(value), text);
         }
         assert_eq!((signed(-1_234), size(512), size(3 << 20)), ("-1,234".into(), "512 B".into(), "3.0 MiB".into()));
-        for (seconds, text) in [(7, "7 s"), (180, "3 min"), (7_200, "2 h"), (259_200, "3 days")] {
+        for (seconds, text) in
+            [(7, "7 s"), (119, "119 s"), (120, "2 min"), (7_199, "119 min"), (7_200, "2 h"), (259_200, "3 days")]
+        {
             assert_eq!(length(Duration::seconds(seconds)), text);
         }
         let now = OffsetDateTime::UNIX_EPOCH;

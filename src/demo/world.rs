@@ -10,12 +10,13 @@ use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use stand_ins::postgres::{Options, Postgres};
 use stand_ins::sqs::{DEFAULT_REGION, Faults, LocalQueue, QueueOptions};
 use tempfile::TempDir;
+use tokio_postgres::Client;
 
 use super::DemoError;
 use super::watchdog::Watchdog;
 use crate::database::address::DatabaseAddress;
 use crate::database::{Database, DatabaseSettings};
-use crate::keyring::Masters;
+use crate::keyring::{Keyring, KeyringPlace, Masters};
 use crate::keys;
 use crate::mask::MaskKind;
 use crate::queue::sqs::{QueueAddress, Sender, SqsSettings};
@@ -78,6 +79,33 @@ impl World {
             ("DATABASE_URL", self.postgres.url()),
         ];
         queue.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    }
+
+    /// The database, by its superuser.
+    ///
+    /// # Errors
+    ///
+    /// [`DemoError::Address`], which is a defect.
+    pub fn address(&self) -> Result<DatabaseAddress, DemoError> {
+        Ok(DatabaseAddress::parse(&self.postgres.url())?)
+    }
+
+    /// A connection of the superuser.
+    ///
+    /// # Errors
+    ///
+    /// [`DemoError::Postgres`]
+    pub async fn administrator(&self) -> Result<Client, DemoError> {
+        Ok(self.postgres.connect().await?)
+    }
+
+    /// The keys that the tables are written with.
+    ///
+    /// # Errors
+    ///
+    /// [`DemoError::Keyring`]
+    pub fn read_keyring(&self) -> Result<Keyring, DemoError> {
+        Ok(Keyring::find(&KeyringPlace::File(self.keyring()))?)
     }
 
     /// The folder of the loaders' logs.

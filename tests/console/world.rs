@@ -81,14 +81,14 @@ fn without_person(url: &str) -> String {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: BTreeMap<String, String>,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
@@ -97,7 +97,7 @@ impl Answer {
     }
 
     /// Fails unless it says all of these.
-    pub(super) fn assert_says(&self, status: u16, things: &[&str]) {
+    pub(crate) fn assert_says(&self, status: u16, things: &[&str]) {
         assert_eq!(self.status, status, "{}", self.body);
         things.iter().for_each(|thing| assert!(self.body.contains(thing), "{thing:?} in {}", self.body));
     }
@@ -118,17 +118,17 @@ pub(super) const OURS: (&str, &str) = ("Sec-Fetch-Site", "same-origin");
 
 /// A browser that keeps its cookie.
 #[derive(Clone)]
-pub(super) struct Browser {
+pub(crate) struct Browser {
     address: SocketAddr,
     pub(super) cookie: Option<String>,
 }
 
 impl Browser {
-    pub(super) fn at(address: SocketAddr) -> Self {
+    pub(crate) fn at(address: SocketAddr) -> Self {
         Self { address, cookie: None }
     }
 
-    pub(super) async fn sign_in(&mut self, role: &str, password: &str) -> Answer {
+    pub(crate) async fn sign_in(&mut self, role: &str, password: &str) -> Answer {
         let answer = self.post("/sign-in", &[("role", role), ("password", password)]).await;
         if let Some(cookie) = answer.header("set-cookie") {
             self.cookie = Some(cookie.split(';').next().unwrap().to_owned());
@@ -136,7 +136,7 @@ impl Browser {
         answer
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "").await
     }
 

@@ -13,6 +13,19 @@ use crate::config::setting::{Default, Setting};
 const CONSOLE: &[&str] = &["console"];
 const CONSOLE_HEADING: &str = "Console";
 
+/// Whether the demo opens the console.
+pub static DEMO_CONSOLE: Setting<Switch> = Setting {
+    flag: Some("console"),
+    variable: Some("TURNSTILE_CONSOLE"),
+    commands: &["demo"],
+    heading: "Demo",
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Keep both servers running, as --keep does, and serve the console over them: at 127.0.0.1:9465, or at a free port \
+              where that one is taken",
+};
+
 /// Where the console listens.
 pub static CONSOLE_LISTEN: Setting<Text<SocketAddr>> = Setting {
     flag: Some("listen"),

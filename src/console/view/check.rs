@@ -53,8 +53,8 @@ impl Check {
         }
     }
 
-    fn may(&self) -> [(&'static str, bool); 8] {
-        let Powers { lists, outbox, resolves, reveals, audits, history, loaders, pauses, .. } = self.powers;
+    fn may(&self) -> [(&'static str, bool); 9] {
+        let Powers { lists, outbox, resolves, replays, reveals, audits, history, loaders, pauses, .. } = self.powers;
         [
             ("see dead letters", lists),
             ("see what was done", history),
@@ -62,6 +62,7 @@ impl Check {
             ("see the loaders", loaders),
             ("pause and resume loaders", pauses),
             ("discard and reopen", resolves),
+            ("replay", replays && self.has_keys),
             ("reveal bodies", reveals && self.has_keys),
             ("run an audit", audits),
         ]

@@ -115,7 +115,7 @@ impl Now {
             let oldest = self.open.iter().map(|group| group.first).min();
             let words = html! {
                 a href="/dead-letters" { (counted(open)) " " (are) " open" }
-                @if let Some(oldest) = oldest { ", the oldest since " (ago(oldest, self.at)) }
+                @if let Some(oldest) = oldest { ", the oldest came " (ago(oldest, self.at)) }
                 "."
             };
             return Fact { mood: Mood::Look, title: is_open(), words };

@@ -10,7 +10,7 @@ use crate::console::pieces::{Mood, ago, cell, facts, head, moment, nothing, sign
 use crate::console::session::Session;
 use crate::records::outbox::outbox_json;
 use crate::table::facts::partitions_ahead;
-use crate::table::relay_status::{OutboxStatus, SinkStatus};
+use crate::table::relay_status::{OutboxStatus, Rate, SinkStatus};
 
 /// The most gaps that are shown.
 const GAPS: usize = 5;
@@ -69,7 +69,7 @@ impl Outbox {
                     }),
                     ("Rate", html! {
                         @if sink.rates.is_empty() { "not known yet" }
-                        @for rate in &sink.rates { span.part { (format!("{:.1}", rate.a_second)) " a second over " (format!("{:.0}", rate.over_seconds)) " s" } " " }
+                        @for rate in apart(&sink.rates) { span.part { (format!("{:.1}", rate.a_second)) " a second over " (format!("{:.0}", rate.over_seconds)) " s" } " " }
                     }),
                     ("Frontier", html! { (signed(sink.frontier)) }),
                     ("Gaps", html! {
@@ -108,6 +108,13 @@ impl Outbox {
     }
 }
 
+/// Rates over different times: over young marks, all go back equally far, and say the same.
+fn apart(rates: &[Rate]) -> Vec<Rate> {
+    let mut rates = rates.to_vec();
+    rates.dedup();
+    rates
+}
+
 impl View for Outbox {
     fn title(&self) -> String {
         match self.troubled() {
@@ -135,5 +142,17 @@ impl View for Outbox {
 
     fn json(&self) -> Value {
         outbox_json(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_that_say_the_same_are_shown_once() {
+        let [young, old] = [53.0, 60.0].map(|over_seconds| Rate { a_second: 149.5, over_seconds });
+        assert_eq!(apart(&[young, young]), [young]);
+        assert_eq!(apart(&[young, old]), [young, old]);
     }
 }
