@@ -27,8 +27,11 @@ turnstile.extend_outbox() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.forget_loaders() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.keep_actions() search_path=pg_catalog, pg_temp
 turnstile.keep_horizon() search_path=pg_catalog, pg_temp
+turnstile.keep_plan() search_path=pg_catalog, pg_temp
+turnstile.keep_plan_letters() search_path=pg_catalog, pg_temp
 turnstile.note_action() search_path=pg_catalog, pg_temp
 turnstile.note_receiving() search_path=pg_catalog, pg_temp
+turnstile.note_unmasking() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.pause_receiving() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.receiving_paused() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.resume_receiving() SECURITY DEFINER search_path=pg_catalog, pg_temp
@@ -88,6 +91,7 @@ turnstile.dead_letters CONSTRAINT dead_letters_status_check CHECK ((status = ANY
 CREATE INDEX dead_letters_groups_idx ON turnstile.dead_letters USING btree (queue, code, grounds, status, dead_lettered_at)
 CREATE INDEX dead_letters_message_hash_idx ON turnstile.dead_letters USING btree (message_hash)
 CREATE INDEX dead_letters_message_id_idx ON turnstile.dead_letters USING btree (message_id)
+CREATE INDEX dead_letters_of_code_idx ON turnstile.dead_letters USING btree (status, code, sent_at, message_hash)
 CREATE INDEX dead_letters_open_idx ON turnstile.dead_letters USING btree (code, dead_lettered_at) WHERE (status = 'open'::text)
 CREATE UNIQUE INDEX dead_letters_pkey ON turnstile.dead_letters USING btree (sent_at, message_hash)
 COMMENT turnstile.dead_letters One row per message that could not be loaded, after its bounded retries. turnstile dead-letters lists, shows and replays them.
@@ -222,14 +226,14 @@ turnstile.operator_actions.message_hash bytea
 turnstile.operator_actions.reason text
 turnstile.operator_actions.plan bigint
 turnstile.operator_actions.subject text
-turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text, 'paused'::text, 'resumed'::text])))
+turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text, 'paused'::text, 'resumed'::text, 'unmasked'::text])))
 turnstile.operator_actions CONSTRAINT operator_actions_check CHECK (((sent_at IS NULL) = (message_hash IS NULL)))
 turnstile.operator_actions CONSTRAINT operator_actions_check1 CHECK (
 CASE
-    WHEN (action = ANY (ARRAY['paused'::text, 'resumed'::text])) THEN ((letters = 0) AND (message_hash IS NULL) AND (subject IS NOT NULL))
+    WHEN (action = ANY (ARRAY['paused'::text, 'resumed'::text, 'unmasked'::text])) THEN ((letters = 0) AND (message_hash IS NULL) AND (subject IS NOT NULL))
     ELSE ((action = 'taken'::text) OR ((message_hash IS NOT NULL) AND (letters = 1)))
 END)
-turnstile.operator_actions CONSTRAINT operator_actions_letters_check CHECK (((letters > 0) OR (action = ANY (ARRAY['paused'::text, 'resumed'::text]))))
+turnstile.operator_actions CONSTRAINT operator_actions_letters_check CHECK (((letters > 0) OR (action = ANY (ARRAY['paused'::text, 'resumed'::text, 'unmasked'::text]))))
 turnstile.operator_actions CONSTRAINT operator_actions_message_hash_check CHECK ((octet_length(message_hash) = 32))
 turnstile.operator_actions CONSTRAINT operator_actions_pkey PRIMARY KEY (id)
 CREATE INDEX operator_actions_done_at_idx ON turnstile.operator_actions USING btree (done_at)
@@ -240,13 +244,13 @@ COMMENT turnstile.operator_actions What was done with dead letters and with load
 COMMENT turnstile.operator_actions.done_at When, by the database's clock.
 COMMENT turnstile.operator_actions.role The database role that had logged in.
 COMMENT turnstile.operator_actions.person The name that was given with it (--by). Unlike the role, it is only said.
-COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue).
-COMMENT turnstile.operator_actions.letters How many dead letters: more than one only where bodies were taken, and none where receiving was paused or resumed.
+COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue); unmasked (values of logins were recovered).
+COMMENT turnstile.operator_actions.letters How many dead letters: more than one only where bodies were taken, and none where no letter was concerned.
 COMMENT turnstile.operator_actions.sent_at The dead letter: dead_letters.sent_at. NULL where bodies were taken.
 COMMENT turnstile.operator_actions.message_hash The dead letter: dead_letters.message_hash. NULL where bodies were taken.
 COMMENT turnstile.operator_actions.reason Why, in the words of the person.
 COMMENT turnstile.operator_actions.plan The plan of which it was a part: replay_plans.plan.
-COMMENT turnstile.operator_actions.subject What was paused or resumed: a queue, by its ARN, one loader, by its id, or all. NULL for what is done with letters.
+COMMENT turnstile.operator_actions.subject What was paused or resumed: a queue, by its ARN, one loader, by its id, or all; or how many values were unmasked. NULL for what is done with letters.
 
 turnstile.outbox.position bigint NOT NULL DEFAULT nextval('outbox_position_seq'::regclass)
 turnstile.outbox.event_id bytea NOT NULL
@@ -418,13 +422,16 @@ turnstile.replay_plan_letters.foreseen_place text
 turnstile.replay_plan_letters.became text
 turnstile.replay_plan_letters.became_detail text
 turnstile.replay_plan_letters.became_at timestamp with time zone
+turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_became_check CHECK ((became = ANY (ARRAY['replayed'::text, 'absorbed'::text, 'no_longer_open'::text, 'rejected'::text, 'sealed'::text, 'unedited'::text, 'refused'::text, 'unclaimed'::text, 'identity_taken'::text, 'unknown_queue'::text, 'older_than_memory'::text])))
 turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_check CHECK (((became IS NULL) = (became_at IS NULL)))
+turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_foreseen_check CHECK ((foreseen = ANY (ARRAY['replayed'::text, 'absorbed'::text, 'no_longer_open'::text, 'rejected'::text, 'sealed'::text, 'unedited'::text, 'refused'::text, 'unclaimed'::text, 'identity_taken'::text, 'unknown_queue'::text, 'older_than_memory'::text])))
 turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_message_hash_check CHECK ((octet_length(message_hash) = 32))
 turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_pkey PRIMARY KEY (plan, sent_at, message_hash)
 turnstile.replay_plan_letters CONSTRAINT replay_plan_letters_plan_fkey FOREIGN KEY (plan) REFERENCES replay_plans(plan)
 CREATE INDEX replay_plan_letters_lately_idx ON turnstile.replay_plan_letters USING btree (code, became_at) WHERE (became IS NOT NULL)
 CREATE INDEX replay_plan_letters_left_idx ON turnstile.replay_plan_letters USING btree (plan, sent_at, message_hash) WHERE (became IS NULL)
 CREATE UNIQUE INDEX replay_plan_letters_pkey ON turnstile.replay_plan_letters USING btree (plan, sent_at, message_hash)
+turnstile.replay_plan_letters TRIGGER replay_plan_letters_keep
 COMMENT turnstile.replay_plan_letters The letters of each plan.
 COMMENT turnstile.replay_plan_letters.code The code of its rejection.
 COMMENT turnstile.replay_plan_letters.revision Which body is replayed: the one that this plan made of it. NULL means the body as it was delivered.
@@ -454,6 +461,7 @@ turnstile.replay_plans CONSTRAINT replay_plans_letters_check CHECK ((letters >= 
 turnstile.replay_plans CONSTRAINT replay_plans_pkey PRIMARY KEY (plan)
 turnstile.replay_plans CONSTRAINT replay_plans_state_check CHECK ((state = ANY (ARRAY['unfinished'::text, 'ready'::text, 'running'::text, 'cancelled'::text, 'done'::text])))
 CREATE UNIQUE INDEX replay_plans_pkey ON turnstile.replay_plans USING btree (plan)
+turnstile.replay_plans TRIGGER replay_plans_keep
 COMMENT turnstile.replay_plans One row per replay of dead letters: whose it is, what it is of, and how far it has come. Written by turnstile dead-letters replay.
 COMMENT turnstile.replay_plans.plan Its number.
 COMMENT turnstile.replay_plans.made_at When it was drawn up, by the database's clock. Letters that came later are not in it.
