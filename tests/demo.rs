@@ -159,14 +159,19 @@ async fn a_demo_with_the_console_says_where_it_is_and_who_may_sign_in_and_ends_w
     assert_eq!(browser.sign_in(role, "another").await.status, 401);
     assert_eq!(browser.sign_in(role, password).await.status, 303);
 
+    // Every page has something to show. As JSON: pages name every code and action in their filters.
     browser.get("/").await.assert_says(200, &["dead letters are open"]);
-    browser.get("/dead-letters?status=open").await.assert_says(200, &["version_pre_release", "truncated_json"]);
-    browser.get("/dead-letters?status=discarded").await.assert_says(200, &["invalid_json"]);
-    browser.get("/plans").await.assert_says(200, &["code version_pre_release", "ready", "done"]);
-    browser.get("/actions").await.assert_says(200, &["by=demo", "discarded", "replayed"]);
-    browser.get("/outbox").await.assert_says(200, &["demo"]);
+    for (page, shown) in [
+        ("/dead-letters.json?status=open", &["\"code\":\"version_pre_release\"", "\"code\":\"truncated_json\""][..]),
+        ("/dead-letters.json?status=discarded", &["\"code\":\"invalid_json\""]),
+        ("/plans.json", &["\"of\":\"code version_pre_release\"", "\"state\":\"ready\"", "\"state\":\"done\""]),
+        ("/actions.json", &["\"role\":\"demo\"", "\"action\":\"discarded\"", "\"action\":\"replayed\""]),
+        ("/outbox.json", &["\"sink\":\"demo\""]),
+        ("/check.json", &["\"findings\""]),
+    ] {
+        browser.get(page).await.assert_says(200, shown);
+    }
     browser.get("/audit").await.assert_says(200, &["action=\"/audit/run\""]);
-    browser.get("/check").await.assert_says(200, &["demo"]);
 
     demo.send(Signal::SIGINT);
     assert_eq!(demo.end().code(), Some(0), "{}", demo.said);
