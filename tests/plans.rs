@@ -11,7 +11,8 @@ use turnstile::replay::{Fate, Obstacle, Report, Wanted};
 use turnstile::table::plan_id::PlanId;
 use turnstile::table::replay_plan_letters;
 
-use crate::support::postgres::TestDatabase;
+use crate::grants::granted;
+use crate::support::postgres::{TestDatabase, connect};
 use crate::support::program;
 use crate::support::tables::Tables;
 use crate::support::verdicts::login;
@@ -314,4 +315,36 @@ async fn two_letters_of_one_login_are_foreseen_as_one_and_an_absorbed_one() {
     assert!(fates.iter().all(|letter| letter.became.as_ref() == Some(&letter.foreseen)), "{fates:?}");
     assert_eq!(fates.iter().filter(|letter| letter.foreseen == Fate::Replayed).count(), 1);
     tables.assert_promise().await;
+}
+
+#[tokio::test]
+async fn no_operator_changes_the_plan_of_another_but_by_running_or_cancelling_it() {
+    let (test, roles) = granted().await;
+    let tables = Tables::at(test.url(), Duration::from_secs(30)).await;
+    tables.load_once_rejected(&["a"]).await;
+    plan_of(&tables, &["--all"]).await;
+    let operator = connect(&roles.operator_url).await;
+    let refused = [
+        (
+            "INSERT INTO turnstile.replay_plan_letters (plan, sent_at, message_hash, code, foreseen)
+             SELECT plan, now(), decode(repeat('00', 32), 'hex'), 'x', 'replayed' FROM turnstile.replay_plans",
+            "is made by who draws it up",
+        ),
+        (
+            "SET letters.reason = 'x';
+             SELECT turnstile.add_revisions(1, ARRAY[now()], ARRAY[''::bytea], ARRAY['/a'], ARRAY[''::bytea])",
+            "only who draws a plan up",
+        ),
+        ("UPDATE turnstile.replay_plans SET letters = letters + 1", "does not change"),
+        ("UPDATE turnstile.replay_plans SET state = 'done', ended_at = now()", "does not become done"),
+        ("UPDATE turnstile.replay_plan_letters SET became = 'gone', became_at = now()", "check constraint"),
+    ];
+    for (statement, why) in refused {
+        let error = operator.batch_execute(statement).await.expect_err(statement);
+        let said = error.as_db_error().unwrap().message().to_owned();
+        assert!(said.contains(why), "{statement}: {said}");
+    }
+    assert_eq!(tables.count("replay_plan_letters WHERE became IS NULL").await, 1);
+    drop(operator);
+    roles.drop().await;
 }
