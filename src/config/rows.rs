@@ -152,6 +152,7 @@ pub const ALL: &[&dyn Row] = &[
     &ENVIRONMENT,
     #[cfg(feature = "console")]
     &ENVIRONMENT_COLOUR,
+    #[cfg(feature = "console")]
     &REQUEST_PRICE,
     &BY,
     &REASON,
