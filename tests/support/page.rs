@@ -149,8 +149,8 @@ fn is_like(line: &str, shown: &str) -> bool {
     let Some(mut rest) = line.trim().strip_prefix(parts.next().unwrap_or_default()) else { return false };
     let ends_open = shown.trim().ends_with('…');
     for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
+        let Some((_, behind)) = rest.split_once(part) else { return false };
+        rest = behind;
     }
     ends_open || rest.is_empty()
 }
