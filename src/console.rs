@@ -3,7 +3,7 @@
 //! Who signs in does so with a role of the database, and acts by it: what the role may not do, the console cannot do. Every view
 //! is a link, is readable without script, and stands beside itself as JSON, made of the same values.
 //!
-//! A page is a [`Place`](place::Place), which is read from its address; a [`View`](view::View), which is what was found there;
+//! A page is a `Place`, which is read from its address; a `View`, which is what was found there;
 //! and the frame around it.
 
 mod acts;
