@@ -202,9 +202,11 @@ async fn a_sender_of_what_is_no_login_fills_no_disk_and_once_there_is_room_the_l
     // Behind what is broken.
     pipeline.fill(30, 0);
     let received = || loader.metrics.snapshot().received.total();
-    let before = received();
+    let (before, letters) = (received(), pipeline.counts().await[2]);
     wait_until("it tries a few, which go back", async || received() > before).await;
-    let (letters, size) = (pipeline.counts().await[2], size_of_letters(&pipeline).await);
+    assert!(is_full() && received() <= before + 20, "more than probes are received");
+    assert_eq!(pipeline.counts().await[2], letters, "a probe is buried above the quota");
+    let size = size_of_letters(&pipeline).await;
     let of_each_lane = (LANES * BATCH) as u64 * (26 << 10);
     assert!(letters > 40 && size <= quota + of_each_lane, "{letters} letters take {size} bytes of {quota}");
     assert!(pipeline.depth() >= BROKEN - letters as usize && loader.metrics.snapshot().held_back.total() > 0);
