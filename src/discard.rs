@@ -80,7 +80,7 @@ pub async fn change_all(
 ) -> Result<u64, DatabaseError> {
     const PATIENCE: Patience = Patience::WHILE_SOMEBODY_WAITS;
     let mut meant = filter.clone().with_status(becomes.from());
-    let begun_at = persist(PATIENCE, || database.snapshot(dead_letters::now)).await?;
+    let begun_at = persist(PATIENCE, || database.snapshot(Transaction::clock)).await?;
     meant.search.until = Some(meant.search.until.map_or(begun_at, |until| until.min(begun_at)));
     let mut changed = 0;
     let divide = async |seen: &Transaction| meant.by_code(seen).await;

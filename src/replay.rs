@@ -31,7 +31,7 @@ use crate::seal::{BodyOpener, BodySealer, HashKey};
 use crate::table::dead_letters::{self, Filter, Sealed, Status, Version};
 use crate::table::operator_actions::{self, Said};
 use crate::table::plan_id::PlanId;
-use crate::table::replay_plan_letters::{self, Left, Locked};
+use crate::table::replay_plan_letters::{self, Compared, Left, Locked};
 pub use crate::table::replay_plan_letters::{Fate, Obstacle};
 use crate::table::replay_plans::{self, Plan, State};
 use crate::table::{dead_letter_revisions, identities, outbox, processed_messages, queues, user_logins};
@@ -41,8 +41,8 @@ use crate::verdict::LoginIdentity;
 /// (as it came over the wire, and sealed), so a chunk takes at most 200 MiB.
 const CHUNK: u64 = 100;
 
-/// How long it may take to compare what was foreseen of a plan with what became.
-pub const COMPARED_WITHIN: Duration = Duration::from_secs(300);
+/// How long it may take to compare what was foreseen of a plan with what became: of millions, it takes seconds.
+const COMPARED_WITHIN: Duration = Duration::from_secs(300);
 
 /// How often a transaction is tried.
 const PATIENCE: Patience = Patience::WHILE_SOMEBODY_WAITS;
@@ -112,13 +112,23 @@ impl Replay {
     /// # Errors
     ///
     /// [`Unfinished`]
-    pub async fn run_plan(&self, plan: PlanId, mut progress: impl FnMut(&Plan)) -> Result<Report, Unfinished> {
+    pub async fn run_plan(&self, plan: PlanId, progress: impl FnMut(&Plan)) -> Result<Report, Unfinished> {
+        self.run_and_compare(plan, progress).await.map(|compared| Report::of(&compared))
+    }
+
+    /// The same, and gives what was foreseen beside what became.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfinished`]
+    pub async fn run_and_compare(
+        &self,
+        plan: PlanId,
+        mut progress: impl FnMut(&Plan),
+    ) -> Result<Vec<Compared>, Unfinished> {
         let ended = self.go_through(plan, &mut progress).await;
-        let compare = async |seen: &Transaction| replay_plan_letters::compare(seen, plan).await;
-        // Of a plan of millions this reads for seconds.
-        let comparing = || self.database.snapshot_within(COMPARED_WITHIN, &compare);
-        match (ended, persist(PATIENCE, comparing).await) {
-            (Ok(()), Ok(compared)) => Ok(Report::of(&compared)),
+        match (ended, persist(PATIENCE, || compare(&self.database, plan)).await) {
+            (Ok(()), Ok(compared)) => Ok(compared),
             (Err(error), Ok(compared)) => Err(Unfinished { report: Box::new(Report::of(&compared)), error }),
             (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(Unfinished::before(error)),
         }
@@ -309,6 +319,16 @@ impl Replay {
             left.iter().map(|left| (left.key, Version::of(left.revision))).collect();
         dead_letters::take_open(transaction, &wanted).await
     }
+}
+
+/// What was foreseen for the letters of a plan beside what became of them.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn compare(database: &Database, plan: PlanId) -> Result<Vec<Compared>, DatabaseError> {
+    let compare = async |seen: &Transaction| replay_plan_letters::compare(seen, plan).await;
+    database.snapshot_within(COMPARED_WITHIN, compare).await
 }
 
 /// A plan that is run.

@@ -35,6 +35,7 @@ mod said;
 pub mod turnstile_keys;
 pub mod user_logins;
 
+use time::OffsetDateTime;
 use tokio_postgres::Row;
 
 use crate::database::{DatabaseError, Transaction};
@@ -53,6 +54,11 @@ fn hash_from(transaction: &Transaction, bytes: &[u8]) -> Result<MessageHash, Dat
 /// The key in the first two columns of a row, time and hash.
 fn key_from(transaction: &Transaction, row: &Row) -> Result<MessageKey, DatabaseError> {
     Ok(MessageKey { sent_at: row.get(0), hash: hash_from(transaction, row.get(1))? })
+}
+
+/// Keys as two columns, times and hashes.
+fn key_columns<'k>(keys: impl IntoIterator<Item = &'k MessageKey>) -> (Vec<OffsetDateTime>, Vec<&'k [u8]>) {
+    keys.into_iter().map(|key| (key.sent_at, &key.hash.as_bytes()[..])).unzip()
 }
 
 /// Makes sure that a table holds as many rows as it was given.

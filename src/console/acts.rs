@@ -14,9 +14,8 @@ use tokio::task::spawn_blocking;
 use super::Console;
 use super::doing::Told;
 use super::link::{Asked, link};
-use super::person::Use;
 use super::place::{self, Letters, TOLD};
-use super::routes::{no_page, nobody};
+use super::routes::{no_page, signed_in};
 use super::session::Session;
 use super::sign_in::to;
 use super::view::{MOST, NoPage, act_of};
@@ -70,21 +69,14 @@ pub(super) async fn on_letter(
     Path((hash, act)): Path<(String, String)>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,
-) -> Response {
-    let session = match console.person(&headers, Use::ByPerson) {
-        Ok(session) => session,
-        Err(why) => return nobody(&console, why, &headers, "/"),
-    };
+) -> Result<Response, Response> {
+    let session = signed_in(&console, &headers, "/")?;
     let (Ok(hash), Some(act)) = (hash.parse::<MessageHash>(), Act::of(&act)) else {
-        return no_page(&console, &session, "/", &NoPage::Unknown);
+        return Err(no_page(&console, &session, "/", &NoPage::Unknown));
     };
     let back = format!("/dead-letters/{hash}");
     let work = async |once: &str, fields: &mut Asked| {
-        session
-            .powers()
-            .await
-            .map_err(NoPage::from)
-            .and_then(|powers| act.is_for(&powers).map_err(NoPage::Forbidden))?;
+        act.is_for(&*session.powers().await?).map_err(NoPage::Forbidden)?;
         let Some(reason) = fields.read("reason", &rows::REASON) else { return Ok(without_reason(fields)) };
         let said = session.said(&reason);
         Ok(match act {
@@ -99,7 +91,7 @@ pub(super) async fn on_letter(
             Act::Reveal => reveal(&console, &session, hash, &reason, once).await?,
         })
     };
-    once(&console, &session, fields, &back, work).await
+    Ok(once(&console, &session, fields, &back, work).await)
 }
 
 /// Does something with all letters that match.
@@ -108,32 +100,25 @@ pub(super) async fn on_all(
     Path(act): Path<String>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,
-) -> Response {
-    let session = match console.person(&headers, Use::ByPerson) {
-        Ok(session) => session,
-        Err(why) => return nobody(&console, why, &headers, "/"),
-    };
+) -> Result<Response, Response> {
+    let session = signed_in(&console, &headers, "/")?;
     let of_forms = ["once", "reason", "letters"];
     let mut filters = Asked::new(fields.iter().filter(|(name, _)| !of_forms.contains(&name.as_str())).cloned());
     let letters = place::letters(&mut filters);
     let wrong = filters.wrong();
     if !wrong.is_empty() {
-        return no_page(&console, &session, "/dead-letters", &NoPage::Wrong(wrong));
+        return Err(no_page(&console, &session, "/dead-letters", &NoPage::Wrong(wrong)));
     }
     let act = Act::of(&act).filter(|_| act_of(letters.page.search.status).is_some_and(|(word, _)| word == act));
-    let Some(act) = act else { return no_page(&console, &session, "/dead-letters", &NoPage::Unknown) };
+    let Some(act) = act else { return Err(no_page(&console, &session, "/dead-letters", &NoPage::Unknown)) };
     let back = link("/dead-letters/list", letters.given.clone());
     let work = async |_: &str, fields: &mut Asked| {
-        session
-            .powers()
-            .await
-            .map_err(NoPage::from)
-            .and_then(|powers| act.is_for(&powers).map_err(NoPage::Forbidden))?;
+        act.is_for(&*session.powers().await?).map_err(NoPage::Forbidden)?;
         let Some(reason) = fields.read("reason", &rows::REASON) else { return Ok(without_reason(fields)) };
         let typed = fields.text("letters").unwrap_or_default();
         Ok(change_all(&session, act, &letters, &typed, &reason).await?)
     };
-    once(&console, &session, fields, &back, work).await
+    Ok(once(&console, &session, fields, &back, work).await)
 }
 
 /// Begins an audit.
@@ -141,11 +126,8 @@ pub(super) async fn audit(
     State(console): State<Arc<Console>>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,
-) -> Response {
-    let session = match console.person(&headers, Use::ByPerson) {
-        Ok(session) => session,
-        Err(why) => return nobody(&console, why, &headers, "/"),
-    };
+) -> Result<Response, Response> {
+    let session = signed_in(&console, &headers, "/")?;
     let work = async |_: &str, _: &mut Asked| {
         if !session.powers().await?.audits {
             return Err(NoPage::Forbidden("turnstile_auditor"));
@@ -154,7 +136,7 @@ pub(super) async fn audit(
         let begun = console.audits.begin(session.database.apart(1), console.settings.audit_deadline, name);
         Ok(if begun { Told::Begun } else { Told::Nothing("An audit is under way already.".to_owned()) })
     };
-    once(&console, &session, fields, "/audit", work).await
+    Ok(once(&console, &session, fields, "/audit", work).await)
 }
 
 /// Does what a filled form asks for, unless it was done already, and shows the page that tells what came of it.

@@ -31,7 +31,7 @@ struct Failures {
 }
 
 impl Attempts {
-    /// Notes an attempt as failed until it is said to have [`succeeded`](Self::succeeded): so that many at once are as many.
+    /// Counts an attempt as failed until it has [`succeeded`](Self::succeeded): ten at the same moment count as ten.
     ///
     /// # Errors
     ///

@@ -11,9 +11,8 @@ use super::Console;
 use super::acts::{Fields, once, without_reason};
 use super::doing::Told;
 use super::link::Asked;
-use super::person::Use;
 use super::place;
-use super::routes::{no_page, nobody};
+use super::routes::{no_page, signed_in};
 use super::session::Session;
 use super::view::NoPage;
 use crate::config::rows;
@@ -56,11 +55,8 @@ pub(super) async fn on_loaders(
     Path(act): Path<String>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,
-) -> Response {
-    let session = match console.person(&headers, Use::ByPerson) {
-        Ok(session) => session,
-        Err(why) => return nobody(&console, why, &headers, "/loaders"),
-    };
+) -> Result<Response, Response> {
+    let session = signed_in(&console, &headers, "/loaders")?;
     let act = match act.as_str() {
         "pause" => Some(Act::Pause),
         "resume" => Some(Act::Resume),
@@ -68,7 +64,7 @@ pub(super) async fn on_loaders(
     };
     let given = |name: &str| fields.iter().find(|(its_name, _)| its_name == name).map(|(_, value)| value.as_str());
     let (Some(act), Some(target)) = (act, given("of").and_then(read)) else {
-        return no_page(&console, &session, "/loaders", &NoPage::Unknown);
+        return Err(no_page(&console, &session, "/loaders", &NoPage::Unknown));
     };
     let on = given("on").and_then(|id| place::loader(&format!("/loaders/{id}")));
     let back = on.map_or_else(|| "/loaders".to_owned(), |place| place.path());
@@ -79,7 +75,7 @@ pub(super) async fn on_loaders(
         let Some(reason) = fields.read("reason", &rows::REASON) else { return Ok(without_reason(fields)) };
         change(&session, act, target, &reason).await
     };
-    once(&console, &session, fields, &back, work).await
+    Ok(once(&console, &session, fields, &back, work).await)
 }
 
 async fn change(session: &Session, act: Act, target: Target, reason: &str) -> Result<Told, NoPage> {

@@ -246,11 +246,11 @@ pub(super) fn once() -> Markup {
     html! { input type="hidden" name="once" value=(once); }
 }
 
-/// Where somebody says why.
-pub(super) fn reason(id: &str) -> Markup {
+/// Where somebody says why, which may be needed.
+pub(super) fn reason(id: &str, is_required: bool) -> Markup {
     html! {
         label for=(id) { "Reason" }
-        input id=(id) name="reason" type="text" required maxlength="500" autocomplete="off"
+        input id=(id) name="reason" type="text" required[is_required] maxlength="500" autocomplete="off"
             placeholder="Kept in the history; nothing personal";
     }
 }

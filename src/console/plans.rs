@@ -16,9 +16,8 @@ use tokio::time::timeout;
 use super::acts::{Fields, once, without_reason};
 use super::doing::Told;
 use super::link::{Asked, link};
-use super::person::Use;
 use super::place;
-use super::routes::{no_page, nobody};
+use super::routes::{no_page, signed_in};
 use super::session::Session;
 use super::view::NoPage;
 use super::{Console, Keys};
@@ -105,11 +104,8 @@ pub(super) async fn draw(
     State(console): State<Arc<Console>>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,
-) -> Response {
-    let session = match console.person(&headers, Use::ByPerson) {
-        Ok(session) => session,
-        Err(why) => return nobody(&console, why, &headers, "/plans"),
-    };
+) -> Result<Response, Response> {
+    let session = signed_in(&console, &headers, "/plans")?;
     let letter = fields.iter().find(|(name, _)| name == "letter").map(|(_, hash)| hash.parse::<MessageHash>());
     let mut filters = Asked::new(fields.iter().filter(|(name, _)| !OF_FORM.contains(&name.as_str())).cloned());
     let letters = place::letters(&mut filters);
@@ -118,10 +114,10 @@ pub(super) async fn draw(
     }
     let wrong = filters.wrong();
     if !wrong.is_empty() {
-        return no_page(&console, &session, "/plans", &NoPage::Wrong(wrong));
+        return Err(no_page(&console, &session, "/plans", &NoPage::Wrong(wrong)));
     }
     let (filter, meant, back) = match letter {
-        Some(Err(_)) => return no_page(&console, &session, "/plans", &NoPage::Unknown),
+        Some(Err(_)) => return Err(no_page(&console, &session, "/plans", &NoPage::Unknown)),
         Some(Ok(hash)) => {
             let digits: String = hash.to_string().chars().take(8).collect();
             (Filter::of(vec![hash]), format!("hash {digits}"), format!("/dead-letters/{hash}"))
@@ -167,7 +163,7 @@ pub(super) async fn draw(
             Err(_) => Told::Nothing("The plan is still being drawn up: look for it among the plans.".to_owned()),
         })
     };
-    once(&console, &session, fields, &back, work).await
+    Ok(once(&console, &session, fields, &back, work).await)
 }
 
 const WITHOUT_KEYS: &str = "This console has no keyring: nothing can be replayed here.";
@@ -213,18 +209,15 @@ pub(super) async fn on_plan(
     Path((plan, act)): Path<(String, String)>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,
-) -> Response {
-    let session = match console.person(&headers, Use::ByPerson) {
-        Ok(session) => session,
-        Err(why) => return nobody(&console, why, &headers, "/plans"),
-    };
+) -> Result<Response, Response> {
+    let session = signed_in(&console, &headers, "/plans")?;
     let act = match act.as_str() {
         "run" => Some(Act::Run),
         "cancel" => Some(Act::Cancel),
         _ => None,
     };
     let (Ok(id), Some(act)) = (plan.parse::<PlanId>(), act) else {
-        return no_page(&console, &session, "/plans", &NoPage::Unknown);
+        return Err(no_page(&console, &session, "/plans", &NoPage::Unknown));
     };
     let work = async |_: &str, fields: &mut Asked| {
         may_replay(&session).await?;
@@ -243,7 +236,7 @@ pub(super) async fn on_plan(
             }
         }
     };
-    once(&console, &session, fields, &format!("/plans/{id}"), work).await
+    Ok(once(&console, &session, fields, &format!("/plans/{id}"), work).await)
 }
 
 /// Runs a plan in the background, if as many letters are typed as it has: then it is the one that was shown.

@@ -186,6 +186,12 @@ fn is_for_scripts(address: &str) -> bool {
     [".json", ".csv", ".ndjson"].iter().any(|ending| path.ends_with(ending))
 }
 
+/// Who sends a form; else what is answered to nobody.
+#[expect(clippy::result_large_err, reason = "axum answers with it, once a request")]
+pub(super) fn signed_in(console: &Console, headers: &HeaderMap, address: &str) -> Result<Arc<Session>, Response> {
+    console.person(headers, Use::ByPerson).map_err(|why| nobody(console, why, headers, address))
+}
+
 /// What is answered to nobody: the way in.
 pub(super) fn nobody(console: &Console, why: Nobody, headers: &HeaderMap, address: &str) -> Response {
     match why {

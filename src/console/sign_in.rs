@@ -51,7 +51,7 @@ enum Refused {
     Wrong,
     /// There were too many attempts.
     Wait(Duration),
-    /// The database lets the role in whoever asks: then nobody knows who this is.
+    /// The database lets the role in without a password, so nobody knows who this is.
     WithoutPassword,
     /// The role may see nothing here.
     Powerless,

@@ -122,7 +122,7 @@ impl Database {
         let ask = async |seen: &Transaction| {
             let row = seen.query_one("ask what the server is", sql, &[]).await?;
             let asked_at = OffsetDateTime::now_utc();
-            let clock = seen.query_one("ask for the time", "SELECT pg_catalog.clock_timestamp()", &[]).await?;
+            let clock = seen.clock().await?;
             Ok((row, clock, asked_at, OffsetDateTime::now_utc()))
         };
         let (row, clock, asked_at, answered_at) = self.snapshot(ask).await?;
@@ -138,7 +138,7 @@ impl Database {
             read_only: row.get(8),
             encoding: row.get(9),
             sharded: row.get(10),
-            clock_difference: clock.get::<_, OffsetDateTime>(0) - (asked_at + (answered_at - asked_at) / 2),
+            clock_difference: clock - (asked_at + (answered_at - asked_at) / 2),
         })
     }
 }

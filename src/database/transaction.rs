@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
+use time::OffsetDateTime;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, SimpleQueryMessage};
@@ -109,6 +110,15 @@ impl Transaction {
             Ok([row]) => Ok(row),
             Err(rows) => Err(self.broken(attempted, format!("{} rows where one was due", rows.len()))),
         }
+    }
+
+    /// The time by the database's clock, now and not when the transaction began.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn clock(&self) -> Result<OffsetDateTime, DatabaseError> {
+        Ok(self.query_one("ask for the time", "SELECT pg_catalog.clock_timestamp()", &[]).await?.get(0))
     }
 
     /// Runs a statement and gives the number of rows that it changed.

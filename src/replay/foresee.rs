@@ -1,4 +1,4 @@
-//! A plan is drawn up: its list is frozen, and for each letter it is said what a replay would make of it.
+//! Draws a plan up: freezes its list, and says of each letter what a replay would make of it.
 //!
 //! Nothing is loaded and nothing resolved. What the database itself would refuse is not found this way.
 

@@ -30,7 +30,7 @@ impl LoginAgain<'_> {
     }
 }
 
-/// Why a letter is no login.
+/// Why a letter is not a login.
 pub(super) struct NoLogin {
     pub(super) obstacle: Obstacle,
     /// Where its body is wrong.

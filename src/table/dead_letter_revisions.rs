@@ -29,7 +29,7 @@ pub async fn add(transaction: &Transaction, plan: PlanId, revisions: &[NewRevisi
         return Ok(());
     }
     let sql = format!("SELECT {}.add_revisions($1, $2, $3, $4, $5)", transaction.schemas().own);
-    let (sent, hashes) = columns(revisions.iter().map(|revision| &revision.key));
+    let (sent, hashes) = super::key_columns(revisions.iter().map(|revision| &revision.key));
     let paths: Vec<String> = revisions.iter().map(|revision| revision.paths.join("\n")).collect();
     let bodies: Vec<&[u8]> = revisions.iter().map(|revision| revision.body.as_bytes()).collect();
     transaction.query("add edited bodies", &sql, &[&plan.0, &sent, &hashes, &paths, &bodies]).await.map(drop)
@@ -45,12 +45,8 @@ pub async fn note_tried(transaction: &Transaction, plan: PlanId, keys: &[Message
         return Ok(());
     }
     let sql = format!("SELECT {}.try_revisions($1, $2, $3)", transaction.schemas().own);
-    let (sent, hashes) = columns(keys);
+    let (sent, hashes) = super::key_columns(keys);
     transaction.query("note what is tried", &sql, &[&plan.0, &sent, &hashes]).await.map(drop)
-}
-
-fn columns<'k>(keys: impl IntoIterator<Item = &'k MessageKey>) -> (Vec<OffsetDateTime>, Vec<&'k [u8]>) {
-    keys.into_iter().map(|key| (key.sent_at, &key.hash.as_bytes()[..])).unzip()
 }
 
 /// An edited body without the body.

@@ -355,15 +355,6 @@ pub async fn next(
     rows.iter().map(|row| super::key_from(transaction, row)).collect()
 }
 
-/// The time by the database's clock, by which letters become dead letters.
-///
-/// # Errors
-///
-/// [`DatabaseError`]
-pub async fn now(transaction: &Transaction) -> Result<OffsetDateTime, DatabaseError> {
-    Ok(transaction.query_one("ask for the time", "SELECT pg_catalog.clock_timestamp()", &[]).await?.get(0))
-}
-
 impl Filter {
     /// The same, divided by code where it names neither a code nor hashes: so each part is found fast among millions.
     ///
@@ -483,7 +474,7 @@ pub async fn take_open(
         "SELECT sent_at, message_hash, queue, code, login_sent_at, revision, sealed_body FROM {}.take_letters($1, $2, $3)",
         transaction.schemas().own
     );
-    let (hashes, sent) = columns(wanted.iter().map(|(key, _)| key));
+    let (sent, hashes) = super::key_columns(wanted.iter().map(|(key, _)| key));
     let plans: Vec<Option<i64>> = wanted.iter().map(|(_, version)| version.parameter()).collect();
     let rows = transaction.query("take open dead letters", &sql, &[&hashes, &sent, &plans]).await?;
     let sealed = |row: &Row| {
@@ -499,10 +490,6 @@ pub async fn take_open(
     rows.iter().map(sealed).collect()
 }
 
-fn columns<'k>(keys: impl IntoIterator<Item = &'k MessageKey>) -> (Vec<&'k [u8]>, Vec<OffsetDateTime>) {
-    keys.into_iter().map(|key| (&key.hash.as_bytes()[..], key.sent_at)).unzip()
-}
-
 /// Resolves open dead letters, or opens discarded ones again, under the [`lock`]. The database notes who does.
 ///
 /// # Errors
@@ -516,7 +503,7 @@ pub async fn set_status(
 ) -> Result<(), DatabaseError> {
     const ATTEMPTED: &str = "set the status of dead letters";
     let sql = format!("SELECT {}.set_status($1, $2, $3, $4)", transaction.schemas().own);
-    let (hashes, sent) = columns(keys);
+    let (sent, hashes) = super::key_columns(keys);
     let row = transaction.query_one(ATTEMPTED, &sql, &[&hashes, &sent, &from.as_str(), &to.as_str()]).await?;
     let changed = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
     match changed == keys.len() as u64 {

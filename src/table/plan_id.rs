@@ -13,7 +13,7 @@ impl fmt::Display for PlanId {
     }
 }
 
-/// A text is no number of a plan.
+/// The text is not the number of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not the number of a plan")]
 pub struct NoPlanId;

@@ -23,7 +23,7 @@ const KEYS_AT_ONCE: usize = 50;
 ///
 /// [`DatabaseError`]
 pub async fn claim(transaction: &Transaction, entries: &[Entry]) -> Result<Claimed, DatabaseError> {
-    let (sent, hashes) = columns(entries.iter().map(|entry| &entry.key));
+    let (sent, hashes) = super::key_columns(entries.iter().map(|entry| &entry.key));
     let outcomes: Vec<&str> = entries.iter().map(|entry| outcome(&entry.content)).collect();
     let message_ids: Vec<&str> = entries.iter().map(|entry| entry.delivery.message_id.as_str()).collect();
     let body_hashes: Vec<&[u8]> = entries.iter().map(|entry| &entry.body_hash.as_bytes()[..]).collect();
@@ -66,10 +66,6 @@ impl Claimed {
     }
 }
 
-fn columns<'k>(keys: impl IntoIterator<Item = &'k MessageKey>) -> (Vec<OffsetDateTime>, Vec<&'k [u8]>) {
-    keys.into_iter().map(|key| (key.sent_at, &key.hash.as_bytes()[..])).unzip()
-}
-
 fn keys_from(transaction: &Transaction, rows: &[Row]) -> Result<Vec<MessageKey>, DatabaseError> {
     rows.iter().map(|row| super::key_from(transaction, row)).collect()
 }
@@ -96,7 +92,7 @@ pub async fn insist(transaction: &Transaction, claimed: &[MessageKey]) -> Result
     let attempted = "look for claims";
     let mut standing = HashSet::new();
     for keys in claimed.chunks(KEYS_AT_ONCE) {
-        let (sent, hashes) = columns(keys);
+        let (sent, hashes) = super::key_columns(keys);
         let rows = transaction.query(attempted, &sql, &[&sent, &hashes]).await?;
         standing.extend(keys_from(transaction, &rows)?);
     }
@@ -136,7 +132,7 @@ pub async fn correct(
     let letters = dead_lettered.iter().map(|key| (*key, None));
     let all: Vec<_> = absorbed.iter().map(|(key, owner)| (*key, Some(*owner))).chain(letters).collect();
     for some in all.chunks(KEYS_AT_ONCE) {
-        let (sent, hashes) = columns(some.iter().map(|(key, _)| key));
+        let (sent, hashes) = super::key_columns(some.iter().map(|(key, _)| key));
         let owners_sent: Vec<Option<OffsetDateTime>> =
             some.iter().map(|(_, owner)| owner.map(|key| key.sent_at)).collect();
         let owners: Vec<Option<&[u8]>> =
@@ -165,7 +161,7 @@ pub async fn mark_loaded(
     );
     let mut marked = HashSet::new();
     for keys in messages.chunks(KEYS_AT_ONCE) {
-        let (sent, hashes) = columns(keys);
+        let (sent, hashes) = super::key_columns(keys);
         let rows = transaction.query("mark messages as loaded", &sql, &[&sent, &hashes]).await?;
         marked.extend(keys_from(transaction, &rows)?);
     }
@@ -189,7 +185,7 @@ pub async fn dead_lettered(
     );
     let mut recorded = HashSet::new();
     for keys in messages.chunks(KEYS_AT_ONCE) {
-        let (sent, hashes) = columns(keys);
+        let (sent, hashes) = super::key_columns(keys);
         let rows = transaction.query("look for dead-lettered messages", &sql, &[&sent, &hashes]).await?;
         recorded.extend(keys_from(transaction, &rows)?);
     }

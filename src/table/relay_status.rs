@@ -177,7 +177,7 @@ impl OutboxStatus {
     /// [`DatabaseError`]
     pub async fn read(seen: &Transaction, only: Option<&str>) -> Result<Self, DatabaseError> {
         let own = &seen.schemas().own;
-        let now = seen.query_one("ask for the time", "SELECT pg_catalog.clock_timestamp()", &[]).await?.get(0);
+        let now = seen.clock().await?;
         let table = OutboxTable::read(seen).await?;
         let sql = format!(
             "SELECT sink, target, ordered, cluster_id, since, slots FROM {own}.relay_sinks

@@ -32,7 +32,7 @@ pub struct Foreseen {
 ///
 /// [`DatabaseError`]
 pub async fn insert(transaction: &Transaction, plan: PlanId, letters: &[&Foreseen]) -> Result<(), DatabaseError> {
-    let (sent, hashes) = columns(letters.iter().map(|letter| &letter.key));
+    let (sent, hashes) = super::key_columns(letters.iter().map(|letter| &letter.key));
     let codes: Vec<&str> = letters.iter().map(|letter| letter.code.as_str()).collect();
     let revisions: Vec<Option<i64>> = letters.iter().map(|letter| letter.revision.map(|plan| plan.0)).collect();
     let fates: Vec<&str> = letters.iter().map(|letter| letter.fate.word()).collect();
@@ -53,10 +53,6 @@ pub async fn insert(transaction: &Transaction, plan: PlanId, letters: &[&Foresee
         )
         .await
         .map(drop)
-}
-
-fn columns<'k>(keys: impl IntoIterator<Item = &'k MessageKey>) -> (Vec<OffsetDateTime>, Vec<&'k [u8]>) {
-    keys.into_iter().map(|key| (key.sent_at, &key.hash.as_bytes()[..])).unzip()
 }
 
 /// Up to `limit` letters of a plan of which nothing has become, in the order of their keys and after `after`.
@@ -138,7 +134,7 @@ pub async fn lock(
          ORDER BY l.sent_at, l.message_hash FOR UPDATE OF l {skip}",
         transaction.schemas().own
     );
-    let (sent, hashes) = columns(keys);
+    let (sent, hashes) = super::key_columns(keys);
     let rows = transaction.query("lock letters of a plan", &sql, &[&plan.0, &sent, &hashes]).await?;
     let left = |row: &Row| {
         Ok(Left {
@@ -160,7 +156,7 @@ pub async fn record(
     plan: PlanId,
     letters: &[(MessageKey, Fate)],
 ) -> Result<(), DatabaseError> {
-    let (sent, hashes) = columns(letters.iter().map(|(key, _)| key));
+    let (sent, hashes) = super::key_columns(letters.iter().map(|(key, _)| key));
     let fates: Vec<&str> = letters.iter().map(|(_, fate)| fate.word()).collect();
     let details: Vec<Option<&str>> = letters.iter().map(|(_, fate)| fate.detail()).collect();
     let sql = format!(

@@ -8,7 +8,7 @@ use super::world::{Browser, World};
 use crate::support::tables::PRIVATE;
 use crate::support::wait_until;
 
-/// A body that is no login, and holds what nobody may see.
+/// A body that is not a login and holds what nobody may see.
 const BODY: &str = "{\"ip\": \"203.0.113.7\" canary";
 
 async fn noted(world: &World, action: &str) -> i64 {

@@ -6,12 +6,11 @@ use crate::cli::terminal::{Progress, agreed, counted};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
-use crate::database::{Database, DatabaseSettings, Transaction};
+use crate::database::{Database, DatabaseSettings};
 use crate::replay::edit::Edit;
-use crate::replay::{Report, Wanted};
+use crate::replay::{Report, Wanted, compare};
 use crate::table::dead_letters::{self, Filter, Status};
 use crate::table::operator_actions::Said;
-use crate::table::replay_plan_letters;
 use crate::table::replay_plans::{Draft, Plan};
 
 /// What `turnstile dead-letters replay` takes.
@@ -74,21 +73,20 @@ impl Args {
             .await;
         progress.end();
         let plan = plan?;
-        if self.dry_run || (edit.is_some() && plan.letters > 1 && !self.is_agreed(&replay.database, &plan).await?) {
-            let compare = async |seen: &Transaction| replay_plan_letters::compare(seen, plan.id).await;
-            let foreseen = Report::foreseen(&replay.database.snapshot(compare).await?);
-            report::say_foreseen(&plan, &foreseen, format)?;
-            let is_done = self.dry_run && foreseen.stay_open() == 0 && discarded == 0;
-            return Ok(if is_done { Outcome::Done } else { Outcome::Failed });
+        if self.dry_run || edit.is_some() && plan.letters > 1 {
+            let foreseen = Report::foreseen(&compare(&replay.database, plan.id).await?);
+            if self.dry_run || !self.is_agreed(&plan, &foreseen)? {
+                report::say_foreseen(&plan, &foreseen, format)?;
+                let is_done = self.dry_run && foreseen.stay_open() == 0 && discarded == 0;
+                return Ok(if is_done { Outcome::Done } else { Outcome::Failed });
+            }
         }
         let outcome = report::run(&replay, &plan, limit, format).await?;
         Ok(if discarded > 0 { Outcome::Failed } else { outcome })
     }
 
     /// Whether more than one edited letter is to be replayed.
-    async fn is_agreed(&self, database: &Database, plan: &Plan) -> Result<bool, Failure> {
-        let compare = async |seen: &Transaction| replay_plan_letters::compare(seen, plan.id).await;
-        let foreseen = Report::foreseen(&database.snapshot(compare).await?);
+    fn is_agreed(&self, plan: &Plan, foreseen: &Report) -> Result<bool, Failure> {
         let letters = counted(plan.letters, "dead letter");
         let question = format!(
             "Replay {letters} with the changes {}? {} would be loaded.",

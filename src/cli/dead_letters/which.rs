@@ -1,6 +1,6 @@
 //! Which dead letters a command is to change.
 
-use super::{HASH_REMEDY, find};
+use super::{find, prefixes};
 use crate::cli::Failure;
 use crate::cli::prefix::Prefix;
 use crate::config::{Given, Mistakes, Row, rows};
@@ -29,7 +29,7 @@ impl Letters {
     /// Reads what is said; mistakes are noted. The letters stand at this status, or are passed over.
     pub(super) fn read(&self, given: &Given, status: Status, mistakes: &mut Mistakes) -> Option<Which> {
         let search = super::list::search(given, rows::Statuses(Some(status)), mistakes);
-        let prefixes = Prefix::read_all(&self.hashes, ("HASH", "a message hash"), HASH_REMEDY, mistakes);
+        let prefixes = prefixes(&self.hashes, mistakes);
         let by_search: [&dyn Row; 5] = [&rows::CODE, &rows::WRONG_FIELD, &rows::OF_QUEUE, &rows::SINCE, &rows::UNTIL];
         let searched: Vec<String> = by_search.into_iter().filter(|row| given.has(*row)).map(|row| row.name()).collect();
         match (self.hashes.is_empty(), searched.first()) {

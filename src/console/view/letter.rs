@@ -199,7 +199,7 @@ impl Letter {
                 (once())
                 h3 { (verb) }
                 p { (words) }
-                (reason(&format!("reason-{act}")))
+                (reason(&format!("reason-{act}"), true))
                 div.buttons { button type="submit" { (verb) } }
             }
         }

@@ -68,7 +68,7 @@ impl Every {
             form.act method="post" action={ "/dead-letters/all/" (act) } {
                 (once())
                 @for (name, value) in self.frozen() { input type="hidden" name=(name) value=(value); }
-                (reason("reason"))
+                (reason("reason", true))
                 label for="letters" { "Type the number of letters: " strong { (self.all.letters) } }
                 input #letters name="letters" type="text" inputmode="numeric" required autocomplete="off" pattern="[0-9]+";
                 div.buttons {

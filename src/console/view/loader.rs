@@ -139,7 +139,7 @@ impl OneLoader {
                 input type="hidden" name="on" value=(id);
                 h3 { "Pause this loader" }
                 p { "It receives nothing until somebody resumes it, or until it ends. What it has in hand, it loads." }
-                (reason("reason-pause"))
+                (reason("reason-pause", true))
                 div.buttons { button type="submit" { "Pause" } }
             }
         }

@@ -125,7 +125,7 @@ impl Loaders {
                         (option(&Target::Loader(loader.beat.id.to_string()), format!("the loader {}", text(&place_of(loader)))))
                     }
                 }
-                (reason("reason-pause"))
+                (reason("reason-pause", true))
                 div.buttons { button type="submit" { "Pause" } }
             }
         }
@@ -160,7 +160,7 @@ pub(super) fn resuming(pause: &InForce, number: usize, back: Option<&str>) -> Ma
             @if let Some(loader) = back { input type="hidden" name="on" value=(loader); }
             h3 { "Resume " (target(&pause.target)) }
             p { "Ends this pause alone. Loaders go on within seconds, unless another pause holds them." }
-            (reason(&format!("reason-resume-{number}")))
+            (reason(&format!("reason-resume-{number}"), true))
             div.buttons { button type="submit" { "Resume" } }
         }
     }

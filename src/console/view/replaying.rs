@@ -39,14 +39,9 @@ pub(super) fn form(of: &Of<'_>) -> Markup {
                     label.check { input type="checkbox" name="as-delivered" value="on"; " Start from the body as it was delivered, whatever was tried since" }
                 }
             }
-            (reason_if_edited())
+            // The server asks for one where a body is changed.
+            (reason("reason-replay", false))
             div.buttons { button type="submit" { "Draw up a plan" } }
         }
     }
-}
-
-/// A reason is needed where a body is changed only.
-fn reason_if_edited() -> Markup {
-    let required = reason("reason-replay").into_string().replace(" required", "");
-    html! { (maud::PreEscaped(required)) }
 }

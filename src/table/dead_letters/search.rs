@@ -125,13 +125,11 @@ pub async fn count_some(transaction: &Transaction, search: &Search) -> Result<Co
 ///
 /// [`DatabaseError`]
 pub async fn codes(transaction: &Transaction, search: &Search) -> Result<Vec<String>, DatabaseError> {
-    // The times are none of a combination.
-    let sql = format!(
-        "{combinations} SELECT DISTINCT code FROM meant WHERE coalesce($5::timestamptz, $6::timestamptz) IS NULL OR true
-         ORDER BY code",
-        combinations = combinations(transaction.schemas()),
-    );
-    let rows = transaction.query("find codes", &sql, &Terms::of(search).parameters()).await?;
+    let sql = format!("{} SELECT DISTINCT code FROM meant ORDER BY code", combinations(transaction.schemas()));
+    let terms = Terms::of(search);
+    // The two times, which come last, are of letters and not of combinations.
+    let [code, field, status, queue, _, _] = terms.parameters();
+    let rows = transaction.query("find codes", &sql, &[code, field, status, queue]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use crate::cli::terminal::{Progress, say};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::Format;
-use crate::database::{Database, Transaction};
 use crate::records::plans::{compared_json, fate_words, rate};
-use crate::replay::{COMPARED_WITHIN, Replay, Report, Unfinished};
-use crate::table::replay_plan_letters::{self, Compared};
+use crate::replay::{Replay, Report, Unfinished};
+use crate::table::replay_plan_letters::Compared;
 use crate::table::replay_plans::{Plan, State};
 
 /// Runs a plan and says what became of it.
@@ -24,20 +23,15 @@ pub(in crate::cli::dead_letters) async fn run(
     let mut progress = Progress::of(plan.letters, "dead letters");
     let mut now = plan.clone();
     let ended = replay
-        .run_plan(plan.id, |plan| {
+        .run_and_compare(plan.id, |plan| {
             now = plan.clone();
             progress.show(plan.done, || format!("plan {}", plan.id));
         })
         .await;
     progress.end();
-    let (report, stopped) = match ended {
-        Ok(report) => (report, None),
-        Err(Unfinished { report, error }) => (*report, Some(error)),
-    };
-    // Where the database is away, there is nothing to compare; that is said below.
-    let compared = match stopped {
-        None => compared(&replay.database, plan).await?,
-        Some(_) => Vec::new(),
+    let (report, compared, stopped) = match ended {
+        Ok(compared) => (Report::of(&compared), compared, None),
+        Err(Unfinished { report, error }) => (*report, Vec::new(), Some(error)),
     };
     let otherwise: Vec<&Compared> = compared.iter().filter(|one| is_otherwise(one)).collect();
     match format {
@@ -62,12 +56,6 @@ pub(in crate::cli::dead_letters) async fn run(
         None if report.stay_open() > 0 => Ok(Outcome::Failed),
         None => Ok(Outcome::Done),
     }
-}
-
-/// What was foreseen beside what became.
-pub(super) async fn compared(database: &Database, plan: &Plan) -> Result<Vec<Compared>, Failure> {
-    let compare = async |seen: &Transaction| replay_plan_letters::compare(seen, plan.id).await;
-    Ok(database.snapshot_within(COMPARED_WITHIN, compare).await?)
 }
 
 fn is_otherwise(compared: &Compared) -> bool {

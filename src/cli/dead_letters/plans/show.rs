@@ -3,7 +3,7 @@
 use indicatif::HumanCount;
 use serde_json::Value;
 
-use super::report::{compared, progress};
+use super::report::progress;
 use super::{Named, find};
 use crate::cli::dead_letters::open;
 use crate::cli::dead_letters::text::{hash_in_table, place_words, seconds, table};
@@ -14,7 +14,7 @@ use crate::config::rows::{self, Format};
 use crate::database::{Database, Transaction};
 use crate::message::MessageKey;
 use crate::records::plans::{compared_json, fate_words, letter_json, plan_json};
-use crate::replay::Fate;
+use crate::replay::{Fate, compare};
 use crate::table::replay_plan_letters::{self, Compared, PlanLetter};
 use crate::table::replay_plans::Plan;
 
@@ -41,7 +41,7 @@ impl Args {
         let (database, id, format) = mistakes.or(all())?;
         let database = open(&database).await?;
         let plan = find(&database, id).await?;
-        let compared = compared(&database, &plan).await?;
+        let compared = compare(&database, id).await?;
         match format {
             Format::Json => {
                 let mut facts = plan_json(&plan);
