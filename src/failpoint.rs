@@ -43,6 +43,8 @@ pub enum Step {
     ReplayClaim,
     /// Resolving replayed dead letters.
     ReplayResolve,
+    /// Claiming messages and writing their dead letters for an import.
+    Import,
     /// A step of a relay.
     Relay(RelayStep),
 }
@@ -219,7 +221,7 @@ mod armed {
 
     impl Step {
         /// Those of loaders, replays and migrations.
-        pub const OF_LOADERS: [Self; 17] = [
+        pub const OF_LOADERS: [Self; 18] = [
             Self::Migrate,
             Self::Receive,
             Self::Return,
@@ -237,6 +239,7 @@ mod armed {
             Self::ReplayTake,
             Self::ReplayClaim,
             Self::ReplayResolve,
+            Self::Import,
         ];
 
         fn name(self) -> &'static str {
@@ -258,6 +261,7 @@ mod armed {
                 Self::ReplayTake => "replay_take",
                 Self::ReplayClaim => "replay_claim",
                 Self::ReplayResolve => "replay_resolve",
+                Self::Import => "import",
                 Self::Relay(step) => step.name(),
             }
         }

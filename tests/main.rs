@@ -58,6 +58,7 @@ mod plans;
 mod walk;
 mod history;
 mod letters;
+mod carried;
 mod audit;
 mod comparison;
 

@@ -60,6 +60,10 @@ actions! {
     Discarded => "discarded",
     /// A discarded letter was opened again.
     Reopened => "reopened",
+    /// Sealed bodies were read to be written to a file.
+    Exported => "exported",
+    /// The letter came from a file, or from another queue.
+    Imported => "imported",
     /// Receiving was paused.
     Paused => "paused",
     /// A pause was ended.

@@ -128,6 +128,11 @@ rejections! {
         "older_than_memory",
         "the message is older than what the tables remember: it may have been loaded before"
     ),
+    /// The queue moved the message to its dead-letter queue, from which it was imported; its body is right. Made by the import.
+    Redriven => (
+        "redriven",
+        "the queue gave the message up and moved it to its dead-letter queue, although it is a login"
+    ),
 }
 
 impl Rejection {
@@ -160,7 +165,8 @@ impl Rejection {
             | Self::IdentityMissing
             | Self::RefusedByDatabase { .. }
             | Self::Contradicts { .. }
-            | Self::OlderThanMemory => None,
+            | Self::OlderThanMemory
+            | Self::Redriven => None,
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) const WHICH: &str = "Which dead letters";
 
 /// Those that are told by what is wrong which dead letters are meant.
 pub(super) const WHICH_COMMANDS: &[&str] =
-    &["dead-letters list", "dead-letters replay", "dead-letters discard", "dead-letters reopen"];
+    &["dead-letters list", "dead-letters replay", "dead-letters discard", "dead-letters reopen", "dead-letters export"];
 
 /// The message group of what is sent.
 pub static GROUP: Setting<Text<String>> = Setting {
@@ -59,6 +59,8 @@ pub static BY: Setting<Text<String>> = Setting {
         "dead-letters replay",
         "dead-letters discard",
         "dead-letters reopen",
+        "dead-letters export",
+        "dead-letters import",
         "dead-letters plans run",
         "unmask",
         "loaders pause",

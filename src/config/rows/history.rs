@@ -18,6 +18,8 @@ pub static REASON: Setting<Text<String>> = Setting {
         "dead-letters replay",
         "dead-letters discard",
         "dead-letters reopen",
+        "dead-letters export",
+        "dead-letters import",
         "dead-letters plans run",
         "unmask",
         "loaders pause",

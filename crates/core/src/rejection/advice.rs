@@ -110,6 +110,12 @@ const ADVICE: [Advice; Rejection::CODES.len()] = [
         "a queue that was read very late, or a horizon that is too recent",
         "look up which of them were loaded, and discard those; replay the others with --force",
     ),
+    of(
+        "redriven",
+        "is a login, but its queue gave it up and moved it to its dead-letter queue",
+        "loaders that were stopped or without a database for longer than the queue's maxReceiveCount allows for",
+        "replay these; then give the queue a larger maxReceiveCount, if it happens often",
+    ),
 ];
 
 /// Every code has its row, in the same order: without it this does not compile.
