@@ -38,8 +38,8 @@ const EMPTY_POLLS: u32 = 3;
 /// How often in a row a receive may fail in passing.
 const RECEIVES: u32 = 10;
 
-/// How much is taken at once, and for how long it is hidden from others.
-const LIMITS: ReceiveLimits = ReceiveLimits {
+/// How much a person who waits has taken at once, and for how long it is hidden from others.
+pub const LIMITS: ReceiveLimits = ReceiveLimits {
     batch_size: 100,
     batch_bytes: 4 << 20,
     linger: Duration::from_secs(1),
@@ -63,6 +63,8 @@ pub struct Drain {
     pub sealer: BodySealer,
     /// The scheme of a queue that no loader has loaded from.
     pub identity: Identity,
+    /// How much is taken at once, and for how long it is hidden from others: [`LIMITS`], where nothing else is said.
+    pub limits: ReceiveLimits,
     /// Who drains it, and why.
     pub said: Said,
 }
@@ -130,7 +132,7 @@ impl Drain {
         mut progress: impl FnMut(&Drained),
     ) -> Result<Drained, DrainError> {
         self.refuse_fifo()?;
-        let deletes = Deletes::new(acknowledge::PATIENCE, LIMITS.visibility_timeout, stopping.clone());
+        let deletes = Deletes::new(acknowledge::PATIENCE, self.limits.visibility_timeout, stopping.clone());
         let mut judges = Judges { drain: self, known: HashMap::new() };
         let mut drained = Drained::default();
         let (mut stride, mut pauses) = (Stride::default(), Pauses::through_an_outage());
@@ -141,8 +143,8 @@ impl Drain {
             if left == 0 {
                 break;
             }
-            let batch_size = LIMITS.batch_size.min(usize::try_from(left).unwrap_or(usize::MAX));
-            let limits = ReceiveLimits { batch_size, ..LIMITS };
+            let batch_size = self.limits.batch_size.min(usize::try_from(left).unwrap_or(usize::MAX));
+            let limits = ReceiveLimits { batch_size, ..self.limits };
             let receiving = receive(&self.queue, &limits, &mut stride, stopping);
             match around(Step::Receive, receiving).await {
                 Ok(received) if received.messages.is_empty() => empty += 1,
@@ -190,7 +192,7 @@ impl Drain {
         }
         for (source, messages) in by_source {
             let recording = self.record(&source, messages, judges, drained);
-            let timeout = LIMITS.visibility_timeout;
+            let timeout = self.limits.visibility_timeout;
             let committed = lease::hold(&self.queue, &in_hand, timeout, since, recording).await?;
             in_hand.let_go(committed.deliveries(), |_, _| {});
             let acknowledged = around(Step::Delete, acknowledge(&self.queue, committed, deletes)).await;

@@ -14,7 +14,7 @@ use crate::cli::{Failure, Outcome, refuse_other_keys};
 use crate::config::rows::{self, BodyKind, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings};
-use crate::drain::{Drain, Drained};
+use crate::drain::{Drain, Drained, LIMITS};
 use crate::keyring::Keyring;
 use crate::load::bury::Buried;
 use crate::mask::MaskKind;
@@ -80,6 +80,7 @@ impl Args {
                     masker: keyring.masker(MaskKind::Seal),
                     sealer: keyring.body_sealer(),
                     identity,
+                    limits: LIMITS,
                     said,
                 };
                 drained(&drain, limit, format).await
