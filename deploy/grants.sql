@@ -291,9 +291,8 @@ GRANT SELECT (sent_at, message_hash, plan, made_at, role, person, reason, paths,
 GRANT SELECT (id, done_at, role, person, action, letters, subject, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_revealer;
 
--- … and `turnstile dead-letters export --reveal`, which says from which queues and tables the letters are.
+-- … and `turnstile dead-letters export --reveal`, which says from which queues the letters are.
 GRANT SELECT (arn, scheme, scheme_since, time_basis) ON turnstile.queues TO turnstile_revealer;
-GRANT SELECT (key_id, purpose, mask, check_value, registered_at) ON turnstile.turnstile_keys TO turnstile_revealer;
 
 
 -- The auditor: `turnstile audit`. It reads hashes and times, and changes nothing.

@@ -46,7 +46,7 @@ const ROOMS: &[Rule] = &[
     (&["sink"], &[CORE, &["queue", "table", "aws", "http"]], "where events go is no matter of how they are found"),
     (
         &["archive"],
-        &[CORE, STEPS, &["readable"]],
+        &[CORE, STEPS, &["keyring", "readable"]],
         "a file of letters is written and read by what the tables know, and its times as scripts are told them",
     ),
     (

@@ -14,7 +14,8 @@ use super::{CHUNK, manifest_of};
 use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
 use crate::message::{MessageHash, MessageKey, QueueIdentity};
 use crate::readable::exact;
-use crate::seal::{BodyOpener, OpenError, SealedBody};
+use crate::keyring::Keyring;
+use crate::seal::{BodyOpener, CheckValue, KeyId, OpenError, SealedBody};
 use crate::table::dead_letters::{self, DeadLetter, Exported, Filter};
 use crate::table::operator_actions::{self, Said};
 use crate::table::plan_id::PlanId;
@@ -34,8 +35,8 @@ pub struct Export<'e> {
     pub meant: String,
     /// Who exports them, and why.
     pub said: &'e Said,
-    /// What opens the bodies, where they are to stand there in clear.
-    pub opener: Option<&'e BodyOpener>,
+    /// The keyring, where the bodies are to stand there in clear.
+    pub keyring: Option<&'e Keyring>,
     /// The file.
     pub to: &'e Path,
 }
@@ -95,6 +96,7 @@ impl Export<'_> {
         let mut meant = self.filter.clone();
         let begun_at = persist(PATIENCE, || self.database.snapshot(Transaction::clock)).await?;
         meant.search.until = Some(meant.search.until.map_or(begun_at, |until| until.min(begun_at)));
+        let opener = self.keyring.map(Keyring::body_opener);
         let mut tally = Tally::default();
         for part in self.parts(&meant).await? {
             let mut after = None;
@@ -104,8 +106,8 @@ impl Export<'_> {
                 let Some(last) = keys.last() else { break };
                 after = Some(*last);
                 for (letter, bodies) in self.read(&keys, &part).await? {
-                    tally.add(&letter, bodies.keys(self.opener.is_some()));
-                    file.write(&self.line(&letter, &bodies)?)?;
+                    tally.add(&letter, bodies.keys(self.keyring.is_some()));
+                    file.write(&line(opener.as_ref(), &letter, &bodies)?)?;
                 }
                 progress(tally.letters);
             }
@@ -139,7 +141,7 @@ impl Export<'_> {
             let mut letters: HashMap<MessageKey, DeadLetter> =
                 letters.into_iter().map(|letter| (letter.key, letter)).collect();
             let still: Vec<MessageKey> = keys.iter().filter(|key| letters.contains_key(key)).copied().collect();
-            let bodies = match self.opener {
+            let bodies = match self.keyring {
                 None => dead_letters::export(transaction, &still).await?,
                 Some(_) => reveal(transaction, &still, self.said).await?,
             };
@@ -149,23 +151,18 @@ impl Export<'_> {
         persist(PATIENCE, || self.database.transaction(&read)).await
     }
 
-    fn line(&self, letter: &DeadLetter, bodies: &Exported) -> Result<Line, ExportError> {
-        let hash = letter.key.hash;
-        let body = self.body(hash, None, &bodies.body)?;
-        let edited = bodies.edited.as_ref().map(|(plan, sealed)| {
-            Ok::<_, ExportError>(Edited { plan: plan.0, body: self.body(hash, Some(*plan), sealed)? })
-        });
-        Ok(Line::of(letter, body, edited.transpose()?))
-    }
-
-    fn body(&self, hash: MessageHash, plan: Option<PlanId>, sealed: &SealedBody) -> Result<Body, ExportError> {
-        let Some(opener) = self.opener else { return Ok(Body::sealed(sealed)) };
-        let opened = match plan {
-            None => opener.open(hash, sealed),
-            Some(plan) => opener.open_revision(hash, plan.0, sealed),
+    /// The key that hashes in these tables. Who reveals bodies has it, and need not be told by the tables.
+    async fn hash_key(&self, seen: &Transaction) -> Result<Option<HashKeyOf>, DatabaseError> {
+        let of = |id: &KeyId, check_value: &[u8]| HashKeyOf {
+            id: id.as_str().to_owned(),
+            check_value: check_value.iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        let (body, attributes) = opened.map_err(|error| ExportError::Sealed { hash, error })?;
-        Ok(Body::clear(&body, &attributes))
+        if let Some(key) = self.keyring.map(Keyring::hash_key) {
+            return Ok(Some(of(key.id(), CheckValue::as_bytes(&key.check_value()))));
+        }
+        let registered = turnstile_keys::read(seen).await?;
+        let key = registered.into_iter().rev().find(|key| key.purpose == Purpose::Hash);
+        Ok(key.map(|key| of(&key.id, &key.check_value)))
     }
 
     async fn manifest(
@@ -177,13 +174,9 @@ impl Export<'_> {
     ) -> Result<Manifest, DatabaseError> {
         let look = async |seen: &Transaction| {
             let role = Powers::read(seen).await?.role;
-            Ok((role, turnstile_keys::read(seen).await?, queues::read_all(seen).await?))
+            Ok((role, self.hash_key(seen).await?, queues::read_all(seen).await?))
         };
-        let (role, registered, recorded) = persist(PATIENCE, || self.database.snapshot(&look)).await?;
-        let hash_key = registered.into_iter().rev().find(|key| key.purpose == Purpose::Hash).map(|key| HashKeyOf {
-            id: key.id.as_str().to_owned(),
-            check_value: key.check_value.iter().map(|byte| format!("{byte:02x}")).collect(),
-        });
+        let (role, hash_key, recorded) = persist(PATIENCE, || self.database.snapshot(&look)).await?;
         let queue = |arn: &String| {
             let record = recorded.get(&QueueIdentity::new(arn.as_str()));
             let time_basis = record.and_then(|record| record.time_basis);
@@ -203,7 +196,7 @@ impl Export<'_> {
             person: self.said.person.clone(),
             reason: self.said.reason.clone(),
             filter: self.meant.clone(),
-            bodies: if self.opener.is_some() { Bodies::Revealed } else { Bodies::Sealed },
+            bodies: if self.keyring.is_some() { Bodies::Revealed } else { Bodies::Sealed },
             letters: tally.letters,
             counts: tally.counts(),
             first,
@@ -215,6 +208,31 @@ impl Export<'_> {
             hash_key,
         })
     }
+}
+
+fn line(opener: Option<&BodyOpener>, letter: &DeadLetter, bodies: &Exported) -> Result<Line, ExportError> {
+    let hash = letter.key.hash;
+    let delivered = body(opener, hash, None, &bodies.body)?;
+    let edited = bodies.edited.as_ref().map(|(plan, sealed)| {
+        Ok::<_, ExportError>(Edited { plan: plan.0, body: body(opener, hash, Some(*plan), sealed)? })
+    });
+    Ok(Line::of(letter, delivered, edited.transpose()?))
+}
+
+/// A body as it is written: opened, where that is wanted.
+fn body(
+    opener: Option<&BodyOpener>,
+    hash: MessageHash,
+    plan: Option<PlanId>,
+    sealed: &SealedBody,
+) -> Result<Body, ExportError> {
+    let Some(opener) = opener else { return Ok(Body::sealed(sealed)) };
+    let opened = match plan {
+        None => opener.open(hash, sealed),
+        Some(plan) => opener.open_revision(hash, plan.0, sealed),
+    };
+    let (body, attributes) = opened.map_err(|error| ExportError::Sealed { hash, error })?;
+    Ok(Body::clear(&body, &attributes))
 }
 
 /// The bodies by the functions that note each of them, and refuse where no reason was said.
@@ -240,7 +258,7 @@ async fn reveal(transaction: &Transaction, keys: &[MessageKey], said: &Said) -> 
 
 impl Exported {
     /// The keys that open it, unless it is to be in clear.
-    fn keys(&self, is_revealed: bool) -> impl Iterator<Item = crate::seal::KeyId> {
+    fn keys(&self, is_revealed: bool) -> impl Iterator<Item = KeyId> {
         let sealed = std::iter::once(&self.body).chain(self.edited.iter().map(|(_, body)| body));
         sealed.filter(move |_| !is_revealed).filter_map(SealedBody::key_id)
     }

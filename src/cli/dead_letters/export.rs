@@ -10,7 +10,7 @@ use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format, Statuses};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings};
-use crate::seal::BodyOpener;
+use crate::keyring::Keyring;
 use crate::table::dead_letters::{Counted, Filter, Status, count_some};
 use crate::table::operator_actions::Said;
 
@@ -40,20 +40,20 @@ struct Settings {
     database: DatabaseSettings,
     which: which::Which,
     to: PathBuf,
-    opener: Option<BodyOpener>,
+    keyring: Option<Keyring>,
     said: Said,
     format: Format,
 }
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
-        let Settings { database, which, to, opener, said, format } = self.read(given)?;
+        let Settings { database, which, to, keyring, said, format } = self.read(given)?;
         let database = open(&database).await?;
         let filter = which.find(&database).await?;
         let Counted { letters, or_more } = count(&database, &filter).await?;
         let more = if or_more { " or more" } else { "" };
         let question = format!("Write the bodies of {}{more} in clear?", counted(letters, "dead letter"));
-        if opener.is_some() && letters > 0 && !agreed(&question, self.yes)? {
+        if keyring.is_some() && letters > 0 && !agreed(&question, self.yes)? {
             say("nothing is exported")?;
             return Ok(Outcome::Failed);
         }
@@ -63,7 +63,7 @@ impl Args {
             filter: &filter,
             meant: format!("{}, {}", which.in_words(), filter.search.status.map_or("of any status", Status::as_str)),
             said: &said,
-            opener: opener.as_ref(),
+            keyring: keyring.as_ref(),
             to: &to,
         };
         let made = export.run(|written| progress.show(written, || format!("{written} are written"))).await;
@@ -87,11 +87,11 @@ impl Args {
         let which = self.which.read_any(given, unasked, &mut mistakes);
         let to = given.optional(&rows::EXPORT_TO, &mut mistakes);
         let to = to.and_then(|to| to.or_else(|| mistakes.note("--to", "is not given", "name the file to write")));
-        let (opener, said) = match self.reveal {
+        let (keyring, said) = match self.reveal {
             false => (Some(None), said(given, &mut mistakes)),
             true => {
                 let keyring = given.keyring(&mut mistakes);
-                (keyring.map(|keyring| Some(keyring.body_opener())), said_with_reason(given, &mut mistakes))
+                (keyring.map(Some), said_with_reason(given, &mut mistakes))
             }
         };
         let format = given.read(&rows::FORMAT, &mut mistakes);
@@ -100,7 +100,7 @@ impl Args {
                 database: database?,
                 which: which?,
                 to: to?,
-                opener: opener?,
+                keyring: keyring?,
                 said: said?,
                 format: format?,
             })

@@ -50,7 +50,8 @@ pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
                 (0..CLAIMS).filter(|claim| open(claim) && !locked(claim)).map(Move::Discards).for_each(&mut add);
             }
             Duty::ReplaceHashKey if can_replace_hash_key(world, state) => add(Move::ReplacesHashKey),
-            Duty::ReplaceHashKey => {}
+            // In [`importer`](crate::importer).
+            Duty::ReplaceHashKey | Duty::Redrive => {}
             Duty::Retain => {
                 if can_move_horizon(world, state) {
                     add(Move::MovesHorizon);
