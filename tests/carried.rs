@@ -2,6 +2,8 @@
 //! nobody asked for it.
 
 mod drained;
+#[cfg(feature = "failpoints")]
+mod killed;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -39,6 +41,15 @@ impl Between {
         let said = Said::by("ada").because("a test of ours");
         let hashes = between.hashes(of_code).await;
         assert_eq!(change(&between.from.database, &hashes, &said, Becomes::Discarded).await.unwrap().len(), 1);
+        between
+    }
+
+    /// The first with so many letters that are logins now, all of them in the file.
+    async fn of(letters: u32) -> Self {
+        let between = Self { from: Tables::new().await, to: Tables::new().await, folder: tempfile::tempdir().unwrap() };
+        let users: Vec<String> = (0..letters).map(|n| format!("canary {n}")).collect();
+        between.from.load_once_rejected(&users.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        between.export(&["--all"]).await.assert_said(0, &[&format!("{letters} dead letters")]);
         between
     }
 
@@ -328,11 +339,7 @@ async fn the_filters_of_an_export_are_those_of_the_list_and_letters_are_named_ho
 
 #[tokio::test]
 async fn two_imports_at_once_write_each_letter_once() {
-    let (from, to) = (Tables::new().await, Tables::new().await);
-    let users: Vec<String> = (0..250).map(|n| format!("canary {n}")).collect();
-    from.load_once_rejected(&users.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let between = Between { from, to, folder: tempfile::tempdir().unwrap() };
-    between.export(&["--all"]).await.assert_said(0, &["250 dead letters"]);
+    let between = Between::of(250).await;
     let archive = [(), (), ()].map(|()| Archive::open(&between.file()).unwrap());
     let said = Said::by("ada");
     let import = import_with(&between.to, &between.to.keyring, &said);

@@ -110,12 +110,23 @@ impl World {
         self.drain_of(DEAD).await.run(None, &CancellationToken::new(), |_| {}).await.unwrap()
     }
 
+    /// The dead-letter queue, as a command names it.
+    pub(super) fn url(&self) -> String {
+        self.sqs.queue_url(DEAD)
+    }
+
+    /// How many messages it holds.
+    #[cfg(feature = "failpoints")]
+    pub(super) fn left_dead(&self) -> usize {
+        self.left(DEAD)
+    }
+
     /// Waits until the queue hides nothing.
-    async fn all_come_again(&self) {
+    pub(super) async fn all_come_again(&self) {
         wait_until("all is visible", async || self.sqs.stats(DEAD).unwrap().in_flight == 0).await;
     }
 
-    pub(super) fn left(&self, queue: &str) -> usize {
+    fn left(&self, queue: &str) -> usize {
         let stats = self.sqs.stats(queue).unwrap();
         stats.visible + stats.in_flight + stats.delayed
     }
@@ -189,7 +200,7 @@ async fn what_was_sent_to_the_dead_letter_queue_itself_is_claimed_under_its_own_
     world.tables.assert_promise().await;
     // The queue is no less a dead-letter queue for it.
     world.send(DEAD, logins(2..3)).await;
-    let again = world.tables.turnstile(&["dead-letters", "import", "--from-queue", &world.sqs.queue_url(DEAD)]).await;
+    let again = world.tables.turnstile(&["dead-letters", "import", "--from-queue", &world.url()]).await;
     again.assert_said(0, &["1 message drained", "1 dead letter imported: 1 redriven", "1 deleted"]);
     again.assert_discreet();
 }

@@ -87,6 +87,7 @@ fn visited_often(step: Step) -> bool {
         | Step::ReplayTake
         | Step::ReplayClaim
         | Step::ReplayResolve
+        | Step::Import
         | Step::Relay(_) => false,
     }
 }

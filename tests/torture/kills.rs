@@ -213,6 +213,11 @@ impl Torture<'_> {
                 }
                 return self.run_to_its_end(&name, replay, plan).await;
             }
+            Step::Import => {
+                let file = self.world.letters_from_elsewhere().await;
+                let import = self.world.site.command(&["dead-letters", "import", file.to_str().unwrap()]);
+                return self.run_to_its_end(&name, import, plan).await;
+            }
             Step::Renew => {
                 self.stalls.fetch_add(1, Ordering::SeqCst);
                 let mut loader = self.loader_by(Route::Straight);
@@ -385,7 +390,12 @@ impl Torture<'_> {
 
     /// What was dead-lettered and need not have been. A login that was refused until another was loaded under its key stays.
     async fn replay_all(&self) {
-        // What a killed process has left of its plan, first.
+        // What killed imports have left of their files, first.
+        let file = self.world.letters_from_elsewhere().await;
+        let import = self.world.site.command(&["dead-letters", "import", file.to_str().unwrap()]);
+        let ended = self.world.site.start(import, "last-import.log").ended().await;
+        assert!(ended.success(), "an import cannot be taken up again: {}", self.last_lines("last-import.log"));
+        // What a killed process has left of its plan.
         let sql = "SELECT plan::text FROM replay_plans WHERE state IN ('ready', 'running') ORDER BY plan";
         let begun: Vec<String> = connect(&self.world.server.url())
             .await

@@ -1,19 +1,24 @@
 //! Where it happens: a local SQS server with faults, a PostgreSQL of its own, and a sender that keeps a journal.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use stand_ins::postgres::Postgres;
 use stand_ins::sqs::Faults;
 use tokio_util::sync::CancellationToken;
+use turnstile::archive::export::Export;
 use turnstile::audit::journal::{Kind, Sent};
 use turnstile::batch::Sorted;
+use turnstile::database::Database;
 use turnstile::load::{Contradictions, Destination};
 use turnstile::message::Identity;
+use turnstile::table::dead_letters::Filter;
+use turnstile::table::operator_actions::Said;
 use turnstile::verdict::Content;
 
-use crate::support::loading::{destination_of, load_into};
+use crate::support::loading::{destination_of, load_into, migrate};
+use crate::support::postgres::pool;
 use crate::support::server::installed;
 use crate::support::site::Site;
 use crate::support::verdicts::{invalid_version, judge_of, login, message};
@@ -29,6 +34,8 @@ pub(crate) const EVENT_ID: &str = "field:/event_id";
 /// One login of so many is sent twice, and one of so many is sent with another under its id.
 const ONE_TWIN_IN: u64 = 20;
 const ONE_CONTRADICTION_IN: u64 = 70;
+/// How many letters come from elsewhere at a time.
+const LETTERS_FROM_ELSEWHERE: u64 = 5;
 const SENDER_PAUSE: Duration = Duration::from_millis(20);
 
 /// The servers and the sender.
@@ -37,13 +44,18 @@ pub(crate) struct World {
     pub(crate) server: Postgres,
     pub(crate) sent: AtomicU64,
     events: AtomicU64,
+    /// A database whose letters are exported, to be imported here.
+    elsewhere: Database,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
         let server = Postgres::start(installed()).await.expect("a PostgreSQL");
         let site = Site::at(&server.url()).await;
-        Self { site, server, sent: AtomicU64::new(0), events: AtomicU64::new(0) }
+        let elsewhere = server.create_database("elsewhere", None).await.unwrap();
+        let elsewhere = pool(&elsewhere, 2, Duration::from_secs(20));
+        migrate(&elsewhere).await;
+        Self { site, server, sent: AtomicU64::new(0), events: AtomicU64::new(0), elsewhere }
     }
 
     /// Keeps the queue filled until enough is sent and `until` is cancelled.
@@ -92,6 +104,10 @@ impl World {
 
     /// Dead-letters a login as a rule would that is no longer in force, so that a replay loads it.
     pub(crate) async fn dead_letter_a_login(&self) {
+        self.dead_letter(&self.destination()).await;
+    }
+
+    async fn dead_letter(&self, destination: &Destination) {
         let event = self.events.fetch_add(1, Ordering::Relaxed);
         let judge = judge_of("message-id", self.site.queue_identity().as_str());
         let id = format!("dead letter {event}");
@@ -102,11 +118,32 @@ impl World {
             Sorted::from_verdicts([verdict], 1).batch
         };
         self.site.note(&[Sent { key: format!("event {event}"), message_id: id.clone(), kind: Kind::Login }]);
-        let destination = self.destination();
         // It stops while an index is gone.
-        while load_into(&destination, dead_letter(), &CancellationToken::new()).await.is_err() {
+        while load_into(destination, dead_letter(), &CancellationToken::new()).await.is_err() {
             tokio::time::sleep(SENDER_PAUSE).await;
         }
+    }
+
+    /// Some more letters of another database, and with them all those before: an import that was killed is made up for by the
+    /// next.
+    pub(crate) async fn letters_from_elsewhere(&self) -> PathBuf {
+        let arn = self.site.queue_identity();
+        let destination = destination_of(arn.as_str(), &self.elsewhere, 1, Contradictions::default());
+        destination.introduce(&Identity::MessageId, &CancellationToken::new()).await.unwrap();
+        for _ in 0..LETTERS_FROM_ELSEWHERE {
+            self.dead_letter(&destination).await;
+        }
+        let file = self.site.log(&format!("letters {}", rand::random::<u64>()));
+        let export = Export {
+            database: &self.elsewhere,
+            filter: &Filter::default(),
+            meant: "all".to_owned(),
+            said: &Said::by("torture"),
+            keyring: None,
+            to: &file,
+        };
+        export.run(|_| {}).await.unwrap();
+        file
     }
 
     /// How much a log holds.

@@ -1,6 +1,7 @@
 //! `turnstile dead-letters import`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use indicatif::HumanCount;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use crate::mask::MaskKind;
 use crate::message::Identity;
 use crate::queue::Queue as _;
 use crate::queue::sqs::{SqsQueue, SqsSettings};
+use crate::receive::ReceiveLimits;
 use crate::shutdown::Signals;
 use crate::table::loaders;
 use crate::table::operator_actions::Said;
@@ -58,13 +60,15 @@ struct Settings {
     identity: Identity,
     body: BodyKind,
     limit: Option<u64>,
+    visibility_timeout: Duration,
     said: Said,
     format: Format,
 }
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
-        let Settings { database, keyring, from, identity, body, limit, said, format } = self.read(given)?;
+        let Settings { database, keyring, from, identity, body, limit, visibility_timeout, said, format } =
+            self.read(given)?;
         let database = open(&database).await?;
         refuse_other_keys(&database, &keyring, None).await?;
         match from {
@@ -80,7 +84,7 @@ impl Args {
                     masker: keyring.masker(MaskKind::Seal),
                     sealer: keyring.body_sealer(),
                     identity,
-                    limits: LIMITS,
+                    limits: ReceiveLimits { visibility_timeout, ..LIMITS },
                     said,
                 };
                 drained(&drain, limit, format).await
@@ -125,6 +129,7 @@ impl Args {
         let limit = given.optional(&rows::IMPORT_LIMIT, &mut mistakes);
         let identity = given.read(&rows::IDENTITY, &mut mistakes);
         let body = given.read(&rows::BODY, &mut mistakes);
+        let visibility_timeout = given.read(&rows::VISIBILITY_TIMEOUT, &mut mistakes);
         let from = match (&self.file, queue) {
             (Some(file), Some(None)) => Some(From::File(file.clone())),
             (None, Some(Some(address))) => {
@@ -151,6 +156,7 @@ impl Args {
                 identity: identity?,
                 body: body?,
                 limit: limit?,
+                visibility_timeout: visibility_timeout?,
                 said: said?,
                 format: format?,
             })
@@ -267,7 +273,7 @@ fn drained_text(drained: &Drained) -> String {
         lines.push(format!("{} left in the queue: they came without a SentTimestamp", HumanCount(*timeless)));
     }
     if let Some(hidden) = hidden.filter(|hidden| *hidden > 0) {
-        let why = "somebody has them in hand, or was stopped with them: import again in a minute";
+        let why = "somebody has them in hand, or was stopped with them: import again after --visibility-timeout";
         lines.push(format!("{} still hidden by the queue: {why}", HumanCount(hidden)));
     }
     lines.join("\n")

@@ -423,7 +423,7 @@ pub static WAIT: Setting<Length> = Setting {
 pub static VISIBILITY_TIMEOUT: Setting<Length> = Setting {
     flag: Some("visibility-timeout"),
     variable: Some("TURNSTILE_VISIBILITY_TIMEOUT"),
-    commands: RUN,
+    commands: &["run", "check", "config show", "dead-letters import"],
     heading: LANES_HEADING,
     kind: Length(SECOND..=Duration::from_secs(12 * 60 * 60)),
     default: Default::Is("60s"),
