@@ -43,6 +43,14 @@ pub enum Step {
     ReplayClaim,
     /// Resolving replayed dead letters.
     ReplayResolve,
+    /// Reading dead letters to send them back to their queue.
+    RequeueRead,
+    /// Sending them.
+    RequeueSend,
+    /// Taking the dead letters of messages that came back.
+    RequeuedTake,
+    /// Resolving them.
+    RequeuedResolve,
     /// A step of a relay.
     Relay(RelayStep),
 }
@@ -218,8 +226,8 @@ mod armed {
     static MUTATED: LazyLock<Option<Mutant>> = LazyLock::new(|| read(MUTANT, |name| name.parse().ok()));
 
     impl Step {
-        /// Those of loaders, replays and migrations.
-        pub const OF_LOADERS: [Self; 17] = [
+        /// Those of loaders, replays, requeues and migrations.
+        pub const OF_LOADERS: [Self; 21] = [
             Self::Migrate,
             Self::Receive,
             Self::Return,
@@ -237,6 +245,10 @@ mod armed {
             Self::ReplayTake,
             Self::ReplayClaim,
             Self::ReplayResolve,
+            Self::RequeueRead,
+            Self::RequeueSend,
+            Self::RequeuedTake,
+            Self::RequeuedResolve,
         ];
 
         fn name(self) -> &'static str {
@@ -258,6 +270,10 @@ mod armed {
                 Self::ReplayTake => "replay_take",
                 Self::ReplayClaim => "replay_claim",
                 Self::ReplayResolve => "replay_resolve",
+                Self::RequeueRead => "requeue_read",
+                Self::RequeueSend => "requeue_send",
+                Self::RequeuedTake => "requeued_take",
+                Self::RequeuedResolve => "requeued_resolve",
                 Self::Relay(step) => step.name(),
             }
         }

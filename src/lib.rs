@@ -44,6 +44,7 @@ pub mod relay;
 pub mod prune;
 pub mod replay;
 pub mod discard;
+pub mod requeue;
 pub mod audit;
 pub mod keys;
 pub mod check;

@@ -34,12 +34,15 @@ turnstile.note_receiving() search_path=pg_catalog, pg_temp
 turnstile.note_unmasking() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.pause_receiving() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.receiving_paused() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.requeue_letters() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.resolve_requeued() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.resume_receiving() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.reveal_body() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.reveal_revision() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.set_status() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.take_bodies() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.take_letters() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.take_requeued() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.try_revisions() SECURITY DEFINER search_path=pg_catalog, pg_temp
 
 turnstile.dead_letter_revisions.sent_at timestamp with time zone NOT NULL
@@ -226,7 +229,7 @@ turnstile.operator_actions.message_hash bytea
 turnstile.operator_actions.reason text
 turnstile.operator_actions.plan bigint
 turnstile.operator_actions.subject text
-turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text, 'paused'::text, 'resumed'::text, 'unmasked'::text])))
+turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'requeued'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text, 'paused'::text, 'resumed'::text, 'unmasked'::text])))
 turnstile.operator_actions CONSTRAINT operator_actions_check CHECK (((sent_at IS NULL) = (message_hash IS NULL)))
 turnstile.operator_actions CONSTRAINT operator_actions_check1 CHECK (
 CASE
@@ -244,7 +247,7 @@ COMMENT turnstile.operator_actions What was done with dead letters and with load
 COMMENT turnstile.operator_actions.done_at When, by the database's clock.
 COMMENT turnstile.operator_actions.role The database role that had logged in.
 COMMENT turnstile.operator_actions.person The name that was given with it (--by). Unlike the role, it is only said.
-COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, replayed, absorbed, discarded or reopened; paused or resumed (receiving from a queue); unmasked (values of logins were recovered).
+COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, requeued (its body was read to be sent back to its queue), replayed or absorbed (by an operator, or by the loader that received it again), discarded or reopened; paused or resumed (receiving from a queue); unmasked (values of logins were recovered).
 COMMENT turnstile.operator_actions.letters How many dead letters: more than one only where bodies were taken, and none where no letter was concerned.
 COMMENT turnstile.operator_actions.sent_at The dead letter: dead_letters.sent_at. NULL where bodies were taken.
 COMMENT turnstile.operator_actions.message_hash The dead letter: dead_letters.message_hash. NULL where bodies were taken.

@@ -49,6 +49,11 @@ const ROOMS: &[Rule] = &[
         &[CORE, STEPS, &["keyring", "shutdown", "metrics", "spans", "failpoint", "outage", "storm"]],
         "a job calls steps and tables, never another job",
     ),
+    (
+        &["requeue"],
+        &[CORE, STEPS, &["send", "failpoint"]],
+        "what goes back to a queue is sent as everything else is, and no job is called",
+    ),
     (&["send"], &[CORE, &["queue"], GROUND], "sending needs a queue and nothing behind it"),
     (&["run"], &[CORE, STEPS, GROUND, &["lane", "failpoint", "outage"]], "`run` starts the jobs that go on for ever"),
     (&["check"], &[CORE, STEPS, GROUND, &["keys"]], "a preflight looks at parts and starts no job"),
@@ -109,7 +114,10 @@ const ROOMS: &[Rule] = &[
             STEPS,
             JOBS,
             GROUND,
-            &["run", "send", "check", "demo", "keys", "serve", "http", "top", "console", "readable", "records"],
+            &[
+                "run", "send", "requeue", "check", "demo", "keys", "serve", "http", "top", "console", "readable",
+                "records",
+            ],
         ],
         "the command line starts everything",
     ),

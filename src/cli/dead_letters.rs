@@ -6,6 +6,7 @@ mod history;
 mod list;
 mod plans;
 mod replay;
+mod requeue;
 mod show;
 mod text;
 mod which;
@@ -37,6 +38,8 @@ enum Command {
     Show(show::Args),
     /// Decode, mask and load open dead letters again, under the same message hash
     Replay(replay::Args),
+    /// Send open dead letters back to their queue, where a loader takes them under the same message hash
+    Requeue(requeue::Args),
     /// List the replays that were drawn up, show what became of them, go on with them, or cancel them
     Plans(plans::Args),
     /// Discard open dead letters that are not worth replaying; they stay in the table
@@ -53,6 +56,7 @@ impl Args {
             Command::List(args) => args.run(given).await,
             Command::Show(args) => args.run(given).await,
             Command::Replay(args) => args.run(given).await,
+            Command::Requeue(args) => args.run(given).await,
             Command::Plans(args) => args.run(given).await,
             Command::Discard(args) => args.run(given, Becomes::Discarded).await,
             Command::Reopen(args) => args.run(given, Becomes::Open).await,

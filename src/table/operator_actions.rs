@@ -52,6 +52,8 @@ actions! {
     Revealed => "revealed",
     /// An edited body was added.
     Edited => "edited",
+    /// Its body was read to be sent back to its queue.
+    Requeued => "requeued",
     /// The login was loaded.
     Replayed => "replayed",
     /// A replay found that another message had brought the login.

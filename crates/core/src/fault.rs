@@ -62,7 +62,8 @@ pub fn locate(form: &Form, stream: &'static Stream, body: &RawBody, rejection: &
         Rejection::IdentityMissing
         | Rejection::RefusedByDatabase { .. }
         | Rejection::Contradicts { .. }
-        | Rejection::OlderThanMemory => None,
+        | Rejection::OlderThanMemory
+        | Rejection::NotRequeued => None,
     }
 }
 

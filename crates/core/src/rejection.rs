@@ -128,6 +128,11 @@ rejections! {
         "older_than_memory",
         "the message is older than what the tables remember: it may have been loaded before"
     ),
+    /// The message says that an operator sent it back to its queue, and cannot be believed. Made by the loader.
+    NotRequeued => (
+        "not_requeued",
+        "the message says that it was sent back to its queue, but this keyring did not sign that, or it was changed since"
+    ),
 }
 
 impl Rejection {
@@ -160,7 +165,8 @@ impl Rejection {
             | Self::IdentityMissing
             | Self::RefusedByDatabase { .. }
             | Self::Contradicts { .. }
-            | Self::OlderThanMemory => None,
+            | Self::OlderThanMemory
+            | Self::NotRequeued => None,
         }
     }
 }

@@ -16,8 +16,13 @@ use crate::stream::{Field, LOGIN};
 pub(super) const WHICH: &str = "Which dead letters";
 
 /// Those that are told by what is wrong which dead letters are meant.
-pub(super) const WHICH_COMMANDS: &[&str] =
-    &["dead-letters list", "dead-letters replay", "dead-letters discard", "dead-letters reopen"];
+pub(super) const WHICH_COMMANDS: &[&str] = &[
+    "dead-letters list",
+    "dead-letters replay",
+    "dead-letters requeue",
+    "dead-letters discard",
+    "dead-letters reopen",
+];
 
 /// The message group of what is sent.
 pub static GROUP: Setting<Text<String>> = Setting {
@@ -57,6 +62,7 @@ pub static BY: Setting<Text<String>> = Setting {
     commands: &[
         "dead-letters show",
         "dead-letters replay",
+        "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters plans run",

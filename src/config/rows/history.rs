@@ -16,6 +16,7 @@ pub static REASON: Setting<Text<String>> = Setting {
     commands: &[
         "dead-letters show",
         "dead-letters replay",
+        "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters plans run",

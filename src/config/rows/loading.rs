@@ -233,6 +233,7 @@ pub static KEYRING: Setting<KeyringFile> = Setting {
         "mask",
         "dead-letters show",
         "dead-letters replay",
+        "dead-letters requeue",
         "dead-letters plans run",
         "console",
     ],

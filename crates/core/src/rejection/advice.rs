@@ -110,6 +110,12 @@ const ADVICE: [Advice; Rejection::CODES.len()] = [
         "a queue that was read very late, or a horizon that is too recent",
         "look up which of them were loaded, and discard those; replay the others with --force",
     ),
+    of(
+        "not_requeued",
+        "came with the note of a message that was sent back to its queue, which this keyring did not sign for it",
+        "a requeue with another keyring, or a sender that passes a body off as that of a dead letter",
+        "discard these; if it was a requeue, the letters that it was of are open still: requeue them with the loaders' keyring",
+    ),
 ];
 
 /// Every code has its row, in the same order: without it this does not compile.
