@@ -3,10 +3,33 @@
 ALTER TABLE turnstile.operator_actions
     DROP CONSTRAINT operator_actions_action_check,
     ADD CONSTRAINT operator_actions_action_check CHECK (action IN
-        ('taken', 'revealed', 'edited', 'requeued', 'replayed', 'absorbed', 'discarded', 'reopened', 'paused', 'resumed', 'unmasked'));
+        ('taken', 'revealed', 'edited', 'requeued', 'replayed', 'absorbed', 'discarded', 'reopened', 'cancelled', 'paused', 'resumed', 'unmasked')),
+    DROP CONSTRAINT operator_actions_letters_check,
+    ADD CONSTRAINT operator_actions_letters_check CHECK (letters > 0 OR action IN ('cancelled', 'paused', 'resumed', 'unmasked')),
+    DROP CONSTRAINT operator_actions_check1,
+    ADD CONSTRAINT operator_actions_check1 CHECK (CASE
+        WHEN action IN ('cancelled', 'paused', 'resumed', 'unmasked') THEN letters = 0 AND message_hash IS NULL AND subject IS NOT NULL
+        ELSE action = 'taken' OR message_hash IS NOT NULL AND letters = 1 END);
 
 COMMENT ON COLUMN turnstile.operator_actions.action IS
-    'taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, requeued (its body was read to be sent back to its queue), replayed or absorbed (by an operator, or by the loader that received it again), discarded or reopened; paused or resumed (receiving from a queue); unmasked (values of logins were recovered).';
+    'taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, requeued (its body was read to be sent back to its queue), replayed or absorbed (by an operator, or by the loader that received it again), discarded or reopened; cancelled (a plan); paused or resumed (receiving from a queue); unmasked (values of logins were recovered).';
+
+COMMENT ON COLUMN turnstile.operator_actions.subject IS
+    'What was cancelled, a plan by its number; what was paused or resumed: a queue, by its ARN, one loader, by its id, or all; or how many values were unmasked. NULL for what is done with letters.';
+
+-- Who stops what others have begun is an action, too.
+CREATE FUNCTION turnstile.note_cancelled() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO turnstile.operator_actions (action, letters, subject, plan, person, reason)
+    VALUES ('cancelled', 0, 'plan ' || NEW.plan, NEW.plan,
+            nullif(current_setting('letters.person', true), ''), nullif(current_setting('letters.reason', true), ''));
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER replay_plans_cancelled AFTER UPDATE ON turnstile.replay_plans
+    FOR EACH ROW WHEN (NEW.state = 'cancelled' AND OLD.state <> 'cancelled') EXECUTE FUNCTION turnstile.note_cancelled();
 
 -- What is older than memory, or was passed off as a letter, is not sent back: nobody can say whether it was loaded. A message
 -- without a time of its own is not either: its claim may be removed while it is in the queue.
@@ -66,7 +89,7 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION
-    turnstile.requeue_letters(bytea[], timestamptz[], boolean), turnstile.take_requeued(bytea[], timestamptz[]),
+    turnstile.note_cancelled(), turnstile.requeue_letters(bytea[], timestamptz[], boolean), turnstile.take_requeued(bytea[], timestamptz[]),
     turnstile.resolve_requeued(bytea[], timestamptz[])
     FROM PUBLIC;
 

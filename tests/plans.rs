@@ -205,11 +205,13 @@ async fn a_plan_that_is_cancelled_stops_and_what_it_has_done_holds() {
     let run = async { tables.turnstile(&["dead-letters", "plans", "run", &plan]).await };
     let cancel = async {
         wait_until("a chunk is done", async || tables.count("replay_plans WHERE done > 0").await > 0).await;
-        told(&tables, 0, &["plans", "cancel", &plan]).await
+        told(&tables, 0, &["plans", "cancel", &plan, "--reason", "too many"]).await
     };
     let (ran, cancelled) = tokio::join!(run, cancel);
     assert_eq!((ran.code, &cancelled["state"]), (1, &"cancelled".into()), "{ran:?}");
     assert!(ran.stderr.contains("was cancelled"), "{ran:?}");
+    let noted = tables.turnstile(&["dead-letters", "history", "--action", "cancelled"]).await;
+    noted.assert_said(0, &["cancelled", "grace", &format!("plan {plan}"), "too many"]);
     let shown = told(&tables, 0, &["plans", "show", &plan]).await;
     let done = shown["done"].as_i64().unwrap();
     assert!((100..350).contains(&done), "{shown}");

@@ -228,7 +228,8 @@ pub(super) async fn on_plan(
         match act {
             Act::Run => run(&console, &session, &plan, fields).await,
             Act::Cancel => {
-                let cancel = async |transaction: &Transaction| replay_plans::cancel(transaction, id).await;
+                let cancel =
+                    async |transaction: &Transaction| replay_plans::cancel(transaction, id, &Said::default()).await;
                 Ok(match session.database.transaction(cancel).await? {
                     true => Told::Cancelled,
                     false => Told::Nothing(format!("Nothing was done: the plan is {} already.", plan.state.as_str())),

@@ -62,6 +62,8 @@ actions! {
     Discarded => "discarded",
     /// A discarded letter was opened again.
     Reopened => "reopened",
+    /// A plan was cancelled.
+    Cancelled => "cancelled",
     /// Receiving was paused.
     Paused => "paused",
     /// A pause was ended.

@@ -136,12 +136,12 @@ impl Named {
     async fn cancel(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let (database, id) = (given.database(1, &mut mistakes), self.read(&mut mistakes));
-        let format = given.read(&rows::FORMAT, &mut mistakes);
-        let all = || Some((database?, id?, format?));
-        let (database, id, format) = mistakes.or(all())?;
+        let (said, format) = (said(given, &mut mistakes), given.read(&rows::FORMAT, &mut mistakes));
+        let all = || Some((database?, id?, said?, format?));
+        let (database, id, said, format) = mistakes.or(all())?;
         let database = open(&database).await?;
         find(&database, id).await?;
-        let cancel = async |transaction: &Transaction| replay_plans::cancel(transaction, id).await;
+        let cancel = async |transaction: &Transaction| replay_plans::cancel(transaction, id, &said).await;
         let cancelled = database.transaction(cancel).await?;
         let plan = find(&database, id).await?;
         match format {

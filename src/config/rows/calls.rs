@@ -66,6 +66,7 @@ pub static BY: Setting<Text<String>> = Setting {
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters plans run",
+        "dead-letters plans cancel",
         "unmask",
         "loaders pause",
         "loaders resume",

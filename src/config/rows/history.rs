@@ -20,6 +20,7 @@ pub static REASON: Setting<Text<String>> = Setting {
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters plans run",
+        "dead-letters plans cancel",
         "unmask",
         "loaders pause",
         "loaders resume",
