@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
 use crate::failpoint::{Step, around};
-use crate::message::{Attributes, Identifier, Identity, MessageKey, Original, QueueIdentity, REQUEUED};
+use crate::message::{Attributes, Identifier, Identity, MessageKey, Original, REQUEUED};
 use crate::queue::QueueError;
-use crate::queue::sqs::{Outgoing, QueueFacts, Sender, deduplication_of};
+use crate::queue::sqs::{
+    ConnectError, DEDUPLICATION_ID, Outgoing, QueueAddress, QueueFacts, Sender, SqsQueue, SqsSettings, deduplication_of,
+};
 use crate::seal::{BodyOpener, HashKey};
 use crate::send::{EndedEarly, send_all};
 use crate::table::dead_letters::{self, Filter, Returned, Status};
@@ -118,7 +120,7 @@ impl Requeue {
     pub async fn run(
         &self,
         filter: &Filter,
-        queue: &Destination<'_>,
+        queue: &Origin,
         mut progress: impl FnMut(u64),
     ) -> Result<Report, Unfinished> {
         let mut report = Report::default();
@@ -131,7 +133,7 @@ impl Requeue {
     async fn send_back(
         &self,
         filter: &Filter,
-        queue: &Destination<'_>,
+        queue: &Origin,
         report: &mut Report,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), Stopped> {
@@ -156,7 +158,7 @@ impl Requeue {
     async fn send_chunk(
         &self,
         keys: &[MessageKey],
-        queue: &Destination<'_>,
+        queue: &Origin,
         identifier: &Identifier,
         report: &mut Report,
     ) -> Result<(), Stopped> {
@@ -173,7 +175,7 @@ impl Requeue {
                 Err(why) => report.miss(why, 1),
             }
         }
-        let sent = around(Step::RequeueSend, send_all(messages, queue.sender)).await;
+        let sent = around(Step::RequeueSend, send_all(messages, &queue.sender)).await;
         report.sent += sent.sent;
         report.perhaps_twice += sent.perhaps_twice;
         sent.not_sent_by_code.into_iter().for_each(|(code, letters)| report.miss(code, letters));
@@ -184,12 +186,7 @@ impl Requeue {
         }
     }
 
-    fn message(
-        &self,
-        letter: &Returned,
-        queue: &Destination<'_>,
-        identifier: &Identifier,
-    ) -> Result<Outgoing, &'static str> {
+    fn message(&self, letter: &Returned, queue: &Origin, identifier: &Identifier) -> Result<Outgoing, &'static str> {
         let hash = letter.key.hash;
         if identifier.message(&letter.message_id) != hash {
             return Err(OTHER_MESSAGE);
@@ -211,18 +208,58 @@ impl Requeue {
 }
 
 /// The queue that delivered the letters.
-#[derive(Clone, Copy, Debug)]
-pub struct Destination<'q> {
-    /// What it says of itself.
-    pub facts: &'q QueueFacts,
-    /// Sends to it.
-    pub sender: &'q Sender,
+#[derive(Clone, Debug)]
+pub struct Origin {
+    facts: QueueFacts,
+    sender: Sender,
 }
 
-impl Destination<'_> {
-    /// The queue.
-    pub fn identity(&self) -> &QueueIdentity {
-        &self.facts.identity
+/// Why a queue cannot be sent to.
+#[derive(Debug, thiserror::Error)]
+pub enum NoOrigin {
+    /// It cannot be connected to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// There is another one of its name.
+    #[error("the queue {name} has the ARN {found}, and the letters are of {wanted}")]
+    Another {
+        /// The name.
+        name: String,
+        /// The ARN of the queue that was found.
+        found: String,
+        /// The ARN of the letters.
+        wanted: String,
+    },
+}
+
+impl NoOrigin {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Connect(error) => error.remedy(),
+            Self::Another { .. } => {
+                "set the region, account and endpoint of their queue (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+impl Origin {
+    /// Finds the queue of this ARN by its name, with the standard AWS settings; `settings` are those for a queue at an address.
+    ///
+    /// # Errors
+    ///
+    /// [`NoOrigin`]
+    pub async fn find(arn: &str, settings: impl FnOnce(QueueAddress) -> SqsSettings) -> Result<Self, NoOrigin> {
+        let name = name_in(arn).to_owned();
+        let settings = settings(QueueAddress::Name(name.clone()));
+        let facts = SqsQueue::connect(&settings).await?.facts().clone();
+        let found = facts.identity.as_str();
+        if found != arn {
+            return Err(NoOrigin::Another { name, found: found.to_owned(), wanted: arn.to_owned() });
+        }
+        Ok(Self { facts, sender: Sender::connect(&settings, GROUP).await? })
     }
 
     /// Group and deduplication id for a FIFO queue: those that the message had, where its key was made of them. Within five minutes
@@ -238,6 +275,11 @@ impl Destination<'_> {
     }
 
     fn is_of_system(&self, name: &str) -> bool {
-        self.facts.fifo && name == "MessageDeduplicationId"
+        self.facts.fifo && name == DEDUPLICATION_ID
     }
+}
+
+/// The name of the queue of an ARN.
+pub fn name_in(arn: &str) -> &str {
+    arn.rsplit(':').next().unwrap_or(arn)
 }

@@ -27,12 +27,12 @@ use time::OffsetDateTime;
 
 pub use self::address::{NoQueueAddress, QueueAddress, QueueUrl};
 pub use self::connect::{ConnectError, QueueFacts};
-pub use self::delivery::deduplication_of;
+pub use self::delivery::{DEDUPLICATION_ID, deduplication_of};
 pub use self::send::{Outgoing, Sender};
 
 use self::calls::Begun;
 use self::connect::Place;
-use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered, Producers};
+use self::delivery::{Damaged, Delivered, Producers};
 use super::answers::in_order;
 use super::{Answer, Depth, Fault, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError, Refusal};
 use crate::aws::caller::Caller;

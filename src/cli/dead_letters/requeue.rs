@@ -9,9 +9,7 @@ use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
-use crate::queue::Queue as _;
-use crate::queue::sqs::{QueueAddress, Sender, SqsQueue};
-use crate::requeue::{Destination, GROUP, Report, Requeue, Stopped, Unfinished, in_words};
+use crate::requeue::{Origin, Report, Requeue, Stopped, Unfinished, in_words, name_in};
 use crate::table::dead_letters::{self, Counted, Filter, Status, count_some};
 use crate::table::operator_actions::Said;
 
@@ -120,10 +118,6 @@ async fn queues_of(database: &Database, filter: &Filter) -> Result<Vec<String>, 
     Ok(all.into_iter().filter(is_meant).collect())
 }
 
-fn name_in(arn: &str) -> &str {
-    arn.rsplit(':').next().unwrap_or(arn)
-}
-
 async fn send_to(
     requeue: &Requeue,
     arn: &str,
@@ -138,20 +132,9 @@ async fn send_to(
     if !requeue.database.snapshot(any).await.map_err(|error| stopped(error.into()))? {
         return Ok(Report::default());
     }
-    let settings = given.queue_at(QueueAddress::Name(name_in(arn).to_owned()));
-    let queue = SqsQueue::connect(&settings).await.map_err(|error| stopped(error.into()))?;
-    if queue.identity().as_str() != arn {
-        let what = format!(
-            "the queue {} has the ARN {}, and the letters are of {arn}",
-            name_in(arn),
-            queue.identity().as_str()
-        );
-        let remedy = "set the region, account and endpoint of their queue (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)";
-        return Err(stopped(Failure::new(what, remedy)));
-    }
-    let sender = Sender::connect(&settings, GROUP).await.map_err(|error| stopped(error.into()))?;
-    let destination = Destination { facts: queue.facts(), sender: &sender };
-    let sent = requeue.run(&of_queue, &destination, |done| {
+    let queue = Origin::find(arn, |address| given.queue_at(address)).await;
+    let queue = queue.map_err(|error| stopped(Failure::new(error.to_string(), error.remedy())))?;
+    let sent = requeue.run(&of_queue, &queue, |done| {
         progress.show(done, || format!("{done} of {} are dealt with", name_in(arn)));
     });
     sent.await.map_err(|Unfinished { report, error }| {

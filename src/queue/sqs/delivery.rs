@@ -13,7 +13,7 @@ use crate::message::{
 };
 
 /// The name under which the FIFO deduplication id stands among the [`Attributes`].
-pub(super) const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
+pub const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
 
 /// What is asked for, and given, where it alone names no message.
 pub(super) const GROUP_ID: &str = "MessageGroupId";
