@@ -130,6 +130,15 @@ async fn letters_that_are_sent_back_are_loaded_as_the_messages_that_they_were_an
     let requeued = ["requeued grace"; 4];
     assert_eq!(world.actions().await, [&requeued[..], &["replayed", "replayed"]].concat());
     assert_eq!(world.requeue(0, &["--all"])["sent"], 0);
+    let [resolved, _] =
+        <[String; 2]>::try_from(world.column("SELECT encode(message_hash, 'hex') FROM dead_letters").await).unwrap();
+    let output = world.turnstile(&["requeue", &resolved]);
+    assert_eq!(output.status.code(), Some(1), "{}", self::said(&output));
+    assert!(
+        self::said(&output).contains("a dead letter is replayed already and is not sent"),
+        "{}",
+        self::said(&output)
+    );
     world.assert_audit_holds().await;
 }
 

@@ -20,7 +20,7 @@ use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, Transaction};
 use crate::discard::Becomes;
 use crate::message::MessageHash;
-use crate::table::dead_letters;
+use crate::table::dead_letters::{self, DeadLetter, Filter, Status};
 use crate::table::operator_actions::Said;
 
 /// What `turnstile dead-letters` takes.
@@ -85,6 +85,14 @@ pub(super) fn said_with_reason(given: &Given, mistakes: &mut Mistakes) -> Option
         true => mistakes.note("--reason", "is not given", "say why, in a few words: it is kept in the history"),
         false => Some(said),
     }
+}
+
+/// The letters that are asked for by name and are not open.
+async fn resolved(database: &Database, filter: &Filter) -> Result<Vec<DeadLetter>, Failure> {
+    let Some(hashes) = &filter.hashes else { return Ok(Vec::new()) };
+    let (named, most) = (Filter::of(hashes.clone()), hashes.len() as u64);
+    let letters = database.snapshot(async |seen| dead_letters::newest(seen, &named, most).await).await?;
+    Ok(letters.into_iter().filter(|letter| letter.status != Status::Open).collect())
 }
 
 const HASH_REMEDY: &str = "give at least the first 8 of a hash's 64 hexadecimal digits; \

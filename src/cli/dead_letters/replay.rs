@@ -1,7 +1,7 @@
 //! `turnstile dead-letters replay`.
 
 use super::plans::{Replaying, report};
-use super::{edits, open, said, said_with_reason, which};
+use super::{edits, open, resolved, said, said_with_reason, which};
 use crate::cli::terminal::{Progress, agreed, counted};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
@@ -126,16 +126,11 @@ impl Args {
     /// Says which of the letters that were asked for by name are resolved already, and counts those that were discarded:
     /// they are not replayed.
     async fn say_resolved(&self, database: &Database, filter: &Filter) -> Result<u64, Failure> {
-        let Some(hashes) = &filter.hashes else { return Ok(0) };
-        let named = Filter::of(hashes.clone());
-        let most = hashes.len() as u64;
-        let letters = database.snapshot(async |seen| dead_letters::newest(seen, &named, most).await).await?;
-        let mut discarded = 0;
-        for letter in letters.iter().filter(|letter| letter.status != Status::Open) {
-            discarded += u64::from(letter.status == Status::Discarded);
+        let resolved = resolved(database, filter).await?;
+        for letter in &resolved {
             tracing::warn!(hash = %letter.key.hash, "a dead letter is {} already and is not replayed", letter.status.as_str());
         }
-        Ok(discarded)
+        Ok(resolved.iter().filter(|letter| letter.status == Status::Discarded).count() as u64)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{open, said, which};
+use super::{open, resolved, said, which};
 use crate::cli::terminal::{Progress, agreed, counted, say};
 use crate::cli::{Failure, Outcome, refuse_other_keys};
 use crate::config::rows::{self, Format};
@@ -50,6 +50,10 @@ impl Args {
         let database = open(&database).await?;
         refuse_other_keys(&database, &keyring, None).await?;
         let filter = which.find(&database).await?.with_status(Status::Open);
+        let resolved = resolved(&database, &filter).await?;
+        for letter in &resolved {
+            tracing::warn!(hash = %letter.key.hash, "a dead letter is {} already and is not sent", letter.status.as_str());
+        }
         let letters = match &filter.hashes {
             Some(hashes) => hashes.len() as u64,
             None => {
@@ -91,8 +95,7 @@ impl Args {
         progress.end();
         say_report(&report, format)?;
         ended?;
-        let all = filter.hashes.is_none() || report.sent >= letters;
-        Ok(if all && report.not_sent.is_empty() { Outcome::Done } else { Outcome::Failed })
+        Ok(if resolved.is_empty() && report.not_sent.is_empty() { Outcome::Done } else { Outcome::Failed })
     }
 
     fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
