@@ -1,6 +1,7 @@
 //! The console over plain HTTP: what it says, to whom, and what it refuses.
 
 mod acts;
+mod figures;
 mod guards;
 mod loaders;
 mod pages;

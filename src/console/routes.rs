@@ -1,7 +1,7 @@
 //! Which request is answered by whom.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName};
@@ -24,6 +24,7 @@ use super::session::Session;
 use super::sign_in::{self, to};
 use super::view::{NoPage, file_csv, file_ndjson, look, may_list};
 use super::{Console, SignIn, acts, assets, feed, guard, pausing, plans};
+use crate::metrics::{Route, StatusClass};
 use crate::readable::printable;
 
 /// The largest form.
@@ -57,6 +58,7 @@ async fn before(
     request: Request,
     next: Next,
 ) -> Response {
+    let (begun, route) = (Instant::now(), route_of(request.uri().path()));
     let by_header = matches!(console.settings.sign_in, SignIn::ProxyHeader(_));
     let refused = if !console.is_secure() && !guard::names_this_machine(request.headers()) {
         Some("This console answers to the names of this machine only: localhost, 127.0.0.1 and [::1].")
@@ -74,12 +76,44 @@ async fn before(
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "This took too long.\n").into_response(),
         },
     };
+    console.metrics.count(|figures| {
+        figures.requests.add((route, StatusClass::of(answer.status().as_u16())), 1);
+        figures.request_duration.observe((route,), begun.elapsed().as_secs_f64());
+    });
     let headers = answer.headers_mut();
     headers.extend(guard::HEADERS);
     if !headers.contains_key(CACHE_CONTROL) {
         headers.extend([guard::NOT_KEPT]);
     }
     answer
+}
+
+/// Which of the routes a path is of, as the figures tell them apart.
+fn route_of(path: &str) -> Route {
+    let path = [".json", ".csv", ".ndjson"].iter().find_map(|ending| path.strip_suffix(ending)).unwrap_or(path);
+    let steps: Vec<&str> = path.split('/').skip(1).collect();
+    match steps.as_slice() {
+        ["" | "now"] => Route::Now,
+        ["loaders"] => Route::Loaders,
+        ["loaders", _] => Route::Loader,
+        ["costs"] => Route::Costs,
+        ["dead-letters"] => Route::Groups,
+        ["dead-letters", "list"] => Route::Letters,
+        ["dead-letters", "all"] => Route::Every,
+        ["dead-letters", _] => Route::Letter,
+        ["dead-letters", _, _] => Route::ActOnLetters,
+        ["plans"] | ["plans", "draw"] => Route::Plans,
+        ["plans", _] | ["plans", _, _] => Route::Plan,
+        ["outbox"] => Route::Outbox,
+        ["actions"] => Route::Actions,
+        ["audit"] | ["audit", "run"] => Route::Audit,
+        ["check"] => Route::Check,
+        ["sign-in"] => Route::SignIn,
+        ["sign-out"] => Route::SignOut,
+        ["assets", _] => Route::Assets,
+        ["events"] => Route::Events,
+        _ => Route::Other,
+    }
 }
 
 /// A page, or the same for scripts.
