@@ -15,6 +15,7 @@ mod feed;
 mod figures;
 mod frame;
 mod guard;
+mod judging;
 mod link;
 mod minutes;
 mod pausing;

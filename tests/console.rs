@@ -1,6 +1,8 @@
 //! The console over plain HTTP: what it says, to whom, and what it refuses.
 
 mod acts;
+mod attacks;
+mod editing;
 mod figures;
 mod guards;
 mod loaders;

@@ -22,8 +22,8 @@ use super::pieces::text;
 use super::place::{self, Form, NoPlace, Place, TOLD};
 use super::session::Session;
 use super::sign_in::{self, to};
-use super::view::{NoPage, file_csv, file_ndjson, look, may_list};
-use super::{Console, SignIn, acts, assets, feed, guard, pausing, plans};
+use super::view::{NoPage, editing, file_csv, file_ndjson, look, may_list};
+use super::{Console, SignIn, acts, assets, feed, guard, judging, pausing, plans};
 use crate::metrics::{Route, StatusClass};
 use crate::readable::printable;
 
@@ -40,6 +40,7 @@ pub(super) fn router(console: Arc<Console>) -> Router {
         .route("/assets/{name}", get(assets::give))
         .route("/events", get(feed::follow))
         .route("/dead-letters/all/{act}", post(acts::on_all))
+        .route("/dead-letters/{hash}/judge", post(judging::judge))
         .route("/dead-letters/{hash}/{act}", post(acts::on_letter))
         .route("/audit/run", post(acts::audit))
         .route("/plans/draw", post(plans::draw))
@@ -185,15 +186,17 @@ async fn show(
         (Form::Html, _) => {
             let view = look(place, console, session).await?;
             let told = once.and_then(|once| Some((session.told(once)?, once)));
-            let told = told.as_ref().map(|(told, once)| (told, body_of(session, place, told, once)));
+            let replays = session.powers().await?.replays && console.keys.is_some();
+            let told = told.as_ref().map(|(told, once)| (told, body_of(session, replays, place, told, once)));
             let frame = Frame { console, session, address };
             Ok((HTML, frame.page(place, &*view, told).into_string()).into_response())
         }
     }
 }
 
-/// The body that a form has revealed, on the page of its letter and for as long as it is kept.
-fn body_of(session: &Session, place: &Place, told: &Told, once: &str) -> Option<maud::Markup> {
+/// The body that a form has revealed, on the page of its letter and for as long as it is kept; and to edit, where it is a text
+/// that a form gives back as it was.
+fn body_of(session: &Session, replays: bool, place: &Place, told: &Told, once: &str) -> Option<maud::Markup> {
     let (Told::Revealed(revealed), Place::Letter(hash)) = (told, place) else { return None };
     if revealed != hash {
         return None;
@@ -204,10 +207,18 @@ fn body_of(session: &Session, place: &Place, told: &Told, once: &str) -> Option<
                 h2 { "The body" }
                 pre tabindex="0" { (printable(&body)) }
                 p.note { (body.len()) " bytes. What cannot be printed is escaped. It is shown here for two minutes." }
+                @if let Some(body) = std::str::from_utf8(&body).ok().filter(|body| replays && comes_back(body)) {
+                    details { summary { "Edit it" } (editing(&hash.to_string(), body, None, true)) }
+                }
             }
         },
         None => html! { p.note { "The body is not shown any more: reveal it again." } },
     })
+}
+
+/// Whether a text field of a form gives a text back as it was.
+fn comes_back(text: &str) -> bool {
+    text.trim() == text && !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t')
 }
 
 fn json_answer(status: StatusCode, value: &Value) -> Response {
