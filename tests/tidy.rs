@@ -102,7 +102,7 @@ const ROOMS: &[Rule] = &[
             CORE,
             &[
                 "database", "table", "discard", "replay", "audit", "check", "keyring", "keys", "config", "readable",
-                "records", "http",
+                "records", "http", "metrics", "outage",
             ],
         ],
         "a page shows what the library knows, and calls the jobs that the command line calls",

@@ -155,6 +155,36 @@ pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> R
     rows.iter().map(|row| done(transaction, row)).collect()
 }
 
+/// The highest number of an action; 0 where there is none.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn highest(transaction: &Transaction) -> Result<i64, DatabaseError> {
+    let sql = format!("SELECT coalesce(max(id), 0) FROM {}.operator_actions", transaction.schemas().own);
+    Ok(transaction.query_one(COUNTING, &sql, &[]).await?.get(0))
+}
+
+/// How often each action was done, of those with numbers above `from` and up to `to`.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn count_between(transaction: &Transaction, from: i64, to: i64) -> Result<Vec<(Action, u64)>, DatabaseError> {
+    let sql = format!(
+        "SELECT action, count(*) FROM {}.operator_actions WHERE id > $1 AND id <= $2 GROUP BY action",
+        transaction.schemas().own
+    );
+    let rows = transaction.query(COUNTING, &sql, &[&from, &to]).await?;
+    let count = |row: &Row| {
+        let action = row.get::<_, &str>(0).parse();
+        let action = action.map_err(|NoAction| transaction.broken(COUNTING, "an action is unknown".to_owned()))?;
+        Ok((action, u64::try_from(row.get::<_, i64>(1)).unwrap_or(0)))
+    };
+    rows.iter().map(count).collect()
+}
+
+const COUNTING: &str = "count what operators did";
 const READING: &str = "read what operators did";
 
 fn done(transaction: &Transaction, row: &Row) -> Result<Done, DatabaseError> {

@@ -124,7 +124,9 @@ impl Named {
                 let what = format!("plan {id} is unfinished: its list is being made, or who made it has gone");
                 return Err(Failure::new(what, "wait for it, or draw up another with `turnstile dead-letters replay`"));
             }
-            State::Cancelled | State::Done => {
+            // Somebody else was quicker.
+            State::Done => return report::say_done(&database, &plan, format).await,
+            State::Cancelled => {
                 let what = format!("plan {id} is {} already", plan.state.as_str());
                 return Err(Failure::new(what, "draw up another with `turnstile dead-letters replay`"));
             }

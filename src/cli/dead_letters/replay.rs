@@ -51,6 +51,13 @@ struct Settings {
 }
 
 impl Args {
+    /// What the plan is of, as it is shown beside it.
+    fn meant(&self, which: &which::Which, limit: Option<u64>) -> String {
+        let limit = limit.map(|limit| format!("limit {limit}"));
+        let version = self.edits.as_delivered.then(|| "as delivered".to_owned());
+        [Some(which.in_words()), limit, version].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let Settings { database, replaying, which, edit, said, limit, format } = self.read(given)?;
         let database = open(&database).await?;
@@ -60,7 +67,7 @@ impl Args {
             return Err(Failure::new("--replace is for a single letter", "name it by its hash"));
         }
         let draft = Draft {
-            meant: which.in_words(),
+            meant: self.meant(&which, limit),
             force: self.force,
             edits: edit.as_ref().map(Edit::operations).unwrap_or_default(),
         };
