@@ -192,6 +192,7 @@ fn message(number: u64) -> ReceivedMessage {
         body: RawBody::new(BODY),
         attributes: Attributes::default(),
         producer: None,
+        requeued: None,
     }
 }
 

@@ -132,6 +132,10 @@ GRANT INSERT (message_hash, code, detail, sealed_body, message_id, receive_count
       SELECT (sent_at, message_hash)
     ON turnstile.dead_letters TO turnstile_loader;
 
+-- Loads the messages of open dead letters that an operator sent back to the queue: what becomes of a letter, the database says.
+GRANT EXECUTE ON FUNCTION turnstile.take_requeued(bytea[], timestamptz[]), turnstile.resolve_requeued(bytea[], timestamptz[])
+    TO turnstile_loader;
+
 -- Notes what its queue's messages are claimed under.
 GRANT INSERT (arn, scheme), SELECT (arn, scheme, scheme_since, time_basis), UPDATE (scheme, scheme_since, time_basis)
     ON turnstile.queues TO turnstile_loader;
@@ -193,7 +197,8 @@ GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, rec
               dead_lettered_at, status, resolved_at, resolved_by)
     ON turnstile.dead_letters TO turnstile_operator;
 GRANT EXECUTE ON FUNCTION turnstile.take_bodies(bytea[], timestamptz[]), turnstile.describe_body(timestamptz, bytea),
-                          turnstile.set_status(bytea[], timestamptz[], text, text)
+                          turnstile.set_status(bytea[], timestamptz[], text, text),
+                          turnstile.requeue_letters(bytea[], timestamptz[], boolean)
     TO turnstile_operator;
 GRANT SELECT (id, done_at, role, person, action, letters, subject, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_operator;

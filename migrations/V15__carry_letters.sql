@@ -4,14 +4,14 @@ ALTER TABLE turnstile.operator_actions
     DROP CONSTRAINT operator_actions_action_check,
     ADD CONSTRAINT operator_actions_action_check CHECK (action IN
         ('taken', 'revealed', 'edited', 'requeued', 'replayed', 'absorbed', 'discarded', 'reopened', 'exported', 'imported',
-         'paused', 'resumed', 'unmasked')),
+         'cancelled', 'paused', 'resumed', 'unmasked')),
     DROP CONSTRAINT operator_actions_check1,
     ADD CONSTRAINT operator_actions_check1 CHECK (CASE
-        WHEN action IN ('paused', 'resumed', 'unmasked') THEN letters = 0 AND message_hash IS NULL AND subject IS NOT NULL
+        WHEN action IN ('cancelled', 'paused', 'resumed', 'unmasked') THEN letters = 0 AND message_hash IS NULL AND subject IS NOT NULL
         ELSE action IN ('taken', 'exported') OR message_hash IS NOT NULL AND letters = 1 END);
 
 COMMENT ON COLUMN turnstile.operator_actions.action IS
-    'taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, requeued (its body was read to be sent back to its queue), replayed or absorbed (by an operator, or by the loader that received it again), discarded or reopened; exported (sealed bodies were read to be written to a file), imported (it came from a file, or from another queue); paused or resumed (receiving from a queue); unmasked (values of logins were recovered).';
+    'taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, requeued (its body was read to be sent back to its queue), replayed or absorbed (by an operator, or by the loader that received it again), discarded or reopened; exported (sealed bodies were read to be written to a file), imported (it came from a file, or from another queue); cancelled (a plan); paused or resumed (receiving from a queue); unmasked (values of logins were recovered).';
 COMMENT ON COLUMN turnstile.operator_actions.letters IS
     'How many dead letters: more than one only where bodies were taken or exported, and none where no letter was concerned.';
 COMMENT ON COLUMN turnstile.operator_actions.sent_at IS

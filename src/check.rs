@@ -28,7 +28,7 @@ use crate::sink::SinkSettings;
 use crate::table::facts::{Positions, TableFacts};
 use crate::table::queues::{self, QueueRecord};
 use crate::table::relay_status::OutboxStatus;
-use crate::table::rights::{LOADERS, MIGRATIONS, Object, Rights};
+use crate::table::rights::{EXTEND_OUTBOX, FORGET_LOADERS, LOADERS, MIGRATIONS, OF_REQUEUED, Object, Rights};
 use crate::table::turnstile_keys::{self, Registered};
 
 use self::sinks::Aspect;
@@ -280,14 +280,14 @@ const OF_DATABASE: [CheckOfDatabase; 30] = [
     ("grants on identities", |base| base.grants(&[Object::Table("identities")])),
     ("grants on queues", |base| base.grants(&[Object::Table("queues")])),
     ("grants on user_logins", |base| base.grants(&[Object::Table("user_logins")])),
-    ("grants on dead_letters", |base| base.grants(&[Object::Table("dead_letters")])),
+    ("grants on dead_letters", |base| base.grants(&[&[Object::Table("dead_letters")], &OF_REQUEUED[..]].concat())),
     ("grants on outbox", |base| base.grants(&[Object::Table("outbox")])),
     ("grants on positions", |base| base.grants(&[Object::Sequence])),
-    ("grants on extend_outbox", |base| base.grants(&[Object::ExtendOutbox])),
+    ("grants on extend_outbox", |base| base.grants(&[EXTEND_OUTBOX])),
     ("grants on turnstile_keys", |base| base.grants(&[Object::Table("turnstile_keys")])),
     ("grants on horizon", |base| base.grants(&[Object::Table("horizon")])),
     ("grants on loaders", |base| {
-        grants::without_which_it_loads(base.grants(&[Object::Table(LOADERS), Object::ForgetLoaders]))
+        grants::without_which_it_loads(base.grants(&[Object::Table(LOADERS), FORGET_LOADERS]))
     }),
     ("grants on the migrations", |base| base.grants(&[Object::Table(MIGRATIONS)])),
     ("least privilege", |base| {

@@ -12,8 +12,10 @@ mod attempts;
 mod audits;
 mod doing;
 mod feed;
+mod figures;
 mod frame;
 mod guard;
+mod judging;
 mod link;
 mod minutes;
 mod pausing;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 
+pub use self::figures::Collector;
 pub use self::server::{CertificateError, serve};
 
 use self::attempts::Attempts;
@@ -46,6 +49,7 @@ use crate::database::address::TlsError;
 use crate::database::{Database, DatabaseSettings};
 use crate::keyring::Keyring;
 use crate::mask::MaskKind;
+use crate::metrics::{Metrics, Work};
 use crate::seal::{BodyOpener, KeyId};
 
 /// How long a session lasts that nobody uses.
@@ -131,6 +135,7 @@ pub struct Console {
     audits: Audits,
     runs: Runs,
     minutes: Minutes,
+    metrics: Metrics,
     /// By which all act, where a proxy names the person.
     shared: Option<Database>,
 }
@@ -176,8 +181,14 @@ impl Console {
             audits: Audits::default(),
             runs: Runs::default(),
             minutes: Minutes::default(),
+            metrics: Metrics::of(Work::serving_console()),
             shared,
         })
+    }
+
+    /// What the console counts of itself.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Whether browsers reach it by https only.

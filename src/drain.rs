@@ -90,7 +90,9 @@ pub struct Drained {
 #[derive(Debug, thiserror::Error)]
 pub enum DrainError {
     /// A FIFO queue gives what it moves another time.
-    #[error("--from-queue: {0} is a FIFO queue, and such a queue gives a message another SentTimestamp when it moves it")]
+    #[error(
+        "--from-queue: {0} is a FIFO queue, and such a queue gives a message another SentTimestamp when it moves it"
+    )]
     Fifo(String),
     /// The queue refuses.
     #[error("--from-queue: the queue cannot be received from: {0}")]

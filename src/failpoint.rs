@@ -43,6 +43,14 @@ pub enum Step {
     ReplayClaim,
     /// Resolving replayed dead letters.
     ReplayResolve,
+    /// Reading dead letters to send them back to their queue.
+    RequeueRead,
+    /// Sending them.
+    RequeueSend,
+    /// Taking the dead letters of messages that came back.
+    RequeuedTake,
+    /// Resolving them.
+    RequeuedResolve,
     /// Claiming messages and writing their dead letters for an import.
     Import,
     /// A step of a relay.
@@ -220,8 +228,8 @@ mod armed {
     static MUTATED: LazyLock<Option<Mutant>> = LazyLock::new(|| read(MUTANT, |name| name.parse().ok()));
 
     impl Step {
-        /// Those of loaders, replays and migrations.
-        pub const OF_LOADERS: [Self; 18] = [
+        /// Those of loaders, replays, requeues, imports and migrations.
+        pub const OF_LOADERS: [Self; 22] = [
             Self::Migrate,
             Self::Receive,
             Self::Return,
@@ -239,6 +247,10 @@ mod armed {
             Self::ReplayTake,
             Self::ReplayClaim,
             Self::ReplayResolve,
+            Self::RequeueRead,
+            Self::RequeueSend,
+            Self::RequeuedTake,
+            Self::RequeuedResolve,
             Self::Import,
         ];
 
@@ -261,6 +273,10 @@ mod armed {
                 Self::ReplayTake => "replay_take",
                 Self::ReplayClaim => "replay_claim",
                 Self::ReplayResolve => "replay_resolve",
+                Self::RequeueRead => "requeue_read",
+                Self::RequeueSend => "requeue_send",
+                Self::RequeuedTake => "requeued_take",
+                Self::RequeuedResolve => "requeued_resolve",
                 Self::Import => "import",
                 Self::Relay(step) => step.name(),
             }

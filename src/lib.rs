@@ -44,6 +44,7 @@ pub mod relay;
 pub mod prune;
 pub mod replay;
 pub mod discard;
+pub mod requeue;
 pub mod archive;
 pub mod drain;
 pub mod audit;

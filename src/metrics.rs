@@ -24,8 +24,9 @@ pub use self::catalogue::{PREFIX, Quick, Row, Snapshot};
 pub use self::exposition::{Build, CONTENT_TYPE};
 pub use self::figure::{Bounds, Counter, Family, Figure, Gauge, Histogram, Kind, Label, Sample};
 pub use self::labels::{
-    CallOutcome, Carriage, Claiming, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation,
-    Outcome, Peer, Phase, Refusal, RelayLane, Renewal, SinkCall, Standing, TakenUp, Whereabouts,
+    AuditRule, CallOutcome, Carriage, Claiming, Code, ConnectionState, Deed, Deletion, Ended, GrowingTable, LaneState,
+    LetterStatus, LogLevel, Nth, Operation, Outcome, Peer, Phase, Query, Refusal, RelayLane, Renewal, Route, SinkCall,
+    Standing, StatusClass, TakenUp, Whereabouts,
 };
 pub use self::page::page;
 pub use self::reading::NoFigures;

@@ -252,7 +252,13 @@ mod tests {
             received_at: OffsetDateTime::UNIX_EPOCH,
             receive_count: 1,
         };
-        ReceivedMessage { delivery, body: RawBody::new("{}"), attributes: Attributes::default(), producer: None }
+        ReceivedMessage {
+            delivery,
+            body: RawBody::new("{}"),
+            attributes: Attributes::default(),
+            producer: None,
+            requeued: None,
+        }
     }
 
     #[test]

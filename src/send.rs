@@ -16,10 +16,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 pub use self::form::{Bodies, Form, Misfit};
-use self::lines::{Chunk, Line, read_ahead};
+use self::lines::{Chunk, Line, divided, read_ahead};
 pub use self::look::{Look, look};
 use crate::message::MessageId;
-use crate::queue::sqs::Sender;
+use crate::queue::sqs::{Outgoing, Sender};
 use crate::queue::{Answer, Fault, QueueError};
 use crate::retry::Pauses;
 
@@ -65,7 +65,7 @@ pub struct NotSent {
     /// The line, counted from 1.
     pub line: u64,
     /// The queue's error code, or `too-long` (over 1 MiB), `not-utf-8`, `md5` (the queue has another body), `missing`
-    /// (the queue did not answer for it).
+    /// (the queue did not answer for it), `stopped` (a call before it failed).
     pub code: String,
 }
 
@@ -172,6 +172,21 @@ pub async fn send(
         }
         reading &= report.stopped.is_none();
         progress(&report);
+    }
+    report
+}
+
+/// Sends messages that are in hand, one call after the other. The report counts them by their places, from 1, as it counts lines.
+pub async fn send_all(messages: impl IntoIterator<Item = Outgoing>, sender: &Sender) -> SendReport {
+    let mut report = SendReport::default();
+    for lines in divided(messages) {
+        match report.stopped {
+            None => report.add(deliver(sender, lines).await),
+            Some(_) => {
+                let unsent = |line: Line| NotSent { line: line.number, code: "stopped".to_owned() };
+                lines.into_iter().map(unsent).for_each(|line| report.miss(line));
+            }
+        }
     }
     report
 }

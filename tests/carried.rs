@@ -149,7 +149,8 @@ async fn letters_are_carried_to_another_database_and_replayed_there_and_the_same
     let noted = "operator_actions a JOIN dead_letters d USING (sent_at, message_hash)
                  WHERE a.action = 'imported' AND a.letters = 1 AND a.person = 'grace' AND a.reason = 'moved' AND a.role = session_user";
     assert_eq!(tables.count(noted).await, 5);
-    let discarded = "dead_letters WHERE status = 'discarded' AND code = 'array_body' AND resolved_by = session_user || ': grace'";
+    let discarded =
+        "dead_letters WHERE status = 'discarded' AND code = 'array_body' AND resolved_by = session_user || ': grace'";
     assert_eq!(tables.count(discarded).await, 1);
     assert_eq!(between.from.count("operator_actions WHERE action = 'exported' AND letters = 5").await, 1);
     tables.assert_promise().await;
@@ -178,7 +179,8 @@ async fn every_fact_of_a_letter_but_when_it_came_and_was_resolved_is_the_same_th
     };
     assert_eq!(facts(&between.from).await, facts(&between.to).await);
     let claims = async |tables: &Tables| -> String {
-        let sql = "SELECT jsonb_agg(to_jsonb(p) - 'processed_at' ORDER BY message_hash)::text FROM processed_messages p";
+        let sql =
+            "SELECT jsonb_agg(to_jsonb(p) - 'processed_at' ORDER BY message_hash)::text FROM processed_messages p";
         tables.client.query_one(sql, &[]).await.unwrap().get(0)
     };
     assert_eq!(claims(&between.from).await, claims(&between.to).await);
@@ -250,8 +252,7 @@ async fn a_body_that_does_not_open_for_its_row_is_left_out_and_counted() {
     between.export_all().await;
     // Two letters change their bodies: sealed with the right key, for another message.
     between.forge(|text| {
-        let mut lines: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let (one, other) = (lines[0]["sealed_body"].clone(), lines[1]["sealed_body"].clone());
         (lines[0]["sealed_body"], lines[1]["sealed_body"]) = (other, one);
         lines.iter().map(|line| format!("{line}\n")).collect()
@@ -316,7 +317,8 @@ async fn an_export_overwrites_nothing_and_leaves_nothing_where_it_fails() {
     assert_eq!(names(&between.folder), ["letters.ndjson.manifest.json"]);
     fs::remove_file(manifest_of(&between.file())).unwrap();
     // A body that does not open ends it.
-    let swap = "UPDATE dead_letters SET sealed_body = (SELECT sealed_body FROM dead_letters WHERE code = 'invalid_json')";
+    let swap =
+        "UPDATE dead_letters SET sealed_body = (SELECT sealed_body FROM dead_letters WHERE code = 'invalid_json')";
     between.from.client.batch_execute(swap).await.unwrap();
     let failed = between.export(&["--all", "--reveal", "--reason", "why", "--yes"]).await;
     assert!(failed.code == 1 && failed.stderr.contains("cannot be revealed"), "{failed:?}");
@@ -326,9 +328,11 @@ async fn an_export_overwrites_nothing_and_leaves_nothing_where_it_fails() {
 #[tokio::test]
 async fn the_filters_of_an_export_are_those_of_the_list_and_letters_are_named_however_they_stand() {
     let between = Between::new().await;
-    between.export(&["--code", "invalid_version"]).await.assert_said(0, &["3 dead letters in", "3 open invalid_version"]);
-    let manifest: serde_json::Value =
-        serde_json::from_slice(&fs::read(manifest_of(&between.file())).unwrap()).unwrap();
+    between
+        .export(&["--code", "invalid_version"])
+        .await
+        .assert_said(0, &["3 dead letters in", "3 open invalid_version"]);
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(manifest_of(&between.file())).unwrap()).unwrap();
     assert_eq!(manifest["filter"], "code invalid_version, open");
     fs::remove_file(between.file()).unwrap();
     fs::remove_file(manifest_of(&between.file())).unwrap();
@@ -383,7 +387,8 @@ async fn a_queue_that_gives_no_times_there_claims_under_the_constant_time() {
 #[tokio::test]
 async fn the_last_edit_that_was_tried_is_in_the_file_and_a_letter_comes_as_it_was_delivered() {
     let between = Between::new().await;
-    let hash = between.hashes(Search { code: Some("invalid_json".to_owned()), ..Search::default() }).await[0].to_string();
+    let hash =
+        between.hashes(Search { code: Some("invalid_json".to_owned()), ..Search::default() }).await[0].to_string();
     let body = between.folder.path().join("body");
     fs::write(&body, "[1]").unwrap();
     let arguments = ["dead-letters", "replay", &hash, "--replace", body.to_str().unwrap(), "--reason", "why"];
@@ -432,5 +437,8 @@ async fn only_an_operator_exports_and_imports_and_a_revealer_reveals() {
 #[tokio::test]
 async fn an_archive_that_is_gone_says_which_file_is_meant() {
     let error = Archive::open(Path::new("/nowhere/letters")).err().unwrap();
-    assert!(matches!(&error, ArchiveError::Unreadable { .. }) && error.to_string().contains("/nowhere/letters"), "{error}");
+    assert!(
+        matches!(&error, ArchiveError::Unreadable { .. }) && error.to_string().contains("/nowhere/letters"),
+        "{error}"
+    );
 }

@@ -20,7 +20,7 @@ use turnstile::discard::{Becomes, change};
 use turnstile::keys;
 use turnstile::load::LoadError;
 use turnstile::mask::MaskKind;
-use turnstile::message::{ProducerContext, TimeBasis};
+use turnstile::message::{MessageId, Original, ProducerContext, TimeBasis};
 use turnstile::relay::again::{self, Bound, Change, ReplayError};
 use turnstile::replay::Replay;
 use turnstile::table::dead_letters;
@@ -31,7 +31,7 @@ use turnstile::table::relay_refusals::Filter;
 use turnstile::table::relay_sinks::SinkRecord;
 use turnstile::table::relay_slot::Slot;
 use turnstile::table::relay_status::OutboxStatus;
-use turnstile::table::rights::{MIGRATIONS, Object, Right, needed};
+use turnstile::table::rights::{EXTEND_OUTBOX, FORGET_LOADERS, MIGRATIONS, Object, Right, needed};
 use turnstile::table::{
     outbox, outbox_pruned, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_refusals,
     relay_sinks,
@@ -97,18 +97,20 @@ fn line_of(object: Object) -> &'static str {
     match object {
         Object::OwnSchema | Object::LoginsSchema => "grants on the schemas",
         Object::Sequence => "grants on positions",
-        Object::ExtendOutbox => "grants on extend_outbox",
-        Object::ForgetLoaders | Object::Table("loaders") => "grants on loaders",
+        EXTEND_OUTBOX => "grants on extend_outbox",
+        FORGET_LOADERS | Object::Table("loaders") => "grants on loaders",
         Object::Table(MIGRATIONS) => "grants on the migrations",
         Object::Table("processed_messages") => "grants on processed_messages",
         Object::Table("identities") => "grants on identities",
         Object::Table("queues") => "grants on queues",
         Object::Table("user_logins") => "grants on user_logins",
-        Object::Table("dead_letters") => "grants on dead_letters",
+        Object::Table("dead_letters") | Object::Function("take_requeued" | "resolve_requeued", _) => {
+            "grants on dead_letters"
+        }
         Object::Table("outbox") => "grants on outbox",
         Object::Table("turnstile_keys") => "grants on turnstile_keys",
         Object::Table("horizon") => "grants on horizon",
-        Object::Table(other) => panic!("{other} has no line"),
+        Object::Table(other) | Object::Function(other, _) => panic!("{other} has no line"),
     }
 }
 
@@ -433,7 +435,7 @@ pub(crate) async fn do_all_that_a_loader_does(roles: &Roles, name: &str) -> Resu
     let owner = connect(&roles.owner_url).await;
     let plain = || batch(&judge(), [message(&format!("{name} login"), &login("u", "ios"), 1)]);
     for _ in 0..2 {
-        for batch in [plain(), letter(name), plain()] {
+        for batch in [plain(), letter(name), plain(), sent_back(name)] {
             loads(&loader, batch).await?;
         }
         let mut traced = message(&format!("{name} traced"), &login("u", "ios"), 1);
@@ -464,6 +466,16 @@ fn of_load(error: LoadError) -> DatabaseError {
 /// A message that is not a login.
 fn letter(name: &str) -> Batch {
     batch(&judge(), [message(&format!("{name} letter"), "no login", 1)])
+}
+
+/// The message of that letter as an operator has sent it back, edited to a login.
+fn sent_back(name: &str) -> Batch {
+    let mut message = message(&format!("{name} sent back"), &login("u", "ios"), 1);
+    let first = &message.delivery;
+    let (message_id, sent_at) = (MessageId::new(format!("{name} letter")), first.sent_at.time());
+    let note = judge().identifier.requeue_note(&Original { message_id, sent_at }, &message.body, &message.attributes);
+    message.requeued = Some(note);
+    batch(&judge(), [message])
 }
 
 /// A login of this user under this key, in a message of its own.

@@ -55,6 +55,7 @@ mod sinks;
 mod place;
 mod replay;
 mod plans;
+mod requeue;
 mod walk;
 mod history;
 mod letters;

@@ -58,8 +58,10 @@ async fn a_plan_has_exactly_the_letters_that_were_open_when_it_was_drawn_up() {
     tables.assert_promise().await;
 
     let again = tables.turnstile(&["dead-letters", "plans", "run", &plan]).await;
-    assert_eq!(again.code, 1);
-    assert!(again.stderr.contains("is done already"), "{again:?}");
+    again.assert_said(0, &["is done already", "2 of 3 open dead letters replayed"]);
+    let again = told(&tables, 0, &["plans", "run", &plan]).await;
+    assert_eq!((&again["replayed"], &again["no_longer_open"], &again["left"]), (&2.into(), &1.into(), &0.into()));
+    assert_eq!(users(&tables).await, ["a", "c"], "it was run once");
 }
 
 #[tokio::test]
@@ -205,11 +207,13 @@ async fn a_plan_that_is_cancelled_stops_and_what_it_has_done_holds() {
     let run = async { tables.turnstile(&["dead-letters", "plans", "run", &plan]).await };
     let cancel = async {
         wait_until("a chunk is done", async || tables.count("replay_plans WHERE done > 0").await > 0).await;
-        told(&tables, 0, &["plans", "cancel", &plan]).await
+        told(&tables, 0, &["plans", "cancel", &plan, "--reason", "too many"]).await
     };
     let (ran, cancelled) = tokio::join!(run, cancel);
     assert_eq!((ran.code, &cancelled["state"]), (1, &"cancelled".into()), "{ran:?}");
     assert!(ran.stderr.contains("was cancelled"), "{ran:?}");
+    let noted = tables.turnstile(&["dead-letters", "history", "--action", "cancelled"]).await;
+    noted.assert_said(0, &["cancelled", "grace", &format!("plan {plan}"), "too many"]);
     let shown = told(&tables, 0, &["plans", "show", &plan]).await;
     let done = shown["done"].as_i64().unwrap();
     assert!((100..350).contains(&done), "{shown}");
@@ -219,6 +223,16 @@ async fn a_plan_that_is_cancelled_stops_and_what_it_has_done_holds() {
         let again = tables.turnstile(&["dead-letters"].into_iter().chain(command).collect::<Vec<_>>()).await;
         assert_eq!(again.code, 1, "{again:?}");
     }
+}
+
+#[tokio::test]
+async fn a_plan_says_all_that_it_was_asked_for_with() {
+    let tables = Tables::new().await;
+    tables.load_once_rejected(&["a", "b"]).await;
+    let asked = ["replay", "--dry-run", "--code", "invalid_version", "--limit", "1", "--as-delivered"];
+    let plan = told(&tables, 0, &asked).await["plan"].to_string();
+    let shown = told(&tables, 0, &["plans", "show", &plan]).await;
+    assert_eq!(shown["meant"], "code invalid_version, limit 1, as delivered");
 }
 
 #[tokio::test]

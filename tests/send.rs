@@ -117,7 +117,7 @@ async fn lines_that_were_given_up_after_a_lost_reply_are_not_sent_and_perhaps_in
 #[tokio::test]
 async fn a_queue_that_is_away_took_nothing() {
     let sender = sender_at("http://127.0.0.1:1", "logins", &aws_at("http://127.0.0.1:1")).await;
-    let message = Outgoing { body: "a".to_owned(), deduplication_id: None, group: None };
+    let message = Outgoing::of("a");
     let error = sender.send(&[message]).await.unwrap_err();
     assert_eq!((&error.fault, error.status, error.is_for_good()), (&Fault::Unreachable, None, false));
 }

@@ -155,6 +155,7 @@ async fn a_receive_asks_for_what_it_needs_and_no_more() {
             "VisibilityTimeout": 30,
             "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
             "AttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+            "MessageAttributeNames": ["turnstile-requeued"],
         })]
     );
 }
@@ -209,7 +210,7 @@ async fn a_message_comes_with_its_times_count_and_wanted_attributes() {
     assert_eq!(attributes.get("EventId"), Some("é-7".as_bytes()));
     assert_eq!(attributes.get("Bytes"), Some(&[0, 255][..]));
     assert_eq!(attributes.get("MessageDeduplicationId"), Some(&b"dedup"[..]));
-    assert_eq!(server.asked("ReceiveMessage")[0]["MessageAttributeNames"], json!(["EventId"]));
+    assert_eq!(server.asked("ReceiveMessage")[0]["MessageAttributeNames"], json!(["turnstile-requeued", "EventId"]));
 }
 
 #[tokio::test]

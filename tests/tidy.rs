@@ -54,6 +54,11 @@ const ROOMS: &[Rule] = &[
         &[CORE, STEPS, &["keyring", "shutdown", "metrics", "spans", "failpoint", "outage", "storm"]],
         "a job calls steps and tables, never another job",
     ),
+    (
+        &["requeue"],
+        &[CORE, STEPS, &["send", "failpoint"]],
+        "what goes back to a queue is sent as everything else is, and no job is called",
+    ),
     (&["send"], &[CORE, &["queue"], GROUND], "sending needs a queue and nothing behind it"),
     (&["run"], &[CORE, STEPS, GROUND, &["lane", "failpoint", "outage"]], "`run` starts the jobs that go on for ever"),
     (&["check"], &[CORE, STEPS, GROUND, &["keys"]], "a preflight looks at parts and starts no job"),
@@ -102,7 +107,7 @@ const ROOMS: &[Rule] = &[
             CORE,
             &[
                 "database", "table", "discard", "replay", "audit", "check", "keyring", "keys", "config", "readable",
-                "records", "http",
+                "records", "http", "metrics", "outage",
             ],
         ],
         "a page shows what the library knows, and calls the jobs that the command line calls",
@@ -114,7 +119,10 @@ const ROOMS: &[Rule] = &[
             STEPS,
             JOBS,
             GROUND,
-            &["run", "send", "check", "demo", "keys", "serve", "http", "top", "console", "readable", "records"],
+            &[
+                "run", "send", "requeue", "check", "demo", "keys", "serve", "http", "top", "console", "readable",
+                "records",
+            ],
         ],
         "the command line starts everything",
     ),

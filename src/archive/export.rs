@@ -12,9 +12,9 @@ use super::line::{Body, Edited, Line};
 use super::manifest::{Bodies, FORMAT, HashKeyOf, Manifest, QueueOf, Tally, VERSION};
 use super::{CHUNK, manifest_of};
 use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
+use crate::keyring::Keyring;
 use crate::message::{MessageHash, MessageKey, QueueIdentity};
 use crate::readable::exact;
-use crate::keyring::Keyring;
 use crate::seal::{BodyOpener, CheckValue, KeyId, OpenError, SealedBody};
 use crate::table::dead_letters::{self, DeadLetter, Exported, Filter};
 use crate::table::operator_actions::{self, Said};
@@ -75,7 +75,9 @@ impl ExportError {
         match self {
             Self::Exists(_) => "name another: an export overwrites nothing".to_owned(),
             Self::Unwritable { .. } => "name a file in a folder that can be written to, with room for it".to_owned(),
-            Self::Sealed { .. } => "add its key to the keyring, or export the letters sealed, without --reveal".to_owned(),
+            Self::Sealed { .. } => {
+                "add its key to the keyring, or export the letters sealed, without --reveal".to_owned()
+            }
             Self::Database(error) => error.remedy().to_owned(),
         }
     }

@@ -77,7 +77,8 @@ impl ImportError {
         match self {
             Self::Archive(error) => error.remedy().to_owned(),
             Self::UnknownKeys(_) => {
-                "use a keyring that has them too, or have the letters exported with --reveal: they are sealed anew here".to_owned()
+                "use a keyring that has them too, or have the letters exported with --reveal: they are sealed anew here"
+                    .to_owned()
             }
             Self::UnknownQueue(_) => "import it with the version of Turnstile that the manifest names".to_owned(),
             Self::Database(error) => format!("{}; import the file again: what is imported stays so", error.remedy()),
@@ -127,7 +128,11 @@ impl Import<'_> {
     }
 
     /// What the messages of each queue are claimed under here. Where nobody has said so yet, it is as where the file comes from.
-    async fn bases(&self, archive: &Archive, only_looks: bool) -> Result<HashMap<QueueIdentity, TimeBasis>, ImportError> {
+    async fn bases(
+        &self,
+        archive: &Archive,
+        only_looks: bool,
+    ) -> Result<HashMap<QueueIdentity, TimeBasis>, ImportError> {
         let recorded = persist(PATIENCE, || self.database.snapshot(queues::read_all)).await?;
         let mut bases = HashMap::new();
         for QueueOf { arn, scheme, time_basis } in &archive.manifest.queues {
@@ -141,7 +146,8 @@ impl Import<'_> {
                 (Some(here), _) => here,
                 (None, true) => there,
                 (None, false) => {
-                    let note = async |transaction: &Transaction| queues::note(transaction, &queue, &scheme, there).await;
+                    let note =
+                        async |transaction: &Transaction| queues::note(transaction, &queue, &scheme, there).await;
                     persist(PATIENCE, || self.database.transaction(&note)).await?
                 }
             };

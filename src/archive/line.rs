@@ -44,14 +44,9 @@ pub(super) struct Line {
 #[serde(untagged)]
 pub(super) enum Body {
     /// As it is sealed in the table.
-    Sealed {
-        sealed_body: String,
-    },
+    Sealed { sealed_body: String },
     /// In clear, with the attributes that were asked for.
-    Clear {
-        body: String,
-        attributes: BTreeMap<String, String>,
-    },
+    Clear { body: String, attributes: BTreeMap<String, String> },
 }
 
 /// The body of an edit.

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+use super::faces::{self, Faces};
 use super::{Failure, Outcome};
 use crate::config::rows::{self, SignInBy};
 use crate::config::{Given, Mistakes};
-use crate::console::{Console, ConsoleSettings, SignIn, serve};
+use crate::console::{Collector, Console, ConsoleSettings, SignIn, serve};
+use crate::database::Database;
 use crate::keyring::Keyring;
+use crate::queue::sqs::SqsQueue;
+use crate::serve::{Patience, Progress, Service};
 use crate::shutdown::Signals;
 
 /// What `turnstile console` takes.
@@ -25,29 +29,44 @@ struct Settings {
     listen: SocketAddr,
     console: ConsoleSettings,
     keyring: Option<Keyring>,
+    metrics_address: Option<SocketAddr>,
 }
 
 impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
-        let Settings { listen, console, keyring } = read(given)?;
+        let Settings { listen, console, keyring, metrics_address } = read(given)?;
         let mut signals = Signals::listen().map_err(Failure::of_system("listening for signals"))?;
         let scheme = if console.certificate.is_some() { "https" } else { "http" };
         let (database, has_keys) = (console.database.address.to_string(), keyring.is_some());
+        let for_figures = metrics_address.map(|_| Database::new(&console.database)).transpose()?;
         let console = Arc::new(Console::new(console, keyring)?);
+        let progress = Progress::default();
+        let health = faces::health(Patience::default());
+        let service = Service::new(console.metrics().clone(), faces::build("", ""), health, false);
+        let _faces: Faces<SqsQueue> = Faces::of(service, metrics_address, &progress).await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| {
             let what = format!("--listen (TURNSTILE_CONSOLE_LISTEN): {listen} cannot be bound: {error}");
             Failure::new(what, "name an address of this machine and a port that is free")
         })?;
         let address = listener.local_addr().unwrap_or(listen);
         tracing::info!(%address, url = format!("{scheme}://{address}/"), database, has_keys, "serving the console");
+        progress.ready.cancel();
+        let collecting = async {
+            match for_figures {
+                Some(database) => Collector::new(&console, database).run().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            ended = serve(listener, console) => match ended {
+            never = collecting => match never {},
+            ended = serve(listener, console.clone()) => match ended {
                 Ok(never) => match never {},
                 Err(error) => {
                     Err(Failure::new(error, "name a certificate and its key (PEM) with --tls-certificate and --tls-key"))
                 }
             },
             signal = signals.next() => {
+                progress.stopping.cancel();
                 tracing::info!(%signal, "ended");
                 Ok(Outcome::Done)
             }
@@ -73,6 +92,7 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
     let mask = given.read(&rows::MASK, &mut mistakes);
     let body = given.read(&rows::BODY, &mut mistakes);
     let request_price = given.read(&rows::REQUEST_PRICE, &mut mistakes);
+    let metrics_address = given.optional(&rows::METRICS_ADDRESS, &mut mistakes);
     let audit_deadline = given.read(&rows::AUDIT_TIMEOUT, &mut mistakes);
     if let (Some(listen), Some(certificate)) = (listen, &certificate)
         && !listen.ip().is_loopback()
@@ -105,7 +125,7 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
             request_price: request_price?,
             ..ConsoleSettings::new(database?)
         };
-        Some(Settings { listen: listen?, console, keyring: keyring? })
+        Some(Settings { listen: listen?, console, keyring: keyring?, metrics_address: metrics_address? })
     };
     mistakes.or(all())
 }

@@ -8,6 +8,7 @@ mod import;
 mod list;
 mod plans;
 mod replay;
+mod requeue;
 mod show;
 mod text;
 mod which;
@@ -21,7 +22,7 @@ use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, Transaction};
 use crate::discard::Becomes;
 use crate::message::MessageHash;
-use crate::table::dead_letters;
+use crate::table::dead_letters::{self, DeadLetter, Filter, Status};
 use crate::table::operator_actions::Said;
 
 /// What `turnstile dead-letters` takes.
@@ -39,6 +40,8 @@ enum Command {
     Show(show::Args),
     /// Decode, mask and load open dead letters again, under the same message hash
     Replay(replay::Args),
+    /// Send open dead letters back to their queue, where a loader takes them under the same message hash
+    Requeue(requeue::Args),
     /// List the replays that were drawn up, show what became of them, go on with them, or cancel them
     Plans(plans::Args),
     /// Discard open dead letters that are not worth replaying; they stay in the table
@@ -59,6 +62,7 @@ impl Args {
             Command::List(args) => args.run(given).await,
             Command::Show(args) => args.run(given).await,
             Command::Replay(args) => args.run(given).await,
+            Command::Requeue(args) => args.run(given).await,
             Command::Plans(args) => args.run(given).await,
             Command::Discard(args) => args.run(given, Becomes::Discarded).await,
             Command::Reopen(args) => args.run(given, Becomes::Open).await,
@@ -89,6 +93,14 @@ pub(super) fn said_with_reason(given: &Given, mistakes: &mut Mistakes) -> Option
         true => mistakes.note("--reason", "is not given", "say why, in a few words: it is kept in the history"),
         false => Some(said),
     }
+}
+
+/// The letters that are asked for by name and are not open.
+async fn resolved(database: &Database, filter: &Filter) -> Result<Vec<DeadLetter>, Failure> {
+    let Some(hashes) = &filter.hashes else { return Ok(Vec::new()) };
+    let (named, most) = (Filter::of(hashes.clone()), hashes.len() as u64);
+    let letters = database.snapshot(async |seen| dead_letters::newest(seen, &named, most).await).await?;
+    Ok(letters.into_iter().filter(|letter| letter.status != Status::Open).collect())
 }
 
 const HASH_REMEDY: &str = "give at least the first 8 of a hash's 64 hexadecimal digits; \

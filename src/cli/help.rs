@@ -184,6 +184,15 @@ const COMMANDS: &[Told] = &[
         examples: &["turnstile dead-letters plans cancel 12"],
     },
     Told {
+        command: "dead-letters requeue",
+        done: "the queue has all of them",
+        failed: "some were not sent, the question was answered with no, or something failed; the letters are open still",
+        examples: &[
+            "turnstile dead-letters requeue --reason 'the loaders decode it now' 0123abcd",
+            "turnstile dead-letters requeue --code invalid_version --since 24h --yes",
+        ],
+    },
+    Told {
         command: "dead-letters discard",
         done: "all are discarded",
         failed: "one was not open, the question was answered with no, or something failed",

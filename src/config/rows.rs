@@ -39,7 +39,8 @@ const LONG_COMMANDS: &[&str] = &["run", "relay", "check", "config show"];
 const QUEUE_COMMANDS: &[&str] = &["run", "check", "config show", "send"];
 
 /// Those that speak to a queue, whichever.
-const QUEUE_TRUST_COMMANDS: &[&str] = &["run", "check", "config show", "send", "relay", "dead-letters import"];
+const QUEUE_TRUST_COMMANDS: &[&str] =
+    &["run", "check", "config show", "send", "relay", "dead-letters requeue", "dead-letters import"];
 
 const DATABASE_COMMANDS: &[&str] = &[
     "unmask",
@@ -52,6 +53,7 @@ const DATABASE_COMMANDS: &[&str] = &[
     "dead-letters list",
     "dead-letters show",
     "dead-letters replay",
+    "dead-letters requeue",
     "dead-letters discard",
     "dead-letters reopen",
     "dead-letters export",

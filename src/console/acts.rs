@@ -23,8 +23,10 @@ use crate::config::{Kind as _, rows};
 use crate::database::{DatabaseError, Transaction};
 use crate::discard::{self, Becomes};
 use crate::message::MessageHash;
+use crate::table::dead_letter_revisions;
 use crate::table::dead_letters::{self, Filter, Page, page};
 use crate::table::operator_actions::{self, Said};
+use crate::table::plan_id::PlanId;
 use crate::table::powers::Powers;
 
 /// The longest name of a filling of a form.
@@ -88,7 +90,12 @@ pub(super) async fn on_letter(
                 let done = change(&session, act, vec![hash], &said).await?;
                 Told::Reopened { letters: done, of: 1 }
             }
-            Act::Reveal => reveal(&console, &session, hash, &reason, once).await?,
+            Act::Reveal => {
+                let Ok(revision) = fields.text("revision").map(|plan| plan.parse()).transpose() else {
+                    return Ok(Told::Nothing("Nothing was done: there is no such edited body.".to_owned()));
+                };
+                reveal(&console, &session, (hash, revision), &reason, once).await?
+            }
         })
     };
     Ok(once(&console, &session, fields, &back, work).await)
@@ -173,11 +180,12 @@ pub(super) fn without_reason(fields: &mut Asked) -> Told {
     Told::Nothing(format!("Nothing was done: say why in 1 to 500 characters ({why})."))
 }
 
-/// Reads a body, which is noted and committed before anybody sees it, and keeps it for the page that shows it.
+/// Reads a body, as it was delivered or as a plan has edited it, which is noted and committed before anybody sees it, and keeps it
+/// for the page that shows it.
 async fn reveal(
     console: &Console,
     session: &Session,
-    hash: MessageHash,
+    (hash, revision): (MessageHash, Option<PlanId>),
     reason: &str,
     once: &str,
 ) -> Result<Told, NoPage> {
@@ -185,17 +193,35 @@ async fn reveal(
         return Ok(Told::Nothing("This console has no keyring: bodies stay sealed here.".to_owned()));
     };
     let only = Filter::of(vec![hash]);
-    let newest = session.database.snapshot(async |seen| dead_letters::newest(seen, &only, 1).await).await?;
-    let Some(letter) = newest.first() else {
-        return Err(NoPage::Absent(format!("No dead letter has the hash {hash}.")));
+    let find = async |seen: &Transaction| {
+        let Some(letter) = dead_letters::newest(seen, &only, 1).await?.pop() else { return Ok(None) };
+        let has_it = match revision {
+            Some(plan) => {
+                dead_letter_revisions::of_letter(seen, letter.key).await?.iter().any(|made| made.plan == plan)
+            }
+            None => true,
+        };
+        Ok(Some((letter, has_it)))
+    };
+    let letter = match session.database.snapshot(find).await? {
+        None => return Err(NoPage::Absent(format!("No dead letter has the hash {hash}."))),
+        Some((_, false)) => return Ok(Told::Nothing("Nothing was done: no such plan edited this body.".to_owned())),
+        Some((letter, true)) => letter,
     };
     let said = session.said(reason);
     let read = async |transaction: &Transaction| {
         operator_actions::say(transaction, &said).await?;
-        dead_letters::reveal_body(transaction, letter.key).await
+        match revision {
+            None => dead_letters::reveal_body(transaction, letter.key).await,
+            Some(plan) => dead_letter_revisions::reveal(transaction, letter.key, plan).await,
+        }
     };
     let sealed = session.database.transaction(read).await?;
-    Ok(match keys.opener.open(hash, &sealed) {
+    let opened = match revision {
+        None => keys.opener.open(hash, &sealed),
+        Some(plan) => keys.opener.open_revision(hash, plan.0, &sealed),
+    };
+    Ok(match opened {
         Ok((body, _)) => {
             session.keep_revealed(once, body.as_bytes().to_vec());
             Told::Revealed(hash)

@@ -17,7 +17,7 @@ use crate::table::agreement::RULES;
 const REMEMBERED: usize = 10;
 
 /// The audits of this process, the last first.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Audits(Arc<Mutex<VecDeque<Arc<Run>>>>);
 
 /// An audit, whatever became of it.
@@ -65,6 +65,11 @@ impl Audits {
     /// The one that began last.
     pub(super) fn last(&self) -> Option<Arc<Run>> {
         self.lock().front().cloned()
+    }
+
+    /// The last one that came to its end.
+    pub(super) fn last_that_ended(&self) -> Option<Arc<Run>> {
+        self.lock().iter().find(|run| matches!(run.standing, Standing::Ended { .. })).cloned()
     }
 
     /// Begins one, unless one is under way: then nothing is done.

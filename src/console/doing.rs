@@ -32,6 +32,8 @@ pub(super) enum Told {
     Drawn(PlanId),
     /// A plan is run.
     Running,
+    /// A plan had been run to its end before.
+    DoneBefore,
     /// A plan is cancelled.
     Cancelled,
     /// Receiving is paused.
@@ -55,6 +57,7 @@ impl Told {
             | Self::Begun
             | Self::Drawn(_)
             | Self::Running
+            | Self::DoneBefore
             | Self::Cancelled
             | Self::Paused(_)
             | Self::Resumed(_) => true,
@@ -72,6 +75,7 @@ impl Told {
             | Self::NotOpened(_)
             | Self::Begun
             | Self::Running
+            | Self::DoneBefore
             | Self::Cancelled
             | Self::Paused(_)
             | Self::PausedBefore(_)
@@ -99,6 +103,9 @@ impl Told {
                 "The plan is drawn up. Nothing is changed yet: look at what is foreseen, and run it.".to_owned()
             }
             Self::Running => "The plan is running. This page follows it.".to_owned(),
+            Self::DoneBefore => {
+                "The plan has been run to its end already. What became of its letters stands below.".to_owned()
+            }
             Self::Cancelled => "The plan is cancelled.".to_owned(),
             Self::Paused(target) => format!(
                 "Paused: {}. What is in hand is loaded; a loader that is idle hears of it within half a minute.",

@@ -138,6 +138,12 @@ impl Frame<'_> {
         self.whole(&view.title(), main, foot)
     }
 
+    /// A page that a form leads to at once, and that stands at no address.
+    pub(super) fn plain(&self, title: &str, main: Markup) -> Markup {
+        let main = html! { header.page { h1 { (title) } a href=(self.address) { "Back to the letter" } } (main) };
+        self.whole(title, main, html! { span { (seconds(OffsetDateTime::now_utc())) } })
+    }
+
     /// Why there is no page.
     pub(super) fn no_page(&self, why: &NoPage) -> Markup {
         let (title, main) = in_words(why);

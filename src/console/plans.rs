@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::acts::{Fields, once, without_reason};
 use super::doing::Told;
+use super::judging::typed_body;
 use super::link::{Asked, link};
 use super::place;
 use super::routes::{no_page, signed_in};
@@ -61,19 +62,36 @@ impl Runs {
         if self.lock().insert(plan, None) == Some(None) {
             return;
         }
-        let (runs, runtime) = (self.clone(), Handle::current());
+        let (run, runtime) = (Run { runs: self.clone(), plan, trouble: Some(DEFECT.to_owned()) }, Handle::current());
         spawn_blocking(move || {
-            let ended = runtime.block_on(replay.run_plan(plan, |_| {}));
-            match ended {
-                Ok(_) => runs.lock().remove(&plan),
-                Err(error) => {
-                    tracing::warn!(%plan, %error, "a plan stopped");
-                    runs.lock().insert(plan, Some(error.to_string()))
-                }
-            }
+            let mut run = run;
+            run.trouble = runtime.block_on(replay.run_plan(plan, |_| {})).err().map(|error| {
+                tracing::warn!(%plan, %error, "a plan stopped");
+                error.to_string()
+            });
         });
     }
 }
+
+/// A plan that runs. When this is dropped it does not, whatever ended it.
+struct Run {
+    runs: Runs,
+    plan: PlanId,
+    /// Why it did not come to its end.
+    trouble: Option<String>,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let mut runs = self.runs.lock();
+        match self.trouble.take() {
+            None => runs.remove(&self.plan),
+            Some(why) => runs.insert(self.plan, Some(why)),
+        };
+    }
+}
+
+const DEFECT: &str = "it was stopped by a defect of the program; run it again to go on";
 
 /// A replay by the keys of this console, where they are those of the tables.
 async fn replay(keys: &Keys, database: Database, said: Said) -> Result<Result<Replay, Told>, NoPage> {
@@ -146,14 +164,21 @@ pub(super) async fn draw(
         };
         let as_delivered = fields.text("as-delivered").is_some();
         let edits = edit.as_ref().map(Edit::operations).unwrap_or_default();
+        let meant = if as_delivered { format!("{meant}, as delivered") } else { meant };
         let draft = Draft { meant, force: false, edits };
         let wanted = Wanted { filter, limit: None, draft, as_delivered };
         let replay = match replay(keys, session.database.clone(), session.said(&reason)).await? {
             Ok(replay) => replay,
             Err(told) => return Ok(told),
         };
+        let Ok(alone) = session.drawing.clone().try_acquire_owned() else {
+            let words = "Nothing was done: another plan of yours is still being drawn up. Look for it among the plans.";
+            return Ok(Told::Nothing(words.to_owned()));
+        };
         let runtime = Handle::current();
         let drawing = spawn_blocking(move || {
+            // It is let go of when this ends, by a panic too.
+            let _alone = alone;
             let drawn = runtime.block_on(replay.draw_up(&wanted, edit.as_ref(), |_| {}));
             drawn.inspect_err(|error| tracing::warn!(%error, "a plan could not be drawn up"))
         });
@@ -170,8 +195,9 @@ const WITHOUT_KEYS: &str = "This console has no keyring: nothing can be replayed
 
 /// What is to be changed in the bodies, if anything is.
 fn edit_of(fields: &mut Asked, is_single: bool) -> Result<Option<Edit>, String> {
+    let body = typed_body(fields);
     let mut given = |name| fields.text(name).filter(|text| !text.trim().is_empty());
-    let (place, value, removed, body) = (given("set-place"), given("set-value"), given("remove"), given("body"));
+    let (place, value, removed) = (given("set-place"), given("set-value"), given("remove"));
     if let Some(body) = body {
         return match (is_single, &place, &removed) {
             (true, None, None) => Ok(Some(Edit::Body(RawBody::new(body)))),
@@ -228,7 +254,8 @@ pub(super) async fn on_plan(
         match act {
             Act::Run => run(&console, &session, &plan, fields).await,
             Act::Cancel => {
-                let cancel = async |transaction: &Transaction| replay_plans::cancel(transaction, id).await;
+                let cancel =
+                    async |transaction: &Transaction| replay_plans::cancel(transaction, id, &Said::default()).await;
                 Ok(match session.database.transaction(cancel).await? {
                     true => Told::Cancelled,
                     false => Told::Nothing(format!("Nothing was done: the plan is {} already.", plan.state.as_str())),
@@ -242,6 +269,9 @@ pub(super) async fn on_plan(
 /// Runs a plan in the background, if as many letters are typed as it has: then it is the one that was shown.
 async fn run(console: &Console, session: &Session, plan: &Plan, fields: &mut Asked) -> Result<Told, NoPage> {
     let Some(keys) = &console.keys else { return Ok(Told::Nothing(WITHOUT_KEYS.to_owned())) };
+    if plan.state == PlanState::Done {
+        return Ok(Told::DoneBefore);
+    }
     let typed = fields.text("letters").unwrap_or_default().replace([',', ' ', '.'], "");
     if plan.letters > 1 && typed.parse() != Ok(plan.letters) {
         let words = format!("Nothing was done: type {}, the number of letters of the plan.", plan.letters);

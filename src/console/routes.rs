@@ -1,7 +1,7 @@
 //! Which request is answered by whom.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName};
@@ -22,8 +22,9 @@ use super::pieces::text;
 use super::place::{self, Form, NoPlace, Place, TOLD};
 use super::session::Session;
 use super::sign_in::{self, to};
-use super::view::{NoPage, file_csv, file_ndjson, look, may_list};
-use super::{Console, SignIn, acts, assets, feed, guard, pausing, plans};
+use super::view::{NoPage, editing, file_csv, file_ndjson, look, may_list};
+use super::{Console, SignIn, acts, assets, feed, guard, judging, pausing, plans};
+use crate::metrics::{Route, StatusClass};
 use crate::readable::printable;
 
 /// The largest form.
@@ -39,6 +40,7 @@ pub(super) fn router(console: Arc<Console>) -> Router {
         .route("/assets/{name}", get(assets::give))
         .route("/events", get(feed::follow))
         .route("/dead-letters/all/{act}", post(acts::on_all))
+        .route("/dead-letters/{hash}/judge", post(judging::judge))
         .route("/dead-letters/{hash}/{act}", post(acts::on_letter))
         .route("/audit/run", post(acts::audit))
         .route("/plans/draw", post(plans::draw))
@@ -57,6 +59,7 @@ async fn before(
     request: Request,
     next: Next,
 ) -> Response {
+    let (begun, route) = (Instant::now(), route_of(request.uri().path()));
     let by_header = matches!(console.settings.sign_in, SignIn::ProxyHeader(_));
     let refused = if !console.is_secure() && !guard::names_this_machine(request.headers()) {
         Some("This console answers to the names of this machine only: localhost, 127.0.0.1 and [::1].")
@@ -74,12 +77,44 @@ async fn before(
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "This took too long.\n").into_response(),
         },
     };
+    console.metrics.count(|figures| {
+        figures.requests.add((route, StatusClass::of(answer.status().as_u16())), 1);
+        figures.request_duration.observe((route,), begun.elapsed().as_secs_f64());
+    });
     let headers = answer.headers_mut();
     headers.extend(guard::HEADERS);
     if !headers.contains_key(CACHE_CONTROL) {
         headers.extend([guard::NOT_KEPT]);
     }
     answer
+}
+
+/// Which of the routes a path is of, as the figures tell them apart.
+fn route_of(path: &str) -> Route {
+    let path = [".json", ".csv", ".ndjson"].iter().find_map(|ending| path.strip_suffix(ending)).unwrap_or(path);
+    let steps: Vec<&str> = path.split('/').skip(1).collect();
+    match steps.as_slice() {
+        ["" | "now"] => Route::Now,
+        ["loaders"] => Route::Loaders,
+        ["loaders", _] => Route::Loader,
+        ["costs"] => Route::Costs,
+        ["dead-letters"] => Route::Groups,
+        ["dead-letters", "list"] => Route::Letters,
+        ["dead-letters", "all"] => Route::Every,
+        ["dead-letters", _] => Route::Letter,
+        ["dead-letters", _, _] => Route::ActOnLetters,
+        ["plans"] | ["plans", "draw"] => Route::Plans,
+        ["plans", _] | ["plans", _, _] => Route::Plan,
+        ["outbox"] => Route::Outbox,
+        ["actions"] => Route::Actions,
+        ["audit"] | ["audit", "run"] => Route::Audit,
+        ["check"] => Route::Check,
+        ["sign-in"] => Route::SignIn,
+        ["sign-out"] => Route::SignOut,
+        ["assets", _] => Route::Assets,
+        ["events"] => Route::Events,
+        _ => Route::Other,
+    }
 }
 
 /// A page, or the same for scripts.
@@ -151,15 +186,17 @@ async fn show(
         (Form::Html, _) => {
             let view = look(place, console, session).await?;
             let told = once.and_then(|once| Some((session.told(once)?, once)));
-            let told = told.as_ref().map(|(told, once)| (told, body_of(session, place, told, once)));
+            let replays = session.powers().await?.replays && console.keys.is_some();
+            let told = told.as_ref().map(|(told, once)| (told, body_of(session, replays, place, told, once)));
             let frame = Frame { console, session, address };
             Ok((HTML, frame.page(place, &*view, told).into_string()).into_response())
         }
     }
 }
 
-/// The body that a form has revealed, on the page of its letter and for as long as it is kept.
-fn body_of(session: &Session, place: &Place, told: &Told, once: &str) -> Option<maud::Markup> {
+/// The body that a form has revealed, on the page of its letter and for as long as it is kept; and to edit, where it is a text
+/// that a form gives back as it was.
+fn body_of(session: &Session, replays: bool, place: &Place, told: &Told, once: &str) -> Option<maud::Markup> {
     let (Told::Revealed(revealed), Place::Letter(hash)) = (told, place) else { return None };
     if revealed != hash {
         return None;
@@ -170,10 +207,18 @@ fn body_of(session: &Session, place: &Place, told: &Told, once: &str) -> Option<
                 h2 { "The body" }
                 pre tabindex="0" { (printable(&body)) }
                 p.note { (body.len()) " bytes. What cannot be printed is escaped. It is shown here for two minutes." }
+                @if let Some(body) = std::str::from_utf8(&body).ok().filter(|body| replays && comes_back(body)) {
+                    details { summary { "Edit it" } (editing(&hash.to_string(), body, None, true)) }
+                }
             }
         },
         None => html! { p.note { "The body is not shown any more: reveal it again." } },
     })
+}
+
+/// Whether a text field of a form gives a text back as it was.
+fn comes_back(text: &str) -> bool {
+    text.trim() == text && !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t')
 }
 
 fn json_answer(status: StatusCode, value: &Value) -> Response {

@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) feeds: Arc<Semaphore>,
     /// One act at a time: the same form sent twice at once is done once.
     pub(super) acting: tokio::sync::Mutex<()>,
+    /// One plan at a time is drawn up.
+    pub(super) drawing: Arc<Semaphore>,
     powers: Mutex<Option<(Instant, Arc<Powers>)>>,
     done: Mutex<VecDeque<Done>>,
     revealed: Mutex<Option<Revealed>>,
@@ -57,6 +59,7 @@ impl Session {
             database,
             feeds: Arc::new(Semaphore::new(FEEDS)),
             acting: tokio::sync::Mutex::default(),
+            drawing: Arc::new(Semaphore::new(1)),
             powers: Mutex::default(),
             done: Mutex::default(),
             revealed: Mutex::default(),

@@ -24,6 +24,7 @@ use time::OffsetDateTime;
 
 pub(super) use self::letters::{file_csv, file_ndjson};
 pub(super) use self::letters_every::{MOST, act_of};
+pub(super) use self::replaying::editing;
 use super::Console;
 use super::link::Wrong;
 use super::place::Place;

@@ -69,8 +69,7 @@ async fn deliver(
         tokio::time::sleep(BACKLOG_PAUSE).await;
     }
     while !left.is_empty() {
-        let outgoing: Vec<Outgoing> =
-            left.iter().map(|made| Outgoing { body: made.body.clone(), deduplication_id: None, group: None }).collect();
+        let outgoing: Vec<Outgoing> = left.iter().map(|made| Outgoing::of(made.body.clone())).collect();
         match sender.send(&outgoing).await {
             Ok(answers) => left = divide(left, answers, &mut taken)?,
             Err(error) if is_refusal(&error) => {}

@@ -98,11 +98,7 @@ fn letter(entry: &Entry, queue: &QueueIdentity) -> Option<NewLetter> {
 /// # Errors
 ///
 /// [`DatabaseError`], after half a minute if it might pass.
-pub async fn bury_letters(
-    database: &Database,
-    said: &Said,
-    letters: &[NewLetter],
-) -> Result<Buried, DatabaseError> {
+pub async fn bury_letters(database: &Database, said: &Said, letters: &[NewLetter]) -> Result<Buried, DatabaseError> {
     let write = async |transaction: &Transaction| {
         operator_actions::say(transaction, said).await?;
         write(transaction, letters).await

@@ -4,6 +4,8 @@
 //! owner of each key decides. Nobody waits for what is smaller than what he holds, in this order: a dead letter, a message,
 //! a key, a row. So no two loaders wait for each other.
 
+use std::collections::HashSet;
+
 use time::OffsetDateTime;
 use tracing::Span;
 
@@ -85,6 +87,9 @@ impl Destination {
         way: Way,
         laps: &mut Laps,
     ) -> Result<Attempt, DatabaseError> {
+        if entries.iter().any(|entry| entry.is_requeued) {
+            dead_letters::lock(transaction).await?;
+        }
         let claiming = traced(
             statement("INSERT", "processed_messages", entries.len()),
             around(Step::Claim, processed_messages::claim(transaction, entries)),
@@ -111,32 +116,43 @@ impl Destination {
         way: Way,
         laps: &mut Laps,
     ) -> Result<Recorded, DatabaseError> {
-        let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| claimed.holds(&entry.key));
+        let resumed = resume(transaction, entries, claimed).await?;
+        let is_new = |entry: &&Entry| claimed.holds(&entry.key) || resumed.contains(&entry.key);
+        let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(is_new);
         let repeated: Vec<MessageKey> = repeated.into_iter().map(|entry| entry.key).collect();
         mutants::claim_keys_of_all(self, transaction, entries).await?;
-        let Decided { loaded, absorbed, buried, contradicting } = self.decide(transaction, &new).await?;
+        let Decided { loaded, absorbed, mut buried, mut contradicting } = self.decide(transaction, &new).await?;
         laps.end(Phase::Claim);
         let logins: Vec<LoginRow<'_>> = loaded.iter().filter_map(|entry| entry.login_row()).collect();
+        let corrected: Vec<MessageKey> = buried.iter().map(|(entry, _)| entry.key).collect();
+        // The letter of a message that came back stays what it was.
+        let unmoved = buried.extract_if(.., |(entry, _)| resumed.contains(&entry.key)).count() as u64;
+        contradicting -= unmoved;
         let contradictions = buried.iter().map(|(entry, rejection)| entry.as_dead_letter(rejection));
         let letters = new.iter().filter_map(|entry| entry.dead_letter_row()).chain(contradictions).collect();
         let letters: Vec<DeadLetterRow<'_>> = mutants::letters(letters);
-        let corrected: Vec<MessageKey> = buried.iter().map(|(entry, _)| entry.key).collect();
         processed_messages::correct(transaction, &absorbed, &corrected).await?;
         match way {
             Way::Copy => self.copy(transaction, &logins, &letters, &repeated).await?,
             Way::Insert => self.insert(transaction, &logins, &letters, &repeated).await?,
+        }
+        let resolved: Vec<MessageKey> = resumed.into_iter().filter(|key| !corrected.contains(key)).collect();
+        if !resolved.is_empty() {
+            around(Step::RequeuedResolve, dead_letters::resolve_requeued(transaction, &resolved)).await?;
         }
         let tally = Tally {
             loaded: logins.len() as u64,
             dead_lettered: letters.len() as u64,
             absorbed: absorbed.len() as u64,
             contradicting,
-            redelivered: repeated.len() as u64,
+            redelivered: repeated.len() as u64 + unmoved,
             repeated_in_batch: entries.iter().map(|entry| entry.repeats.len() as u64).sum(),
         };
-        let timed = |Entry { delivery, .. }: &Entry| {
+        // How long a login took that was a dead letter meanwhile says nothing of the loader.
+        let timed = |Entry { delivery, is_requeued, .. }: &Entry| {
             let receive_count = delivery.receive_count;
-            delivery.sent_at.of_queue().map(|sent_at| TimedLogin { sent_at, receive_count })
+            let sent_at = delivery.sent_at.of_queue().filter(|_| !is_requeued);
+            sent_at.map(|sent_at| TimedLogin { sent_at, receive_count })
         };
         Ok(Recorded {
             tally,
@@ -218,6 +234,20 @@ impl Destination {
     async fn bury(&self, transaction: &Transaction, letters: &[DeadLetterRow<'_>]) -> Result<(), DatabaseError> {
         let burying = around(Step::DeadLetters, dead_letters::insert(transaction, &self.queue, letters));
         traced(statement("INSERT", "dead_letters", letters.len()), burying).await
+    }
+}
+
+/// Takes the open letters of messages that came back, as a replay takes them: their claims become those of logins.
+async fn resume(
+    transaction: &Transaction,
+    entries: &[Entry],
+    claimed: &Claimed,
+) -> Result<HashSet<MessageKey>, DatabaseError> {
+    let came_back = |entry: &&Entry| entry.is_requeued && entry.login_row().is_some() && !claimed.holds(&entry.key);
+    let keys: Vec<MessageKey> = entries.iter().filter(came_back).map(|entry| entry.key).collect();
+    match keys.is_empty() {
+        true => Ok(HashSet::new()),
+        false => around(Step::RequeuedTake, dead_letters::take_requeued(transaction, &keys)).await,
     }
 }
 

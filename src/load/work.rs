@@ -83,8 +83,11 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn of(batch: Batch) -> Self {
+        // What came back waits for whoever resolves letters, which is no matter of the others.
+        let (requeued, others) = batch.divide_requeued();
+        let parts = [others, requeued].map(|batch| Part::of(batch, Way::Copy));
         Self {
-            to_do: VecDeque::from([Part::of(batch, Way::Copy)]),
+            to_do: VecDeque::from(parts),
             left: Left::default(),
             pauses: Pauses::through_an_outage(),
             unsettled: 0,

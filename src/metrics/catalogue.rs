@@ -6,8 +6,9 @@ use time::OffsetDateTime;
 
 use super::figure::{Bounds, Counter, Family, Figure, Gauge, Histogram};
 use super::labels::{
-    CallOutcome, Carriage, Claiming, Code, ConnectionState, Deletion, Ended, LaneState, LogLevel, Nth, Operation,
-    Outcome, Peer, Phase, Refusal, RelayLane, Renewal, SinkCall, Standing, TakenUp, Whereabouts,
+    AuditRule, CallOutcome, Carriage, Claiming, Code, ConnectionState, Deed, Deletion, Ended, GrowingTable, LaneState,
+    LetterStatus, LogLevel, Nth, Operation, Outcome, Peer, Phase, Query, Refusal, RelayLane, Renewal, Route, SinkCall,
+    Standing, StatusClass, TakenUp, Whereabouts,
 };
 use super::reading::Page;
 use super::work::{Part, Work};
@@ -337,6 +338,47 @@ catalogue! {
     ///
     /// Loaders keep two ready, and stop where there is none for the next event: -1. One without an end counts as a thousand.
     relay_partitions_ahead: Value = "relay_partitions_ahead",
+
+    [Console]
+    /// Dead letters in the table, by where they stand and what is wrong.
+    ///
+    /// Of a field or detail, at most 100,000 are counted where there are few of these, and at least 1,000.
+    letters: Family<(LetterStatus, Code), Gauge> = "dead_letters",
+    /// When the oldest became a dead letter of those that are open; absent while none is.
+    oldest_open: Value = "dead_letters_oldest_open_timestamp_seconds",
+    /// How much room a table takes, with its indexes and what belongs to rows that are gone.
+    table_bytes: Family<(GrowingTable,), Gauge> = "table_bytes",
+    /// What operators did since the process started, by any console and on the command line.
+    ///
+    /// An action of one letter or of many counts once. It is counted half a minute after it is done, and one in a transaction that
+    /// took longer than that to commit may be missed: the history has all of them.
+    deeds: Family<(Deed,), Counter> = "operator_actions_total",
+    /// Events that the sink that is furthest behind has not taken; absent where there is no sink.
+    ///
+    /// Counted one by one up to 10,000.
+    outbox_backlog: Value = "outbox_backlog_events",
+    /// When the oldest event was written that a sink has not taken; absent while there is none.
+    outbox_oldest: Value = "outbox_oldest_event_timestamp_seconds",
+    /// When the last audit that this console ran came to its end; absent before the first.
+    ///
+    /// Audits of the command line are not known here: their exit codes are theirs.
+    audited_at: Value = "audit_last_completed_timestamp_seconds",
+    /// Messages that break a rule of that audit; absent before the first.
+    ///
+    /// The promise is broken where one is above zero.
+    discrepancies: Family<(AuditRule,), Gauge> = "audit_discrepancies",
+    /// Requests that the console answered, by route and class of the status.
+    requests: Family<(Route, StatusClass), Counter> = "http_requests_total",
+    /// How long the answers took, those with a status of 5xx included.
+    request_duration: Family<(Route,), Histogram<Quick>> = "http_request_duration_seconds",
+    /// How long the last answer to a query for these figures took, or its failure.
+    collection_duration: Family<(Query,), Gauge> = "collection_duration_seconds",
+    /// When the query was last answered; absent before that.
+    collected_at: Family<(Query,), Gauge> = "collection_timestamp_seconds",
+    /// Queries for these figures that failed.
+    ///
+    /// The log says why. One that fails holds up no other.
+    collection_errors: Family<(Query,), Counter> = "collection_errors_total",
 }
 
 /// From five milliseconds to a day: how late an event can be. One of an idle outbox leaves within a poll.

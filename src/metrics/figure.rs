@@ -63,6 +63,13 @@ macro_rules! label {
         impl $name {
             /// Every value.
             $seen const ALL: &'static [Self] = &[$(Self::$value,)+];
+
+            /// The value of this word, where there is one.
+            #[allow(dead_code, reason = "some labels are only written")]
+            $seen fn named(word: &str) -> Option<Self> {
+                let words = <Self as $crate::metrics::figure::Label>::VALUES;
+                words.iter().position(|known| *known == word).and_then(|at| Self::ALL.get(at).copied())
+            }
         }
 
         impl $crate::metrics::figure::Label for $name {

@@ -271,6 +271,188 @@ label! {
     }
 }
 
+label! {
+    /// Where a dead letter stands.
+    pub LetterStatus as "status" {
+        /// It waits for somebody who decides.
+        Open = "open",
+        /// Its login is loaded.
+        Replayed = "replayed",
+        /// Another message had brought its login.
+        Absorbed = "absorbed",
+        /// Somebody has given it up.
+        Discarded = "discarded",
+    }
+}
+
+label! {
+    /// What an operator did, as the history has it.
+    pub Deed as "action" {
+        /// Sealed bodies were read to replay them.
+        Taken = "taken",
+        /// A sealed body was read to be shown.
+        Revealed = "revealed",
+        /// An edited body was added.
+        Edited = "edited",
+        /// The login was loaded.
+        Replayed = "replayed",
+        /// A replay found that another message had brought the login.
+        Absorbed = "absorbed",
+        /// The letter was resolved as not worth replaying.
+        Discarded = "discarded",
+        /// A discarded letter was opened again.
+        Reopened = "reopened",
+        /// Receiving was paused.
+        Paused = "paused",
+        /// A pause was ended.
+        Resumed = "resumed",
+        /// Masked values were recovered.
+        Unmasked = "unmasked",
+    }
+}
+
+label! {
+    /// A table that grows.
+    pub GrowingTable as "table" {
+        /// The logins.
+        UserLogins = "user_logins",
+        /// The claims.
+        ProcessedMessages = "processed_messages",
+        /// The keys of the producers.
+        Identities = "identities",
+        /// The dead letters.
+        DeadLetters = "dead_letters",
+        /// The events, in all partitions.
+        Outbox = "outbox",
+        /// What operators did.
+        OperatorActions = "operator_actions",
+    }
+}
+
+label! {
+    /// A query that the console makes for its figures.
+    pub Query as "query" {
+        /// The dead letters.
+        DeadLetters = "dead_letters",
+        /// The sizes of the tables.
+        TableBytes = "table_bytes",
+        /// What operators did.
+        OperatorActions = "operator_actions",
+        /// The outbox.
+        Outbox = "outbox",
+    }
+}
+
+label! {
+    /// A page of the console, or what a form of it is sent to.
+    pub Route as "route" {
+        /// Now.
+        Now = "/",
+        /// The loaders.
+        Loaders = "/loaders",
+        /// One loader; pausing and resuming.
+        Loader = "/loaders/{id}",
+        /// The costs.
+        Costs = "/costs",
+        /// Groups of dead letters.
+        Groups = "/dead-letters",
+        /// Single letters.
+        Letters = "/dead-letters/list",
+        /// What may be done with all that match.
+        Every = "/dead-letters/all",
+        /// One letter.
+        Letter = "/dead-letters/{hash}",
+        /// What is done with letters.
+        ActOnLetters = "/dead-letters/{hash}/{act}",
+        /// The plans; drawing one up.
+        Plans = "/plans",
+        /// One plan; running and cancelling it.
+        Plan = "/plans/{plan}",
+        /// The outbox.
+        Outbox = "/outbox",
+        /// The actions.
+        Actions = "/actions",
+        /// The audits; running one.
+        Audit = "/audit",
+        /// The check.
+        Check = "/check",
+        /// Signing in.
+        SignIn = "/sign-in",
+        /// Signing out.
+        SignOut = "/sign-out",
+        /// Style, script and icon.
+        Assets = "/assets",
+        /// Pages that keep themselves up to date: the start of each stream.
+        Events = "/events",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+label! {
+    /// The class of an answer's status.
+    pub StatusClass as "code" {
+        /// It was answered.
+        Answered = "2xx",
+        /// It leads elsewhere.
+        Elsewhere = "3xx",
+        /// It was refused.
+        Refused = "4xx",
+        /// It failed.
+        Failed = "5xx",
+    }
+}
+
+label! {
+    /// A rule of an audit.
+    pub AuditRule as "rule" {
+        /// A login without its row.
+        LoadedWithoutRow = "loaded_without_row",
+        /// A login without its event.
+        LoadedWithoutEvent = "loaded_without_event",
+        /// A login whose letter is not replayed.
+        LoadedWithUnreplayedLetter = "loaded_with_unreplayed_letter",
+        /// A dead letter that is missing.
+        DeadLetteredWithoutLetter = "dead_lettered_without_letter",
+        /// A dead letter that is replayed, and whose message is not loaded.
+        DeadLetteredWithReplayedLetter = "dead_lettered_with_replayed_letter",
+        /// A dead letter with a row.
+        DeadLetteredWithRow = "dead_lettered_with_row",
+        /// A dead letter with an event.
+        DeadLetteredWithEvent = "dead_lettered_with_event",
+        /// An absorbed message with a row.
+        AbsorbedWithRow = "absorbed_with_row",
+        /// An absorbed message with an event.
+        AbsorbedWithEvent = "absorbed_with_event",
+        /// An absorbed message whose letter is not.
+        AbsorbedWithUnabsorbedLetter = "absorbed_with_unabsorbed_letter",
+        /// A message that absorbs itself.
+        AbsorbedByItself = "absorbed_by_itself",
+        /// A message that nothing loaded has absorbed.
+        AbsorbedByNothing = "absorbed_by_nothing",
+        /// A key of a message that is not loaded.
+        IdentityOfUnloaded = "identity_of_unloaded",
+        /// A message that is recorded twice.
+        RecordedTwice = "recorded_twice",
+        /// A message without its time.
+        RecordedWithoutTime = "recorded_without_time",
+        /// A row of no message.
+        RowWithoutClaim = "row_without_claim",
+        /// A row that stands twice.
+        RowTwice = "row_twice",
+        /// A row without its time.
+        RowWithoutTime = "row_without_time",
+        /// A letter of no message.
+        LetterWithoutClaim = "letter_without_claim",
+        /// A letter that is resolved otherwise than its message.
+        LetterResolvedOtherwise = "letter_resolved_otherwise",
+        /// An event of no message.
+        EventWithoutClaim = "event_without_claim",
+        /// An event that stands twice.
+        EventTwice = "event_twice",
+    }
+}
+
 /// The code of a rejection ([`Rejection::code`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Code(pub &'static str);
@@ -287,6 +469,25 @@ impl Label for Code {
 impl From<&Rejection> for Code {
     fn from(rejection: &Rejection) -> Self {
         Self(rejection.code())
+    }
+}
+
+impl Code {
+    /// The code of this name, where this program has it.
+    pub fn named(name: &str) -> Option<Self> {
+        Rejection::CODES.iter().find(|code| **code == name).map(|code| Self(code))
+    }
+}
+
+impl StatusClass {
+    /// The class of a status.
+    pub fn of(status: u16) -> Self {
+        match status {
+            ..300 => Self::Answered,
+            300..400 => Self::Elsewhere,
+            400..500 => Self::Refused,
+            500.. => Self::Failed,
+        }
     }
 }
 

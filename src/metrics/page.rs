@@ -14,22 +14,29 @@ does `turnstile relay`. Every series is there from the start, and no label grows
 has no sample. Counters start at zero with the process. Times are Unix times, so that `time() - x` is an age that grows even if
 the process stands still. A loader shows no figure of a relay, and a relay none of a loader; those of a relay bear its `--sink`.
 
+`turnstile console --metrics-address 127.0.0.1:9466` serves the figures of the tables and of itself, at a port that is not that
+of its pages. It reads the tables every 30 s by the role of `DATABASE_URL`, which is best a member of `turnstile_viewer`: see
+[Figures](CONSOLE.md#figures). Figures of a query that has failed for 90 s have no sample until it is answered again.
+
 | metric | of | type | unit | labels | meaning |
 |---|---|---|---|---|---|
 ";
 
 /// The page.
 pub fn page() -> String {
-    let snapshot = Snapshot::at(time::OffsetDateTime::UNIX_EPOCH, Work::loading().and_relaying(""));
+    let snapshot = Snapshot::at(
+        time::OffsetDateTime::UNIX_EPOCH,
+        Work { serves_console: true, ..Work::loading().and_relaying("") },
+    );
     let labels = "`version`, `revision`, `mask`, `identity`";
     let build = format!(
-        "| `{PREFIX}build_info` | both | gauge | 1 | {labels} | The program that runs, and how it masks and recognises logins. |\n"
+        "| `{PREFIX}build_info` | all | gauge | 1 | {labels} | The program that runs, and how it masks and recognises logins. |\n"
     );
     let figures = snapshot.figures();
     let lines = figures.iter().map(|(row, figure)| line(row, *figure));
     let of_process = process::figures().map(|(row, _)| {
         let unit = unit_of(row.name);
-        format!("| `{}` | both | {} | {unit} | | {}. |\n", row.name, named(row.kind), row.help)
+        format!("| `{}` | all | {} | {unit} | | {}. |\n", row.name, named(row.kind), row.help)
     });
     HEAD.to_owned() + &build + &lines.chain(of_process).collect::<String>()
 }
@@ -40,9 +47,10 @@ fn line(row: &Row, figure: &dyn Figure) -> String {
         format!("`{key}`: {}", values.join(", "))
     });
     let (of, sink) = match row.part {
-        Part::Process => ("both", None),
+        Part::Process => ("all", None),
         Part::Loader => ("loader", None),
         Part::Relay => ("relay", Some("`sink`".to_owned())),
+        Part::Console => ("console", None),
     };
     let labels = sink.into_iter().chain(labels).collect::<Vec<_>>().join("; ");
     let meaning = [row.help(), row.reading()].join(" ");

@@ -72,6 +72,7 @@ impl<'a> Page<'a> {
         let of_relay = self.0.iter().filter(|(name, _)| name.starts_with("relay_")).flat_map(|(_, series)| series);
         let sink = of_relay.filter_map(|series| series.label("sink")).next();
         match sink {
+            None if self.0.contains_key("http_requests_total") => Work::serving_console(),
             None => Work::loading(),
             Some(sink) => Work { loads: self.0.contains_key("messages_received_total"), ..Work::relaying(sink) },
         }

@@ -12,6 +12,8 @@ pub enum Part {
     Loader,
     /// Those that carry events on: with the label `sink`.
     Relay,
+    /// Those that serve the console.
+    Console,
 }
 
 /// What a process is there for.
@@ -21,17 +23,24 @@ pub struct Work {
     pub loads: bool,
     /// It carries events on, to the sink of this name.
     pub relays_to: Option<Arc<str>>,
+    /// It serves the console.
+    pub serves_console: bool,
 }
 
 impl Work {
     /// A loader's.
     pub fn loading() -> Self {
-        Self { loads: true, relays_to: None }
+        Self { loads: true, relays_to: None, serves_console: false }
     }
 
     /// A relay's, to the sink of this name.
     pub fn relaying(sink: &str) -> Self {
-        Self { loads: false, relays_to: Some(sink.into()) }
+        Self { loads: false, relays_to: Some(sink.into()), serves_console: false }
+    }
+
+    /// The console's.
+    pub fn serving_console() -> Self {
+        Self { loads: false, relays_to: None, serves_console: true }
     }
 
     /// Both.
@@ -45,6 +54,7 @@ impl Work {
             Part::Process => true,
             Part::Loader => self.loads,
             Part::Relay => self.relays_to.is_some(),
+            Part::Console => self.serves_console,
         }
     }
 
@@ -56,12 +66,17 @@ impl Work {
 
     /// The process, as a word for people.
     pub fn word(&self) -> &'static str {
-        if self.loads { "loader" } else { "relay" }
+        match (self.loads, self.serves_console) {
+            (true, _) => "loader",
+            (false, false) => "relay",
+            (false, true) => "console",
+        }
     }
 
     /// What two processes are there for together.
     pub(super) fn with(&self, other: &Self) -> Self {
         let relays_to = self.relays_to.clone().or_else(|| other.relays_to.clone());
-        Self { loads: self.loads || other.loads, relays_to }
+        let serves_console = self.serves_console || other.serves_console;
+        Self { loads: self.loads || other.loads, relays_to, serves_console }
     }
 }

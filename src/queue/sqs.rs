@@ -27,17 +27,17 @@ use time::OffsetDateTime;
 
 pub use self::address::{NoQueueAddress, QueueAddress, QueueUrl};
 pub use self::connect::{ConnectError, QueueFacts};
-pub use self::delivery::SOURCE_QUEUE;
+pub use self::delivery::{DEDUPLICATION_ID, SOURCE_QUEUE, deduplication_of};
 pub use self::send::{Outgoing, Sender};
 
 use self::calls::Begun;
 use self::connect::Place;
-use self::delivery::{DEDUPLICATION_ID, Damaged, Delivered, Producers};
+use self::delivery::{Damaged, Delivered, Producers};
 use super::answers::in_order;
 use super::{Answer, Depth, Fault, MAX_WAIT, MESSAGES_PER_CALL, Queue, QueueError, Refusal};
 use crate::aws::caller::Caller;
 use crate::aws::endpoint::aws_settings;
-use crate::message::{QueueIdentity, ReceiptHandle, ReceivedMessage};
+use crate::message::{QueueIdentity, REQUEUED, ReceiptHandle, ReceivedMessage};
 use crate::metrics::{Metrics, Operation, Outcome};
 
 /// Which queue to connect to, and how.
@@ -94,7 +94,7 @@ struct Connected {
     facts: QueueFacts,
     call_deadline: Duration,
     system_attributes: Vec<MessageSystemAttributeName>,
-    message_attributes: Option<Vec<String>>,
+    message_attributes: Vec<String>,
     producers: Producers,
     metrics: Metrics,
     /// Whether it was said that the server does not tell the system's attributes.
@@ -125,7 +125,7 @@ impl SqsQueue {
             wanted(settings.identity_attribute.clone(), facts.deduplicates_by_group);
         if settings.asks_sources {
             system_attributes.push(MessageSystemAttributeName::DeadLetterQueueSourceArn);
-            message_attributes = Some(vec!["All".to_owned()]);
+            message_attributes = vec!["All".to_owned()];
         }
         let producers = match settings.asks_producers {
             true => Producers::asked_for(&mut system_attributes, &mut message_attributes),
@@ -258,7 +258,7 @@ impl SqsQueue {
             .visibility_timeout(whole_seconds(visibility_timeout))
             .set_message_system_attribute_names(Some(self.0.system_attributes.clone()))
             .set_attribute_names(Some(by_their_older_list(&self.0.system_attributes)))
-            .set_message_attribute_names(self.0.message_attributes.clone())
+            .set_message_attribute_names(Some(self.0.message_attributes.clone()))
             .send();
         // The client's own deadline allows for the longest wait; this call's is tighter.
         let Ok(reply) = tokio::time::timeout(wait + self.0.call_deadline, call).await else {
@@ -327,22 +327,24 @@ impl SqsQueue {
     }
 }
 
-/// The system's attributes and the message's own ones to ask for with each message. Where a queue tells repeats by message
+/// The system's attributes and the message's own ones to ask for with each message: of these always the one that says which
+/// message it was that an operator sent back. Where a queue tells repeats by message
 /// group, a deduplication id alone names no message.
-fn wanted(identity: Option<String>, by_group: bool) -> (Vec<MessageSystemAttributeName>, Option<Vec<String>>) {
+fn wanted(identity: Option<String>, by_group: bool) -> (Vec<MessageSystemAttributeName>, Vec<String>) {
     let mut system =
         vec![MessageSystemAttributeName::SentTimestamp, MessageSystemAttributeName::ApproximateReceiveCount];
+    let mut own = vec![REQUEUED.to_owned()];
     match identity {
         Some(name) if name == DEDUPLICATION_ID => {
             system.push(MessageSystemAttributeName::MessageDeduplicationId);
             if by_group {
                 system.push(MessageSystemAttributeName::MessageGroupId);
             }
-            (system, None)
         }
-        Some(name) => (system, Some(vec![name])),
-        None => (system, None),
+        Some(name) => own.push(name),
+        None => {}
     }
+    (system, own)
 }
 
 /// The same attributes for the list that had them before, `AttributeNames`; the SDK types it as that of a queue's.
@@ -388,11 +390,12 @@ mod tests {
     #[test]
     fn only_the_attributes_that_the_identity_needs_are_asked_for() {
         let (system, own) = wanted(None, true);
-        assert_eq!((system.len(), own), (2, None));
+        assert_eq!((system.len(), own), (2, vec![REQUEUED.to_owned()]));
         let (system, own) = wanted(Some("EventId".to_owned()), true);
-        assert_eq!((system.len(), own), (2, Some(vec!["EventId".to_owned()])));
+        assert_eq!((system.len(), own), (2, vec![REQUEUED.to_owned(), "EventId".to_owned()]));
         let (system, own) = wanted(Some(DEDUPLICATION_ID.to_owned()), false);
-        assert_eq!((system.last(), own), (Some(&MessageSystemAttributeName::MessageDeduplicationId), None));
+        let id = MessageSystemAttributeName::MessageDeduplicationId;
+        assert_eq!((system.last(), own), (Some(&id), vec![REQUEUED.to_owned()]));
         let (system, _) = wanted(Some(DEDUPLICATION_ID.to_owned()), true);
         assert_eq!(system.last(), Some(&MessageSystemAttributeName::MessageGroupId));
     }

@@ -6,6 +6,7 @@ use crate::fault::{Fault, Pointer};
 use crate::message::RawBody;
 use crate::readable::exact;
 use crate::stream::LOGIN;
+use crate::table::dead_letter_revisions::Revision;
 use crate::table::dead_letters::DeadLetter;
 
 /// The names of a letter's record, in the order of its columns.
@@ -44,6 +45,25 @@ pub fn letter_json(letter: &DeadLetter) -> Value {
         "resolved_at": letter.resolved_at.map(exact),
         "resolved_by": letter.resolved_by,
     })
+}
+
+/// An edited body without the body.
+pub fn revision_json(revision: &Revision) -> Value {
+    json!({
+        "plan": revision.plan.0,
+        "made_at": exact(revision.made_at),
+        "role": revision.role,
+        "name": revision.person,
+        "reason": revision.reason,
+        "paths": revision.paths,
+        "tried_at": revision.tried_at.map(exact),
+    })
+}
+
+/// The places of a body that a revision changed.
+pub fn paths_words(revision: &Revision) -> String {
+    let places = revision.paths.iter().map(|path| if path.is_empty() { "all of it" } else { path });
+    places.collect::<Vec<_>>().join(", ")
 }
 
 /// Where a body is wrong, for people. A text that is no fault is what stands in its place.

@@ -94,6 +94,9 @@ impl Replay {
         if letter.code == Rejection::OlderThanMemory.code() && !force {
             return Err(Obstacle::OlderThanMemory.into());
         }
+        if letter.code == Rejection::NotRequeued.code() && !force {
+            return Err(Obstacle::Rejected(letter.code.clone()).into());
+        }
         let identifier = identifiers.get(&letter.queue).ok_or(Obstacle::UnknownQueue)?;
         let Opened { body, attributes, .. } = opened;
         let rejected = |rejection: Rejection| NoLogin {

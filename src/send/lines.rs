@@ -50,9 +50,22 @@ impl Chunk {
     }
 
     fn has_room_for(&self, line: &Line) -> bool {
-        let bytes: usize = self.lines.iter().map(|line| line.message.body.len()).sum();
-        bytes + line.message.body.len() <= MAX_MESSAGE_BYTES
+        let bytes: usize = self.lines.iter().map(|line| line.message.bytes()).sum();
+        bytes + line.message.bytes() <= MAX_MESSAGE_BYTES
     }
+}
+
+/// Divides messages that are in hand into chunks; each is numbered by its place, from 1.
+pub(super) fn divided(messages: impl IntoIterator<Item = Outgoing>) -> Vec<Vec<Line>> {
+    let mut chunks = vec![Chunk::default()];
+    for (number, message) in (1..).zip(messages) {
+        let line = Line { number, message, perhaps_sent: false };
+        match chunks.last_mut() {
+            Some(chunk) if !chunk.is_full() && chunk.has_room_for(&line) => chunk.lines.push(line),
+            Some(_) | None => chunks.push(Chunk { lines: vec![line], ..Chunk::default() }),
+        }
+    }
+    chunks.into_iter().map(|chunk| chunk.lines).filter(|lines| !lines.is_empty()).collect()
 }
 
 /// Reads chunks in a thread of its own, one ahead of what is taken.
@@ -124,7 +137,11 @@ impl<R> Chunks<R> {
     fn outgoing(&self, body: String) -> Line {
         // Says nothing of the body, and tells a second try from a second line that reads the same.
         let deduplication_id = self.with_deduplication_id.then(|| uuid::Uuid::new_v4().to_string());
-        Line { number: self.lines.line, message: Outgoing { body, deduplication_id, group: None }, perhaps_sent: false }
+        Line {
+            number: self.lines.line,
+            message: Outgoing { deduplication_id, ..Outgoing::of(body) },
+            perhaps_sent: false,
+        }
     }
 }
 

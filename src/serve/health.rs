@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::metrics::{Doing, LaneState, Metrics, Part, Peer, RelayLane};
 
 /// For how long a lane may do one thing before it is taken to be stuck.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Patience {
     /// One receive, or one gathering.
     pub receiving: Duration,
@@ -83,9 +83,12 @@ impl Health {
         };
         let mut checks = vec![
             Check::of("draining", is_draining.then(|| format!("the {} is ending", work.word()))),
-            Check::of("lanes", metrics.lanes().is_empty().then(|| "no lane is at work".to_owned())),
             Check::of("database", for_too_long(figures.away(Peer::Database))),
         ];
+        if work.has(Part::Loader) || work.has(Part::Relay) {
+            let none = metrics.lanes().is_empty().then(|| "no lane is at work".to_owned());
+            checks.insert(1, Check::of("lanes", none));
+        }
         if work.has(Part::Loader) {
             checks.push(Check::of("queue", for_too_long(figures.away(Peer::Queue))));
             let storm =

@@ -92,6 +92,9 @@ impl Supervisor {
 }
 
 fn status(before: &Snapshot, now: &Snapshot, is_ready: bool, is_stopping: bool) -> String {
+    if now.work.has(Part::Console) {
+        return if is_stopping { "ending".to_owned() } else { "serving the console".to_owned() };
+    }
     let (other_side, in_hand) = match now.work.has(Part::Loader) {
         true => ("queue", format!("{} messages", now.in_hand.get(()).unwrap_or_default())),
         false => ("sink", format!("{} events", now.relay_in_hand.get(()).unwrap_or_default())),

@@ -31,7 +31,7 @@ impl Sink for SqsSink {
 impl SqsSink {
     fn outgoing(&self, event: &Envelope) -> Outgoing {
         let deduplication_id = self.0.is_fifo().then(|| event.id.to_string());
-        Outgoing { body: event.body.clone(), deduplication_id, group: event.group() }
+        Outgoing { deduplication_id, group: event.group(), ..Outgoing::of(event.body.clone()) }
     }
 }
 

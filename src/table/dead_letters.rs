@@ -3,6 +3,7 @@
 mod carried;
 mod entries;
 mod groups;
+mod requeued;
 mod search;
 
 use std::str::FromStr;
@@ -21,6 +22,7 @@ use crate::seal::{KeyId, SealedBody};
 pub use self::carried::{Exported, NewLetter, export, import};
 pub use self::entries::{Order, Page, PageEnd, page};
 pub use self::groups::{Became, Group, became, groups};
+pub use self::requeued::{Returned, requeue, resolve_requeued, take_requeued};
 pub use self::search::{Counted, Search, codes, count_some, queues};
 use self::search::{MATCHES, Terms};
 

@@ -63,6 +63,17 @@ const OURS: &str = "WITH RECURSIVE ours AS (
         JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     )";
 
+/// How much room each of these tables takes, with its partitions, its indexes and what belongs to rows that are gone.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn sizes(seen: &Transaction, tables: &[&'static str]) -> Result<Vec<(String, u64)>, DatabaseError> {
+    let sql = "SELECT root::text, sum(pg_catalog.pg_total_relation_size(oid))::bigint FROM ours GROUP BY root";
+    let rows = Catalogues { transaction: seen, tables: tables.to_vec() }.ask(sql, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0))).collect())
+}
+
 /// A unique index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UniqueIndex {

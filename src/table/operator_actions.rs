@@ -52,6 +52,8 @@ actions! {
     Revealed => "revealed",
     /// An edited body was added.
     Edited => "edited",
+    /// Its body was read to be sent back to its queue.
+    Requeued => "requeued",
     /// The login was loaded.
     Replayed => "replayed",
     /// A replay found that another message had brought the login.
@@ -64,6 +66,8 @@ actions! {
     Exported => "exported",
     /// The letter came from a file, or from another queue.
     Imported => "imported",
+    /// A plan was cancelled.
+    Cancelled => "cancelled",
     /// Receiving was paused.
     Paused => "paused",
     /// A pause was ended.
@@ -155,6 +159,36 @@ pub async fn newest(transaction: &Transaction, filter: &Filter, limit: u64) -> R
     rows.iter().map(|row| done(transaction, row)).collect()
 }
 
+/// The highest number of an action; 0 where there is none.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn highest(transaction: &Transaction) -> Result<i64, DatabaseError> {
+    let sql = format!("SELECT coalesce(max(id), 0) FROM {}.operator_actions", transaction.schemas().own);
+    Ok(transaction.query_one(COUNTING, &sql, &[]).await?.get(0))
+}
+
+/// How often each action was done, of those with numbers above `from` and up to `to`.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn count_between(transaction: &Transaction, from: i64, to: i64) -> Result<Vec<(Action, u64)>, DatabaseError> {
+    let sql = format!(
+        "SELECT action, count(*) FROM {}.operator_actions WHERE id > $1 AND id <= $2 GROUP BY action",
+        transaction.schemas().own
+    );
+    let rows = transaction.query(COUNTING, &sql, &[&from, &to]).await?;
+    let count = |row: &Row| {
+        let action = row.get::<_, &str>(0).parse();
+        let action = action.map_err(|NoAction| transaction.broken(COUNTING, "an action is unknown".to_owned()))?;
+        Ok((action, u64::try_from(row.get::<_, i64>(1)).unwrap_or(0)))
+    };
+    rows.iter().map(count).collect()
+}
+
+const COUNTING: &str = "count what operators did";
 const READING: &str = "read what operators did";
 
 fn done(transaction: &Transaction, row: &Row) -> Result<Done, DatabaseError> {

@@ -29,6 +29,8 @@ pub struct Powers {
     pub resolves: bool,
     /// See the replays that were drawn up (`turnstile_viewer`, `turnstile_operator`, `turnstile_revealer`).
     pub plans: bool,
+    /// See what was edited, but for the bodies (the same roles).
+    pub revisions: bool,
     /// Draw replays up and run them (`turnstile_operator`).
     pub replays: bool,
     /// Read sealed bodies, to show them (`turnstile_revealer`).
@@ -81,6 +83,7 @@ impl Powers {
             describes: all(&[("describe_body", "")]),
             resolves: all(&[("set_status", "")]),
             plans: all(&[("replay_plans", "state"), ("replay_plan_letters", "became")]),
+            revisions: all(&[("dead_letter_revisions", "paths")]),
             replays: all(&[("take_letters", ""), ("add_revisions", ""), ("set_status", "")]),
             reveals: all(&[("reveal_body", "")]),
             audits: all(&[
@@ -94,7 +97,8 @@ impl Powers {
 }
 
 /// The columns that are asked for: each stands for what its table is granted for.
-const COLUMNS: [(&str, &str); 18] = [
+const COLUMNS: [(&str, &str); 19] = [
+    ("dead_letter_revisions", "paths"),
     ("loaders", "sqs_calls"),
     ("loader_pauses", "reason"),
     ("replay_plans", "state"),

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 
 use super::plan_id::PlanId;
-use super::said::Said;
+use super::said::{Said, say};
 use crate::database::{DatabaseError, Transaction};
 
 /// How far a plan has come.
@@ -200,12 +200,14 @@ pub async fn end(transaction: &Transaction, id: PlanId) -> Result<(), DatabaseEr
     transaction.execute("end a plan", &sql, &[&id.0]).await.map(drop)
 }
 
-/// Puts an end to a plan that has none yet; `false` where it has one. Who runs it stops before the next chunk.
+/// Puts an end to a plan that has none yet; `false` where it has one. Who runs it stops before the next chunk. The
+/// database notes who did it.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn cancel(transaction: &Transaction, id: PlanId) -> Result<bool, DatabaseError> {
+pub async fn cancel(transaction: &Transaction, id: PlanId, said: &Said) -> Result<bool, DatabaseError> {
+    say(transaction, said).await?;
     let sql = format!(
         "UPDATE {}.replay_plans SET state = 'cancelled', ended_at = pg_catalog.clock_timestamp()
          WHERE plan = $1 AND ended_at IS NULL",

@@ -21,11 +21,19 @@ pub enum Object {
     Table(&'static str),
     /// The sequence of the positions.
     Sequence,
-    /// The function that makes partitions.
-    ExtendOutbox,
-    /// The function that removes the rows of loaders that are gone.
-    ForgetLoaders,
+    /// A function, by its name and the types that it takes: there is no other of that name.
+    Function(&'static str, &'static str),
 }
+
+/// The function that makes partitions.
+pub const EXTEND_OUTBOX: Object = Object::Function("extend_outbox", "");
+/// The functions by which messages are loaded that an operator sent back to the queue.
+pub const OF_REQUEUED: [Object; 2] = [
+    Object::Function("take_requeued", "bytea[], timestamptz[]"),
+    Object::Function("resolve_requeued", "bytea[], timestamptz[]"),
+];
+/// The function that removes the rows of loaders that are gone.
+pub const FORGET_LOADERS: Object = Object::Function("forget_loaders", "");
 
 impl Object {
     /// As GRANT names it.
@@ -37,27 +45,22 @@ impl Object {
             Self::Table(LOGINS) => format!("{logins}.{LOGINS}"),
             Self::Table(name) => format!("{own}.{name}"),
             Self::Sequence => format!("SEQUENCE {own}.{SEQUENCE}"),
-            Self::ExtendOutbox => format!("FUNCTION {own}.extend_outbox()"),
-            Self::ForgetLoaders => format!("FUNCTION {own}.forget_loaders()"),
+            Self::Function(name, takes) => format!("FUNCTION {own}.{name}({takes})"),
         }
     }
 
     fn schema(self, schemas: &Schemas) -> &str {
         match self {
             Self::LoginsSchema | Self::Table(LOGINS) => schemas.logins.name(),
-            Self::OwnSchema | Self::Table(_) | Self::Sequence | Self::ExtendOutbox | Self::ForgetLoaders => {
-                schemas.own.name()
-            }
+            Self::OwnSchema | Self::Table(_) | Self::Sequence | Self::Function(..) => schemas.own.name(),
         }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::OwnSchema | Self::LoginsSchema => "",
-            Self::Table(name) => name,
+            Self::Table(name) | Self::Function(name, _) => name,
             Self::Sequence => SEQUENCE,
-            Self::ExtendOutbox => "extend_outbox",
-            Self::ForgetLoaders => "forget_loaders",
         }
     }
 }
@@ -225,14 +228,15 @@ pub fn needed() -> Vec<Right> {
         Right::whole("USAGE", Object::LoginsSchema),
         Right::whole("USAGE", Object::Sequence),
         Right::whole("SELECT", Object::Sequence),
-        Right::whole("EXECUTE", Object::ExtendOutbox),
+        Right::whole("EXECUTE", EXTEND_OUTBOX),
     ];
-    wholes.into_iter().chain(USES.iter().flat_map(Use::rights)).collect()
+    let wholes = wholes.into_iter().chain(OF_REQUEUED.map(|function| Right::whole("EXECUTE", function)));
+    wholes.chain(USES.iter().flat_map(Use::rights)).collect()
 }
 
 /// Every right without which a loader is not seen, and loads.
 pub fn of_heartbeat() -> Vec<Right> {
-    OF_HEARTBEAT.rights().chain([Right::whole("EXECUTE", Object::ForgetLoaders)]).collect()
+    OF_HEARTBEAT.rights().chain([Right::whole("EXECUTE", FORGET_LOADERS)]).collect()
 }
 
 impl Right {
@@ -292,7 +296,7 @@ async fn whole(transaction: &Transaction, rights: &[Right]) -> Result<Vec<Option
     let actions: Vec<&str> = rights.iter().map(|right| right.action).collect();
     let sql = "SELECT CASE w.action
                    WHEN 'EXECUTE' THEN (SELECT pg_catalog.has_function_privilege(p.oid, w.action) FROM pg_catalog.pg_proc p
-                                        WHERE p.pronamespace = n.oid AND p.proname = w.object AND p.pronargs = 0)
+                                        WHERE p.pronamespace = n.oid AND p.proname = w.object)
                    ELSE CASE w.object WHEN '' THEN pg_catalog.has_schema_privilege(n.oid, w.action)
                         ELSE (SELECT pg_catalog.has_sequence_privilege(c.oid, w.action) FROM pg_catalog.pg_class c
                               WHERE c.relnamespace = n.oid AND c.relname = w.object AND c.relkind = 'S') END END

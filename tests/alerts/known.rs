@@ -14,7 +14,8 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn of_the_program() -> Self {
-        let snapshot = Metrics::of(Work::loading().and_relaying("warehouse")).snapshot();
+        let snapshot =
+            Metrics::of(Work { serves_console: true, ..Work::loading().and_relaying("warehouse") }).snapshot();
         let [version, revision, mask, identity] = ["1", "2", "3", "4"].map(str::to_owned);
         let build = Build { version, revision, mask, identity };
         let served = snapshot.exposition(&build).unwrap();

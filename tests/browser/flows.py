@@ -2,6 +2,7 @@
 
 import json
 
+import accessibility
 from world import Browser, chromium, demo
 
 # So many have two letters of each kind.
@@ -38,7 +39,13 @@ def edit_one_body_and_replay_it(browser):
     letter(browser, "truncated_json")
     login = {"user_id": "u-1", "app_version": "2.3.0", "device_type": "web", "ip": "203.0.113.7", "locale": None,
              "device_id": "593-47-5928"}
-    browser.send("form[action='/plans/draw']", body=json.dumps(login), reason="Written anew by hand")
+    form = "form[action='/plans/draw']"
+    browser.fill(form, body=json.dumps({**login, "app_version": "two"}), reason="Written anew by hand")
+    # Nobody has asked for it: it is judged once the typing stops.
+    browser.wait_for("invalid_version")
+    browser.fill(form, body=json.dumps(login))
+    browser.wait_for("It can be loaded")
+    browser.click(f"{form} button[type=submit]")
     browser.wait_for("replace the whole body")
     browser.send("form[action$='/run']")
     browser.wait_for("1 of 1")
@@ -49,8 +56,22 @@ def reveal_a_body_for_a_reason(browser):
     letter(browser, "array_body")
     browser.send("form[action$='/reveal']", reason="To see what the batch held")
     browser.wait_for("It is shown here for two minutes")
+    browser.find("details > summary").click()
+    browser.click("form.edit button[formaction$='/judge']")
+    browser.wait_for("array_body")
     browser.click(".bar nav a[href='/actions']")
     browser.wait_for("To see what the batch held")
+
+
+def pause_and_resume(browser):
+    browser.click(".bar nav a[href='/loaders']")
+    browser.send("form[action='/loaders/pause']", reason="The database is moved")
+    browser.wait_for("Paused: all loaders")
+    browser.click(".bar nav a[href='/']")
+    browser.wait_for("The database is moved")
+    browser.go("/loaders")
+    browser.send("form[action='/loaders/resume']", reason="It is moved")
+    browser.wait_for("Resumed: all loaders")
 
 
 def discard_one_and_open_it_again(browser):
@@ -73,19 +94,22 @@ def complained(browser, but=None):
 
 
 def main():
-    with demo(MESSAGES, SEED) as (address, role, password), chromium() as driver:
+    with demo(MESSAGES, SEED) as (address, role, password, _), chromium() as driver:
         browser = Browser(driver, address)
         flows = [
             ("sign in", lambda: sign_in(browser, role, password)),
             ("from a group to a plan that is run", lambda: follow_a_group_to_a_plan_and_run_it(browser)),
             ("edit and replay one", lambda: edit_one_body_and_replay_it(browser)),
-            ("reveal", lambda: reveal_a_body_for_a_reason(browser)),
+            ("reveal and judge", lambda: reveal_a_body_for_a_reason(browser)),
             ("discard and reopen", lambda: discard_one_and_open_it_again(browser)),
+            ("pause and resume", lambda: pause_and_resume(browser)),
         ]
         for name, flow in flows:
             flow()
             complained(browser)
-            print(f"ok  {name}")
+            print(f"ok  {name}", flush=True)
+        accessibility.judge(browser)
+        complained(browser, but="404")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ COLOURS = 128
 
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
-    with demo(MESSAGES, SEED) as (address, role, password), chromium() as driver:
+    with demo(MESSAGES, SEED) as (address, role, password, _), chromium() as driver:
         browser = Browser(driver, address)
         camera = Camera(driver, folder)
         browser.sign_in(role, password)

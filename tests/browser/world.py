@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import typing
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -16,17 +17,32 @@ from selenium.webdriver.support.wait import WebDriverWait
 PATIENCE = 30
 
 
+class Demo(typing.NamedTuple):
+    """A demo with its console."""
+
+    address: str
+    role: str
+    password: str
+    # The URL of its database, by the role that made it.
+    database: str
+
+
 @contextlib.contextmanager
-def demo(messages, seed):
-    """A demo as long as it is used: gives the address of its console, the role and the password."""
-    command = ["target/debug/turnstile", "demo", "--console", "--messages", str(messages), "--seed", str(seed)]
+def demo(messages, seed, program="target/debug/turnstile"):
+    """A demo as long as it is used."""
+    command = [program, "demo", "--console", "--messages", str(messages), "--seed", str(seed)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        said = re.compile(r"The console is at (\S+) \(role: (\S+), password: (\S+)\)")
-        found = next((found for line in process.stdout if (found := said.search(line))), None)
-        if found is None:
+        console = re.compile(r"The console is at (\S+) \(role: (\S+), password: (\S+)\)")
+        database = None
+        for line in process.stdout:
+            if exported := re.search(r"export DATABASE_URL='(.*)'", line):
+                database = exported[1]
+            if found := console.search(line):
+                break
+        else:
             raise SystemExit(f"the demo ended with {process.wait()} before it opened the console")
-        yield found.groups()
+        yield Demo(*found.groups(), database)
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate()
@@ -85,14 +101,23 @@ class Browser:
         self.find("main")
 
     def send(self, form, **fields):
-        """Fills a form and sends it. Names are written as in Python: set_place."""
+        """Fills a form and sends it, as Enter does: by its first button."""
+        self.fill(form, **fields)
+        self.click(f"{form} button[type=submit]")
+
+    def fill(self, form, **fields):
+        """Fills a form. Names are written as in Python: set_place."""
         for details in self.find(form).find_elements(By.CSS_SELECTOR, "details:not([open]) > summary"):
             details.click()
         for name, value in fields.items():
             field = self.find(f"{form} [name='{name.replace('_', '-')}']")
             field.clear()
             field.send_keys(value)
-        self.click(f"{form} button[type=submit]")
+
+    def colours(self, scheme):
+        """Shows pages as to somebody whose system is light or dark."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def complaints(self):
         """What the browser has logged since it was asked last: what the page's own policy refuses, above all."""

@@ -227,3 +227,35 @@ async fn an_address_that_others_reach_needs_tls_or_a_proxy() {
         .await;
     assert!(ended.code == 1 && ended.stderr.contains("none.pem"), "{ended:?}");
 }
+
+/// The lines of a service of docker-compose.yml.
+fn service(name: &str) -> String {
+    let compose = include_str!("../../docker-compose.yml");
+    let lines = compose.lines().skip_while(|line| *line != format!("  {name}:")).skip(1);
+    lines.take_while(|line| line.is_empty() || line.starts_with("    ")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn the_console_of_the_compose_file_starts_and_only_this_machine_reaches_it() {
+    let (console, loader) = (service("console"), service("turnstile"));
+    let line = |of: &str, key: &str| {
+        let line = of.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned));
+        line.unwrap_or_else(|| panic!("no {key} in {of}"))
+    };
+    assert_eq!(line(&console, "ports: "), "[\"127.0.0.1:${TURNSTILE_CONSOLE_PORT:-9465}:9465\"]");
+    assert_eq!(line(&console, "DATABASE_URL: "), line(&loader, "DATABASE_URL: "));
+    assert!(console.contains("keys:/var/lib/turnstile:ro") && line(&console, "test: ").contains("health"), "{console}");
+    let figures = line(&console, "TURNSTILE_METRICS_ADDRESS: ");
+    assert!(figures.starts_with("127.0.0.1:") && !figures.ends_with(":9465"), "{figures}");
+    let built = include_str!("../../Dockerfile").lines().find(|line| line.contains("--no-default-features"));
+    assert!(built.is_some_and(|line| line.contains("console")), "the image has no console: {built:?}");
+    // It says all that it needs to be told: what is wrong here is the port alone.
+    let command: Vec<String> = serde_json::from_str(&line(&console, "command: ")).unwrap();
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let command: Vec<&str> =
+        command.iter().map(|word| if word == "0.0.0.0:9465" { address.as_str() } else { word.as_str() }).collect();
+    assert!(command.contains(&address.as_str()), "{command:?}");
+    let ended = Tables::new().await.turnstile(&command).await;
+    assert!(ended.code == 1 && ended.stderr.contains("cannot be bound"), "{ended:?}");
+}

@@ -22,6 +22,7 @@ pub(super) struct World {
     pub(super) tables: Tables,
     pub(super) roles: Roles,
     pub(super) address: SocketAddr,
+    pub(super) console: Arc<Console>,
     serving: JoinHandle<()>,
 }
 
@@ -42,13 +43,14 @@ impl World {
         if settings.sign_in != SignIn::Role {
             settings.database.address = DatabaseAddress::parse(&tables.url).unwrap();
         }
-        let console = Console::new(settings, has_keys.then(keyring)).unwrap();
+        let console = Arc::new(Console::new(settings, has_keys.then(keyring)).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let served = console.clone();
         let serving = tokio::spawn(async move {
-            serve(listener, Arc::new(console)).await.unwrap();
+            serve(listener, served).await.unwrap();
         });
-        Self { tables, roles, address, serving }
+        Self { tables, roles, address, console, serving }
     }
 
     /// Somebody who has signed in with the role of this kind.

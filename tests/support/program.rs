@@ -99,7 +99,10 @@ impl Loader {
                 let line: serde_json::Value = serde_json::from_str(line).ok()?;
                 line.get("address")?.as_str()?.parse().ok()
             });
-            address.is_some() && ["\"loading\"", "\"carrying events\""].iter().any(|begun| said.contains(begun))
+            address.is_some()
+                && ["\"loading\"", "\"carrying events\"", "\"serving the console\""]
+                    .iter()
+                    .any(|begun| said.contains(begun))
         })
         .await;
         address.expect("an address")

@@ -207,8 +207,10 @@ pub(crate) async fn send_to(queue: &str, endpoint: &str, bodies: impl IntoIterat
     let settings = SqsSettings::new(queue.parse().unwrap());
     let sender = Sender::connect_with(&settings, "group", &aws_at(endpoint)).await.unwrap();
     let is_fifo = queue.ends_with(".fifo");
-    let outgoing =
-        |(n, body): (usize, String)| Outgoing { body, deduplication_id: is_fifo.then(|| n.to_string()), group: None };
+    let outgoing = |(n, body): (usize, String)| Outgoing {
+        deduplication_id: is_fifo.then(|| n.to_string()),
+        ..Outgoing::of(body)
+    };
     let bodies: Vec<Outgoing> = bodies.into_iter().enumerate().map(outgoing).collect();
     let mut ids = Vec::with_capacity(bodies.len());
     for ten in bodies.chunks(10) {

@@ -61,6 +61,7 @@ pub(crate) fn message(id: &str, body: &str, receive_count: u32) -> ReceivedMessa
         body: RawBody::new(body),
         attributes: Attributes::default(),
         producer: None,
+        requeued: None,
     }
 }
 

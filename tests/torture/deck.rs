@@ -87,6 +87,10 @@ fn visited_often(step: Step) -> bool {
         | Step::ReplayTake
         | Step::ReplayClaim
         | Step::ReplayResolve
+        | Step::RequeueRead
+        | Step::RequeueSend
+        | Step::RequeuedTake
+        | Step::RequeuedResolve
         | Step::Import
         | Step::Relay(_) => false,
     }

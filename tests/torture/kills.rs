@@ -33,6 +33,8 @@ use crate::support::site::QUEUE;
 use crate::support::wait_until;
 use crate::world::{EVENT_ID, World, queue_faults};
 
+/// How many letters are sent back before a loader is killed that takes one: others may take the rest.
+const SENT_BACK_AT_ONCE: u64 = 3;
 /// How long a process may take until it has come to its edge; then it is killed where it stands.
 const LIFE: Duration = Duration::from_secs(6);
 /// How long a loader works before it is asked to end, so that it has something in hand.
@@ -213,6 +215,20 @@ impl Torture<'_> {
                 }
                 return self.run_to_its_end(&name, replay, plan).await;
             }
+            Step::RequeueRead | Step::RequeueSend => {
+                self.world.dead_letter_a_login().await;
+                self.run_to_its_end(&name, self.requeue(), plan).await;
+            }
+            Step::RequeuedTake | Step::RequeuedResolve => {
+                for _ in 0..SENT_BACK_AT_ONCE {
+                    self.world.dead_letter_a_login().await;
+                }
+                let mut requeue = self.world.site.start(self.requeue(), &name);
+                // It may be without a queue or a table for a while; then there is another time.
+                if requeue.ends_within(LIFE).await.is_some() {
+                    self.run_to_its_end(&name, self.loader_by(Route::Straight), plan).await;
+                }
+            }
             Step::Import => {
                 let file = self.world.letters_from_elsewhere().await;
                 let import = self.world.site.command(&["dead-letters", "import", file.to_str().unwrap()]);
@@ -238,6 +254,13 @@ impl Torture<'_> {
             | Step::Delete
             | Step::Relay(_) => self.run_to_its_end(&name, self.loader(), plan).await,
         }
+    }
+
+    /// Sends back what was dead-lettered and need not have been.
+    fn requeue(&self) -> Command {
+        let mut requeue = self.world.site.command(&["dead-letters", "requeue", "--code", "invalid_version", "--yes"]);
+        requeue.env("RUST_LOG", "turnstile=debug");
+        requeue
     }
 
     /// A loader by any way.

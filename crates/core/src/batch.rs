@@ -27,6 +27,8 @@ pub struct Entry {
     pub content: Content,
     /// Which span of its producer sent it, where that is kept.
     pub origin: Option<ProducerContext>,
+    /// Whether an operator sent it back to the queue: if its letter is open, it is loaded as a replay loads it.
+    pub is_requeued: bool,
 }
 
 impl Entry {
@@ -79,10 +81,11 @@ impl Entry {
     }
 
     fn of(verdict: Verdict) -> Self {
-        let Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys: _, origin } = verdict;
+        let Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys: _, origin, is_requeued } =
+            verdict;
         let key = MessageKey::of(&delivery, hash);
         let identity = identity.filter(|_| matches!(content, Content::Login(_)));
-        Self { key, identity, delivery, repeats: Vec::new(), body_hash, sealed_body, content, origin }
+        Self { key, identity, delivery, repeats: Vec::new(), body_hash, sealed_body, content, origin, is_requeued }
     }
 }
 
@@ -156,8 +159,9 @@ impl Sorted {
                 entries.push(Entry::of(verdict));
             }
         }
-        // By keys, because entries are large: each is moved once, and not at every comparison. The sort is stable.
-        entries.sort_by_cached_key(|entry: &Entry| entry.key);
+        // By keys, because entries are large: each is moved once, and not at every comparison. The sort is stable. Of a message
+        // that was sent back, it is that delivery which is recorded, and not an older one.
+        entries.sort_by_cached_key(|entry: &Entry| (entry.key, !entry.is_requeued));
         entries.dedup_by(|later, first| {
             let is_repeat = later.key == first.key;
             if is_repeat {
@@ -199,6 +203,12 @@ impl Batch {
             split.push(Self(rest.by_ref().take(size).collect()));
         }
         split
+    }
+
+    /// The messages that an operator sent back to the queue, and the others.
+    pub fn divide_requeued(self) -> (Self, Self) {
+        let (requeued, others) = self.0.into_iter().partition(|entry| entry.is_requeued);
+        (Self(requeued), Self(others))
     }
 
     /// The only message; the batch itself where it has another number of them.

@@ -63,6 +63,7 @@ pub fn locate(form: &Form, stream: &'static Stream, body: &RawBody, rejection: &
         | Rejection::RefusedByDatabase { .. }
         | Rejection::Contradicts { .. }
         | Rejection::OlderThanMemory
+        | Rejection::NotRequeued
         | Rejection::Redriven => None,
     }
 }

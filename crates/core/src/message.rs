@@ -1,18 +1,20 @@
 //! What the queue holds, what makes two deliveries of it the same message, and two messages the same login.
 
+mod pointer;
 mod producer;
+mod requeue;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer as _};
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+pub use self::pointer::JsonPointer;
+pub(crate) use self::pointer::escaped_step;
 pub use self::producer::ProducerContext;
+pub use self::requeue::{Original, REQUEUED, RequeueNote};
 use crate::login::UserLogin;
 
 /// The id that SQS gives a message when it is sent. Every redelivery carries the same one.
@@ -184,6 +186,8 @@ pub struct ReceivedMessage {
     pub attributes: Attributes,
     /// Which span of its producer sent it, where that was asked for and said.
     pub producer: Option<ProducerContext>,
+    /// What it says if an operator sent it back to the queue.
+    pub requeued: Option<RequeueNote>,
 }
 
 /// Message attributes by name; the FIFO deduplication id stands under `MessageDeduplicationId`.
@@ -403,79 +407,6 @@ impl FromStr for Identity {
 #[error("the message does not carry the identity that --identity names")]
 pub struct IdentityMissing;
 
-/// A JSON pointer (RFC 6901) to a field, at least one level deep.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonPointer(Vec<String>);
-
-impl JsonPointer {
-    fn parse(text: &str) -> Option<Self> {
-        let steps = text.strip_prefix('/')?;
-        Some(Self(steps.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect()))
-    }
-
-    /// The text or number that stands there, with its kind, so that `"7"` and `7` stay apart.
-    ///
-    /// A number keeps its digits as they were written: a lossy float would make two long ids one.
-    fn find(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let mut here: &RawValue = serde_json::from_slice(body).ok()?;
-        for step in &self.0 {
-            here = match here.get().as_bytes().first()? {
-                b'{' => serde_json::Deserializer::from_str(here.get()).deserialize_map(Member(step)).ok()??,
-                b'[' => {
-                    let mut items: Vec<&RawValue> = serde_json::from_str(here.get()).ok()?;
-                    let index = step.parse::<usize>().ok().filter(|index| *index < items.len())?;
-                    items.swap_remove(index)
-                }
-                _ => return None,
-            };
-        }
-        match here.get().as_bytes().first()? {
-            b'"' => serde_json::from_str::<String>(here.get())
-                .ok()
-                .filter(|text| !text.is_empty())
-                .map(|text| [b"s", text.as_bytes()].concat()),
-            b'-' | b'0'..=b'9' => Some([b"n", here.get().as_bytes()].concat()),
-            _ => None,
-        }
-    }
-}
-
-/// Reads an object for the value of one key; where the key stands twice, the last one.
-struct Member<'s>(&'s str);
-
-impl<'b> Visitor<'b> for Member<'_> {
-    type Value = Option<&'b RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'b>>(self, mut object: M) -> Result<Self::Value, M::Error> {
-        let mut found = None;
-        while let Some((Key(key), value)) = object.next_entry()? {
-            if key == self.0 {
-                found = Some(value);
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Borrows from the body unless an escape stands in it; a bare `Cow` would be read into a new `String` always.
-#[derive(Deserialize)]
-struct Key<'b>(#[serde(borrow)] Cow<'b, str>);
-
-impl fmt::Display for JsonPointer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|step| write!(f, "/{}", escaped_step(step)))
-    }
-}
-
-/// A key as a step of a JSON pointer (RFC 6901 section 3).
-pub(crate) fn escaped_step(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
-}
-
 /// The name under which a queue's messages are told from another queue's: its ARN.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QueueIdentity(String);
@@ -519,16 +450,19 @@ pub struct Identifier {
     /// Over version, queue and scheme already.
     keys: blake3::Hasher,
     logins: blake3::Hasher,
+    /// Over version and queue already.
+    requeues: blake3::Hasher,
 }
 
 impl Identifier {
     /// Hashes keys and logins with two secrets of the keyring's hash key: they come from personal data, and are of use to
-    /// nobody without it.
+    /// nobody without it. With a third it signs what is sent back to the queue.
     pub(crate) fn keyed(
         identity: Identity,
         queue: &QueueIdentity,
         of_identities: &[u8; 32],
         of_logins: &[u8; 32],
+        of_requeues: &[u8; 32],
     ) -> Self {
         let mut keys = blake3::Hasher::new_keyed(of_identities);
         for part in ["identity v1", queue.as_str(), &identity.to_string()] {
@@ -536,7 +470,13 @@ impl Identifier {
         }
         let mut logins = blake3::Hasher::new_keyed(of_logins);
         frame(&mut logins, b"login v1");
-        Self { messages: MessageHasher::new(queue), identity, keys, logins }
+        Self {
+            messages: MessageHasher::new(queue),
+            identity,
+            keys,
+            logins,
+            requeues: requeue::hasher(queue, of_requeues),
+        }
     }
 
     /// The message that was delivered.

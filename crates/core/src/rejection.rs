@@ -128,6 +128,11 @@ rejections! {
         "older_than_memory",
         "the message is older than what the tables remember: it may have been loaded before"
     ),
+    /// The message says that an operator sent it back to its queue, and cannot be believed. Made by the loader.
+    NotRequeued => (
+        "not_requeued",
+        "the message says that it was sent back to its queue, but this keyring did not sign that, or it was changed since"
+    ),
     /// The queue moved the message to its dead-letter queue, from which it was imported; its body is right. Made by the import.
     Redriven => (
         "redriven",
@@ -166,6 +171,7 @@ impl Rejection {
             | Self::RefusedByDatabase { .. }
             | Self::Contradicts { .. }
             | Self::OlderThanMemory
+            | Self::NotRequeued
             | Self::Redriven => None,
         }
     }

@@ -277,13 +277,14 @@ impl CheckValue {
     }
 }
 
-/// The key that hashes identities, logins and bodies, ready for use. It is never rotated: under another one, nothing that was
+/// The key that hashes identities, logins and bodies, and signs what is sent back to a queue, ready for use. It is never rotated: under another one, nothing that was
 /// hashed before would be recognised.
 pub struct HashKey {
     id: KeyId,
     identities: SubKey,
     logins: SubKey,
     bodies: SubKey,
+    requeues: SubKey,
     check: CheckValue,
 }
 
@@ -294,6 +295,7 @@ impl HashKey {
             identities: sub_key(Purpose::HashIdentity, master),
             logins: sub_key(Purpose::HashLogin, master),
             bodies: sub_key(Purpose::HashBody, master),
+            requeues: sub_key(Purpose::SignRequeue, master),
             check: CheckValue(*sub_key(Purpose::Check, master)),
             id,
         }
@@ -311,7 +313,7 @@ impl HashKey {
 
     /// What makes the hashes of a queue's messages and logins under this scheme.
     pub fn identifier(&self, identity: Identity, queue: &QueueIdentity) -> Identifier {
-        Identifier::keyed(identity, queue, &self.identities, &self.logins)
+        Identifier::keyed(identity, queue, &self.identities, &self.logins, &self.requeues)
     }
 }
 
@@ -366,6 +368,7 @@ enum Purpose {
     HashBody,
     HashIdentity,
     HashLogin,
+    SignRequeue,
     Check,
 }
 
@@ -380,6 +383,7 @@ impl Purpose {
             Self::HashBody => format!("{VERSION} hash body"),
             Self::HashIdentity => format!("{VERSION} hash identity"),
             Self::HashLogin => format!("{VERSION} hash login"),
+            Self::SignRequeue => format!("{VERSION} sign requeue"),
             Self::Check => format!("{VERSION} check value"),
         }
     }

@@ -5,7 +5,8 @@ use crate::fault::{self, Fault};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
 use crate::message::{
-    BodyHash, Delivery, Identifier, IdentityHash, LoginHash, MessageHash, ProducerContext, RawBody, ReceivedMessage,
+    Attributes, BodyHash, Delivery, Identifier, IdentityHash, LoginHash, MessageHash, Original, ProducerContext,
+    RawBody, ReceivedMessage, RequeueNote, SentAt,
 };
 use crate::seal::{BodySealer, SealedBody};
 
@@ -27,6 +28,8 @@ pub struct Verdict {
     pub unknown_keys: usize,
     /// Which span of its producer sent it, where that is kept.
     pub origin: Option<ProducerContext>,
+    /// Whether an operator sent it back to the queue: it is a delivery of the message that it was first.
+    pub is_requeued: bool,
 }
 
 /// What a message turned out to be.
@@ -67,13 +70,20 @@ impl Judge {
     /// A body that is not a login has no key to trust: a broken message and its corrected successor must not absorb
     /// each other.
     pub fn judge(&self, message: ReceivedMessage) -> Verdict {
-        let ReceivedMessage { delivery, body, attributes, producer: origin } = message;
+        let ReceivedMessage { mut delivery, body, attributes, producer: origin, requeued } = message;
+        let says_so = requeued.is_some();
+        let original = requeued.and_then(|note| self.original(&note, &delivery, &body, &attributes));
+        let is_requeued = original.is_some();
+        if let Some(Original { message_id, sent_at }) = original {
+            delivery = Delivery { message_id, sent_at: SentAt::Queue(sent_at), ..delivery };
+        }
         let hash = self.identifier.message(&delivery.message_id);
         let (body_hash, sealed_body) = self.sealer.seal(hash, &body, &attributes);
         let read = self
             .form
             .read(self.masker.stream(), &body)
             .and_then(|decoded| self.identifier.key(&body, &attributes).map(|key| (decoded, key)).map_err(Into::into));
+        let read = if says_so && !is_requeued { Err(Rejection::NotRequeued) } else { read };
         let (content, identity, unknown_keys) = match read {
             Ok((Decoded { login, unknown_keys }, key)) => {
                 let identity = key.map(|hash| LoginIdentity { hash, login: self.identifier.login(&login) });
@@ -84,7 +94,19 @@ impl Judge {
                 (Content::Rejected(rejection, fault), None, 0)
             }
         };
-        Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys, origin }
+        Verdict { delivery, hash, identity, body_hash, sealed_body, content, unknown_keys, origin, is_requeued }
+    }
+
+    /// Which message this was first. On a queue without SentTimestamps there is none that can be claimed under one.
+    fn original(
+        &self,
+        note: &RequeueNote,
+        delivery: &Delivery,
+        body: &RawBody,
+        attributes: &Attributes,
+    ) -> Option<Original> {
+        delivery.sent_at.of_queue()?;
+        self.identifier.original(note, body, attributes)
     }
 
     /// Where the body is wrong of a message that comes no more. One that comes again would be read twice each time.

@@ -136,7 +136,9 @@ impl Args {
                 Some(From::Queue(SqsSettings { asks_sources: true, ..given.queue_at(address) }))
             }
             (None, Some(None)) => mistakes.note("FILE", "is not given", "name a file, or a queue with --from-queue"),
-            (Some(_), Some(Some(_))) => mistakes.note("--from-queue", "is given beside a file", "give one or the other"),
+            (Some(_), Some(Some(_))) => {
+                mistakes.note("--from-queue", "is given beside a file", "give one or the other")
+            }
             (_, None) => None,
         };
         if matches!(from, Some(From::File(_))) && limit.flatten().is_some() {

@@ -124,7 +124,9 @@ impl Named {
                 let what = format!("plan {id} is unfinished: its list is being made, or who made it has gone");
                 return Err(Failure::new(what, "wait for it, or draw up another with `turnstile dead-letters replay`"));
             }
-            State::Cancelled | State::Done => {
+            // Somebody else was quicker.
+            State::Done => return report::say_done(&database, &plan, format).await,
+            State::Cancelled => {
                 let what = format!("plan {id} is {} already", plan.state.as_str());
                 return Err(Failure::new(what, "draw up another with `turnstile dead-letters replay`"));
             }
@@ -136,12 +138,12 @@ impl Named {
     async fn cancel(self, given: &Given) -> Result<Outcome, Failure> {
         let mut mistakes = given.mistakes();
         let (database, id) = (given.database(1, &mut mistakes), self.read(&mut mistakes));
-        let format = given.read(&rows::FORMAT, &mut mistakes);
-        let all = || Some((database?, id?, format?));
-        let (database, id, format) = mistakes.or(all())?;
+        let (said, format) = (said(given, &mut mistakes), given.read(&rows::FORMAT, &mut mistakes));
+        let all = || Some((database?, id?, said?, format?));
+        let (database, id, said, format) = mistakes.or(all())?;
         let database = open(&database).await?;
         find(&database, id).await?;
-        let cancel = async |transaction: &Transaction| replay_plans::cancel(transaction, id).await;
+        let cancel = async |transaction: &Transaction| replay_plans::cancel(transaction, id, &said).await;
         let cancelled = database.transaction(cancel).await?;
         let plan = find(&database, id).await?;
         match format {

@@ -1,7 +1,7 @@
 //! `turnstile dead-letters replay`.
 
 use super::plans::{Replaying, report};
-use super::{edits, open, said, said_with_reason, which};
+use super::{edits, open, resolved, said, said_with_reason, which};
 use crate::cli::terminal::{Progress, agreed, counted};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
@@ -51,6 +51,13 @@ struct Settings {
 }
 
 impl Args {
+    /// What the plan is of, as it is shown beside it.
+    fn meant(&self, which: &which::Which, limit: Option<u64>) -> String {
+        let limit = limit.map(|limit| format!("limit {limit}"));
+        let version = self.edits.as_delivered.then(|| "as delivered".to_owned());
+        [Some(which.in_words()), limit, version].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let Settings { database, replaying, which, edit, said, limit, format } = self.read(given)?;
         let database = open(&database).await?;
@@ -60,7 +67,7 @@ impl Args {
             return Err(Failure::new("--replace is for a single letter", "name it by its hash"));
         }
         let draft = Draft {
-            meant: which.in_words(),
+            meant: self.meant(&which, limit),
             force: self.force,
             edits: edit.as_ref().map(Edit::operations).unwrap_or_default(),
         };
@@ -126,16 +133,11 @@ impl Args {
     /// Says which of the letters that were asked for by name are resolved already, and counts those that were discarded:
     /// they are not replayed.
     async fn say_resolved(&self, database: &Database, filter: &Filter) -> Result<u64, Failure> {
-        let Some(hashes) = &filter.hashes else { return Ok(0) };
-        let named = Filter::of(hashes.clone());
-        let most = hashes.len() as u64;
-        let letters = database.snapshot(async |seen| dead_letters::newest(seen, &named, most).await).await?;
-        let mut discarded = 0;
-        for letter in letters.iter().filter(|letter| letter.status != Status::Open) {
-            discarded += u64::from(letter.status == Status::Discarded);
+        let resolved = resolved(database, filter).await?;
+        for letter in &resolved {
             tracing::warn!(hash = %letter.key.hash, "a dead letter is {} already and is not replayed", letter.status.as_str());
         }
-        Ok(discarded)
+        Ok(resolved.iter().filter(|letter| letter.status == Status::Discarded).count() as u64)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings, Transaction};
 use crate::message::{MessageHash, RawBody};
+use crate::records::letters::{paths_words, revision_json};
 use crate::seal::{BodyOpener, OpenError};
 use crate::table::dead_letter_revisions::{self, Revision};
 use crate::table::dead_letters::{self, BodyFacts, DeadLetter, Filter};
@@ -209,23 +210,10 @@ impl Facts {
 
 /// `2026-03-08 12:00:00Z by ada in plan 7, at /app_version, not tried: the app is old`.
 fn revision_words(revision: &Revision) -> String {
-    let Revision { plan, made_at, role, person, reason, paths, tried_at } = revision;
+    let Revision { plan, made_at, role, person, reason, tried_at, paths: _ } = revision;
     let by = person.as_ref().unwrap_or(role);
     let tried = if tried_at.is_some() { "" } else { ", not tried" };
-    let places: Vec<&str> = paths.iter().map(|path| if path.is_empty() { "all of it" } else { path }).collect();
-    format!("{} by {by} in plan {plan}, at {}{tried}: {reason}", seconds(*made_at), places.join(", "))
-}
-
-fn revision_json(revision: &Revision) -> Value {
-    json!({
-        "plan": revision.plan.0,
-        "made_at": exact(revision.made_at),
-        "role": revision.role,
-        "name": revision.person,
-        "reason": revision.reason,
-        "paths": revision.paths,
-        "tried_at": revision.tried_at.map(exact),
-    })
+    format!("{} by {by} in plan {plan}, at {}{tried}: {reason}", seconds(*made_at), paths_words(revision))
 }
 
 fn processed_json(processed: &Processed) -> Value {

@@ -16,8 +16,14 @@ use crate::stream::{Field, LOGIN};
 pub(super) const WHICH: &str = "Which dead letters";
 
 /// Those that are told by what is wrong which dead letters are meant.
-pub(super) const WHICH_COMMANDS: &[&str] =
-    &["dead-letters list", "dead-letters replay", "dead-letters discard", "dead-letters reopen", "dead-letters export"];
+pub(super) const WHICH_COMMANDS: &[&str] = &[
+    "dead-letters list",
+    "dead-letters replay",
+    "dead-letters requeue",
+    "dead-letters discard",
+    "dead-letters reopen",
+    "dead-letters export",
+];
 
 /// The message group of what is sent.
 pub static GROUP: Setting<Text<String>> = Setting {
@@ -57,11 +63,13 @@ pub static BY: Setting<Text<String>> = Setting {
     commands: &[
         "dead-letters show",
         "dead-letters replay",
+        "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters export",
         "dead-letters import",
         "dead-letters plans run",
+        "dead-letters plans cancel",
         "unmask",
         "loaders pause",
         "loaders resume",

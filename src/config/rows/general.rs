@@ -151,6 +151,7 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "migrate",
         "dead-letters show",
         "dead-letters replay",
+        "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters export",

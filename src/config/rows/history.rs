@@ -16,11 +16,13 @@ pub static REASON: Setting<Text<String>> = Setting {
     commands: &[
         "dead-letters show",
         "dead-letters replay",
+        "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
         "dead-letters export",
         "dead-letters import",
         "dead-letters plans run",
+        "dead-letters plans cancel",
         "unmask",
         "loaders pause",
         "loaders resume",

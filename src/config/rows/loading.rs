@@ -173,14 +173,14 @@ pub static MIGRATE: Setting<Switch> = Setting {
 pub static METRICS_ADDRESS: Setting<Text<SocketAddr>> = Setting {
     flag: Some("metrics-address"),
     variable: Some("TURNSTILE_METRICS_ADDRESS"),
-    commands: &["run", "relay", "check", "config show", "health", "top"],
+    commands: &["run", "relay", "console", "check", "config show", "health", "top"],
     heading: FIGURES_HEADING,
     kind: Text::of("ADDRESS", "give an address and a port, for example 127.0.0.1:9464", |text| {
         text.parse().map_err(|_| "is not an address and port".to_owned())
     }),
     default: Default::Unset,
     is_secret: false,
-    meaning: "Where a loader or relay serves /metrics, /livez and /readyz: an address of this machine and a port. Without it, \
+    meaning: "Where /metrics, /livez and /readyz are served: an address of this machine and a port. Without it, \
               nothing is served. Nothing personal is in what is served, and nobody is asked for a password",
 };
 
@@ -233,6 +233,7 @@ pub static KEYRING: Setting<KeyringFile> = Setting {
         "mask",
         "dead-letters show",
         "dead-letters replay",
+        "dead-letters requeue",
         "dead-letters export",
         "dead-letters import",
         "dead-letters plans run",
@@ -304,7 +305,15 @@ pub static IDENTITY: Setting<Text<Identity>> = Setting {
 pub static BODY: Setting<Word<BodyKind>> = Setting {
     flag: Some("body"),
     variable: Some("TURNSTILE_BODY"),
-    commands: &["run", "check", "config show", "dead-letters replay", "dead-letters import", "dead-letters plans run", "console"],
+    commands: &[
+        "run",
+        "check",
+        "config show",
+        "dead-letters replay",
+        "dead-letters import",
+        "dead-letters plans run",
+        "console",
+    ],
     heading: IDENTITY_HEADING,
     kind: Word::of("WHAT", &["login", "event"]),
     default: Default::Is("login"),

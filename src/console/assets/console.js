@@ -77,7 +77,28 @@
   if (hint) hint.hidden = false;
   // A form is sent once, however often it is clicked; the server holds to that, too.
   document.addEventListener("submit", (event) => {
-    const button = event.target.querySelector("button[type=submit]");
+    const button = event.submitter;
     if (button && event.target.method === "post") setTimeout(() => (button.disabled = true));
   });
+
+  // A body is judged whenever somebody stops typing; the last answer counts.
+  for (const area of document.querySelectorAll("textarea[data-judge]")) {
+    const verdict = document.getElementById(area.getAttribute("aria-describedby"));
+    let waits = 0;
+    let asked = 0;
+    const judge = async (number) => {
+      const request = { method: "POST", redirect: "manual", headers: { "Turnstile-Fragment": "1" } };
+      const body = new URLSearchParams({ body: area.value });
+      const answer = await fetch(area.dataset.judge, { ...request, body }).catch(() => null);
+      const words = answer && answer.ok ? await answer.text() : "It could not be judged: is it too large?";
+      if (number === asked) verdict.innerHTML = words;
+    };
+    area.addEventListener("input", () => {
+      clearTimeout(waits);
+      asked += 1;
+      const number = asked;
+      if (area.value.trim()) waits = setTimeout(() => judge(number), 400);
+      else verdict.textContent = "";
+    });
+  }
 })();

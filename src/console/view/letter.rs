@@ -7,14 +7,17 @@ use time::OffsetDateTime;
 use super::groups::capital;
 use super::{NoPage, View, replaying};
 use crate::console::Console;
-use crate::console::pieces::{facts, length, moment, nothing, number, once, plan_link, reason, signed, status, text};
+use crate::console::pieces::{
+    cell, facts, head, length, moment, nothing, number, once, plan_link, reason, signed, status, text,
+};
 use crate::console::session::Session;
 use crate::database::Transaction;
 use crate::message::MessageHash;
 use crate::readable::exact;
 use crate::records::actions::action_json;
-use crate::records::letters::{letter_json, place_words};
+use crate::records::letters::{letter_json, paths_words, place_words, revision_json};
 use crate::rejection::Rejection;
+use crate::table::dead_letter_revisions::{self, Revision};
 use crate::table::dead_letters::{self, BodyFacts, DeadLetter, Filter, Status};
 use crate::table::operator_actions::{self, Done};
 use crate::table::powers::Powers;
@@ -41,6 +44,8 @@ struct Known {
     sealed: Option<BodyFacts>,
     /// Whether the console has the key of its body; none: nobody knows which that is.
     opens: Option<bool>,
+    /// What was made of its body, the newest first.
+    revisions: Vec<Revision>,
 }
 
 /// What is offered.
@@ -81,7 +86,11 @@ pub(super) async fn look(
             };
             let key_id = sealed.as_ref().and_then(|sealed| sealed.key_id.as_ref());
             let opens = keys.zip(key_id).map(|(keys, id)| keys.ids.contains(id));
-            letters.push(Known { letter, processed, sealed, opens });
+            let revisions = match powers.revisions {
+                true => dead_letter_revisions::of_letter(seen, letter.key).await?,
+                false => Vec::new(),
+            };
+            letters.push(Known { letter, processed, sealed, opens, revisions });
         }
         let of_letter = operator_actions::Filter { hashes: Some(vec![hash]), ..operator_actions::Filter::default() };
         let done = match powers.history {
@@ -175,6 +184,31 @@ impl Known {
         }
     }
 
+    fn edited(&self, now: OffsetDateTime) -> Markup {
+        html! {
+            @if !self.revisions.is_empty() {
+                section {
+                    h2 { "Edited bodies" }
+                    table.stack {
+                        (head(&[("Plan", ""), ("Made", "when"), ("By", ""), ("Changed", ""), ("Tried", "when"), ("Reason", "")]))
+                        tbody {
+                            @for revision in &self.revisions {
+                                tr {
+                                    td.lead { (plan_link(revision.plan)) }
+                                    (cell("Made", "when", moment(revision.made_at, now)))
+                                    (cell("By", "", html! { (text(revision.person.as_ref().unwrap_or(&revision.role))) }))
+                                    (cell("Changed", "place", html! { (text(&paths_words(revision))) }))
+                                    (cell("Tried", "when", html! { @match revision.tried_at { Some(at) => { (moment(at, now)) }, None => { span.quiet { "not yet" } } } }))
+                                    (cell("Reason", "wide", html! { (text(&revision.reason)) }))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     fn advice(&self) -> Markup {
         html! {
             @if let Some(advice) = Rejection::advice(&self.letter.code) {
@@ -193,12 +227,13 @@ impl Letter {
         self.letters.first()
     }
 
-    fn act(&self, act: &str, verb: &str, words: &str) -> Markup {
+    fn act(&self, act: &str, verb: &str, words: &str, more: Markup) -> Markup {
         html! {
             form.act method="post" action={ "/dead-letters/" (self.hash) "/" (act) } {
                 (once())
                 h3 { (verb) }
                 p { (words) }
+                (more)
                 (reason(&format!("reason-{act}"), true))
                 div.buttons { button type="submit" { (verb) } }
             }
@@ -208,11 +243,27 @@ impl Letter {
     fn resolving(&self) -> Markup {
         let of = |status| self.letters.iter().any(|known| known.letter.status == status);
         html! {
-            @if of(Status::Open) && self.may.replay && self.may.has_keys { (replaying::form(&replaying::Of::Letter(&self.hash.to_string()))) }
+            @if of(Status::Open) && self.may.replay && self.may.has_keys { (replaying::form(&replaying::Of::Letter(&self.hash.to_string(), self.may.reveal))) }
             @if of(Status::Open) {
-                (self.act("discard", "Discard", "It is not worth loading. It stays in the table, and can be opened again."))
+                (self.act("discard", "Discard", "It is not worth loading. It stays in the table, and can be opened again.", html! {}))
             }
-            @if of(Status::Discarded) { (self.act("reopen", "Reopen", "It is worth another look: it becomes open again.")) }
+            @if of(Status::Discarded) { (self.act("reopen", "Reopen", "It is worth another look: it becomes open again.", html! {})) }
+        }
+    }
+
+    /// Which of the bodies is shown, where there are several.
+    fn versions(&self) -> Markup {
+        let revisions = self.newest().map(|known| known.revisions.as_slice()).unwrap_or_default();
+        html! {
+            @if !revisions.is_empty() {
+                label for="revision" { "Which body" }
+                select #revision name="revision" {
+                    option value="" { "as it was delivered" }
+                    @for revision in revisions {
+                        option value=(revision.plan) { "as edited in plan " (revision.plan) }
+                    }
+                }
+            }
         }
     }
 
@@ -224,7 +275,7 @@ impl Letter {
             } @else if opens == Some(false) {
                 div.act { h3 { "Reveal" } p { "The keyring of this console does not hold the key of this body." } }
             } @else {
-                (self.act("reveal", "Reveal", "Shows the body, which is personal data. That it was shown, to whom and why is noted first."))
+                (self.act("reveal", "Reveal", "Shows the body, which is personal data. That it was shown, to whom and why is noted first.", self.versions()))
             }
         }
     }
@@ -253,6 +304,7 @@ impl View for Letter {
             @for known in &self.letters {
                 @if self.letters.len() > 1 { h2.each { "The letter of " (moment(known.letter.dead_lettered_at, now)) } }
                 (known.html(&self.done, now))
+                (known.edited(now))
             }
             @if let Some(known) = self.newest() { (known.advice()) }
             @if !self.may.sees_history { (nothing("What was done with it is not for this role to see.")) }
@@ -285,6 +337,7 @@ impl View for Letter {
                 );
                 record.insert("sealed_bytes".to_owned(), sealed.map(|sealed| sealed.bytes).into());
                 record.insert("sealed_with".to_owned(), key_id.map(|id| id.as_str()).into());
+                record.insert("revisions".to_owned(), known.revisions.iter().map(revision_json).collect());
             }
             record
         };

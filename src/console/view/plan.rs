@@ -79,6 +79,8 @@ impl OnePlan {
         known.extend((!plan.edits.is_empty()).then(|| ("Changes", html! { (text(&plan.edits.join(", "))) })));
         known.extend(plan.force.then(|| ("Force", html! { "also letters older than what the tables remember" })));
         known.extend(plan.begun_at.map(|at| ("Begun", moment(at, now))));
+        let worked_at = plan.worked_at.filter(|_| plan.ended_at.is_none());
+        known.extend(worked_at.map(|at| ("Worked on last", moment(at, now))));
         known.extend(plan.ended_at.map(|at| ("Ended", moment(at, now))));
         facts(&known)
     }

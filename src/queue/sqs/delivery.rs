@@ -8,11 +8,12 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use crate::message::{
-    Attributes, Delivery, MessageId, ProducerContext, RawBody, ReceiptHandle, ReceivedMessage, SentAt,
+    Attributes, Delivery, MessageId, ProducerContext, REQUEUED, RawBody, ReceiptHandle, ReceivedMessage, RequeueNote,
+    SentAt,
 };
 
 /// The name under which the FIFO deduplication id stands among the [`Attributes`].
-pub(super) const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
+pub const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
 
 /// What is asked for, and given, where it alone names no message.
 pub(super) const GROUP_ID: &str = "MessageGroupId";
@@ -37,9 +38,8 @@ pub(super) enum Producers {
 
 impl Producers {
     /// Adds what says it to what is asked for.
-    pub(super) fn asked_for(system: &mut Vec<MessageSystemAttributeName>, own: &mut Option<Vec<String>>) -> Self {
+    pub(super) fn asked_for(system: &mut Vec<MessageSystemAttributeName>, own: &mut Vec<String>) -> Self {
         system.push(MessageSystemAttributeName::AwsTraceHeader);
-        let own = own.get_or_insert_default();
         if own.iter().any(|name| name == TRACEPARENT) {
             return Self::ByHeader;
         }
@@ -52,14 +52,17 @@ impl Producers {
         let of_attribute = match self {
             Self::Unasked => return None,
             Self::ByHeader => None,
-            Self::ByHeaderAndAttribute => {
-                let place = attributes.iter().position(|(name, _)| name == TRACEPARENT);
-                place.map(|place| attributes.remove(place).1)
-            }
+            Self::ByHeaderAndAttribute => take(TRACEPARENT, attributes),
         };
         let of_attribute = of_attribute.and_then(|text| ProducerContext::of_traceparent(str::from_utf8(&text).ok()?));
         of_attribute.or_else(|| ProducerContext::of_xray(trace_header?))
     }
+}
+
+/// Takes an attribute out of those of a message.
+fn take(wanted: &str, attributes: &mut Vec<(String, Vec<u8>)>) -> Option<Vec<u8>> {
+    let place = attributes.iter().position(|(name, _)| name == wanted);
+    place.map(|place| attributes.remove(place).1)
 }
 
 /// A message as the reply holds it, before anything in it is believed. No `Debug`: it holds the body.
@@ -88,6 +91,7 @@ impl Delivered {
         producers: Producers,
     ) -> Result<ReceivedMessage, Damaged> {
         let producer = producers.take(self.trace_header.as_deref(), &mut self.attributes);
+        let requeued = take(REQUEUED, &mut self.attributes).map(RequeueNote::from_bytes);
         let (Some(message_id), Some(receipt)) = (self.message_id, self.receipt) else {
             return Err(Damaged { message_id: None });
         };
@@ -106,7 +110,7 @@ impl Delivered {
             receive_count: self.receive_count.and_then(|count| count.parse().ok()).unwrap_or(1),
         };
         let attributes: Attributes = self.attributes.into_iter().collect();
-        Ok(ReceivedMessage { delivery, body: RawBody::new(self.body), attributes, producer })
+        Ok(ReceivedMessage { delivery, body: RawBody::new(self.body), attributes, producer, requeued })
     }
 }
 
@@ -163,6 +167,17 @@ fn bytes_of(value: MessageAttributeValue) -> Option<Vec<u8>> {
         Some(text) => Some(text.into_bytes()),
         None => value.binary_value.map(|blob| blob.into_inner()),
     }
+}
+
+/// Group and deduplication id of a message whose attributes are these, as [`with_deduplication_id`] put them there.
+pub fn deduplication_of(attributes: &Attributes, by_group: bool) -> Option<(Option<String>, String)> {
+    let text = str::from_utf8(attributes.get(DEDUPLICATION_ID)?).ok()?;
+    if !by_group {
+        return Some((None, text.to_owned()));
+    }
+    let (length, rest) = text.split_once(':')?;
+    let (group, id) = rest.split_at_checked(length.parse().ok()?)?;
+    Some((Some(group.to_owned()), id.to_owned()))
 }
 
 /// Between these a SentTimestamp is believed: one in seconds, or of a clock that was never set, is none. They are
@@ -247,6 +262,11 @@ mod tests {
         assert_ne!(value("id", Some("a")), value("id", Some("b")));
         assert_ne!(value("bid", Some("a")), value("id", Some("ab")));
         assert_eq!(value("id", Some("a")), value("id", Some("a")));
+        for group in [None, Some("7:a")] {
+            let own = with_deduplication_id(std::iter::empty(), Some("i:d".to_owned()), group.map(str::to_owned));
+            let read = deduplication_of(&own.into_iter().collect(), group.is_some());
+            assert_eq!(read, Some((group.map(str::to_owned), "i:d".to_owned())));
+        }
     }
 
     #[test]
@@ -274,10 +294,10 @@ mod tests {
 
     #[test]
     fn a_producers_span_is_asked_for_beside_the_key_and_not_under_its_name() {
-        let (mut system, mut own) = (Vec::new(), Some(vec!["EventId".to_owned()]));
+        let (mut system, mut own) = (Vec::new(), vec!["EventId".to_owned()]);
         assert_eq!(Producers::asked_for(&mut system, &mut own), Producers::ByHeaderAndAttribute);
-        assert_eq!((system.len(), own), (1, Some(vec!["EventId".to_owned(), TRACEPARENT.to_owned()])));
-        let mut own = Some(vec![TRACEPARENT.to_owned()]);
+        assert_eq!((system.len(), own), (1, vec!["EventId".to_owned(), TRACEPARENT.to_owned()]));
+        let mut own = vec![TRACEPARENT.to_owned()];
         assert_eq!(Producers::asked_for(&mut system, &mut own), Producers::ByHeader);
     }
 

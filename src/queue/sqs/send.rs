@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry, SendMessageBatchResultEntry};
 
 use super::connect::{ConnectError, Place};
@@ -33,7 +34,37 @@ pub struct Outgoing {
     pub deduplication_id: Option<String>,
     /// Its message group, where that is not the sender's; FIFO queues only.
     pub group: Option<String>,
+    /// Message attributes of its own, beside those of the sender: texts where they are UTF-8, and else bytes.
+    pub attributes: Vec<(String, Vec<u8>)>,
 }
+
+impl Outgoing {
+    /// This body and nothing else.
+    pub fn of(body: impl Into<String>) -> Self {
+        Self { body: body.into(), deduplication_id: None, group: None, attributes: Vec::new() }
+    }
+
+    /// How many bytes it counts for in a call: its body and its own attributes, with their names and types.
+    pub fn bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len() + BINARY.len());
+        self.body.len() + attributes.sum::<usize>()
+    }
+
+    fn own_attributes(&self) -> impl Iterator<Item = (String, MessageAttributeValue)> {
+        self.attributes.iter().filter_map(|(name, value)| {
+            let of = MessageAttributeValue::builder();
+            let of = match str::from_utf8(value) {
+                Ok(text) => of.data_type(STRING).string_value(text),
+                Err(_) => of.data_type(BINARY).binary_value(Blob::new(value.clone())),
+            };
+            Some((name.clone(), of.build().ok()?))
+        })
+    }
+}
+
+/// The types of attributes.
+const STRING: &str = "String";
+const BINARY: &str = "Binary";
 
 /// Sends messages to one queue. Clones share their connections.
 #[derive(Clone, Debug)]
@@ -89,10 +120,24 @@ impl Sender {
     #[must_use]
     pub fn with_attributes(self, attributes: &[(&str, &str)]) -> Self {
         let texts = attributes.iter().filter_map(|(name, text)| {
-            let value = MessageAttributeValue::builder().data_type("String").string_value(*text).build().ok()?;
+            let value = MessageAttributeValue::builder().data_type(STRING).string_value(*text).build().ok()?;
             Some(((*name).to_owned(), value))
         });
         Self { attributes: Some(texts.collect()), ..self }
+    }
+
+    fn attributes_of(&self, message: &Outgoing) -> Option<HashMap<String, MessageAttributeValue>> {
+        if message.attributes.is_empty() {
+            return self.attributes.clone();
+        }
+        Some(
+            self.attributes
+                .iter()
+                .flatten()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .chain(message.own_attributes())
+                .collect(),
+        )
     }
 
     /// Where the calls go.
@@ -128,7 +173,7 @@ impl Sender {
                 .message_body(&message.body)
                 .set_message_group_id(self.group.as_ref().map(|own| message.group.as_ref().unwrap_or(own).clone()))
                 .set_message_deduplication_id(message.deduplication_id.clone())
-                .set_message_attributes(self.attributes.clone())
+                .set_message_attributes(self.attributes_of(message))
                 .build()
         });
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(CALL, &error))?;

@@ -33,7 +33,7 @@ pub enum Stage {
     /// Begins, and reads the horizon.
     #[default]
     Begin,
-    /// Locks letters; only a replay.
+    /// Locks letters: a replay, and a lane that has messages which were sent back.
     Letters,
     /// Claims messages.
     Messages,
@@ -65,6 +65,8 @@ pub struct Client<'w> {
     pub replays: bool,
     /// Which claims of the batch are of messages that it takes for logins.
     pub logins: Set,
+    /// Which of them an operator sent back: if their letters are open, they are loaded as a replay loads them.
+    pub resumes: Set,
     /// By which scheme it knows their keys.
     pub scheme: Scheme,
     /// Whether it has the new hash key.
@@ -113,6 +115,8 @@ impl Attempt {
         let mut attempt = Self { batch, old, ..Self::default() };
         if client.replays {
             attempt.enter(Stage::Letters, batch);
+        } else if !client.resumes.is_empty() && !client.world.has(Mutant::RequeueLocksLettersLast) {
+            attempt.enter(Stage::Letters, client.resumes);
         } else if client.world.has(Mutant::KeysBeforeMessages) {
             attempt.enter(Stage::Keys, client.keys(client.candidates(&attempt)));
             if attempt.todo.is_empty() {
@@ -159,16 +163,18 @@ impl Client<'_> {
         match lock {
             Lock::Letter(claim) => {
                 attempt.todo -= Set::of(claim);
-                if database.record(claim).letter == Letter::Open {
+                let is_open = database.record(claim).letter == Letter::Open;
+                if is_open && (self.replays || !self.world.has(Mutant::RequeueAsNew)) {
                     attempt.transaction.letters |= Set::of(claim);
                 }
-                if attempt.todo.is_empty() {
-                    attempt.enter(Stage::Messages, attempt.transaction.letters);
+                if attempt.todo.is_empty() && !self.locks_letters_last() {
+                    let messages = if self.replays { attempt.transaction.letters } else { attempt.batch };
+                    attempt.enter(Stage::Messages, messages);
                 }
             }
             Lock::Message(claim) => {
                 attempt.todo -= Set::of(claim);
-                if self.is_for_the_taking(claim, database) {
+                if self.is_for_the_taking(attempt, claim, database) {
                     attempt.transaction.messages |= Set::of(claim);
                     attempt.new |= Set::of(claim);
                 }
@@ -188,17 +194,29 @@ impl Client<'_> {
     }
 
     /// Whether it has claimed, under its own time, a message that is older than the horizon, which it reads after the claims:
-    /// what stood there may be gone.
+    /// what stood there may be gone. The claim of an open letter that it takes stood there.
     pub fn has_claimed_what_is_old(&self, attempt: &Attempt, database: &Database) -> bool {
         let is_old = |claim: Claim| claim >= MESSAGES && self.world.is_old(message_of(claim), database.horizon);
         let looks = !self.replays && !self.world.has(Mutant::HorizonReadBeforeClaims);
-        looks && attempt.new.iter().any(is_old)
+        let claimed = attempt.new - attempt.transaction.letters;
+        looks && claimed.iter().any(is_old)
     }
 
-    /// A loader takes what nobody has recorded, a replay what is dead-lettered.
-    fn is_for_the_taking(&self, claim: Claim, database: &Database) -> bool {
+    /// A loader takes what nobody has recorded, a replay what is dead-lettered; and so does a loader where the letter is open
+    /// and its message was sent back.
+    fn is_for_the_taking(&self, attempt: &Attempt, claim: Claim, database: &Database) -> bool {
         let record = database.record(claim);
-        if self.replays { record.claimed == Claimed::DeadLettered } else { !record.is_claimed() }
+        let is_locked = attempt.transaction.letters.has(claim) || self.locks_letters_last();
+        let any = self.world.has(Mutant::RequeueOfResolved) || self.world.has(Mutant::RequeueAsNew);
+        let resumes = self.resumes.has(claim) && (is_locked || any);
+        match self.replays || resumes && record.is_claimed() {
+            true => record.claimed == Claimed::DeadLettered,
+            false => !record.is_claimed(),
+        }
+    }
+
+    fn locks_letters_last(&self) -> bool {
+        self.world.has(Mutant::RequeueLocksLettersLast) && !self.replays
     }
 
     fn after(&self, attempt: &mut Attempt, database: &Database, uncommitted: &Owners) -> Progress {
@@ -207,7 +225,13 @@ impl Client<'_> {
         }
         let keys_first = self.world.has(Mutant::KeysBeforeMessages) && !self.replays;
         match attempt.stage {
-            Stage::Messages if !keys_first => attempt.enter(Stage::Keys, self.keys(self.candidates(attempt))),
+            Stage::Messages if self.locks_letters_last() && (attempt.new & self.resumes).first().is_some() => {
+                attempt.enter(Stage::Letters, attempt.new & self.resumes);
+                return Progress::GoesOn;
+            }
+            Stage::Messages | Stage::Letters if !keys_first => {
+                attempt.enter(Stage::Keys, self.keys(self.candidates(attempt)));
+            }
             Stage::Keys if keys_first => attempt.enter(Stage::Messages, attempt.batch),
             Stage::Messages | Stage::Keys => attempt.enter(Stage::Owners, Set::default()),
             Stage::Begin | Stage::Letters | Stage::Owners | Stage::Record => {}
@@ -273,7 +297,7 @@ impl Client<'_> {
             (true, _) => Outcome::Loaded,
             (false, true) if self.world.has(Mutant::AbsorbedInOneStatement) => Outcome::LoadedWithoutRow,
             (false, true) => Outcome::Absorbed(Owner::of(owner)),
-            (false, false) if self.replays => Outcome::None,
+            (false, false) if self.replays || attempt.transaction.letters.has(claim) => Outcome::None,
             (false, false) => Outcome::DeadLettered(Reason::Contradicts),
         })
     }

@@ -101,7 +101,12 @@ pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
     let this = &state.importer;
     let mut add = |step| moves.push(Action::Importer(step));
     let hidden = |message: &Message| state.queue.place(*message) == Place::DeadInFlight;
-    world.messages().filter(hidden).filter(|message| !this.received.has(*message)).map(Move::IsShown).for_each(&mut add);
+    world
+        .messages()
+        .filter(hidden)
+        .filter(|message| !this.received.has(*message))
+        .map(Move::IsShown)
+        .for_each(&mut add);
     if this.takes_more() {
         let dead = |message: &Message| state.queue.place(*message) == Place::Dead;
         world.messages().filter(dead).map(Move::Receives).for_each(&mut add);
@@ -189,9 +194,8 @@ pub fn make(world: &World, state: &mut State, step: Move) {
 /// What is older than the horizon is claimed under the constant time, unless its own claim stands: that says more.
 fn begin(world: &World, state: &mut State) {
     let horizon = state.database.horizon;
-    let is_known = |message: &Message| {
-        world.is_old(*message, horizon) && state.database.record(MESSAGES + *message).is_claimed()
-    };
+    let is_known =
+        |message: &Message| world.is_old(*message, horizon) && state.database.record(MESSAGES + *message).is_claimed();
     let wanted: Set = state.importer.hand.iter().filter(|message| !is_known(message)).collect();
     let claim = |message| match world.has(Mutant::ImportUnderAnotherTime) {
         true => message,

@@ -20,6 +20,8 @@ pub struct Lane {
     pub hand: [Set; MESSAGES],
     /// The messages in hand whose last delivery lacked the SentTimestamp, if it claims them all the same.
     pub untimed: Set,
+    /// The messages in hand that an operator sent back.
+    pub requeued: Set,
     /// The messages to load now.
     pub batch: Set,
     /// The other part of a batch that was split.
@@ -91,12 +93,12 @@ pub enum Move {
 /// As with an attempt: a lane with nothing in hand is no more than its release.
 impl Hash for Lane {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { release, hand, untimed, batch, rest, letters, attempt, committed, in_doubt } = self;
+        let Self { release, hand, untimed, requeued, batch, rest, letters, attempt, committed, in_doubt } = self;
         release.hash(state);
         let is_idle = *self == Self { release: *release, ..Self::default() };
         is_idle.hash(state);
         if !is_idle {
-            (hand, untimed, batch, rest, letters, attempt, committed, in_doubt).hash(state);
+            (hand, untimed, requeued, batch, rest, letters, attempt, committed, in_doubt).hash(state);
         }
     }
 }
@@ -181,10 +183,16 @@ pub fn make(world: &World, state: &mut State, lane: usize, step: Move) {
         Move::Receives(message) => {
             let receipt = state.queue.receive(message);
             state.lanes[lane].hand[message] |= Set::of(receipt);
+            if state.queue.requeued(message) > 0 {
+                state.lanes[lane].requeued |= Set::of(message);
+            }
         }
         Move::ReceivesWithoutTime(message) => receive_without_time(world, state, lane, message),
         Move::Judges => judge(world, state, lane),
-        Move::Begins(horizon) => load::begin(world, &mut state.lanes[lane], horizon),
+        Move::Begins(horizon) => {
+            let State { database, lanes, .. } = state;
+            load::begin(world, &mut lanes[lane], horizon, |claim| database.record(claim).is_claimed());
+        }
         Move::Claims | Move::ReadsOwners => load::step(world, state, lane),
         Move::Commits => load::commit(world, state, lane),
         Move::IsRefused => load::split(world, &mut state.lanes[lane]),
@@ -274,7 +282,7 @@ impl Lane {
     pub fn run_again(&mut self, world: &World) {
         self.attempt = Attempt::default();
         if !self.batch.is_empty() && !load::reads_horizon(world) {
-            load::begin(world, self, 0);
+            load::begin(world, self, 0, |_| true);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::mutant::Mutant;
 use crate::protocol::State;
 use crate::set::Set;
 use crate::waits::{Party, others, waits_for};
-use crate::world::{Body, Duty, MESSAGES, World, message_of};
+use crate::world::{Body, Claim, Duty, MESSAGES, Message, World, message_of};
 
 /// Whether the horizon can move, so that when it is read makes a difference.
 pub fn reads_horizon(world: &World) -> bool {
@@ -49,14 +49,19 @@ pub fn faults(world: &World, state: &State, lane: usize, add: &mut impl FnMut(Mo
 }
 
 /// Begins: each message is claimed under its own time, and what is older than the horizon under the constant one.
-pub fn begin(world: &World, lane: &mut Lane, horizon: usize) {
+///
+/// A message that was sent back meets its claim under its own time as long as that stands.
+pub fn begin(world: &World, lane: &mut Lane, horizon: usize, is_claimed: impl Fn(Claim) -> bool) {
     let scheme = lane.release.scheme;
+    let meets_its_own = |message: &Message| lane.requeued.has(*message) && is_claimed(MESSAGES + *message);
     let claim = |message| match lane.untimed.has(message) {
         true => message,
+        false if meets_its_own(&message) => MESSAGES + message,
         false => world.claim(message, scheme, horizon),
     };
     let batch = lane.batch.iter().map(claim).collect();
-    let old = lane.batch.iter().filter(|message| world.is_old(*message, horizon)).map(claim).collect();
+    let is_old = |message: &Message| world.is_old(*message, horizon) && !meets_its_own(message);
+    let old = lane.batch.iter().filter(is_old).map(claim).collect();
     lane.attempt = Attempt { batch, old, ..Attempt::default() };
     lane.attempt = Attempt::new(&client(world, lane), batch, old);
 }
@@ -64,10 +69,13 @@ pub fn begin(world: &World, lane: &mut Lane, horizon: usize) {
 /// What a lane knows of its batch.
 pub fn client<'w>(world: &'w World, lane: &Lane) -> Client<'w> {
     let letters = lane.letters.iter().flat_map(|message| world.claims_of(message)).collect();
+    let logins = lane.attempt.batch - lane.attempt.old - letters;
+    let resumes = logins.iter().filter(|claim| lane.requeued.has(message_of(*claim)) && *claim >= MESSAGES).collect();
     Client {
         world,
         replays: false,
-        logins: lane.attempt.batch - lane.attempt.old - letters,
+        logins,
+        resumes,
         scheme: lane.release.scheme,
         key_replaced: lane.release.key_replaced,
         sorts: lane.release.sorts,

@@ -31,6 +31,14 @@ pub enum Mutant {
     ReplayWithoutLocks,
     /// The plan of a replay says what became of its letters before that is committed.
     PlanRecordsBeforeReplay,
+    /// A message that was sent back is loaded as if it were new: its letter stays open.
+    RequeueAsNew,
+    /// A message that was sent back is loaded whatever has become of its letter.
+    RequeueOfResolved,
+    /// A lane that has messages which were sent back waits neither for their letters nor for their claims.
+    RequeueWithoutLocks,
+    /// Such a lane claims the messages first, and locks the letters after.
+    RequeueLocksLettersLast,
     /// Replay writes rows for letters whatever their bodies are.
     ReplayWithoutDecoding,
     /// Messages have claims under `message-id` and other ones under a key: claims of two schemes never meet.

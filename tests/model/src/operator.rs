@@ -21,6 +21,8 @@ pub enum Move {
     DropsConstraint,
     /// A dead letter is discarded.
     Discards(Claim),
+    /// The message of a dead letter is sent back to the queue.
+    Requeues(Message),
     /// A new hash key is registered.
     ReplacesHashKey,
     /// The horizon moves past one more message.
@@ -48,6 +50,10 @@ pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
                 let open = |claim: &Claim| state.database.record(*claim).letter == Letter::Open;
                 let locked = |claim: &Claim| everything(state).any(|transaction| transaction.letters.has(*claim));
                 (0..CLAIMS).filter(|claim| open(claim) && !locked(claim)).map(Move::Discards).for_each(&mut add);
+            }
+            Duty::Requeue(times) => {
+                let can = |message: &Message| can_requeue(state, *message, *times);
+                world.messages().filter(can).map(Move::Requeues).for_each(&mut add);
             }
             Duty::ReplaceHashKey if can_replace_hash_key(world, state) => add(Move::ReplacesHashKey),
             // In [`importer`](crate::importer).
@@ -77,6 +83,12 @@ pub fn make(world: &World, state: &mut State, step: Move) {
         Move::Switches(lane) => state.lanes[lane].release.scheme = world.next_scheme().unwrap_or_default(),
         Move::DropsConstraint => state.constraint_dropped = true,
         Move::Discards(claim) => state.database.discard(claim),
+        Move::Requeues(message) => {
+            state.queue.requeue(message);
+            if message < state.database.horizon {
+                state.queue.outlive(message);
+            }
+        }
         Move::ReplacesHashKey => {
             state.database.key_replaced = true;
             // Nothing meets the hashes of the old key any more.
@@ -87,7 +99,7 @@ pub fn make(world: &World, state: &mut State, step: Move) {
             state.database.horizon += 1;
             if is_past(state, message) {
                 state.queue.forget(message);
-            } else if world.shows(Quirk::OutlivesRetention) {
+            } else if world.shows(Quirk::OutlivesRetention) || state.queue.requeued(message) > 0 {
                 state.queue.outlive(message);
             }
         }
@@ -119,6 +131,13 @@ fn idle(state: &State, may: impl Fn(usize) -> bool, to: fn(usize) -> Move, add: 
     lanes.filter(|lane| may(*lane)).map(to).for_each(add);
 }
 
+/// Only letters of messages with a time of their own: claims under the constant time may be removed while what was sent back
+/// is still in the queue. Nobody locks anything for it.
+fn can_requeue(state: &State, message: Message, times: u8) -> bool {
+    let record = state.database.record(MESSAGES + message);
+    record.letter == Letter::Open && state.queue.requeued(message) < times
+}
+
 /// It locks `identities` first, which one that inserts there holds until the end of its transaction.
 fn can_replace_hash_key(world: &World, state: &State) -> bool {
     let waits = everything(state).any(|transaction| transaction.holds_identities());
@@ -128,7 +147,9 @@ fn can_replace_hash_key(world: &World, state: &State) -> bool {
 /// The rule of the horizon: it is no nearer than the queue's retention and the longest hold of a loader.
 fn can_move_horizon(world: &World, state: &State) -> bool {
     let message = state.database.horizon;
-    let may = world.shows(Quirk::OutlivesRetention) || world.has(Mutant::HorizonWithinRetention);
+    // What was sent back may be in the queue for as long again as the queue keeps a message.
+    let is_requeued = world.messages().contains(&message) && state.queue.requeued(message) > 0;
+    let may = world.shows(Quirk::OutlivesRetention) || world.has(Mutant::HorizonWithinRetention) || is_requeued;
     world.messages().contains(&message) && (may || is_past(state, message))
 }
 

@@ -16,6 +16,8 @@ struct Slot {
     receives: u8,
     came_after_delete: bool,
     outlived: bool,
+    /// How often an operator sent it back: it is delivered under the identity that it had.
+    requeued: u8,
 }
 
 /// Where a message is.
@@ -55,6 +57,11 @@ impl Queue {
     /// Whether it was delivered, or in somebody's hand, for longer than the queue keeps a message.
     pub fn outlived_retention(&self, message: Message) -> bool {
         self.slots[message].outlived
+    }
+
+    /// How often an operator sent it back to the queue.
+    pub fn requeued(&self, message: Message) -> u8 {
+        self.slots[message].requeued
     }
 
     /// Whether it may be received now.
@@ -123,6 +130,12 @@ impl Queue {
     pub fn deliver_again(&mut self, message: Message) {
         self.slots[message].place = Place::Visible;
         self.slots[message].came_after_delete = true;
+    }
+
+    /// An operator sends the message back, as a new one that names it.
+    pub fn requeue(&mut self, message: Message) {
+        self.slots[message].place = Place::Visible;
+        self.slots[message].requeued += 1;
     }
 
     /// The retention ends.

@@ -13,7 +13,7 @@ use crate::waits::{Holder, Party, parties, waits_for, wanted};
 use crate::world::{Basis, Body, Duty, KEYS, LANES, MESSAGES, Message, Quirk, Scheme, Start, World, message_of};
 
 /// What is reached in some state.
-pub(crate) const SOMETIMES: [Sometimes<World>; 45] = [
+pub(crate) const SOMETIMES: [Sometimes<World>; 51] = [
     (
         "everything is at rest and every fault has struck",
         |_| true,
@@ -152,6 +152,50 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 45] = [
         |world| letters(world) > 1,
         |_, state| state.replay.attempt.absorbed_by_twins().next().is_some(),
     ),
+    ("a message that was sent back is loaded", requeues, |_, state| {
+        let loads = |attempt: &Attempt| {
+            attempt.transaction.letters.iter().any(|claim| attempt.transaction.outcomes[claim] == Outcome::Loaded)
+        };
+        lanes(state, |lane| lane.attempt.stage == Stage::Record && loads(&lane.attempt))
+    }),
+    ("a message that was sent back finds its letter resolved", requeues, |_, state| {
+        let resolved = |message: Message| {
+            let letter = state.database.record(MESSAGES + message).letter;
+            matches!(letter, Letter::Replayed | Letter::Discarded)
+        };
+        lanes(state, |lane| lane.requeued.iter().any(resolved))
+    }),
+    (
+        "a lane waits for a letter that is replayed",
+        |world| requeues(world) && replays_redelivered(world),
+        |world, state| {
+            waits(world, state, |state, me| in_lane(me, |_| matches!(wanted(state, me), Some(Lock::Letter(_)))))
+        },
+    ),
+    (
+        "a replay waits for a letter that was sent back",
+        |world| requeues(world) && replays(world),
+        |world, state| {
+            let letter = matches!(wanted(state, Party::Replay), Some(Lock::Letter(_)));
+            letter && matches!(waits_for(world, state, Party::Replay), Some(Holder::Party(Party::Lane(_))))
+        },
+    ),
+    (
+        "a message that was sent back is absorbed",
+        |world| requeues(world) && may_absorb(world),
+        |_, state| lanes(state, |lane| absorbs(&lane.attempt)),
+    ),
+    (
+        "a message that was sent back finds its key taken by another login",
+        |world| requeues(world) && may_share_key(world) && has_rivals(world),
+        |_, state| {
+            let stays = |attempt: &Attempt| {
+                let locked = attempt.transaction.letters & attempt.new;
+                locked.iter().any(|claim| attempt.transaction.outcomes[claim] == Outcome::None)
+            };
+            lanes(state, |lane| lane.attempt.stage == Stage::Record && stays(&lane.attempt))
+        },
+    ),
     ("a letter is discarded", |world| world.allows(Duty::Discard), |_, state| any_letter(state, Letter::Discarded)),
     ("a message is in two hands that know different schemes", has_schemes, |_, state| {
         let holds = |lane: &Lane, message: Message| !lane.hand[message].is_empty();
@@ -230,9 +274,16 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 45] = [
             import && in_lane(me, |_| true)
         })
     }),
-    ("an imported letter is replayed", |world| imports(world) && world.replays > 0, |_, state| {
-        state.database.records().any(|record| record.reason == Reason::Redriven && record.letter == Letter::Replayed)
-    }),
+    (
+        "an imported letter is replayed",
+        |world| imports(world) && world.replays > 0,
+        |_, state| {
+            state
+                .database
+                .records()
+                .any(|record| record.reason == Reason::Redriven && record.letter == Letter::Replayed)
+        },
+    ),
     ("a lane claims a key by a hash key that was replaced", replaces_hash_key, |_, state| {
         lanes(state, |lane| {
             lane.attempt.stage == Stage::Keys && lane.release.key_replaced != state.database.key_replaced
@@ -319,6 +370,15 @@ fn may_absorb(world: &World) -> bool {
 
 fn replays(world: &World) -> bool {
     world.replays > 0 && has_bad(world)
+}
+
+fn requeues(world: &World) -> bool {
+    world.requeues() > 0
+}
+
+fn absorbs(attempt: &Attempt) -> bool {
+    let Transaction { letters, outcomes, .. } = &attempt.transaction;
+    letters.iter().any(|claim| matches!(outcomes[claim], Outcome::Absorbed(_)))
 }
 
 fn replays_redelivered(world: &World) -> bool {

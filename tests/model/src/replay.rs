@@ -146,7 +146,16 @@ fn client<'w>(world: &'w World, state: &State, chunk: Set) -> Client<'w> {
     } else {
         state.replay.scheme
     };
-    Client { world, replays: true, logins: chunk, scheme, key_replaced: state.replay.key_replaced, sorts: true }
+    let resumes = Set::default();
+    Client {
+        world,
+        replays: true,
+        logins: chunk,
+        resumes,
+        scheme,
+        key_replaced: state.replay.key_replaced,
+        sorts: true,
+    }
 }
 
 /// As long as what refused a letter is there, a replay reads it and changes nothing. What is older than memory it takes

@@ -4,7 +4,7 @@ use crate::attempt::{Attempt, Lock};
 use crate::database::Transaction;
 use crate::mutant::Mutant;
 use crate::protocol::State;
-use crate::world::{LANES, MESSAGES, World, message_of};
+use crate::world::{Claim, LANES, MESSAGES, World, message_of};
 
 /// What can wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +38,23 @@ pub fn waits_for(world: &World, state: &State, me: Party) -> Option<Holder> {
     let reads_dirty = world.has(Mutant::AbsorbedByUncommitted) && matches!(lock, Lock::Identity(_));
     let locks_nothing =
         world.has(Mutant::ReplayWithoutLocks) && me == Party::Replay && !matches!(lock, Lock::Identity(_));
-    if reads || reads_dirty || locks_nothing {
+    let resumes = |claim| in_lane_requeued(state, me, claim);
+    let passes = world.has(Mutant::RequeueWithoutLocks)
+        && matches!(lock, Lock::Letter(claim) | Lock::Message(claim) if resumes(claim));
+    if reads || reads_dirty || locks_nothing || passes {
         return None;
     }
     let rival = |party: &Party| *party != me && keeps(world, state, *party, lock);
     let rival = parties().find(rival).map(Holder::Party);
     rival.or_else(|| state.database.orphans().iter().any(|orphan| orphan.holds(lock)).then_some(Holder::Orphan))
+}
+
+/// Whether this is a lane, and has a message in hand that was sent back.
+fn in_lane_requeued(state: &State, me: Party, claim: Claim) -> bool {
+    match me {
+        Party::Lane(lane) => state.lanes[lane].requeued.has(message_of(claim)),
+        Party::Replay => false,
+    }
 }
 
 /// Whether some wait for each other in a circle: on a real server one of them is ended, and begins again.

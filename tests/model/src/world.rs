@@ -128,6 +128,8 @@ pub enum Duty {
     DropConstraint,
     /// Discard dead letters.
     Discard,
+    /// Send the messages of open dead letters back to the queue, each so many times at most.
+    Requeue(u8),
     /// Replace the `hash` key of the keyring.
     ReplaceHashKey,
     /// Move the horizon, and drop the claims before it.
@@ -165,6 +167,12 @@ impl World {
     /// The scheme to which the lanes are switched, if they are.
     pub fn next_scheme(&self) -> Option<Scheme> {
         self.duties.iter().find_map(|duty| if let Duty::Switch(scheme) = duty { Some(*scheme) } else { None })
+    }
+
+    /// How often an operator sends a message back to the queue at most.
+    pub fn requeues(&self) -> u8 {
+        let times = |duty: &Duty| if let Duty::Requeue(times) = duty { Some(*times) } else { None };
+        self.duties.iter().find_map(times).unwrap_or(0)
     }
 
     /// Whether this can go wrong.

@@ -119,6 +119,39 @@ pub const REPLAY_OF_TWINS: World = World {
     duties: &[Duty::Upgrade],
     ..BY_KEY
 };
+/// A letter that is sent back, beside a replay of it.
+pub const REQUEUED: World = World {
+    name: "a malformed body is sent back to the queue, beside a replay",
+    sent: &[malformed(0, 0)],
+    faults: 2,
+    replays: 1,
+    duties: &[Duty::Upgrade, Duty::Discard, Duty::Requeue(2)],
+    ..LOADING
+};
+/// A letter that is sent back, and another message with its key.
+pub const REQUEUED_AND_RESEND: World = World {
+    name: "a malformed body is sent back to the queue, beside its resend",
+    sent: &[malformed(0, 0), login(0, 0)],
+    faults: 1,
+    replays: 1,
+    duties: &[Duty::Upgrade, Duty::Requeue(1)],
+    ..BY_KEY
+};
+const REQUEUED_AND_CONTRADICTION: World = World {
+    name: "a malformed body is sent back to the queue, beside another login with its key",
+    sent: &[malformed(0, 0), login(0, 1)],
+    replays: 0,
+    ..REQUEUED_AND_RESEND
+};
+/// What is sent back, and outlives what the tables remember.
+pub const REQUEUED_AND_RETENTION: World = World {
+    name: "the horizon moves past what was sent back to the queue",
+    sent: &[malformed(0, 0)],
+    faults: 2,
+    replays: 1,
+    duties: &[Duty::Upgrade, Duty::Discard, Duty::Retain, Duty::Requeue(2)],
+    ..LOADING
+};
 /// Claims of two schemes must meet in the message.
 pub const TWO_SCHEMES: World = World {
     name: "two schemes at once",
@@ -282,7 +315,7 @@ const EVERYTHING: World = World {
 };
 
 /// Every one.
-pub const ALL: [World; 30] = [
+pub const ALL: [World; 34] = [
     REFUSED_ROW,
     SENT_TWICE,
     CONTRADICTION,
@@ -295,6 +328,10 @@ pub const ALL: [World; 30] = [
     REPLAY_AND_CONTRADICTION,
     REPLAY_OF_REFUSED,
     REPLAY_OF_TWINS,
+    REQUEUED,
+    REQUEUED_AND_RESEND,
+    REQUEUED_AND_CONTRADICTION,
+    REQUEUED_AND_RETENTION,
     TWO_SCHEMES,
     THREE_SCHEMES,
     SWITCHED,

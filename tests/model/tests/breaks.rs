@@ -62,6 +62,10 @@ mutants! {
     a_replay_without_locks_is_found: ReplayWithoutLocks, REPLAY_BY_MESSAGE, 1, [TWICE, PLACES, REST];
     a_plan_that_records_before_it_replays_is_found: PlanRecordsBeforeReplay, REPLAY_BY_MESSAGE, 1, [PLAN];
     a_replay_without_decoding_is_found: ReplayWithoutDecoding, REPLAY_BY_MESSAGE, 1, [BAD];
+    a_requeue_as_a_new_message_is_found: RequeueAsNew, REQUEUED, 1, [PLACES, AGREE, REST];
+    a_requeue_of_a_resolved_letter_is_found: RequeueOfResolved, REQUEUED, 1, [PLACES, AGREE, REST];
+    a_requeue_without_locks_is_found: RequeueWithoutLocks, REQUEUED, 1, [TWICE, PLACES, REST];
+    a_requeue_that_locks_letters_last_is_found: RequeueLocksLettersLast, REQUEUED, 1, [FOREVER, PLACES, AGREE, REST];
     claims_of_two_schemes_that_never_meet_are_found: ClaimsOfOneScheme, TWO_SCHEMES, 1, [TWICE, PLACES, AGREE, REST];
     twins_grouped_before_their_claims_are_found: TwinsGroupedBeforeClaims, REFUSED_AND_RESENT, 1, [ABSORBED];
     keys_of_messages_that_are_not_new_are_found: KeysOfAllMessages, REPLAY_AND_RESEND, 1, [ABSORBED, OWNER];

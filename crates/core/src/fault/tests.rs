@@ -9,7 +9,8 @@ use crate::message::{IdentityMissing, MessageHash};
 use crate::stream::{LOGIN, Limit};
 
 /// Codes of rejections that are no matter of the body.
-const MADE_BY_OTHERS: [&str; 4] = ["identity_missing", "refused_by_database", "contradicts", "older_than_memory"];
+const MADE_BY_OTHERS: [&str; 5] =
+    ["identity_missing", "refused_by_database", "contradicts", "older_than_memory", "not_requeued"];
 
 fn event_form() -> Form {
     Form::Event(Unmasker::new(Vec::new()))
@@ -240,6 +241,7 @@ fn what_is_no_matter_of_the_body_has_no_place() {
         Rejection::RefusedByDatabase { sqlstate: "22P05".to_owned(), constraint: None },
         Rejection::Contradicts { owner: MessageHash::from_bytes([7; 32]) },
         Rejection::OlderThanMemory,
+        Rejection::NotRequeued,
     ];
     assert_eq!(others.each_ref().map(Rejection::code), MADE_BY_OTHERS);
     for rejection in others {

@@ -111,6 +111,12 @@ const ADVICE: [Advice; Rejection::CODES.len()] = [
         "look up which of them were loaded, and discard those; replay the others with --force",
     ),
     of(
+        "not_requeued",
+        "came with the note of a message that was sent back to its queue, which this keyring did not sign for it",
+        "a requeue with another keyring, or a sender that passes a body off as that of a dead letter",
+        "discard these; if it was a requeue, the letters that it was of are open still: requeue them with the loaders' keyring",
+    ),
+    of(
         "redriven",
         "is a login, but its queue gave it up and moved it to its dead-letter queue",
         "loaders that were stopped or without a database for longer than the queue's maxReceiveCount allows for",

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use crate::cli::terminal::{Progress, say};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::Format;
+use crate::database::Database;
 use crate::records::plans::{compared_json, fate_words, rate};
-use crate::replay::{Replay, Report, Unfinished};
+use crate::replay::{Replay, Report, Unfinished, compare};
 use crate::table::replay_plan_letters::Compared;
 use crate::table::replay_plans::{Plan, State};
 
@@ -56,6 +57,22 @@ pub(in crate::cli::dead_letters) async fn run(
         None if report.stay_open() > 0 => Ok(Outcome::Failed),
         None => Ok(Outcome::Done),
     }
+}
+
+/// Says what became of a plan that has been run to its end before.
+pub(super) async fn say_done(database: &Database, plan: &Plan, format: Format) -> Result<Outcome, Failure> {
+    let compared = compare(database, plan.id).await?;
+    let report = Report::of(&compared);
+    let otherwise: Vec<&Compared> = compared.iter().filter(|one| is_otherwise(one)).collect();
+    match format {
+        Format::Json => say(&json_of(plan, &report, Some(&otherwise)).to_string())?,
+        Format::Text => {
+            say(&format!("plan {} is done already: this is what became of its letters", plan.id))?;
+            say_report(&report, None)?;
+            say_otherwise(plan, &otherwise, report.seen())?;
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 fn is_otherwise(compared: &Compared) -> bool {
