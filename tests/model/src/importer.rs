@@ -231,6 +231,7 @@ fn client(world: &World) -> Client<'_> {
         world,
         replays: false,
         logins: Set::default(),
+        resumes: Set::default(),
         scheme: Scheme::MessageId,
         key_replaced: false,
         sorts: true,

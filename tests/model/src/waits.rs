@@ -53,7 +53,7 @@ pub fn waits_for(world: &World, state: &State, me: Party) -> Option<Holder> {
 fn in_lane_requeued(state: &State, me: Party, claim: Claim) -> bool {
     match me {
         Party::Lane(lane) => state.lanes[lane].requeued.has(message_of(claim)),
-        Party::Replay => false,
+        Party::Replay | Party::Importer => false,
     }
 }
 
