@@ -203,6 +203,15 @@ GRANT EXECUTE ON FUNCTION turnstile.take_bodies(bytea[], timestamptz[]), turnsti
 GRANT SELECT (id, done_at, role, person, action, letters, subject, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_operator;
 
+-- Writes their sealed bodies to files, which is noted, and has the database take dead letters from files and other queues: it claims
+-- their messages as a loader does, and notes each. Who may do so can keep a message from being loaded before it comes, as a dead letter.
+GRANT EXECUTE ON FUNCTION turnstile.export_letters(bytea[], timestamptz[]),
+                          turnstile.import_letters(timestamptz[], bytea[], text[], text[], text[], text[], text[], bytea[], bytea[],
+                                                   text[], integer[], timestamptz[], timestamptz[], boolean[]),
+                          turnstile.note_queue(text, text, text)
+    TO turnstile_operator;
+GRANT SELECT (retained_since) ON turnstile.horizon TO turnstile_operator;
+
 -- Draws replays up and runs them. Whose a plan is and which letters it has, nobody changes afterwards.
 GRANT INSERT (person, reason, meant, force, edits),
       SELECT (plan, made_at, role, person, reason, meant, force, edits, state, letters, done, begun_at, worked_at, ended_at),
@@ -286,6 +295,9 @@ GRANT SELECT (sent_at, message_hash, plan, made_at, role, person, reason, paths,
     ON turnstile.dead_letter_revisions TO turnstile_revealer;
 GRANT SELECT (id, done_at, role, person, action, letters, subject, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_revealer;
+
+-- … and `turnstile dead-letters export --reveal`, which says from which queues the letters are.
+GRANT SELECT (arn, scheme, scheme_since, time_basis) ON turnstile.queues TO turnstile_revealer;
 
 
 -- The auditor: `turnstile audit`. It reads hashes and times, and changes nothing.

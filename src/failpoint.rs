@@ -51,6 +51,8 @@ pub enum Step {
     RequeuedTake,
     /// Resolving them.
     RequeuedResolve,
+    /// Claiming messages and writing their dead letters for an import.
+    Import,
     /// A step of a relay.
     Relay(RelayStep),
 }
@@ -226,8 +228,8 @@ mod armed {
     static MUTATED: LazyLock<Option<Mutant>> = LazyLock::new(|| read(MUTANT, |name| name.parse().ok()));
 
     impl Step {
-        /// Those of loaders, replays, requeues and migrations.
-        pub const OF_LOADERS: [Self; 21] = [
+        /// Those of loaders, replays, requeues, imports and migrations.
+        pub const OF_LOADERS: [Self; 22] = [
             Self::Migrate,
             Self::Receive,
             Self::Return,
@@ -249,6 +251,7 @@ mod armed {
             Self::RequeueSend,
             Self::RequeuedTake,
             Self::RequeuedResolve,
+            Self::Import,
         ];
 
         fn name(self) -> &'static str {
@@ -274,6 +277,7 @@ mod armed {
                 Self::RequeueSend => "requeue_send",
                 Self::RequeuedTake => "requeued_take",
                 Self::RequeuedResolve => "requeued_resolve",
+                Self::Import => "import",
                 Self::Relay(step) => step.name(),
             }
         }

@@ -24,10 +24,10 @@ use crate::batch::Sorted;
 use crate::failpoint::{Step, around};
 use crate::lease::{self, InHand};
 use crate::load::{Destination, LoadError, Loaded};
-use crate::message::{Delivery, ReceivedMessage, SentAt, TimeBasis};
+use crate::message::{Delivery, TimeBasis};
 use crate::metrics::{Deletion, Label as _, LaneState, LaneWatch, Metrics, Outcome, Peer};
 use crate::queue::{Depth, Queue, QueueError};
-use crate::receive::{ReceiveLimits, Received, Stride, receive};
+use crate::receive::{ReceiveLimits, Received, Stride, by_time, receive};
 use crate::retry::Pauses;
 use crate::shutdown::Shutdown;
 use crate::spans::{self, Settlement};
@@ -414,65 +414,5 @@ impl<Q: Queue> Lane<Q> {
             () = tokio::time::sleep(pause) => {}
             () = self.shutdown.stopping.cancelled() => {}
         }
-    }
-}
-
-/// The messages that can be claimed as their queue's are, and the deliveries that cannot: on a queue that gives a
-/// SentTimestamp they lack one, and would be claimed a second time when they come with it.
-fn by_time(mut messages: Vec<ReceivedMessage>, basis: TimeBasis) -> (Vec<ReceivedMessage>, Vec<Delivery>) {
-    match basis {
-        TimeBasis::None => {
-            for ReceivedMessage { delivery, .. } in &mut messages {
-                delivery.sent_at = SentAt::Receipt(delivery.received_at);
-            }
-            (messages, Vec::new())
-        }
-        TimeBasis::SentTimestamp => {
-            let (timed, timeless): (Vec<_>, Vec<_>) =
-                messages.into_iter().partition(|message| message.delivery.sent_at.of_queue().is_some());
-            if !timeless.is_empty() {
-                tracing::warn!(
-                    messages = timeless.len(),
-                    "messages came without a SentTimestamp that can be read, which this queue gave before: they go back"
-                );
-            }
-            (timed, timeless.into_iter().map(|message| message.delivery).collect())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use time::OffsetDateTime;
-
-    use super::*;
-    use crate::message::{Attributes, MessageId, RawBody, ReceiptHandle};
-
-    fn message(sent_at: SentAt) -> ReceivedMessage {
-        let delivery = Delivery {
-            message_id: MessageId::new("m"),
-            receipt: ReceiptHandle::new("r"),
-            sent_at,
-            received_at: OffsetDateTime::UNIX_EPOCH,
-            receive_count: 1,
-        };
-        ReceivedMessage {
-            delivery,
-            body: RawBody::new("{}"),
-            attributes: Attributes::default(),
-            producer: None,
-            requeued: None,
-        }
-    }
-
-    #[test]
-    fn what_a_message_is_claimed_under_is_a_matter_of_its_queue_and_never_of_the_message() {
-        let time = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
-        let both = || vec![message(SentAt::Queue(time)), message(SentAt::Receipt(time))];
-        let (timed, timeless) = by_time(both(), TimeBasis::SentTimestamp);
-        assert_eq!((timed.len(), timeless.len()), (1, 1));
-        assert_eq!(timed[0].delivery.sent_at, SentAt::Queue(time));
-        let (all, none) = by_time(both(), TimeBasis::None);
-        assert!(none.is_empty() && all.iter().all(|message| message.delivery.sent_at.of_queue().is_none()));
     }
 }

@@ -9,7 +9,7 @@
 //! # Invariants
 //!
 //! - A message is deleted from the queue only after the commit that records it: [`acknowledge::acknowledge`] takes a
-//!   [`load::Committed`], and only [`load::Destination::load`] can make one.
+//!   [`load::Committed`], and only [`load`] can make one.
 //! - After [`mask`] no clear address, device id or body exists: a batch holds masked logins and sealed bodies.
 //! - No type that holds a body, a clear login, a key or a receipt prints it.
 //! - The pure core ([`turnstile_core`]: `message`, `stream`, `login`, `rejection`, `decode`, `fault`, `seal`, `mask`,
@@ -45,6 +45,8 @@ pub mod prune;
 pub mod replay;
 pub mod discard;
 pub mod requeue;
+pub mod archive;
+pub mod drain;
 pub mod audit;
 pub mod keys;
 pub mod check;

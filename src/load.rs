@@ -6,6 +6,7 @@
 //! again once others have landed, and what nobody gets past is no matter of one message.
 
 mod books;
+pub mod bury;
 mod mutants;
 mod queue;
 mod traced;
@@ -53,7 +54,7 @@ const INTERNAL_ERRORS_PASS_WITHIN: std::time::Duration = std::time::Duration::fr
 
 /// Deliveries whose messages are recorded, for good: PostgreSQL said so after the commit.
 ///
-/// Only [`Destination::load`] makes one, and [`acknowledge`](crate::acknowledge::acknowledge) takes it by value. Deleting
+/// Only [`Destination::load`] and [`bury::bury`] make one, and [`acknowledge`](crate::acknowledge::acknowledge) takes it by value. Deleting
 /// without it does not compile:
 ///
 /// ```compile_fail,E0451

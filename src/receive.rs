@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::message::ReceivedMessage;
+use crate::message::{Delivery, ReceivedMessage, SentAt, TimeBasis};
 use crate::queue::{MESSAGES_PER_CALL, Queue, QueueError};
 
 /// The most receive calls of one lane side by side.
@@ -111,6 +111,30 @@ impl Received {
     }
 }
 
+/// The messages that can be claimed as their queue's are, and the deliveries that cannot: on a queue that gives a
+/// SentTimestamp they lack one, and would be claimed a second time when they come with it.
+pub fn by_time(mut messages: Vec<ReceivedMessage>, basis: TimeBasis) -> (Vec<ReceivedMessage>, Vec<Delivery>) {
+    match basis {
+        TimeBasis::None => {
+            for ReceivedMessage { delivery, .. } in &mut messages {
+                delivery.sent_at = SentAt::Receipt(delivery.received_at);
+            }
+            (messages, Vec::new())
+        }
+        TimeBasis::SentTimestamp => {
+            let (timed, timeless): (Vec<_>, Vec<_>) =
+                messages.into_iter().partition(|message| message.delivery.sent_at.of_queue().is_some());
+            if !timeless.is_empty() {
+                tracing::warn!(
+                    messages = timeless.len(),
+                    "messages came without a SentTimestamp that can be read, which this queue gave before: they go back"
+                );
+            }
+            (timed, timeless.into_iter().map(|message| message.delivery).collect())
+        }
+    }
+}
+
 /// How a lane goes about its next calls, learnt from what its last ones brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stride {
@@ -156,7 +180,10 @@ fn came_full(wanted: usize, came: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use time::OffsetDateTime;
+
     use super::*;
+    use crate::message::{Attributes, MessageId, RawBody, ReceiptHandle};
 
     const LIMITS: ReceiveLimits = ReceiveLimits {
         batch_size: 500,
@@ -215,5 +242,33 @@ mod tests {
         let three = ReceiveLimits { batch_size: 3, ..LIMITS };
         assert_eq!(stride(8, mib).calls_within(&three, 0, 0), [3]);
         assert_eq!(stride(8, 100).calls_within(&three, 2, 200), [1]);
+    }
+
+    fn message(sent_at: SentAt) -> ReceivedMessage {
+        let delivery = Delivery {
+            message_id: MessageId::new("m"),
+            receipt: ReceiptHandle::new("r"),
+            sent_at,
+            received_at: OffsetDateTime::UNIX_EPOCH,
+            receive_count: 1,
+        };
+        ReceivedMessage {
+            delivery,
+            body: RawBody::new("{}"),
+            attributes: Attributes::default(),
+            producer: None,
+            requeued: None,
+        }
+    }
+
+    #[test]
+    fn what_a_message_is_claimed_under_is_a_matter_of_its_queue_and_never_of_the_message() {
+        let time = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
+        let both = || vec![message(SentAt::Queue(time)), message(SentAt::Receipt(time))];
+        let (timed, timeless) = by_time(both(), TimeBasis::SentTimestamp);
+        assert_eq!((timed.len(), timeless.len()), (1, 1));
+        assert_eq!(timed[0].delivery.sent_at, SentAt::Queue(time));
+        let (all, none) = by_time(both(), TimeBasis::None);
+        assert!(none.is_empty() && all.iter().all(|message| message.delivery.sent_at.of_queue().is_none()));
     }
 }

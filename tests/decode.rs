@@ -50,6 +50,7 @@ fn every_rejection() -> Vec<Rejection> {
         Rejection::Contradicts { owner: turnstile::message::MessageHash::from_bytes([7; 32]) },
         Rejection::OlderThanMemory,
         Rejection::NotRequeued,
+        Rejection::Redriven,
     ];
     for field in LOGIN.fields {
         every.extend([Rejection::MissingField(field), Rejection::NullField(field), Rejection::WrongType(field)]);
@@ -72,8 +73,8 @@ fn every_fixture_gets_the_code_that_its_name_says() {
 }
 
 /// What no login says by itself.
-const MADE_BY_THE_LOADER: [&str; 5] =
-    ["identity_missing", "refused_by_database", "contradicts", "older_than_memory", "not_requeued"];
+const MADE_BY_THE_LOADER: [&str; 6] =
+    ["identity_missing", "refused_by_database", "contradicts", "older_than_memory", "not_requeued", "redriven"];
 const OF_EVENTS: [&str; 3] = ["not_an_event", "invalid_mask", "invalid_day"];
 
 #[test]

@@ -59,6 +59,7 @@ mod requeue;
 mod walk;
 mod history;
 mod letters;
+mod carried;
 mod audit;
 mod comparison;
 

@@ -80,6 +80,13 @@ const OF_NOBODY: [&str; 62] = [
     "SELECT turnstile.note_receiving('paused', NULL, NULL)",
 ];
 
+/// Statements that an operator may run, and nobody else but the owner.
+const OF_OPERATORS: [&str; 3] = [
+    "SELECT * FROM turnstile.export_letters('{}', '{}')",
+    "SELECT * FROM turnstile.import_letters('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+    "SELECT turnstile.note_queue('a', 'content', 'none')",
+];
+
 /// Statements that a relay may run, and nobody else but the owner.
 const OF_RELAYS: [&str; 13] = [
     "SELECT masked_ip FROM turnstile.outbox",
@@ -274,12 +281,26 @@ async fn no_role_gets_further_than_its_grants() {
             refused(&client, of_both).await;
         }
     }
+    for url in [
+        &roles.loader_url,
+        &roles.viewer_url,
+        &roles.revealer_url,
+        &roles.auditor_url,
+        &roles.analyst_url,
+        &roles.relay_url,
+    ] {
+        let client = connect(url).await;
+        for of_operators in OF_OPERATORS {
+            refused(&client, of_operators).await;
+        }
+    }
     let may_run = async |url: &str, all: &[&str]| {
         let client = connect(url).await;
         for may in all {
             client.batch_execute(may).await.unwrap_or_else(|error| panic!("{may}: {error:?}"));
         }
     };
+    may_run(&roles.operator_url, &OF_OPERATORS).await;
     may_run(&roles.operator_url, &OF_RELAYS_AND_OPERATORS).await;
     may_run(&roles.relay_url, &OF_RELAYS_AND_OPERATORS).await;
     may_run(&roles.relay_url, &OF_RELAYS).await;

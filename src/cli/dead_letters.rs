@@ -2,7 +2,9 @@
 
 mod change;
 mod edits;
+mod export;
 mod history;
+mod import;
 mod list;
 mod plans;
 mod replay;
@@ -46,6 +48,10 @@ enum Command {
     Discard(change::Args),
     /// Open discarded dead letters again
     Reopen(change::Args),
+    /// Write dead letters to a file, sealed as they are or, with --reveal, in clear
+    Export(export::Args),
+    /// Take dead letters from such a file, or drain a dead-letter queue of SQS
+    Import(import::Args),
     /// Show what was done with dead letters, when, by whom and why
     History(history::Args),
 }
@@ -60,6 +66,8 @@ impl Args {
             Command::Plans(args) => args.run(given).await,
             Command::Discard(args) => args.run(given, Becomes::Discarded).await,
             Command::Reopen(args) => args.run(given, Becomes::Open).await,
+            Command::Export(args) => args.run(given).await,
+            Command::Import(args) => args.run(given).await,
             Command::History(args) => args.run(given).await,
         }
     }

@@ -6,10 +6,14 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use super::Outcome;
+use crate::archive::export::ExportError;
+use crate::archive::import::ImportError;
+use crate::archive::read::ArchiveError;
 use crate::config::Mistakes;
 use crate::database::DatabaseError;
 use crate::database::address::TlsError;
 use crate::database::migrate::MigrateError;
+use crate::drain::DrainError;
 use crate::keyring::KeyringError;
 use crate::keys::{KeyMismatch, RegisterError};
 use crate::queue::sqs::ConnectError;
@@ -99,8 +103,12 @@ macro_rules! remedied {
 }
 
 remedied! {
+    ArchiveError,
     ConnectError,
     DatabaseError,
+    DrainError,
+    ExportError,
+    ImportError,
     KeyMismatch,
     KeyringError,
     MigrateError,

@@ -208,6 +208,26 @@ const COMMANDS: &[Told] = &[
         examples: &["turnstile dead-letters reopen --by grace --reason 'it was no test' 0123abcd"],
     },
     Told {
+        command: "dead-letters export",
+        done: "the file and its manifest are written",
+        failed: "there is no complete export: a file without a manifest is none",
+        examples: &[
+            "turnstile dead-letters export --all --to letters.ndjson",
+            "turnstile dead-letters export --code invalid_json --since 7d --to letters.ndjson",
+            "turnstile dead-letters export 0123abcd --reveal --reason 'ticket 4711' --to letter.ndjson",
+        ],
+    },
+    Told {
+        command: "dead-letters import",
+        done: "every letter of the file is here, or was before; the queue is drained; with --dry-run: it looked",
+        failed: "some were left out, or something failed; what was imported holds",
+        examples: &[
+            "turnstile dead-letters import letters.ndjson --dry-run",
+            "turnstile dead-letters import letters.ndjson --reason 'ticket 4711'",
+            "turnstile dead-letters import --from-queue logins-dead",
+        ],
+    },
+    Told {
         command: "dead-letters history",
         done: "done",
         failed: "one was not found, or something failed",

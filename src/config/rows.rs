@@ -1,6 +1,7 @@
 //! Every setting of the program, each in one row.
 
 mod calls;
+mod carried;
 #[cfg(feature = "console")]
 mod console;
 #[cfg(feature = "demo")]
@@ -16,6 +17,7 @@ mod relay;
 use super::setting::Row;
 
 pub use self::calls::*;
+pub use self::carried::*;
 #[cfg(feature = "console")]
 pub use self::console::*;
 #[cfg(feature = "demo")]
@@ -37,7 +39,8 @@ const LONG_COMMANDS: &[&str] = &["run", "relay", "check", "config show"];
 const QUEUE_COMMANDS: &[&str] = &["run", "check", "config show", "send"];
 
 /// Those that speak to a queue, whichever.
-const QUEUE_TRUST_COMMANDS: &[&str] = &["run", "check", "config show", "send", "relay", "dead-letters requeue"];
+const QUEUE_TRUST_COMMANDS: &[&str] =
+    &["run", "check", "config show", "send", "relay", "dead-letters requeue", "dead-letters import"];
 
 const DATABASE_COMMANDS: &[&str] = &[
     "unmask",
@@ -53,6 +56,8 @@ const DATABASE_COMMANDS: &[&str] = &[
     "dead-letters requeue",
     "dead-letters discard",
     "dead-letters reopen",
+    "dead-letters export",
+    "dead-letters import",
     "dead-letters history",
     "dead-letters plans list",
     "dead-letters plans show",
@@ -175,6 +180,9 @@ pub const ALL: &[&dyn Row] = &[
     &AFTER,
     &LIST_FORMAT,
     &REPLAY_LIMIT,
+    &EXPORT_TO,
+    &FROM_QUEUE,
+    &IMPORT_LIMIT,
     &LOADERS_OF_QUEUE,
     &ONE_LOADER,
     &NEW_KEYRING,

@@ -294,6 +294,8 @@ label! {
         Revealed = "revealed",
         /// An edited body was added.
         Edited = "edited",
+        /// A body was read to be sent back to its queue.
+        Requeued = "requeued",
         /// The login was loaded.
         Replayed = "replayed",
         /// A replay found that another message had brought the login.
@@ -302,6 +304,12 @@ label! {
         Discarded = "discarded",
         /// A discarded letter was opened again.
         Reopened = "reopened",
+        /// Sealed bodies were read to be written to a file.
+        Exported = "exported",
+        /// The letter came from a file, or from another queue.
+        Imported = "imported",
+        /// A plan was cancelled.
+        Cancelled = "cancelled",
         /// Receiving was paused.
         Paused = "paused",
         /// A pause was ended.

@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 
 pub use self::address::{NoQueueAddress, QueueAddress, QueueUrl};
 pub use self::connect::{ConnectError, QueueFacts};
-pub use self::delivery::{DEDUPLICATION_ID, deduplication_of};
+pub use self::delivery::{DEDUPLICATION_ID, SOURCE_QUEUE, deduplication_of};
 pub use self::send::{Outgoing, Sender};
 
 use self::calls::Begun;
@@ -52,6 +52,9 @@ pub struct SqsSettings {
     pub wait_for_queue: Duration,
     /// Whether to ask which span of its producer sent each message.
     pub asks_producers: bool,
+    /// Whether to ask which queue gave each message up ([`SOURCE_QUEUE`]), and for all of its attributes: which of them is the
+    /// login's key depends on that queue.
+    pub asks_sources: bool,
     /// Whether the endpoint of the AWS settings may lead the calls elsewhere than the host of the queue's URL.
     pub allow_endpoint_override: bool,
     /// Whether a server elsewhere than on this machine may be reached in clear.
@@ -69,6 +72,7 @@ impl SqsSettings {
             queue,
             identity_attribute: None,
             asks_producers: false,
+            asks_sources: false,
             wait_for_queue: Duration::ZERO,
             allow_endpoint_override: false,
             allow_clear_queue: false,
@@ -119,6 +123,10 @@ impl SqsQueue {
         let facts = place.wait_for(settings.wait_for_queue, look).await?;
         let (mut system_attributes, mut message_attributes) =
             wanted(settings.identity_attribute.clone(), facts.deduplicates_by_group);
+        if settings.asks_sources {
+            system_attributes.push(MessageSystemAttributeName::DeadLetterQueueSourceArn);
+            message_attributes = vec!["All".to_owned()];
+        }
         let producers = match settings.asks_producers {
             true => Producers::asked_for(&mut system_attributes, &mut message_attributes),
             false => Producers::Unasked,

@@ -1,5 +1,6 @@
 //! `dead_letters`: the messages that are not logins, sealed, until somebody resolves them.
 
+mod carried;
 mod entries;
 mod groups;
 mod requeued;
@@ -18,6 +19,7 @@ use crate::fault::Fault;
 use crate::message::{Delivery, MessageHash, MessageKey, QueueIdentity};
 use crate::seal::{KeyId, SealedBody};
 
+pub use self::carried::{Exported, NewLetter, export, import};
 pub use self::entries::{Order, Page, PageEnd, page};
 pub use self::groups::{Became, Group, became, groups};
 pub use self::requeued::{Returned, requeue, resolve_requeued, take_requeued};
@@ -102,7 +104,8 @@ pub async fn insert(
     super::insist_on_all(transaction, "dead_letters", u64::try_from(standing).unwrap_or(0), letters.len())
 }
 
-fn receive_count(delivery: &Delivery) -> i32 {
+/// How often a delivery's message was received, as the column holds it.
+pub fn receive_count(delivery: &Delivery) -> i32 {
     i32::try_from(delivery.receive_count.max(1)).unwrap_or(i32::MAX)
 }
 

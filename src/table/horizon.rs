@@ -27,3 +27,13 @@ pub async fn read(transaction: &Transaction, queue: &str, loader: &str) -> Resul
     let row = transaction.query_one("read the horizon", &sql, &[&queue, &loader]).await?;
     Ok(Horizon { retained_since: row.get(0), paused_since: row.get(1) })
 }
+
+/// Reads when it is, for who is no loader.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn retained_since(transaction: &Transaction) -> Result<OffsetDateTime, DatabaseError> {
+    let sql = format!("SELECT retained_since FROM {}.horizon", transaction.schemas().own);
+    Ok(transaction.query_one("read the horizon", &sql, &[]).await?.get(0))
+}

@@ -64,6 +64,10 @@ actions! {
     Reopened => "reopened",
     /// A plan was cancelled.
     Cancelled => "cancelled",
+    /// Sealed bodies were read to be written to a file.
+    Exported => "exported",
+    /// The letter came from a file, or from another queue.
+    Imported => "imported",
     /// Receiving was paused.
     Paused => "paused",
     /// A pause was ended.

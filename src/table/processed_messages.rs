@@ -84,28 +84,42 @@ fn outcome(content: &Content) -> &'static str {
 /// [`DatabaseError`], also when a claim is not there: what was in the way of it has been removed meanwhile, so that the
 /// transaction must run again ([`DatabaseError::is_unsettled`]).
 pub async fn insist(transaction: &Transaction, claimed: &[MessageKey]) -> Result<(), DatabaseError> {
-    let sql = format!(
-        "SELECT sent_at, message_hash FROM {}.processed_messages
-         WHERE sent_at = ANY($1::timestamptz[]) AND message_hash = ANY($2::bytea[])",
-        transaction.schemas().own
-    );
-    let attempted = "look for claims";
-    let mut standing = HashSet::new();
-    for keys in claimed.chunks(KEYS_AT_ONCE) {
-        let (sent, hashes) = super::key_columns(keys);
-        let rows = transaction.query(attempted, &sql, &[&sent, &hashes]).await?;
-        standing.extend(keys_from(transaction, &rows)?);
-    }
+    let standing = recorded(transaction, claimed).await?;
     match claimed.iter().filter(|key| !standing.contains(key)).count() {
         0 => Ok(()),
         gone => Err(transaction.unsettled(
-            attempted,
+            LOOKING,
             format!(
                 "{gone} of {} messages could not be claimed in processed_messages, and are not claimed",
                 claimed.len()
             ),
         )),
     }
+}
+
+const LOOKING: &str = "look for claims";
+
+/// Those of these messages that are recorded, whatever became of them.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn recorded(
+    transaction: &Transaction,
+    messages: &[MessageKey],
+) -> Result<HashSet<MessageKey>, DatabaseError> {
+    let sql = format!(
+        "SELECT sent_at, message_hash FROM {}.processed_messages
+         WHERE sent_at = ANY($1::timestamptz[]) AND message_hash = ANY($2::bytea[])",
+        transaction.schemas().own
+    );
+    let mut standing = HashSet::new();
+    for keys in messages.chunks(KEYS_AT_ONCE) {
+        let (sent, hashes) = super::key_columns(keys);
+        let rows = transaction.query(LOOKING, &sql, &[&sent, &hashes]).await?;
+        standing.extend(keys_from(transaction, &rows)?);
+    }
+    Ok(standing)
 }
 
 /// Turns what this transaction claimed as loaded into something else: messages whose login another message brought, each

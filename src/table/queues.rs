@@ -58,6 +58,24 @@ pub async fn settle_time_basis(
     time_basis_from(transaction, row.get(0))
 }
 
+/// Records a queue whose dead letters are imported, unless it is recorded already, and gives back what its messages are claimed
+/// under: what is recorded, else `seen`.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn note(
+    transaction: &Transaction,
+    queue: &QueueIdentity,
+    scheme: &Identity,
+    seen: TimeBasis,
+) -> Result<TimeBasis, DatabaseError> {
+    let sql = format!("SELECT {}.note_queue($1, $2, $3)", transaction.schemas().own);
+    let (arn, scheme, seen) = (queue.as_str(), scheme.to_string(), seen.as_str());
+    let row = transaction.query_one("record the queue", &sql, &[&arn, &scheme, &seen]).await?;
+    time_basis_from(transaction, row.get(0))
+}
+
 /// What is recorded of a queue, if anything is.
 ///
 /// # Errors

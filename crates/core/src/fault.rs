@@ -63,7 +63,8 @@ pub fn locate(form: &Form, stream: &'static Stream, body: &RawBody, rejection: &
         | Rejection::RefusedByDatabase { .. }
         | Rejection::Contradicts { .. }
         | Rejection::OlderThanMemory
-        | Rejection::NotRequeued => None,
+        | Rejection::NotRequeued
+        | Rejection::Redriven => None,
     }
 }
 

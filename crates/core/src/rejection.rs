@@ -133,6 +133,11 @@ rejections! {
         "not_requeued",
         "the message says that it was sent back to its queue, but this keyring did not sign that, or it was changed since"
     ),
+    /// The queue moved the message to its dead-letter queue, from which it was imported; its body is right. Made by the import.
+    Redriven => (
+        "redriven",
+        "the queue gave the message up and moved it to its dead-letter queue, although it is a login"
+    ),
 }
 
 impl Rejection {
@@ -166,7 +171,8 @@ impl Rejection {
             | Self::RefusedByDatabase { .. }
             | Self::Contradicts { .. }
             | Self::OlderThanMemory
-            | Self::NotRequeued => None,
+            | Self::NotRequeued
+            | Self::Redriven => None,
         }
     }
 }

@@ -28,7 +28,17 @@ pub(super) struct Which {
 impl Letters {
     /// Reads what is said; mistakes are noted. The letters stand at this status, or are passed over.
     pub(super) fn read(&self, given: &Given, status: Status, mistakes: &mut Mistakes) -> Option<Which> {
-        let search = super::list::search(given, rows::Statuses(Some(status)), mistakes);
+        self.read_any(given, rows::Statuses(Some(status)), mistakes)
+    }
+
+    /// Whether any is named by its hash.
+    pub(super) fn names_any(&self) -> bool {
+        !self.hashes.is_empty()
+    }
+
+    /// The same where the letters stand at any of these, unless --status says another.
+    pub(super) fn read_any(&self, given: &Given, unasked: rows::Statuses, mistakes: &mut Mistakes) -> Option<Which> {
+        let search = super::list::search(given, unasked, mistakes);
         let prefixes = prefixes(&self.hashes, mistakes);
         let by_search: [&dyn Row; 5] = [&rows::CODE, &rows::WRONG_FIELD, &rows::OF_QUEUE, &rows::SINCE, &rows::UNTIL];
         let searched: Vec<String> = by_search.into_iter().filter(|row| given.has(*row)).map(|row| row.name()).collect();

@@ -22,6 +22,7 @@ pub(super) const WHICH_COMMANDS: &[&str] = &[
     "dead-letters requeue",
     "dead-letters discard",
     "dead-letters reopen",
+    "dead-letters export",
 ];
 
 /// The message group of what is sent.
@@ -65,6 +66,8 @@ pub static BY: Setting<Text<String>> = Setting {
         "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
+        "dead-letters export",
+        "dead-letters import",
         "dead-letters plans run",
         "dead-letters plans cancel",
         "unmask",

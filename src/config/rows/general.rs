@@ -154,6 +154,8 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
+        "dead-letters export",
+        "dead-letters import",
         "dead-letters history",
         "dead-letters plans list",
         "dead-letters plans show",

@@ -56,10 +56,10 @@ impl FromStr for Statuses {
 pub static STATUS: Setting<Word<Statuses>> = Setting {
     flag: Some("status"),
     variable: None,
-    commands: LIST,
+    commands: &["dead-letters list", "dead-letters export"],
     heading: WHICH,
     kind: Word::of("STATUS", &["open", "replayed", "absorbed", "discarded", "all"]),
-    default: Default::Found("all for groups, open for --entries"),
+    default: Default::Found("all for groups, open for --entries and export"),
     is_secret: false,
     meaning: "Only those that are open, replayed, absorbed, discarded, or all",
 };

@@ -234,6 +234,8 @@ pub static KEYRING: Setting<KeyringFile> = Setting {
         "dead-letters show",
         "dead-letters replay",
         "dead-letters requeue",
+        "dead-letters export",
+        "dead-letters import",
         "dead-letters plans run",
         "console",
     ],
@@ -284,7 +286,7 @@ pub static MASK: Setting<Word<MaskKind>> = Setting {
 pub static IDENTITY: Setting<Text<Identity>> = Setting {
     flag: Some("identity"),
     variable: Some("TURNSTILE_IDENTITY"),
-    commands: RUN,
+    commands: &["run", "check", "config show", "dead-letters import"],
     heading: IDENTITY_HEADING,
     kind: Text::of(
         "SCHEME",
@@ -303,7 +305,15 @@ pub static IDENTITY: Setting<Text<Identity>> = Setting {
 pub static BODY: Setting<Word<BodyKind>> = Setting {
     flag: Some("body"),
     variable: Some("TURNSTILE_BODY"),
-    commands: &["run", "check", "config show", "dead-letters replay", "dead-letters plans run", "console"],
+    commands: &[
+        "run",
+        "check",
+        "config show",
+        "dead-letters replay",
+        "dead-letters import",
+        "dead-letters plans run",
+        "console",
+    ],
     heading: IDENTITY_HEADING,
     kind: Word::of("WHAT", &["login", "event"]),
     default: Default::Is("login"),

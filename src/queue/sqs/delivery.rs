@@ -18,6 +18,10 @@ pub const DEDUPLICATION_ID: &str = "MessageDeduplicationId";
 /// What is asked for, and given, where it alone names no message.
 pub(super) const GROUP_ID: &str = "MessageGroupId";
 
+/// The name under which the ARN of the queue that gave a message up stands among the [`Attributes`]. No sender can give an attribute
+/// this name: the queue keeps what begins like it for itself.
+pub const SOURCE_QUEUE: &str = "AWS.DeadLetterQueueSourceArn";
+
 /// The message attribute in which a producer says which of its spans sent the message.
 const TRACEPARENT: &str = "traceparent";
 
@@ -122,6 +126,7 @@ impl From<Message> for Delivered {
         let own = message.message_attributes.unwrap_or_default();
         let deduplication_id = system.remove(&MessageSystemAttributeName::MessageDeduplicationId);
         let group = system.remove(&MessageSystemAttributeName::MessageGroupId);
+        let source = system.remove(&MessageSystemAttributeName::DeadLetterQueueSourceArn);
         let attributes = own.into_iter().filter_map(|(name, value)| Some((name, bytes_of(value)?)));
         Self {
             message_id: message.message_id,
@@ -131,7 +136,7 @@ impl From<Message> for Delivered {
             sent_timestamp: system.remove(&MessageSystemAttributeName::SentTimestamp),
             receive_count: system.remove(&MessageSystemAttributeName::ApproximateReceiveCount),
             trace_header: system.remove(&MessageSystemAttributeName::AwsTraceHeader),
-            attributes: with_deduplication_id(attributes, deduplication_id, group),
+            attributes: with_source(with_deduplication_id(attributes, deduplication_id, group), source),
         }
     }
 }
@@ -148,6 +153,13 @@ pub(super) fn with_deduplication_id(
         None => id,
     });
     own.chain(id.map(|id| (DEDUPLICATION_ID.to_owned(), id.into_bytes()))).collect()
+}
+
+/// The attributes, and the queue that gave the message up by the word of the system alone.
+pub(super) fn with_source(mut attributes: Vec<(String, Vec<u8>)>, source: Option<String>) -> Vec<(String, Vec<u8>)> {
+    attributes.retain(|(name, _)| name != SOURCE_QUEUE);
+    attributes.extend(source.map(|arn| (SOURCE_QUEUE.to_owned(), arn.into_bytes())));
+    attributes
 }
 
 fn bytes_of(value: MessageAttributeValue) -> Option<Vec<u8>> {
@@ -255,6 +267,14 @@ mod tests {
             let read = deduplication_of(&own.into_iter().collect(), group.is_some());
             assert_eq!(read, Some((group.map(str::to_owned), "i:d".to_owned())));
         }
+    }
+
+    #[test]
+    fn which_queue_gave_a_message_up_the_system_alone_says() {
+        let forged = || vec![(SOURCE_QUEUE.to_owned(), b"forged".to_vec()), ("id".to_owned(), b"7".to_vec())];
+        assert_eq!(with_source(forged(), None), [("id".to_owned(), b"7".to_vec())]);
+        let said = with_source(forged(), Some("arn".to_owned()));
+        assert_eq!(said, [("id".to_owned(), b"7".to_vec()), (SOURCE_QUEUE.to_owned(), b"arn".to_vec())]);
     }
 
     #[test]

@@ -14,10 +14,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-use super::delivery::{DEDUPLICATION_ID, Delivered, GROUP_ID, with_deduplication_id};
+use super::delivery::{DEDUPLICATION_ID, Delivered, GROUP_ID, with_deduplication_id, with_source};
 
 /// What AWS notes of its own traces.
 const TRACE_HEADER: &str = "AWSTraceHeader";
+
+/// Where the system says which queue gave a message up.
+const SOURCE_ARN: &str = "DeadLetterQueueSourceArn";
 
 /// The messages of a receive reply, if it is one.
 pub(super) fn messages(reply: &[u8]) -> Option<Vec<Delivered>> {
@@ -67,7 +70,7 @@ impl From<OddMessage> for Delivered {
     fn from(mut message: OddMessage) -> Self {
         let mut system = |name: &str| message.attributes.remove(name).and_then(|text| String::from_utf8(text.0).ok());
         let (sent_timestamp, receive_count) = (system("SentTimestamp"), system("ApproximateReceiveCount"));
-        let trace_header = system(TRACE_HEADER);
+        let (trace_header, source) = (system(TRACE_HEADER), system(SOURCE_ARN));
         let (deduplication_id, group) = (system(DEDUPLICATION_ID), system(GROUP_ID));
         let own = message.message_attributes.into_iter();
         Self {
@@ -78,10 +81,13 @@ impl From<OddMessage> for Delivered {
             sent_timestamp,
             receive_count,
             trace_header,
-            attributes: with_deduplication_id(
-                own.filter_map(|(name, value)| Some((name, value.into_bytes()?))),
-                deduplication_id,
-                group,
+            attributes: with_source(
+                with_deduplication_id(
+                    own.filter_map(|(name, value)| Some((name, value.into_bytes()?))),
+                    deduplication_id,
+                    group,
+                ),
+                source,
             ),
         }
     }

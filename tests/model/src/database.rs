@@ -107,6 +107,8 @@ pub enum Reason {
     Contradicts,
     /// It was sent before the horizon (`older_than_memory`).
     OlderThanMemory,
+    /// Its queue gave it up, or it came from a file (`redriven`): its body is right.
+    Redriven,
 }
 
 /// What a transaction makes of a message that it holds.

@@ -154,7 +154,7 @@ pub fn moves(world: &World, state: &State, lane: usize, moves: &mut Vec<Action>)
 /// A delete by the last receipt works. One by an older receipt works or does not; the queue says the same to both.
 fn deletes(queue: &Queue, lane: &Lane, message: Message, mut add: impl FnMut(Move)) {
     add(Move::Deletes(message));
-    if queue.holds(message) && !queue.is_current(message, lane.hand[message]) {
+    if queue.is_here(message) && !queue.is_current(message, lane.hand[message]) {
         add(Move::DeletesInVain(message));
     }
 }

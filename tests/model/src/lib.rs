@@ -18,6 +18,7 @@ pub mod attempt;
 pub mod waits;
 pub mod database;
 pub mod replay;
+pub mod importer;
 pub mod operator;
 pub mod protocol;
 pub mod properties;

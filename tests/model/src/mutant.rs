@@ -94,4 +94,10 @@ pub enum Mutant {
     HashKeyNotChecked,
     /// A new hash key is registered without waiting for those who claim under the old one.
     HashKeyWithoutLock,
+    /// An import deletes from the dead-letter queue what it has written, and then commits.
+    ImportDeletesBeforeCommit,
+    /// An import writes letters without claiming their messages.
+    ImportWithoutClaim,
+    /// An import claims under another time than that at which a message was sent, as a FIFO queue gives it with what it moves.
+    ImportUnderAnotherTime,
 }

@@ -56,7 +56,8 @@ pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
                 world.messages().filter(can).map(Move::Requeues).for_each(&mut add);
             }
             Duty::ReplaceHashKey if can_replace_hash_key(world, state) => add(Move::ReplacesHashKey),
-            Duty::ReplaceHashKey => {}
+            // In [`importer`](crate::importer).
+            Duty::ReplaceHashKey | Duty::Redrive => {}
             Duty::Retain => {
                 if can_move_horizon(world, state) {
                     add(Move::MovesHorizon);

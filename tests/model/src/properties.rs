@@ -51,6 +51,7 @@ fn no_good_login_is_dead_lettered(world: &World, state: &State) -> bool {
         counted(world, state, message).all(|record| match (record.letter, record.reason) {
             (Letter::None, _) => true,
             (_, Reason::Contradicts) => is_contradicted(world, state, message),
+            (_, Reason::Redriven) => true,
             (_, Reason::Refused | Reason::OlderThanMemory) => false,
         })
     })

@@ -4,6 +4,7 @@ use stateright::{Model, Property};
 
 use crate::database::Database;
 use crate::exploration::{Always, Explorable, Sometimes, properties_of};
+use crate::importer::{self, Importer};
 use crate::lane::{self, Lane, Release};
 use crate::mutant::Mutant;
 use crate::operator;
@@ -25,6 +26,8 @@ pub struct State {
     pub lanes: [Lane; LANES],
     /// The operator's replay.
     pub replay: Replay,
+    /// The operator's import.
+    pub importer: Importer,
     /// Whether the constraint is gone by which the database refuses rows.
     pub constraint_dropped: bool,
     /// How many faults may still strike.
@@ -38,6 +41,8 @@ pub enum Action {
     Lane(usize, lane::Move),
     /// In the replay, or to it.
     Replay(replay::Move),
+    /// In the import, or to it.
+    Importer(importer::Move),
     /// By the operator.
     Operator(operator::Move),
     /// The server commits an orphan: a transaction whose client is gone.
@@ -62,6 +67,7 @@ impl Action {
         match self {
             Self::Lane(_, step) => step.is_fault(),
             Self::Replay(step) => step.is_fault(),
+            Self::Importer(step) => step.is_fault(),
             Self::LeaseLost(_)
             | Self::ReceiveReplyLost(_)
             | Self::DeliveredAfterDelete(_)
@@ -96,6 +102,7 @@ impl World {
             lane::faults(self, state, lane, actions);
         }
         replay::faults(state, actions);
+        importer::faults(state, actions);
         for message in self.messages() {
             match state.queue.place(message) {
                 Place::Visible => actions.push(Action::ReceiveReplyLost(message)),
@@ -104,7 +111,7 @@ impl World {
                 Place::Gone if self.shows(Quirk::OutlivesRetention) => {
                     actions.push(Action::DeliveredAfterRetention(message));
                 }
-                Place::InFlight | Place::Gone => {}
+                Place::InFlight | Place::Gone | Place::Dead | Place::DeadInFlight => {}
             }
         }
     }
@@ -147,6 +154,7 @@ impl Explorable for World {
             lane::moves(self, state, lane, actions);
         }
         replay::moves(self, state, actions);
+        importer::moves(self, state, actions);
         for orphan in 0..state.database.orphans().len() {
             actions.extend([Action::OrphanCommits(orphan), Action::OrphanAborts(orphan)]);
         }
@@ -174,6 +182,7 @@ impl Model for World {
         self.moves(state, actions);
         operator::moves(self, state, actions);
         replay::beginnings(self, state, actions);
+        importer::beginnings(self, state, actions);
         if state.faults_left > 0 {
             self.faults(state, actions);
         }
@@ -185,6 +194,7 @@ impl Model for World {
         match action {
             Action::Lane(lane, step) => lane::make(self, &mut next, lane, step),
             Action::Replay(step) => replay::make(self, &mut next, step),
+            Action::Importer(step) => importer::make(self, &mut next, step),
             Action::Operator(step) => operator::make(self, &mut next, step),
             Action::OrphanCommits(orphan) => next.database.decide(orphan, true),
             Action::OrphanAborts(orphan) => next.database.decide(orphan, false),

@@ -32,6 +32,10 @@ pub enum Place {
     Deleted,
     /// Past the queue's retention: it never comes again.
     Gone,
+    /// Given up by the queue: in its dead-letter queue, to be received there.
+    Dead,
+    /// The same, received there and hidden.
+    DeadInFlight,
 }
 
 impl Queue {
@@ -65,9 +69,36 @@ impl Queue {
         self.place(message) == Place::Visible
     }
 
-    /// Whether it is neither deleted nor gone.
+    /// Whether it is neither deleted nor gone, here or in the dead-letter queue.
     pub fn holds(&self, message: Message) -> bool {
+        !matches!(self.place(message), Place::Deleted | Place::Gone)
+    }
+
+    /// Whether it is here, and not in the dead-letter queue.
+    pub fn is_here(&self, message: Message) -> bool {
         matches!(self.place(message), Place::Visible | Place::InFlight)
+    }
+
+    /// The queue gives it up.
+    pub fn give_up(&mut self, message: Message) {
+        self.slots[message].place = Place::Dead;
+    }
+
+    /// It is received from the dead-letter queue.
+    pub fn receive_dead(&mut self, message: Message) {
+        self.slots[message].place = Place::DeadInFlight;
+    }
+
+    /// Its visibility timeout there ends.
+    pub fn show_dead(&mut self, message: Message) {
+        self.slots[message].place = Place::Dead;
+    }
+
+    /// A delete from the dead-letter queue takes effect.
+    pub fn delete_dead(&mut self, message: Message) {
+        if matches!(self.place(message), Place::Dead | Place::DeadInFlight) {
+            self.slots[message].place = Place::Deleted;
+        }
     }
 
     /// Whether one of the receipts is the last that was given.
@@ -90,7 +121,7 @@ impl Queue {
 
     /// A delete takes effect.
     pub fn delete(&mut self, message: Message) {
-        if self.holds(message) {
+        if self.is_here(message) {
             self.slots[message].place = Place::Deleted;
         }
     }

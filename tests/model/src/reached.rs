@@ -13,7 +13,7 @@ use crate::waits::{Holder, Party, parties, waits_for, wanted};
 use crate::world::{Basis, Body, Duty, KEYS, LANES, MESSAGES, Message, Quirk, Scheme, Start, World, message_of};
 
 /// What is reached in some state.
-pub(crate) const SOMETIMES: [Sometimes<World>; 46] = [
+pub(crate) const SOMETIMES: [Sometimes<World>; 51] = [
     (
         "everything is at rest and every fault has struck",
         |_| true,
@@ -258,6 +258,32 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 46] = [
             attempt.stage == Stage::Owners && !keys(&attempt.transaction) && !state.database.forgotten.is_empty()
         },
     ),
+    ("a message is imported", imports, |_, state| {
+        state.database.records().any(|record| record.reason == Reason::Redriven && record.letter == Letter::Open)
+    }),
+    ("an import finds a message recorded", imports, |_, state| {
+        let attempt = &state.importer.attempt;
+        attempt.stage == Stage::Record && attempt.new != attempt.batch
+    }),
+    ("an import waits for a message of a lane", imports, |world, state| {
+        matches!(waits_for(world, state, Party::Importer), Some(Holder::Party(Party::Lane(_))))
+    }),
+    ("a lane waits for a message that is imported", imports, |world, state| {
+        waits(world, state, |state, me| {
+            let import = waits_for(world, state, me) == Some(Holder::Party(Party::Importer));
+            import && in_lane(me, |_| true)
+        })
+    }),
+    (
+        "an imported letter is replayed",
+        |world| imports(world) && world.replays > 0,
+        |_, state| {
+            state
+                .database
+                .records()
+                .any(|record| record.reason == Reason::Redriven && record.letter == Letter::Replayed)
+        },
+    ),
     ("a lane claims a key by a hash key that was replaced", replaces_hash_key, |_, state| {
         lanes(state, |lane| {
             lane.attempt.stage == Stage::Keys && lane.release.key_replaced != state.database.key_replaced
@@ -280,7 +306,7 @@ fn waits(world: &World, state: &State, is_it: impl Fn(&State, Party) -> bool) ->
 fn in_lane(party: Party, is_it: impl Fn(usize) -> bool) -> bool {
     match party {
         Party::Lane(lane) => is_it(lane),
-        Party::Replay => false,
+        Party::Replay | Party::Importer => false,
     }
 }
 
@@ -361,6 +387,10 @@ fn replays_redelivered(world: &World) -> bool {
 
 fn replays_keys(world: &World) -> bool {
     replays(world) && may_share_key(world)
+}
+
+fn imports(world: &World) -> bool {
+    world.imports > 0 || world.allows(Duty::Redrive)
 }
 
 fn retains(world: &World) -> bool {

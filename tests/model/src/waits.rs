@@ -13,6 +13,8 @@ pub enum Party {
     Lane(usize),
     /// The operator's replay.
     Replay,
+    /// The operator's import.
+    Importer,
 }
 
 /// What can be waited for.
@@ -26,7 +28,7 @@ pub enum Holder {
 
 /// Everybody.
 pub fn parties() -> impl Iterator<Item = Party> {
-    (0..LANES).map(Party::Lane).chain([Party::Replay])
+    (0..LANES).map(Party::Lane).chain([Party::Replay, Party::Importer])
 }
 
 /// For whom somebody waits now.
@@ -59,7 +61,7 @@ fn in_lane_requeued(state: &State, me: Party, claim: Claim) -> bool {
 pub fn any_circle(world: &World, state: &State) -> bool {
     parties().any(|first| {
         let mut party = first;
-        for _ in 0..=LANES {
+        for _ in 0..=LANES + 1 {
             match waits_for(world, state, party) {
                 Some(Holder::Party(next)) if next == first => return true,
                 Some(Holder::Party(next)) => party = next,
@@ -91,7 +93,7 @@ pub fn others(state: &State, me: Party) -> impl Iterator<Item = &Transaction> {
 pub fn wanted(state: &State, me: Party) -> Option<Lock> {
     let sorts = match me {
         Party::Lane(lane) => state.lanes[lane].release.sorts,
-        Party::Replay => true,
+        Party::Replay | Party::Importer => true,
     };
     attempt(state, me).next_lock(sorts)
 }
@@ -105,5 +107,6 @@ fn attempt(state: &State, party: Party) -> &Attempt {
     match party {
         Party::Lane(lane) => &state.lanes[lane].attempt,
         Party::Replay => &state.replay.attempt,
+        Party::Importer => &state.importer.attempt,
     }
 }

@@ -54,6 +54,8 @@ pub struct World {
     pub faults: u8,
     /// How many replays are begun at most.
     pub replays: u8,
+    /// How many letters are read from files at most.
+    pub imports: u8,
     /// What the operator may do, at any moment.
     pub duties: &'static [Duty],
     /// What more may go wrong than in every world.
@@ -136,6 +138,8 @@ pub enum Duty {
     PruneClaims,
     /// Remove identities whose messages the queue can no longer deliver.
     PruneIdentities,
+    /// Have the queue give up what was received, and import its dead-letter queue.
+    Redrive,
 }
 
 /// What may go wrong in some worlds only.

@@ -25,6 +25,7 @@ const LOADING: World = World {
     max_attempts: 2,
     faults: 2,
     replays: 0,
+    imports: 0,
     duties: &[],
     quirks: &[],
     mutant: None,
@@ -261,6 +262,39 @@ const NEW_HASH_KEY_AND_REPLAY: World = World {
     ..BY_KEY
 };
 
+/// What the queue gives up, beside lanes that have it in hand still.
+pub const REDRIVEN: World = World {
+    name: "a login and a malformed body are given up by the queue, and imported",
+    sent: &[login(0, 0), malformed(1, 1)],
+    max_attempts: 1,
+    faults: 3,
+    duties: &[Duty::Redrive],
+    ..LOADING
+};
+const REDRIVEN_AND_REPLAYED: World = World {
+    name: "a login that the queue gave up is imported and replayed",
+    sent: &[login(0, 0)],
+    faults: 4,
+    replays: 1,
+    duties: &[Duty::Redrive, Duty::Discard],
+    ..LOADING
+};
+/// Letters from a file, beside lanes that load the same messages.
+pub const FROM_A_FILE: World = World {
+    name: "letters of two logins come from a file, and are replayed",
+    faults: 2,
+    replays: 1,
+    imports: 2,
+    ..LOADING
+};
+const FROM_A_FILE_AND_RETENTION: World = World {
+    name: "letters come from a file while the horizon moves and claims are dropped",
+    faults: 2,
+    imports: 2,
+    duties: &[Duty::Retain],
+    ..LOADING
+};
+
 const EVERYTHING: World = World {
     name: "everything that can change, in flight",
     sent: &[malformed(0, 0), login(0, 0)],
@@ -311,5 +345,9 @@ pub const ALL: [World; 30] = [
     MISSING_TIMES,
     NEW_HASH_KEY,
     NEW_HASH_KEY_AND_REPLAY,
+    REDRIVEN,
+    REDRIVEN_AND_REPLAYED,
+    FROM_A_FILE,
+    FROM_A_FILE_AND_RETENTION,
     EVERYTHING,
 ];

@@ -92,6 +92,9 @@ mutants! {
     a_time_by_the_delivery_is_found: TimeOfTheDelivery, MISSING_TIMES, 2, [TWICE, KEY, PLACES, AGREE, REST];
     a_hash_key_that_is_not_checked_is_found: HashKeyNotChecked, NEW_HASH_KEY, 1, [KEY];
     a_hash_key_that_waits_for_nobody_is_found: HashKeyWithoutLock, NEW_HASH_KEY, 1, [KEY];
+    an_import_that_deletes_before_the_commit_is_found: ImportDeletesBeforeCommit, REDRIVEN, 2, [DELETED, REST];
+    an_import_without_a_claim_is_found: ImportWithoutClaim, FROM_A_FILE, 1, [PLACES, TWICE, AGREE, PLAN, REST];
+    an_import_under_another_time_is_found: ImportUnderAnotherTime, REDRIVEN, 2, [PLACES, AGREE, REST];
 }
 
 fn is_found(mutant: Mutant) {

@@ -116,6 +116,12 @@ const ADVICE: [Advice; Rejection::CODES.len()] = [
         "a requeue with another keyring, or a sender that passes a body off as that of a dead letter",
         "discard these; if it was a requeue, the letters that it was of are open still: requeue them with the loaders' keyring",
     ),
+    of(
+        "redriven",
+        "is a login, but its queue gave it up and moved it to its dead-letter queue",
+        "loaders that were stopped or without a database for longer than the queue's maxReceiveCount allows for",
+        "replay these; then give the queue a larger maxReceiveCount, if it happens often",
+    ),
 ];
 
 /// Every code has its row, in the same order: without it this does not compile.
