@@ -232,7 +232,7 @@ async fn a_plan_says_all_that_it_was_asked_for_with() {
     let asked = ["replay", "--dry-run", "--code", "invalid_version", "--limit", "1", "--as-delivered"];
     let plan = told(&tables, 0, &asked).await["plan"].to_string();
     let shown = told(&tables, 0, &["plans", "show", &plan]).await;
-    assert_eq!(shown["meant"], "code invalid_version, limit 1, as delivered");
+    assert_eq!(shown["of"], "code invalid_version, limit 1, as delivered");
 }
 
 #[tokio::test]

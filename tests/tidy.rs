@@ -174,6 +174,24 @@ const TABLES: &[&str] = &[
     "loader_pauses",
 ];
 
+/// Tables that grow with the traffic or with the years.
+const GROW: &[&str] = &[
+    "user_logins",
+    "processed_messages",
+    "identities",
+    "dead_letters",
+    "outbox",
+    "operator_actions",
+    "replay_plans",
+    "replay_plan_letters",
+    "dead_letter_revisions",
+];
+/// What bounds a statement over one: a limit, one number for all, or keys.
+const BOUNDS: &[&str] =
+    &["LIMIT", "count(", "max(", "min(", "sum(", "EXISTS", "= ANY", "message_hash = $", "plan = $1", "unnest"];
+/// Rules of an audit, which is a job with a deadline of its own. No page waits for it.
+const UNBOUNDED: &str = "src/table/agreement.rs";
+
 const MAX_LINES: usize = 600;
 const NO_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "misc"];
 
@@ -193,6 +211,16 @@ fn the_pure_core_has_no_world_around_it() {
 #[test]
 fn sql_stands_in_the_rooms_of_the_tables() {
     hold("SQL", &sources(), sql_outside_tables);
+}
+
+#[test]
+fn no_statement_reads_a_table_that_grows_without_a_limit() {
+    hold("limits", &sources(), unlimited_statements);
+    let reads_all =
+        Source::new("src/table/x.rs", "fn all() { query(\"SELECT code FROM {own}.dead_letters WHERE true\") }");
+    assert_eq!(unlimited_statements(&reads_all).len(), 1);
+    let limited = Source::new("src/table/x.rs", "fn few() { query(\"SELECT code FROM {own}.dead_letters LIMIT 5\") }");
+    assert_eq!(unlimited_statements(&limited).len(), 0);
 }
 
 #[test]
@@ -302,6 +330,21 @@ fn sql_outside_tables(source: &Source) -> Vec<String> {
             format!("{path}:{line}: SQL over our tables stands in src/table/*.rs, where it is read beside its table")
         })
         .collect()
+}
+
+fn unlimited_statements(source: &Source) -> Vec<String> {
+    let reads = |text: &str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        words.windows(2).any(|pair| {
+            let table = pair[1].rsplit('.').next().unwrap_or_default();
+            let table = table.trim_matches(|c: char| !c.is_alphanumeric() && c != '_');
+            ["FROM", "JOIN"].contains(&pair[0]) && GROW.contains(&table)
+        })
+    };
+    let changes = |text: &str| ["INSERT", "UPDATE", "DELETE"].iter().any(|word| holds_word(text, word));
+    let found = source.literals.iter().filter(|(_, text)| holds_word(text, "SELECT") && reads(text) && !changes(text));
+    let found = found.filter(|(_, text)| source.path != UNBOUNDED && !BOUNDS.iter().any(|bound| text.contains(bound)));
+    found.map(|(line, _)| format!("{}:{line}: of a table that grows, a page would wait for all", source.path)).collect()
 }
 
 fn untyped_errors(source: &Source) -> Vec<String> {

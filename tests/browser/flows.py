@@ -109,7 +109,7 @@ def main():
             complained(browser)
             print(f"ok  {name}", flush=True)
         accessibility.judge(browser)
-        complained(browser, but="404")
+        complained(browser, but="status of 4")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ def main(folder):
         browser.go("/plans")
         browser.click("td a[href^='/plans/']")
         camera.take("plan")
-        for place in ["outbox", "actions", "check"]:
+        browser.go("/loaders")
+        camera.take("loaders")
+        for place in ["costs", "outbox", "actions", "check"]:
             browser.go(f"/{place}")
             camera.take(place)
 

@@ -53,7 +53,14 @@ impl OneLoader {
             ("Seen", moment(self.loader.seen_at, now)),
             ("Received", html! { (rate(beat.received_per_second)) " a second" (of_past) }),
             ("Loaded", html! { (rate(beat.loaded_per_second)) " a second" (of_past) }),
-            ("Lag", html! { "half within " (late(beat.lag_p50)) ", 99 of 100 within " (late(beat.lag_p99)) }),
+            (
+                "Lag",
+                html! {
+                    @if beat.lag_p99.is_none() { span.quiet { "no login came since the row before" } } @else {
+                        "half within " (late(beat.lag_p50)) ", 99 of 100 within " (late(beat.lag_p99))
+                    }
+                },
+            ),
         ])
     }
 

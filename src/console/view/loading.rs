@@ -131,7 +131,9 @@ impl Loading {
             (tile("Received a second", html! { (rate(self.received_per_second())) }, html! { (counted_signed(self.in_hand(), "delivery", "deliveries")) " in hand" }))
             (tile("Loaded a second", html! { (rate(self.loaded_per_second())) }, html! { "since each wrote its row before" }))
             (tile("Worst lag", html! { (late(self.lag_p99())) }, html! {
-                "99 of 100; half within " (late(self.worst_lag(|loader| loader.beat.lag_p50)))
+                @if self.lag_p99().is_none() { "no login came lately" } @else {
+                    "99 of 100; half within " (late(self.worst_lag(|loader| loader.beat.lag_p50)))
+                }
             }))
         }
     }
