@@ -223,7 +223,7 @@ const COMMANDS: &[Told] = &[
         failed: "some were left out, or something failed; what was imported holds",
         examples: &[
             "turnstile dead-letters import letters.ndjson --dry-run",
-            "turnstile dead-letters import letters.ndjson --reason 'ticket 4711'",
+            "turnstile dead-letters import letters.ndjson --reason TICKET-4711",
             "turnstile dead-letters import --from-queue logins-dead",
         ],
     },
