@@ -62,12 +62,12 @@ actions! {
     Discarded => "discarded",
     /// A discarded letter was opened again.
     Reopened => "reopened",
-    /// A plan was cancelled.
-    Cancelled => "cancelled",
     /// Sealed bodies were read to be written to a file.
     Exported => "exported",
     /// The letter came from a file, or from another queue.
     Imported => "imported",
+    /// A plan was cancelled.
+    Cancelled => "cancelled",
     /// Receiving was paused.
     Paused => "paused",
     /// A pause was ended.
