@@ -6,6 +6,7 @@
 //! replay loads. It is deleted once the server says that this is committed.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -247,28 +248,28 @@ struct Judges<'d> {
 
 impl Judges<'_> {
     async fn of(&mut self, queue: &QueueIdentity, seen: TimeBasis) -> Result<(TimeBasis, &Judge), DatabaseError> {
-        if !self.known.contains_key(queue) {
-            let known = self.ask(queue, seen).await?;
-            self.known.insert(queue.clone(), known);
-        }
-        let (basis, judge) = &self.known[queue];
+        let (basis, judge) = match self.known.entry(queue.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(self.drain.judge_of(queue, seen).await?),
+        };
         Ok((*basis, judge))
     }
+}
 
-    /// What a loader of the queue has recorded; where none has, it is recorded now.
-    async fn ask(&self, queue: &QueueIdentity, seen: TimeBasis) -> Result<(TimeBasis, Judge), DatabaseError> {
-        let Drain { database, hash_key, form, masker, sealer, identity, .. } = self.drain;
+impl Drain {
+    /// By what a loader of the queue has recorded; where none has, it is recorded now.
+    async fn judge_of(&self, queue: &QueueIdentity, seen: TimeBasis) -> Result<(TimeBasis, Judge), DatabaseError> {
         let ask = async |transaction: &Transaction| {
-            let basis = queues::note(transaction, queue, identity, seen).await?;
+            let basis = queues::note(transaction, queue, &self.identity, seen).await?;
             Ok((basis, queues::read(transaction, queue).await?))
         };
-        let (basis, record) = persist(Patience::WHILE_SOMEBODY_WAITS, || database.transaction(&ask)).await?;
-        let scheme = record.map_or_else(|| identity.clone(), |record| record.scheme);
+        let (basis, record) = persist(Patience::WHILE_SOMEBODY_WAITS, || self.database.transaction(&ask)).await?;
+        let scheme = record.map_or_else(|| self.identity.clone(), |record| record.scheme);
         let judge = Judge {
-            form: form.clone(),
-            identifier: hash_key.identifier(scheme, queue),
-            masker: masker.clone(),
-            sealer: sealer.clone(),
+            form: self.form.clone(),
+            identifier: self.hash_key.identifier(scheme, queue),
+            masker: self.masker.clone(),
+            sealer: self.sealer.clone(),
             max_attempts: 0,
         };
         Ok((basis, judge))
