@@ -3,10 +3,10 @@
 
 use super::world::{Browser, FORM, OURS, World, form};
 
-/// What each form of the console needs, as its path and its fields. `LETTER` stands for a letter.
 /// A path, the fields of its form, and the role whose act it is.
 type FormOf = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
+/// What each form of the console needs. `LETTER` stands for a letter.
 const FORMS: &[FormOf] = &[
     ("/dead-letters/LETTER/discard", &[("reason", "an attack")], "operator"),
     ("/dead-letters/LETTER/reopen", &[("reason", "an attack")], "operator"),
