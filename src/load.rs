@@ -306,9 +306,10 @@ impl Destination {
                     }
                     hand_over(recorded, part.batch, done);
                 }
-                Ok(Attempt::Older(horizon)) => {
+                Ok(Attempt::Older(horizon, new)) => {
                     tracing::warn!(%horizon, "messages are older than what the tables remember: they become dead letters");
-                    work.first(Part { batch: part.batch.judged_by(horizon), ..part });
+                    let batch = part.batch.judged_by(horizon, |key| new.holds(key));
+                    work.first(Part { batch, ..part });
                 }
                 Err(error) => {
                     if self.react(error, part, begun, &mut work).await? {

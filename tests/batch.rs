@@ -116,7 +116,7 @@ fn what_is_older_than_the_horizon_becomes_a_dead_letter_under_the_constant_time(
         message
     };
     let batch = crate::support::verdicts::batch(&judge, [at("old", 1), at("new", 2)]);
-    let judged = batch.judged_by(time::macros::datetime!(2026-03-02 00:00 UTC));
+    let judged = batch.judged_by(time::macros::datetime!(2026-03-02 00:00 UTC), |_| true);
     let [old, new] = judged.entries() else { panic!("two messages") };
     assert_eq!(old.key.sent_at, NO_TIME);
     assert_eq!(old.dead_letter_row().map(|letter| letter.rejection.code()), Some("older_than_memory"));

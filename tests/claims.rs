@@ -336,6 +336,21 @@ async fn a_message_older_than_the_horizon_is_a_dead_letter_and_never_loaded_a_se
 }
 
 #[tokio::test]
+async fn a_message_whose_claim_outlasted_the_horizon_stays_what_it_was_beside_one_whose_claim_is_gone() {
+    let tables = tables_under("message-id").await;
+    tally_of(&tables.database, as_logins(&tables.judge, &[("kept", "a"), ("gone", "b")])).await;
+    let horizon =
+        "UPDATE horizon SET retained_since = '2026-03-02'; DELETE FROM processed_messages WHERE message_id = 'gone'";
+    tables.client.batch_execute(horizon).await.unwrap();
+    let both = as_logins(&tables.judge, &[("kept", "a"), ("gone", "b")]);
+    let expected = Tally { dead_lettered: 1, redelivered: 1, ..NOTHING };
+    assert_eq!(tally_of(&tables.database, both).await, expected);
+    assert_eq!(tables.count("dead_letters WHERE message_id = 'gone' AND sent_at = 'epoch'").await, 1);
+    assert_eq!(tables.count("processed_messages WHERE message_id = 'kept'").await, 1);
+    tables.assert_promise().await;
+}
+
+#[tokio::test]
 async fn a_queue_that_says_no_time_is_claimed_under_the_constant_one_and_replayed_once() {
     let tables = tables_under("message-id").await;
     let received = |user: &str, seconds: i64| {

@@ -28,8 +28,9 @@ use crate::verdict::LoginIdentity;
 pub(super) enum Attempt {
     /// All of it is committed.
     Recorded(Recorded),
-    /// Nothing is written: messages are new that are older than this time, since which the tables remember.
-    Older(OffsetDateTime),
+    /// Nothing is written: some of the messages that it would have claimed are older than this time, since which the tables
+    /// remember.
+    Older(OffsetDateTime, Claimed),
 }
 
 /// What one committed transaction did.
@@ -68,7 +69,7 @@ impl Destination {
         let transaction = traced(bracket("BEGIN"), self.database.begin()).await?;
         laps.end(Phase::Begin);
         match self.record(&transaction, entries, way, &mut laps).await {
-            Ok(Attempt::Older(horizon)) => transaction.rollback().await.map(|()| Attempt::Older(horizon)),
+            Ok(Attempt::Older(horizon, new)) => transaction.rollback().await.map(|()| Attempt::Older(horizon, new)),
             recorded => {
                 laps.end(Phase::Write);
                 let span = if recorded.is_ok() { bracket("COMMIT") } else { Span::none() };
@@ -102,7 +103,7 @@ impl Destination {
         self.pause.heard(paused_since);
         let is_older = |entry: &Entry| entry.is_older_than(horizon) && claimed.holds(&entry.key);
         match entries.iter().any(is_older) {
-            true => Ok(Attempt::Older(horizon)),
+            true => Ok(Attempt::Older(horizon, claimed)),
             false => self.record_claimed(transaction, entries, &claimed, way, laps).await.map(Attempt::Recorded),
         }
     }

@@ -227,9 +227,11 @@ impl Batch {
         }
     }
 
-    /// The same messages, those older than the horizon as dead letters.
-    pub fn judged_by(self, horizon: OffsetDateTime) -> Self {
-        let judged = |entry: Entry| if entry.is_older_than(horizon) { entry.forgotten() } else { entry };
+    /// The same messages, those older than the horizon as dead letters. A message that is not new, because its claim still
+    /// stands, stays as it is, however old it is.
+    pub fn judged_by(self, horizon: OffsetDateTime, is_new: impl Fn(&MessageKey) -> bool) -> Self {
+        let is_forgotten = |entry: &Entry| entry.is_older_than(horizon) && is_new(&entry.key);
+        let judged = |entry: Entry| if is_forgotten(&entry) { entry.forgotten() } else { entry };
         let entries = self.0.into_iter().map(judged);
         let mut entries: Vec<Entry> = entries.collect();
         entries.sort_by_cached_key(|entry: &Entry| entry.key);
