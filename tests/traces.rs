@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::{Value, json};
+use turnstile::message::REQUEUED;
 
 use crate::support::collector::{Collector, Manner, attribute};
 use crate::support::postgres::TestDatabase;
@@ -212,10 +213,10 @@ async fn the_queue_is_asked_for_producers_only_while_traces_are_sent() {
     };
     let plain = json!(["SentTimestamp", "ApproximateReceiveCount"]);
     let off = asked(site.command(&["run", "--until-empty"])).await;
-    assert_eq!(off, [plain.clone(), plain, Value::Null]);
+    assert_eq!(off, [plain.clone(), plain, json!([REQUEUED])]);
     let more = json!(["SentTimestamp", "ApproximateReceiveCount", "AWSTraceHeader"]);
     let on = asked(traced(&site, &collector, &["--until-empty"])).await;
-    assert_eq!(on, [more.clone(), more, json!(["traceparent"])]);
+    assert_eq!(on, [more.clone(), more, json!([REQUEUED, "traceparent"])]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
