@@ -31,8 +31,7 @@ impl Given {
     pub fn queue(&self, mistakes: &mut Mistakes) -> Option<SqsSettings> {
         let queue = self.optional(&rows::QUEUE, mistakes);
         let queue = queue.and_then(|queue| {
-            let remedy = "give the queue's name, or its URL (https://sqs.REGION.amazonaws.com/ACCOUNT/NAME)";
-            queue.or_else(|| mistakes.note(self.name_of(&rows::QUEUE), "is not set", remedy))
+            queue.or_else(|| mistakes.note(self.name_of(&rows::QUEUE), "is not set", rows::QUEUE_REMEDY))
         });
         let wait = self.read(&rows::WAIT_FOR_QUEUE, mistakes);
         Some(SqsSettings { wait_for_queue: wait?, ..self.queue_at(queue?) })

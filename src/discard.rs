@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
 use crate::message::MessageHash;
-use crate::table::dead_letters::{self, Filter, Status};
+use crate::table::dead_letters::{self, Filter, Pages, Status};
 use crate::table::operator_actions::{self, Said};
 
 /// What becomes of letters.
@@ -78,23 +78,12 @@ pub async fn change_all(
     becomes: Becomes,
     mut progress: impl FnMut(u64),
 ) -> Result<u64, DatabaseError> {
-    const PATIENCE: Patience = Patience::WHILE_SOMEBODY_WAITS;
-    let mut meant = filter.clone().with_status(becomes.from());
-    let begun_at = persist(PATIENCE, || database.snapshot(Transaction::clock)).await?;
-    meant.search.until = Some(meant.search.until.map_or(begun_at, |until| until.min(begun_at)));
+    let mut pages = Pages::of(database, &filter.clone().with_status(becomes.from()), CHUNK).await?;
     let mut changed = 0;
-    let divide = async |seen: &Transaction| meant.by_code(seen).await;
-    for part in persist(PATIENCE, || database.snapshot(&divide)).await? {
-        let mut after = None;
-        loop {
-            let find = async |seen: &Transaction| dead_letters::next(seen, &part, after, CHUNK).await;
-            let chunk = persist(PATIENCE, || database.snapshot(&find)).await?;
-            let Some(last) = chunk.last() else { break };
-            after = Some(*last);
-            let hashes: Vec<MessageHash> = chunk.iter().map(|key| key.hash).collect();
-            changed += change(database, &hashes, said, becomes).await?.len() as u64;
-            progress(changed);
-        }
+    while let Some(keys) = pages.next().await? {
+        let hashes: Vec<MessageHash> = keys.iter().map(|key| key.hash).collect();
+        changed += change(database, &hashes, said, becomes).await?.len() as u64;
+        progress(changed);
     }
     Ok(changed)
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
 use crate::failpoint::{Step, around};
-use crate::message::{Attributes, Identifier, Identity, MessageKey, Original, REQUEUED};
+use crate::message::{Attributes, Identifier, Identity, MessageKey, Original, REQUEUED, queue_name};
 use crate::queue::QueueError;
 use crate::queue::sqs::{
     ConnectError, DEDUPLICATION_ID, Outgoing, QueueAddress, QueueFacts, Sender, SqsQueue, SqsSettings, deduplication_of,
 };
 use crate::seal::{BodyOpener, HashKey};
 use crate::send::{EndedEarly, send_all};
-use crate::table::dead_letters::{self, Filter, Returned, Status};
+use crate::table::dead_letters::{self, Filter, Pages, Returned, Status};
 use crate::table::operator_actions::{self, Said};
 
 /// How many letters are read at once. It bounds memory: a body is at most 1 MiB, and stands there twice or three times.
@@ -53,13 +53,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Counts what became of others too.
-    pub fn add(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.perhaps_twice += other.perhaps_twice;
-        other.not_sent.into_iter().for_each(|(why, letters)| self.miss(why, letters));
-    }
-
     /// How many letters were not sent.
     pub fn not_sent_count(&self) -> u64 {
         self.not_sent.values().sum()
@@ -89,9 +82,23 @@ pub enum Stopped {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The queue of the letters cannot be sent to.
+    #[error(transparent)]
+    Origin(#[from] NoOrigin),
     /// The queue takes nothing.
     #[error(transparent)]
     Queue(#[from] QueueError),
+}
+
+impl Stopped {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Database(error) => error.remedy().to_owned(),
+            Self::Origin(error) => error.remedy(),
+            Self::Queue(error) => error.remedy(),
+        }
+    }
 }
 
 /// Why a letter is not sent.
@@ -112,7 +119,8 @@ pub fn in_words(why: &str) -> Option<&'static str> {
 }
 
 impl Requeue {
-    /// Sends back the open letters of this queue that match; `progress` is told after each chunk how many were dealt with.
+    /// Sends back the open letters that match, queue by queue; `settings` are those for a queue at an address. `progress` is told
+    /// after each chunk how many were dealt with. What becomes a dead letter meanwhile is not sent.
     ///
     /// # Errors
     ///
@@ -120,11 +128,11 @@ impl Requeue {
     pub async fn run(
         &self,
         filter: &Filter,
-        queue: &Origin,
+        settings: impl Fn(QueueAddress) -> SqsSettings,
         mut progress: impl FnMut(u64),
     ) -> Result<Report, Unfinished> {
         let mut report = Report::default();
-        match self.send_back(filter, queue, &mut report, &mut progress).await {
+        match self.send_back(filter, settings, &mut report, &mut progress).await {
             Ok(()) => Ok(report),
             Err(error) => Err(Unfinished { report, error }),
         }
@@ -133,23 +141,27 @@ impl Requeue {
     async fn send_back(
         &self,
         filter: &Filter,
-        queue: &Origin,
+        settings: impl Fn(QueueAddress) -> SqsSettings,
         report: &mut Report,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), Stopped> {
-        let identifier = self.hash_key.identifier(Identity::MessageId, &queue.facts.identity);
-        let mut meant = filter.clone().with_status(Status::Open);
-        meant.search.queue = Some(queue.facts.identity.as_str().to_owned());
-        let parts = persist(PATIENCE, || self.database.snapshot(async |seen| meant.by_code(seen).await)).await?;
-        for part in parts {
-            let mut after = None;
-            loop {
-                let find = async |seen: &Transaction| dead_letters::next(seen, &part, after, CHUNK).await;
-                let keys = persist(PATIENCE, || self.database.snapshot(&find)).await?;
-                let Some(last) = keys.last() else { break };
-                after = Some(*last);
-                self.send_chunk(&keys, queue, &identifier, report).await?;
+        let queues = persist(PATIENCE, || self.database.snapshot(dead_letters::queues)).await?;
+        let wanted = filter.search.queue.as_deref();
+        let is_meant = |arn: &String| wanted.is_none_or(|queue| arn == queue || queue_name(arn) == queue);
+        for arn in queues.into_iter().filter(is_meant) {
+            let mut meant = filter.clone().with_status(Status::Open);
+            meant.search.queue = Some(arn.clone());
+            let mut pages = Pages::of(&self.database, &meant, CHUNK).await?;
+            let mut page = pages.next().await?;
+            if page.is_none() {
+                continue;
+            }
+            let queue = Origin::find(&arn, &settings).await?;
+            let identifier = self.hash_key.identifier(Identity::MessageId, &queue.facts.identity);
+            while let Some(keys) = page {
+                self.send_chunk(&keys, &queue, &identifier, report).await?;
                 progress(report.sent + report.not_sent_count());
+                page = pages.next().await?;
             }
         }
         Ok(())
@@ -191,10 +203,7 @@ impl Requeue {
         if identifier.message(&letter.message_id) != hash {
             return Err(OTHER_MESSAGE);
         }
-        let opened = match letter.revision {
-            None => self.opener.open(hash, &letter.body),
-            Some(plan) => self.opener.open_revision(hash, plan.0, &letter.body),
-        };
+        let opened = self.opener.open_version(hash, letter.revision.map(|plan| plan.0), &letter.body);
         let (body, attributes) = opened.map_err(|_| SEALED)?;
         let original = Original { message_id: letter.message_id.clone(), sent_at: letter.key.sent_at };
         let note = identifier.requeue_note(&original, &body, &attributes);
@@ -209,7 +218,7 @@ impl Requeue {
 
 /// The queue that delivered the letters.
 #[derive(Clone, Debug)]
-pub struct Origin {
+struct Origin {
     facts: QueueFacts,
     sender: Sender,
 }
@@ -251,8 +260,8 @@ impl Origin {
     /// # Errors
     ///
     /// [`NoOrigin`]
-    pub async fn find(arn: &str, settings: impl FnOnce(QueueAddress) -> SqsSettings) -> Result<Self, NoOrigin> {
-        let name = name_in(arn).to_owned();
+    async fn find(arn: &str, settings: impl FnOnce(QueueAddress) -> SqsSettings) -> Result<Self, NoOrigin> {
+        let name = queue_name(arn).to_owned();
         let settings = settings(QueueAddress::Name(name.clone()));
         let facts = SqsQueue::connect(&settings).await?.facts().clone();
         let found = facts.identity.as_str();
@@ -277,9 +286,4 @@ impl Origin {
     fn is_of_system(&self, name: &str) -> bool {
         self.facts.fifo && name == DEDUPLICATION_ID
     }
-}
-
-/// The name of the queue of an ARN.
-pub fn name_in(arn: &str) -> &str {
-    arn.rsplit(':').next().unwrap_or(arn)
 }

@@ -16,7 +16,7 @@ use crate::keyring::Keyring;
 use crate::message::{MessageHash, MessageKey, QueueIdentity};
 use crate::readable::exact;
 use crate::seal::{BodyOpener, CheckValue, KeyId, OpenError, SealedBody};
-use crate::table::dead_letters::{self, DeadLetter, Exported, Filter};
+use crate::table::dead_letters::{self, DeadLetter, Exported, Filter, Pages};
 use crate::table::operator_actions::{self, Said};
 use crate::table::plan_id::PlanId;
 use crate::table::powers::Powers;
@@ -95,48 +95,27 @@ impl Export<'_> {
         let manifest = manifest_of(self.to);
         [self.to, &manifest].into_iter().try_for_each(refuse_existing)?;
         let mut file = Sink::beside(self.to)?;
-        let mut meant = self.filter.clone();
-        let begun_at = persist(PATIENCE, || self.database.snapshot(Transaction::clock)).await?;
-        meant.search.until = Some(meant.search.until.map_or(begun_at, |until| until.min(begun_at)));
         let opener = self.keyring.map(Keyring::body_opener);
         let mut tally = Tally::default();
-        for part in self.parts(&meant).await? {
-            let mut after = None;
-            loop {
-                let find = async |seen: &Transaction| dead_letters::next(seen, &part, after, CHUNK as u64).await;
-                let keys = persist(PATIENCE, || self.database.snapshot(&find)).await?;
-                let Some(last) = keys.last() else { break };
-                after = Some(*last);
-                for (letter, bodies) in self.read(&keys, &part).await? {
-                    tally.add(&letter, bodies.keys(self.keyring.is_some()));
-                    file.write(&line(opener.as_ref(), &letter, &bodies)?)?;
-                }
-                progress(tally.letters);
+        let mut pages = Pages::of(self.database, self.filter, CHUNK as u64).await?;
+        while let Some(keys) = pages.next().await? {
+            for (letter, bodies) in self.read(&keys).await? {
+                tally.add(&letter, bodies.keys(self.keyring.is_some()));
+                file.write(&line(opener.as_ref(), &letter, &bodies)?)?;
             }
+            progress(tally.letters);
         }
         let (bytes, digest) = file.place()?;
         let manifest_file = Sink::beside(&manifest)?;
-        let made = self.manifest(tally, begun_at, bytes, &digest).await?;
+        let made = self.manifest(tally, pages.begun_at, bytes, &digest).await?;
         manifest_file.of_manifest(&made)?;
         Ok(made)
     }
 
-    /// A letter stands at one key whatever becomes of it meanwhile, so that none is met twice. Where one status is meant, an index
-    /// finds it by code.
-    async fn parts(&self, meant: &Filter) -> Result<Vec<Filter>, DatabaseError> {
-        match meant.search.status {
-            None => Ok(vec![meant.clone()]),
-            Some(_) => {
-                let divide = async |seen: &Transaction| meant.by_code(seen).await;
-                persist(PATIENCE, || self.database.snapshot(&divide)).await
-            }
-        }
-    }
-
     /// The letters of a page with their bodies. The database notes that they are read, and nothing is opened before that holds.
-    async fn read(&self, keys: &[MessageKey], part: &Filter) -> Result<Vec<(DeadLetter, Exported)>, DatabaseError> {
+    async fn read(&self, keys: &[MessageKey]) -> Result<Vec<(DeadLetter, Exported)>, DatabaseError> {
         let hashes: Vec<MessageHash> = keys.iter().map(|key| key.hash).collect();
-        let of_page = Filter { hashes: Some(hashes), ..part.clone() };
+        let of_page = Filter { hashes: Some(hashes), ..self.filter.clone() };
         let read = async |transaction: &Transaction| {
             operator_actions::say(transaction, self.said).await?;
             let letters = dead_letters::newest(transaction, &of_page, u64::MAX).await?;
@@ -229,10 +208,7 @@ fn body(
     sealed: &SealedBody,
 ) -> Result<Body, ExportError> {
     let Some(opener) = opener else { return Ok(Body::sealed(sealed)) };
-    let opened = match plan {
-        None => opener.open(hash, sealed),
-        Some(plan) => opener.open_revision(hash, plan.0, sealed),
-    };
+    let opened = opener.open_version(hash, plan.map(|plan| plan.0), sealed);
     let (body, attributes) = opened.map_err(|error| ExportError::Sealed { hash, error })?;
     Ok(Body::clear(&body, &attributes))
 }

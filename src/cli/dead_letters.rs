@@ -17,12 +17,13 @@ use clap::Subcommand;
 
 use super::migrate::open;
 use super::prefix::Prefix;
+use super::terminal::counted;
 use super::{Failure, Outcome};
 use crate::config::{Given, Mistakes, rows};
 use crate::database::{Database, Transaction};
 use crate::discard::Becomes;
 use crate::message::MessageHash;
-use crate::table::dead_letters::{self, DeadLetter, Filter, Status};
+use crate::table::dead_letters::{self, Counted, DeadLetter, Filter, Status};
 use crate::table::operator_actions::Said;
 
 /// What `turnstile dead-letters` takes.
@@ -101,6 +102,19 @@ async fn resolved(database: &Database, filter: &Filter) -> Result<Vec<DeadLetter
     let (named, most) = (Filter::of(hashes.clone()), hashes.len() as u64);
     let letters = database.snapshot(async |seen| dead_letters::newest(seen, &named, most).await).await?;
     Ok(letters.into_iter().filter(|letter| letter.status != Status::Open).collect())
+}
+
+/// How many letters are meant, those that are named one by one included.
+async fn count(database: &Database, filter: &Filter) -> Result<Counted, Failure> {
+    match &filter.hashes {
+        Some(hashes) => Ok(Counted { letters: hashes.len() as u64, or_more: false }),
+        None => Ok(database.snapshot(async |seen| dead_letters::count_some(seen, &filter.search).await).await?),
+    }
+}
+
+/// `12 dead letters`, `10,000 dead letters or more`.
+fn in_words(Counted { letters, or_more }: Counted) -> String {
+    format!("{}{}", counted(letters, "dead letter"), if or_more { " or more" } else { "" })
 }
 
 const HASH_REMEDY: &str = "give at least the first 8 of a hash's 64 hexadecimal digits; \

@@ -217,10 +217,7 @@ async fn reveal(
         }
     };
     let sealed = session.database.transaction(read).await?;
-    let opened = match revision {
-        None => keys.opener.open(hash, &sealed),
-        Some(plan) => keys.opener.open_revision(hash, plan.0, &sealed),
-    };
+    let opened = keys.opener.open_version(hash, revision.map(|plan| plan.0), &sealed);
     Ok(match opened {
         Ok((body, _)) => {
             session.keep_revealed(once, body.as_bytes().to_vec());

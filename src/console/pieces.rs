@@ -4,8 +4,8 @@ use maud::{Markup, html};
 use time::{Duration, OffsetDateTime};
 
 use crate::message::MessageHash;
+use crate::message::queue_name;
 use crate::readable::{exact, printable, seconds};
-use crate::records::loaders::queue_name;
 use crate::table::dead_letters::{Counted, Status};
 use crate::table::operator_actions::Done;
 use crate::table::plan_id::PlanId;

@@ -74,11 +74,6 @@ pub fn who(pause: &InForce) -> String {
     }
 }
 
-/// The last part of a queue's ARN, by which people call it.
-pub fn queue_name(arn: &str) -> &str {
-    arn.rsplit(':').next().unwrap_or_default()
-}
-
 /// What each lane was doing, and for how many seconds.
 pub fn lanes(beat: &Beat) -> Vec<(String, f64)> {
     let Ok(Value::Array(lanes)) = serde_json::from_str(&beat.lanes) else { return Vec::new() };

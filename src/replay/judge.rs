@@ -61,10 +61,7 @@ impl Replay {
     /// Opens the body of a letter.
     pub(super) fn open(&self, letter: &Sealed) -> Result<Opened, Obstacle> {
         let hash = letter.key.hash;
-        let opened = match letter.revision {
-            None => self.opener.open(hash, &letter.body),
-            Some(plan) => self.opener.open_revision(hash, plan.0, &letter.body),
-        };
+        let opened = self.opener.open_version(hash, letter.revision.map(|plan| plan.0), &letter.body);
         let (body, attributes) = opened.map_err(|error: OpenError| Obstacle::Sealed(error.to_string()))?;
         Ok(Opened { body, attributes, edited: None })
     }

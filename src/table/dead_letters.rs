@@ -3,6 +3,7 @@
 mod carried;
 mod entries;
 mod groups;
+mod pages;
 mod requeued;
 mod search;
 
@@ -22,6 +23,7 @@ use crate::seal::{KeyId, SealedBody};
 pub use self::carried::{Exported, NewLetter, export, import};
 pub use self::entries::{Order, Page, PageEnd, page};
 pub use self::groups::{Became, Group, became, groups};
+pub use self::pages::Pages;
 pub use self::requeued::{Returned, requeue, resolve_requeued, take_requeued};
 pub use self::search::{Counted, Search, codes, count_some, queues};
 use self::search::{MATCHES, Terms};
@@ -361,13 +363,13 @@ pub async fn next(
 }
 
 impl Filter {
-    /// The same, divided by code where it names neither a code nor hashes: so each part is found fast among millions.
+    /// The same, divided by code where it names a status, and neither a code nor hashes: so each part is found fast among millions.
     ///
     /// # Errors
     ///
     /// [`DatabaseError`]
     pub async fn by_code(&self, transaction: &Transaction) -> Result<Vec<Self>, DatabaseError> {
-        if self.hashes.is_some() || self.search.code.is_some() {
+        if self.hashes.is_some() || self.search.code.is_some() || self.search.status.is_none() {
             return Ok(vec![self.clone()]);
         }
         let codes = codes(transaction, &self.search).await?;

@@ -423,6 +423,11 @@ impl QueueIdentity {
     }
 }
 
+/// The last part of a queue's ARN, by which people call it.
+pub fn queue_name(arn: &str) -> &str {
+    arn.rsplit(':').next().unwrap_or_default()
+}
+
 /// Makes the [`MessageHash`] of the messages of one queue.
 #[derive(Clone)]
 pub struct MessageHasher(blake3::Hasher);

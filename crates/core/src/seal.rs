@@ -112,6 +112,23 @@ impl BodyOpener {
         self.open_bound(&of_revision(message, revision), sealed)
     }
 
+    /// The body of this message as it was delivered, or the edited body that is this revision of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`BodyOpener::open`].
+    pub fn open_version(
+        &self,
+        message: MessageHash,
+        revision: Option<i64>,
+        sealed: &SealedBody,
+    ) -> Result<(RawBody, Attributes), OpenError> {
+        match revision {
+            None => self.open(message, sealed),
+            Some(revision) => self.open_revision(message, revision, sealed),
+        }
+    }
+
     fn open_bound(&self, bound_to: &[u8], sealed: &SealedBody) -> Result<(RawBody, Attributes), OpenError> {
         let id = sealed.key_id().ok_or(OpenError::Malformed)?;
         let rest = sealed.0.get(id.as_str().len() + 1..).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{open, said_with_reason, which};
+use super::{count, in_words, open, said_with_reason, which};
 use crate::cli::terminal::{Progress, agreed, counted, say};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
@@ -10,7 +10,7 @@ use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings};
 use crate::discard::{Becomes, change, change_all};
 use crate::message::MessageHash;
-use crate::table::dead_letters::{Counted, Filter, count_some};
+use crate::table::dead_letters::Filter;
 use crate::table::operator_actions::Said;
 
 /// What `turnstile dead-letters discard` and `reopen` take.
@@ -69,18 +69,13 @@ impl Args {
         becomes: Becomes,
         format: Format,
     ) -> Result<Outcome, Failure> {
-        let search = filter.clone().with_status(becomes.from()).search;
-        let counted_some = database.snapshot(async |seen| count_some(seen, &search).await).await?;
-        let Counted { letters, or_more } = counted_some;
-        let question = match or_more {
-            true => format!("{} {} dead letters or more?", becomes.verb(), indicatif::HumanCount(letters)),
-            false => format!("{} {}?", becomes.verb(), counted(letters, "dead letter")),
-        };
-        if letters > 0 && !agreed(&question, self.yes)? {
+        let found = count(database, &filter.clone().with_status(becomes.from())).await?;
+        let question = format!("{} {}?", becomes.verb(), in_words(found));
+        if found.letters > 0 && !agreed(&question, self.yes)? {
             say("nothing is changed")?;
             return Ok(Outcome::Failed);
         }
-        let mut progress = Progress::of(letters, "dead letters");
+        let mut progress = Progress::of(found.letters, "dead letters");
         let changed = change_all(database, filter, said, becomes, |changed| {
             progress.show(changed, || format!("{} are {}", changed, becomes.done()));
         });

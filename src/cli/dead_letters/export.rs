@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::{open, said, said_with_reason, which};
+use super::{count, in_words, open, said, said_with_reason, which};
 use crate::archive::export::Export;
 use crate::archive::manifest::{Bodies, Manifest};
 use crate::cli::terminal::{Progress, agreed, counted, say};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format, Statuses};
 use crate::config::{Given, Mistakes};
-use crate::database::{Database, DatabaseSettings};
+use crate::database::DatabaseSettings;
 use crate::keyring::Keyring;
-use crate::table::dead_letters::{Counted, Filter, Status, count_some};
+use crate::table::dead_letters::Status;
 use crate::table::operator_actions::Said;
 
 /// What `turnstile dead-letters export` takes.
@@ -50,14 +50,13 @@ impl Args {
         let Settings { database, which, to, keyring, said, format } = self.read(given)?;
         let database = open(&database).await?;
         let filter = which.find(&database).await?;
-        let Counted { letters, or_more } = count(&database, &filter).await?;
-        let more = if or_more { " or more" } else { "" };
-        let question = format!("Write the bodies of {}{more} in clear?", counted(letters, "dead letter"));
-        if keyring.is_some() && letters > 0 && !agreed(&question, self.yes)? {
+        let found = count(&database, &filter).await?;
+        let question = format!("Write the bodies of {} in clear?", in_words(found));
+        if keyring.is_some() && found.letters > 0 && !agreed(&question, self.yes)? {
             say("nothing is exported")?;
             return Ok(Outcome::Failed);
         }
-        let mut progress = Progress::of(letters, "dead letters");
+        let mut progress = Progress::of(found.letters, "dead letters");
         let export = Export {
             database: &database,
             filter: &filter,
@@ -106,13 +105,6 @@ impl Args {
             })
         };
         mistakes.or(all())
-    }
-}
-
-async fn count(database: &Database, filter: &Filter) -> Result<Counted, Failure> {
-    match &filter.hashes {
-        Some(hashes) => Ok(Counted { letters: hashes.len() as u64, or_more: false }),
-        None => Ok(database.snapshot(async |seen| count_some(seen, &filter.search).await).await?),
     }
 }
 

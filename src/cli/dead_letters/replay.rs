@@ -1,7 +1,7 @@
 //! `turnstile dead-letters replay`.
 
 use super::plans::{Replaying, report};
-use super::{edits, open, resolved, said, said_with_reason, which};
+use super::{count, edits, open, resolved, said, said_with_reason, which};
 use crate::cli::terminal::{Progress, agreed, counted};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
@@ -9,7 +9,7 @@ use crate::config::{Given, Mistakes};
 use crate::database::{Database, DatabaseSettings};
 use crate::replay::edit::Edit;
 use crate::replay::{Report, Wanted, compare};
-use crate::table::dead_letters::{self, Filter, Status};
+use crate::table::dead_letters::{Filter, Status};
 use crate::table::operator_actions::Said;
 use crate::table::replay_plans::{Draft, Plan};
 
@@ -72,7 +72,7 @@ impl Args {
             edits: edit.as_ref().map(Edit::operations).unwrap_or_default(),
         };
         let replay = replaying.replay(database, said).await?;
-        let open = count_open(&replay.database, &filter).await?;
+        let open = count(&replay.database, &filter.clone().with_status(Status::Open)).await?.letters;
         let wanted = Wanted { filter, limit, draft, as_delivered: self.edits.as_delivered };
         let mut progress = Progress::of(open, "dead letters");
         let plan = replay
@@ -138,13 +138,5 @@ impl Args {
             tracing::warn!(hash = %letter.key.hash, "a dead letter is {} already and is not replayed", letter.status.as_str());
         }
         Ok(resolved.iter().filter(|letter| letter.status == Status::Discarded).count() as u64)
-    }
-}
-
-async fn count_open(database: &Database, filter: &Filter) -> Result<u64, Failure> {
-    let Filter { search, hashes } = filter.clone().with_status(Status::Open);
-    match hashes {
-        Some(hashes) => Ok(hashes.len() as u64),
-        None => Ok(database.snapshot(async |seen| dead_letters::count_some(seen, &search).await).await?.letters),
     }
 }

@@ -2,15 +2,15 @@
 
 use serde_json::json;
 
-use super::{open, resolved, said, which};
+use super::{count, in_words, open, resolved, said, which};
 use crate::cli::terminal::{Progress, agreed, counted, say};
 use crate::cli::{Failure, Outcome, refuse_other_keys};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
-use crate::database::{Database, DatabaseSettings};
+use crate::database::DatabaseSettings;
 use crate::keyring::Keyring;
-use crate::requeue::{Origin, Report, Requeue, Stopped, Unfinished, in_words, name_in};
-use crate::table::dead_letters::{self, Counted, Filter, Status, count_some};
+use crate::requeue::{self, Report, Requeue, Unfinished};
+use crate::table::dead_letters::Status;
 use crate::table::operator_actions::Said;
 
 /// What `turnstile dead-letters requeue` takes.
@@ -54,21 +54,12 @@ impl Args {
         for letter in &resolved {
             tracing::warn!(hash = %letter.key.hash, "a dead letter is {} already and is not sent", letter.status.as_str());
         }
-        let letters = match &filter.hashes {
-            Some(hashes) => hashes.len() as u64,
-            None => {
-                let Counted { letters, or_more } =
-                    database.snapshot(async |seen| count_some(seen, &filter.search).await).await?;
-                let more = if or_more { " or more" } else { "" };
-                let question = format!("Send {}{more} back to the queue?", counted(letters, "dead letter"));
-                if letters > 0 && !agreed(&question, self.yes)? {
-                    say("nothing is sent")?;
-                    return Ok(Outcome::Failed);
-                }
-                letters
-            }
-        };
-        let queues = queues_of(&database, &filter).await?;
+        let found = count(&database, &filter).await?;
+        let question = format!("Send {} back to the queue?", in_words(found));
+        if filter.hashes.is_none() && found.letters > 0 && !agreed(&question, self.yes)? {
+            say("nothing is sent")?;
+            return Ok(Outcome::Failed);
+        }
         let requeue = Requeue {
             opener: keyring.body_opener(),
             hash_key: keyring.shared_hash_key(),
@@ -76,26 +67,23 @@ impl Args {
             as_delivered: self.as_delivered,
             database,
         };
-        let mut report = Report::default();
-        let mut progress = Progress::of(letters, "dead letters");
-        let ended = async {
-            for arn in &queues {
-                let sent = send_to(&requeue, arn, &filter, given, &mut progress).await;
-                match sent {
-                    Ok(sent) => report.add(sent),
-                    Err((sent, failure)) => {
-                        report.add(sent);
-                        return Err(failure);
-                    }
-                }
-            }
-            Ok(())
-        };
-        let ended = ended.await;
+        let mut progress = Progress::of(found.letters, "dead letters");
+        let show = |done: u64| progress.show(done, || format!("{done} are dealt with"));
+        let ended = requeue.run(&filter, |address| given.queue_at(address), show).await;
         progress.end();
+        let (report, stopped) = match ended {
+            Ok(report) => (report, None),
+            Err(Unfinished { report, error }) => (report, Some(error)),
+        };
         say_report(&report, format)?;
-        ended?;
-        Ok(if resolved.is_empty() && report.not_sent.is_empty() { Outcome::Done } else { Outcome::Failed })
+        match stopped {
+            Some(error) => {
+                let within = "sending back stopped, and what is reported above holds";
+                Err(Failure::new(error.to_string(), error.remedy()).within(within))
+            }
+            None if resolved.is_empty() && report.not_sent.is_empty() => Ok(Outcome::Done),
+            None => Ok(Outcome::Failed),
+        }
     }
 
     fn read(&self, given: &Given) -> Result<Settings, Mistakes> {
@@ -111,44 +99,6 @@ impl Args {
     }
 }
 
-/// The ARNs of the queues that may have delivered such letters.
-async fn queues_of(database: &Database, filter: &Filter) -> Result<Vec<String>, Failure> {
-    let all = database.snapshot(async |seen| dead_letters::queues(seen).await).await?;
-    let is_meant = |arn: &String| {
-        let wanted = filter.search.queue.as_deref();
-        wanted.is_none_or(|queue| arn == queue || name_in(arn) == queue)
-    };
-    Ok(all.into_iter().filter(is_meant).collect())
-}
-
-async fn send_to(
-    requeue: &Requeue,
-    arn: &str,
-    filter: &Filter,
-    given: &Given,
-    progress: &mut Progress,
-) -> Result<Report, (Report, Failure)> {
-    let mut of_queue = filter.clone();
-    of_queue.search.queue = Some(arn.to_owned());
-    let any = async |seen: &_| Ok(!dead_letters::next(seen, &of_queue, None, 1).await?.is_empty());
-    let stopped = |failure| (Report::default(), failure);
-    if !requeue.database.snapshot(any).await.map_err(|error| stopped(error.into()))? {
-        return Ok(Report::default());
-    }
-    let queue = Origin::find(arn, |address| given.queue_at(address)).await;
-    let queue = queue.map_err(|error| stopped(Failure::new(error.to_string(), error.remedy())))?;
-    let sent = requeue.run(&of_queue, &queue, |done| {
-        progress.show(done, || format!("{done} of {} are dealt with", name_in(arn)));
-    });
-    sent.await.map_err(|Unfinished { report, error }| {
-        let failure = match error {
-            Stopped::Database(error) => Failure::from(error),
-            Stopped::Queue(error) => Failure::new(error.to_string(), error.remedy()),
-        };
-        (report, failure.within("sending back stopped, and what is reported above holds"))
-    })
-}
-
 fn say_report(report: &Report, format: Format) -> Result<(), Failure> {
     let Report { sent, perhaps_twice, not_sent } = report;
     if format == Format::Json {
@@ -160,7 +110,7 @@ fn say_report(report: &Report, format: Format) -> Result<(), Failure> {
     }
     say(&text)?;
     for (why, letters) in not_sent {
-        let words = in_words(why).map(|words| format!(": {words}")).unwrap_or_default();
+        let words = requeue::in_words(why).map(|words| format!(": {words}")).unwrap_or_default();
         say(&format!("{letters} not sent, {why}{words}"))?;
     }
     Ok(())

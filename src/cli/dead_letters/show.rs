@@ -131,10 +131,7 @@ impl Facts {
                 };
                 // Noted before it is shown: what is committed twice was read twice.
                 let sealed = database.transaction(reveal).await?;
-                let opened = match revision {
-                    None => opener.open(key.hash, &sealed),
-                    Some(plan) => opener.open_revision(key.hash, plan.0, &sealed),
-                };
+                let opened = opener.open_version(key.hash, revision.map(|plan| plan.0), &sealed);
                 Some(opened.map(|(body, _)| body))
             }
         };

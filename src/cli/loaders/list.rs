@@ -6,7 +6,8 @@ use crate::cli::{Failure, Outcome, records};
 use crate::config::Given;
 use crate::config::rows::{self, ListFormat};
 use crate::database::Transaction;
-use crate::records::loaders::{NAMES, Standing, loader_json, queue_name, target_words, who};
+use crate::message::queue_name;
+use crate::records::loaders::{NAMES, Standing, loader_json, target_words, who};
 use crate::table::loader_pauses::{self, InForce};
 use crate::table::loaders::{self, Seen};
 

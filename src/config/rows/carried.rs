@@ -1,6 +1,7 @@
 //! What `turnstile dead-letters export` and `import` take beside what other commands on dead letters take.
 
-use crate::config::kinds::{FilePath, Text, Whole, parsed};
+use super::loading::QUEUE_ADDRESS;
+use crate::config::kinds::{FilePath, Text, Whole};
 use crate::config::setting::{Default, OPTIONS, Setting};
 use crate::queue::sqs::QueueAddress;
 
@@ -22,11 +23,7 @@ pub static FROM_QUEUE: Setting<Text<QueueAddress>> = Setting {
     variable: None,
     commands: &["dead-letters import"],
     heading: OPTIONS,
-    kind: Text::of(
-        "NAME|URL",
-        "give the queue's name, or its URL (https://sqs.REGION.amazonaws.com/ACCOUNT/NAME)",
-        parsed,
-    ),
+    kind: QUEUE_ADDRESS,
     default: Default::Unset,
     is_secret: false,
     meaning: "Instead of a file, drain this dead-letter queue of SQS: its messages become dead letters, and are deleted from it",

@@ -29,17 +29,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const MIB: usize = 1024 * 1024;
 
+/// What to give where a queue is meant.
+pub const QUEUE_REMEDY: &str = "give the queue's name, or its URL (https://sqs.REGION.amazonaws.com/ACCOUNT/NAME)";
+
+pub(super) const QUEUE_ADDRESS: Text<QueueAddress> = Text::of("NAME|URL", QUEUE_REMEDY, parsed);
+
 /// Which queue.
 pub static QUEUE: Setting<Text<QueueAddress>> = Setting {
     flag: Some("queue"),
     variable: Some("TURNSTILE_QUEUE"),
     commands: QUEUE_COMMANDS,
     heading: QUEUE_HEADING,
-    kind: Text::of(
-        "NAME|URL",
-        "give the queue's name, or its URL (https://sqs.REGION.amazonaws.com/ACCOUNT/NAME)",
-        parsed,
-    ),
+    kind: QUEUE_ADDRESS,
     default: Default::Unset,
     is_secret: false,
     meaning: "The queue: its name, or its URL. Region, credentials and endpoint come from the standard AWS settings \

@@ -12,7 +12,7 @@ use crate::console::pieces::{
 };
 use crate::console::session::Session;
 use crate::database::Transaction;
-use crate::message::MessageHash;
+use crate::message::{MessageHash, queue_name};
 use crate::readable::exact;
 use crate::records::actions::action_json;
 use crate::records::letters::{letter_json, paths_words, place_words, revision_json};
@@ -107,18 +107,13 @@ pub(super) async fn look(
 }
 
 impl Known {
-    /// The last part of an ARN is the queue's name.
-    fn queue_name(&self) -> &str {
-        self.letter.queue.rsplit(':').next().unwrap_or(&self.letter.queue)
-    }
-
     fn facts(&self) -> Markup {
         let letter = &self.letter;
         let mut known = vec![("What is wrong", html! { (text(&letter.detail)) })];
         known.extend(letter.field.as_deref().map(|field| ("Field", html! { code { (text(field)) } })));
         known.extend(letter.place.as_deref().map(|place| ("Where in the body", html! { (text(&place_words(place))) })));
         known.extend([
-            ("Queue", html! { span title=(text(&letter.queue)) { (text(self.queue_name())) } }),
+            ("Queue", html! { span title=(text(&letter.queue)) { (text(queue_name(&letter.queue))) } }),
             ("MessageId", html! { span.id { (text(&letter.message_id)) } }),
             ("Hash", html! { span.id { (letter.key.hash) } }),
         ]);

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 
 use crate::console::pieces::{Mood, ago, counted_signed, plural, text, tile};
 use crate::database::{DatabaseError, Transaction};
-use crate::records::loaders::{Standing, loader_json, pause_json, queue_name};
+use crate::message::queue_name;
+use crate::records::loaders::{Standing, loader_json, pause_json};
 use crate::table::loader_pauses::{self, InForce, Target};
 use crate::table::loaders::{self, Seen, State};
 
