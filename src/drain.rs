@@ -161,7 +161,8 @@ impl Drain {
                 Err(error) => {
                     failed += 1;
                     tracing::warn!(%error, "the queue is asked again");
-                    tokio::time::sleep(pauses.next_pause()).await;
+                    let pause = tokio::time::sleep(pauses.next_pause());
+                    let _stopped = stopping.run_until_cancelled(pause).await;
                 }
             }
         }

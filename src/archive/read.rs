@@ -110,7 +110,7 @@ impl Archive {
         }
     }
 
-    /// A digest proves nothing where whoever changed the file has changed the manifest too: each line must hold together.
+    /// Looks at each line too: who changed the file may have changed the digest in the manifest with it.
     fn look_at_lines(&self) -> Result<(), ArchiveError> {
         let mut hashers: BTreeMap<String, MessageHasher> = BTreeMap::new();
         let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();

@@ -1,7 +1,8 @@
 //! Messages that an operator brings from elsewhere, recorded as dead letters.
 //!
 //! An operator's role writes no logins: whatever a message is, a replay loads it. The claim is the one that a loader makes, in the
-//! same order, so that whoever comes second finds it taken. The database claims and writes by one function of its own.
+//! same order: of a loader and an import, the second finds the message taken. The database claims and writes by one function of
+//! its own.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};

@@ -83,7 +83,7 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn of(batch: Batch) -> Self {
-        // What came back waits for whoever resolves letters, which is no matter of the others.
+        // To load what came back, the letters are locked, for which it may have to wait. The others need not wait for that.
         let (requeued, others) = batch.divide_requeued();
         let parts = [others, requeued].map(|batch| Part::of(batch, Way::Copy));
         Self {

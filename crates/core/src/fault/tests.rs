@@ -9,8 +9,8 @@ use crate::message::{IdentityMissing, MessageHash};
 use crate::stream::{LOGIN, Limit};
 
 /// Codes of rejections that are no matter of the body.
-const MADE_BY_OTHERS: [&str; 5] =
-    ["identity_missing", "refused_by_database", "contradicts", "older_than_memory", "not_requeued"];
+const MADE_BY_OTHERS: [&str; 6] =
+    ["identity_missing", "redriven", "refused_by_database", "contradicts", "older_than_memory", "not_requeued"];
 
 fn event_form() -> Form {
     Form::Event(Unmasker::new(Vec::new()))
