@@ -238,6 +238,7 @@ fn the_parser_stops_at_the_character_that_it_does_not_expect() {
 fn what_is_no_matter_of_the_body_has_no_place() {
     let others = [
         Rejection::from(IdentityMissing),
+        Rejection::Redriven,
         Rejection::RefusedByDatabase { sqlstate: "22P05".to_owned(), constraint: None },
         Rejection::Contradicts { owner: MessageHash::from_bytes([7; 32]) },
         Rejection::OlderThanMemory,
