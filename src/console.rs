@@ -23,6 +23,7 @@ mod person;
 mod pieces;
 mod place;
 mod plans;
+mod requeuing;
 mod routes;
 mod server;
 mod session;
@@ -84,6 +85,10 @@ pub struct ConsoleSettings {
     pub mask: MaskKind,
     /// What the bodies of replayed letters are.
     pub body: BodyKind,
+    /// Whether letters are sent back to queues at another host than that of the queue's URL.
+    pub allow_endpoint_override: bool,
+    /// Whether letters are sent back in clear over a network.
+    pub allow_clear_queue: bool,
     /// The deadline of a statement of an audit.
     pub audit_deadline: Duration,
     /// What a million requests to SQS cost, in dollars.
@@ -107,6 +112,8 @@ impl ConsoleSettings {
             environment: None,
             mask: MaskKind::Seal,
             body: BodyKind::Login,
+            allow_endpoint_override: false,
+            allow_clear_queue: false,
             audit_deadline: Duration::from_secs(60 * 60),
             request_price: REQUEST_PRICE,
             refresh: REFRESH,

@@ -8,6 +8,7 @@ mod guards;
 mod loaders;
 mod pages;
 mod plans;
+mod requeue;
 mod roles;
 mod world;
 

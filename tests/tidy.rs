@@ -106,8 +106,8 @@ const ROOMS: &[Rule] = &[
         &[
             CORE,
             &[
-                "database", "table", "discard", "replay", "audit", "check", "keyring", "keys", "config", "readable",
-                "records", "http", "metrics", "outage",
+                "database", "table", "queue", "discard", "replay", "requeue", "audit", "check", "keyring", "keys",
+                "config", "readable", "records", "http", "metrics", "outage",
             ],
         ],
         "a page shows what the library knows, and calls the jobs that the command line calls",

@@ -21,7 +21,8 @@ use crate::shutdown::Signals;
 #[command(after_long_help = "\
 Serves pages for operators until it is ended. Each person signs in with a role of the database that DATABASE_URL names, and may \
 do what this role may do; the URL needs neither role nor password then. With a keyring, members of turnstile_revealer can see \
-bodies, and members of turnstile_operator can replay them; without one, bodies stay sealed. A session ends after 30 minutes without use, and after 12 hours. Loaders neither need \
+bodies, and members of turnstile_operator can replay them and send them back to their queue, which is found with the \
+standard AWS settings; without one, bodies stay sealed. A session ends after 30 minutes without use, and after 12 hours. Loaders neither need \
 nor notice the console.")]
 pub struct Args {}
 
@@ -121,6 +122,8 @@ fn read(given: &Given) -> Result<Settings, Mistakes> {
             environment,
             mask: mask?,
             body: body?,
+            allow_endpoint_override: given.is_on(&rows::ALLOW_ENDPOINT_OVERRIDE),
+            allow_clear_queue: given.is_on(&rows::ALLOW_CLEAR_QUEUE),
             audit_deadline: audit_deadline?,
             request_price: request_price?,
             ..ConsoleSettings::new(database?)

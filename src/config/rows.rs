@@ -40,7 +40,7 @@ const QUEUE_COMMANDS: &[&str] = &["run", "check", "config show", "send"];
 
 /// Those that speak to a queue, whichever.
 const QUEUE_TRUST_COMMANDS: &[&str] =
-    &["run", "check", "config show", "send", "relay", "dead-letters requeue", "dead-letters import"];
+    &["run", "check", "config show", "send", "relay", "dead-letters requeue", "dead-letters import", "console"];
 
 const DATABASE_COMMANDS: &[&str] = &[
     "unmask",

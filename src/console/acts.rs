@@ -15,22 +15,25 @@ use super::Console;
 use super::doing::Told;
 use super::link::{Asked, link};
 use super::place::{self, Letters, TOLD};
+use super::requeuing::{self, send_back};
 use super::routes::{no_page, signed_in};
 use super::session::Session;
 use super::sign_in::to;
-use super::view::{MOST, NoPage, act_of};
+use super::view::{MOST, NoPage};
 use crate::config::{Kind as _, rows};
 use crate::database::{DatabaseError, Transaction};
 use crate::discard::{self, Becomes};
 use crate::message::MessageHash;
 use crate::table::dead_letter_revisions;
-use crate::table::dead_letters::{self, Filter, Page, page};
+use crate::table::dead_letters::{self, Filter, Page, Status, page};
 use crate::table::operator_actions::{self, Said};
 use crate::table::plan_id::PlanId;
 use crate::table::powers::Powers;
 
 /// The longest name of a filling of a form.
 const LONGEST_ONCE: usize = 64;
+/// The field that says that edited letters are sent back as they were delivered.
+pub(super) const AS_DELIVERED: &str = "as-delivered";
 /// How many letters are changed in one transaction.
 const AT_ONCE: usize = 1_000;
 
@@ -41,6 +44,7 @@ pub(super) type Fields = Vec<(String, String)>;
 enum Act {
     Discard,
     Reopen,
+    Requeue,
     Reveal,
 }
 
@@ -49,6 +53,7 @@ impl Act {
         match word {
             "discard" => Some(Self::Discard),
             "reopen" => Some(Self::Reopen),
+            "requeue" => Some(Self::Requeue),
             "reveal" => Some(Self::Reveal),
             _ => None,
         }
@@ -58,8 +63,9 @@ impl Act {
     fn is_for(self, powers: &Powers) -> Result<(), &'static str> {
         match self {
             Self::Discard | Self::Reopen if powers.resolves => Ok(()),
+            Self::Requeue if powers.requeues => Ok(()),
             Self::Reveal if powers.reveals => Ok(()),
-            Self::Discard | Self::Reopen => Err("turnstile_operator"),
+            Self::Discard | Self::Reopen | Self::Requeue => Err("turnstile_operator"),
             Self::Reveal => Err("turnstile_revealer"),
         }
     }
@@ -83,13 +89,14 @@ pub(super) async fn on_letter(
         let said = session.said(&reason);
         Ok(match act {
             Act::Discard => {
-                let done = change(&session, act, vec![hash], &said).await?;
+                let done = change(&session, Becomes::Discarded, vec![hash], &said).await?;
                 Told::Discarded { letters: done, of: 1 }
             }
             Act::Reopen => {
-                let done = change(&session, act, vec![hash], &said).await?;
+                let done = change(&session, Becomes::Open, vec![hash], &said).await?;
                 Told::Reopened { letters: done, of: 1 }
             }
+            Act::Requeue => send_back(&console, &session, vec![hash], said, is_as_delivered(fields)).await,
             Act::Reveal => {
                 let Ok(revision) = fields.text("revision").map(|plan| plan.parse()).transpose() else {
                     return Ok(Told::Nothing("Nothing was done: there is no such edited body.".to_owned()));
@@ -109,21 +116,42 @@ pub(super) async fn on_all(
     Form(fields): Form<Fields>,
 ) -> Result<Response, Response> {
     let session = signed_in(&console, &headers, "/")?;
-    let of_forms = ["once", "reason", "letters"];
+    let of_forms = ["once", "reason", "letters", AS_DELIVERED];
     let mut filters = Asked::new(fields.iter().filter(|(name, _)| !of_forms.contains(&name.as_str())).cloned());
     let letters = place::letters(&mut filters);
     let wrong = filters.wrong();
     if !wrong.is_empty() {
         return Err(no_page(&console, &session, "/dead-letters", &NoPage::Wrong(wrong)));
     }
-    let act = Act::of(&act).filter(|_| act_of(letters.page.search.status).is_some_and(|(word, _)| word == act));
+    let fits = |act: &Act| match (act, letters.page.search.status) {
+        (Act::Discard | Act::Requeue, status) => status == Some(Status::Open),
+        (Act::Reopen, status) => status == Some(Status::Discarded),
+        (Act::Reveal, _) => false,
+    };
+    let act = Act::of(&act).filter(fits);
     let Some(act) = act else { return Err(no_page(&console, &session, "/dead-letters", &NoPage::Unknown)) };
     let back = link("/dead-letters/list", letters.given.clone());
     let work = async |_: &str, fields: &mut Asked| {
         act.is_for(&*session.powers().await?).map_err(NoPage::Forbidden)?;
         let Some(reason) = fields.read("reason", &rows::REASON) else { return Ok(without_reason(fields)) };
         let typed = fields.text("letters").unwrap_or_default();
-        Ok(change_all(&session, act, &letters, &typed, &reason).await?)
+        let hashes = match meant(&session, act, &letters, &typed).await? {
+            Ok(hashes) => hashes,
+            Err(told) => return Ok(told),
+        };
+        let said = session.said(&reason);
+        Ok(match act {
+            Act::Requeue => send_back(&console, &session, hashes, said, is_as_delivered(fields)).await,
+            Act::Discard => {
+                let letters = change_all(&session, Becomes::Discarded, &hashes, &said).await?;
+                Told::Discarded { letters, of: hashes.len() }
+            }
+            Act::Reopen => {
+                let letters = change_all(&session, Becomes::Open, &hashes, &said).await?;
+                Told::Reopened { letters, of: hashes.len() }
+            }
+            Act::Reveal => return Err(NoPage::Unknown),
+        })
     };
     Ok(once(&console, &session, fields, &back, work).await)
 }
@@ -227,47 +255,60 @@ async fn reveal(
     })
 }
 
-/// Changes all that match, if they are as many as somebody has typed: then they are those that were shown.
-async fn change_all(
+/// All that match, if they are as many as somebody has typed: then they are those that were shown. Else what is told.
+async fn meant(
     session: &Session,
     act: Act,
     letters: &Letters,
     typed: &str,
-    reason: &str,
-) -> Result<Told, DatabaseError> {
+) -> Result<Result<Vec<MessageHash>, Told>, DatabaseError> {
     let Ok(typed) = typed.replace([',', ' ', '.'], "").parse::<u64>() else {
-        return Ok(Told::Nothing("Nothing was done: the number of letters was not typed.".to_owned()));
+        return Ok(Err(Told::Nothing("Nothing was done: the number of letters was not typed.".to_owned())));
     };
+    let most = if act == Act::Requeue { requeuing::MOST } else { MOST };
     let wanted = Page { limit: MOST + 1, after: None, ..letters.page.clone() };
     let found = session.database.snapshot(async |seen| page(seen, &wanted).await).await?;
     let hashes: Vec<MessageHash> = found.iter().map(|letter| letter.key.hash).collect();
-    if hashes.len() as u64 != typed || typed > MOST {
+    if hashes.len() as u64 != typed || typed > most {
         let words = format!("Nothing was done: {} letters match, and {typed} was typed. Look again.", hashes.len());
-        return Ok(Told::Nothing(words));
+        return Ok(Err(Told::Nothing(words)));
     }
-    let said = session.said(reason);
-    let mut done = 0;
-    for some in hashes.chunks(AT_ONCE) {
-        done += change(session, act, some.to_vec(), &said).await?;
-    }
-    let (letters, of) = (done, hashes.len());
-    Ok(if act == Act::Discard { Told::Discarded { letters, of } } else { Told::Reopened { letters, of } })
+    Ok(Ok(hashes))
 }
 
-/// Changes letters, and says how many. A job runs as under a command, on a thread that waits for it: it comes to its end, whether
-/// the browser still waits or not.
-async fn change(session: &Session, act: Act, hashes: Vec<MessageHash>, said: &Said) -> Result<usize, DatabaseError> {
-    let (database, said, runtime) = (session.database.clone(), said.clone(), Handle::current());
-    let job = move || {
-        runtime.block_on(async {
-            match act {
-                Act::Discard => Ok(discard::change(&database, &hashes, &said, Becomes::Discarded).await?.len()),
-                Act::Reopen => Ok(discard::change(&database, &hashes, &said, Becomes::Open).await?.len()),
-                Act::Reveal => Ok(0),
-            }
-        })
-    };
-    match spawn_blocking(job).await {
+pub(super) fn is_as_delivered(fields: &mut Asked) -> bool {
+    fields.text(AS_DELIVERED).is_some()
+}
+
+async fn change_all(
+    session: &Session,
+    becomes: Becomes,
+    hashes: &[MessageHash],
+    said: &Said,
+) -> Result<usize, DatabaseError> {
+    let mut done = 0;
+    for some in hashes.chunks(AT_ONCE) {
+        done += change(session, becomes, some.to_vec(), said).await?;
+    }
+    Ok(done)
+}
+
+/// Changes letters, and says how many.
+async fn change(
+    session: &Session,
+    becomes: Becomes,
+    hashes: Vec<MessageHash>,
+    said: &Said,
+) -> Result<usize, DatabaseError> {
+    let (database, said) = (session.database.clone(), said.clone());
+    let job = async move || Ok(discard::change(&database, &hashes, &said, becomes).await?.len());
+    to_its_end(job).await
+}
+
+/// Runs a job as under a command, on a thread that waits for it: it comes to its end, whether the browser still waits or not.
+pub(super) async fn to_its_end<T: Send + 'static>(job: impl AsyncFnOnce() -> T + Send + 'static) -> T {
+    let runtime = Handle::current();
+    match spawn_blocking(move || runtime.block_on(job())).await {
         Ok(done) => done,
         Err(ended) => resume_unwind(ended.into_panic()),
     }
@@ -279,11 +320,16 @@ mod tests {
 
     #[test]
     fn an_act_is_for_those_whom_the_database_lets() {
-        let (operator, revealer) =
-            (Powers { resolves: true, ..Powers::default() }, Powers { reveals: true, ..Powers::default() });
-        for (act, of_operator, of_revealer) in
-            [(Act::Discard, true, false), (Act::Reopen, true, false), (Act::Reveal, false, true)]
-        {
+        let (operator, revealer) = (
+            Powers { resolves: true, requeues: true, ..Powers::default() },
+            Powers { reveals: true, ..Powers::default() },
+        );
+        for (act, of_operator, of_revealer) in [
+            (Act::Discard, true, false),
+            (Act::Reopen, true, false),
+            (Act::Requeue, true, false),
+            (Act::Reveal, false, true),
+        ] {
             assert_eq!(
                 (act.is_for(&operator).is_ok(), act.is_for(&revealer).is_ok()),
                 (of_operator, of_revealer),

@@ -2,6 +2,7 @@
 
 use crate::message::MessageHash;
 use crate::records::loaders::target_words;
+use crate::requeue::{self, Report};
 use crate::table::loader_pauses::Target;
 use crate::table::plan_id::PlanId;
 
@@ -22,6 +23,8 @@ pub(super) enum Told {
         /// Of so many.
         of: usize,
     },
+    /// Letters were sent back to their queue.
+    SentBack(SentBack),
     /// A body was revealed, and is kept for a while.
     Revealed(MessageHash),
     /// A body was read and cannot be opened.
@@ -48,11 +51,48 @@ pub(super) enum Told {
     Nothing(String),
 }
 
+/// What became of letters that were to be sent back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SentBack {
+    /// How many there were.
+    pub(super) of: usize,
+    /// What became of them.
+    pub(super) report: Report,
+    /// What stopped it, and what to do.
+    pub(super) stopped: Option<String>,
+}
+
+impl SentBack {
+    fn is_done(&self) -> bool {
+        self.report.sent == self.of as u64
+    }
+
+    fn in_words(&self) -> String {
+        let Report { sent, perhaps_twice, not_sent } = &self.report;
+        let mut words = match (sent, self.of) {
+            (0, _) => "Nothing was sent back.".to_owned(),
+            (1, 1) => "The letter is sent back to its queue. It stays open until a loader takes it.".to_owned(),
+            (sent, of) => format!("{sent} of {of} letters are sent back. They stay open until a loader takes them."),
+        };
+        if *perhaps_twice > 0 {
+            words += &format!(" At most {perhaps_twice} of them twice, which changes nothing.");
+        }
+        for (why, letters) in not_sent {
+            words += &format!(" {letters} not sent: {}.", requeue::in_words(why).unwrap_or(why));
+        }
+        if let Some(stopped) = &self.stopped {
+            words += &format!(" Sending stopped: {stopped}.");
+        }
+        words
+    }
+}
+
 impl Told {
     /// Whether what was asked for was done, all of it.
     pub(super) fn is_done(&self) -> bool {
         match self {
             Self::Discarded { letters, of } | Self::Reopened { letters, of } => letters == of,
+            Self::SentBack(sent) => sent.is_done(),
             Self::Revealed(_)
             | Self::Begun
             | Self::Drawn(_)
@@ -71,6 +111,7 @@ impl Told {
             Self::Drawn(plan) => Some(format!("/plans/{plan}")),
             Self::Discarded { .. }
             | Self::Reopened { .. }
+            | Self::SentBack(_)
             | Self::Revealed(_)
             | Self::NotOpened(_)
             | Self::Begun
@@ -96,6 +137,7 @@ impl Told {
         match self {
             Self::Discarded { letters, of: all } => of(letters, all, "discarded", "open"),
             Self::Reopened { letters, of: all } => of(letters, all, "open again", "discarded"),
+            Self::SentBack(sent) => sent.in_words(),
             Self::Revealed(_) => "The body is shown below. That it was revealed is noted.".to_owned(),
             Self::NotOpened(why) => format!("The body was read, which is noted, and cannot be opened: {why}."),
             Self::Begun => "The audit has begun.".to_owned(),

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::acts::{Fields, once, without_reason};
+use super::acts::{AS_DELIVERED, Fields, is_as_delivered, once, without_reason};
 use super::doing::Told;
 use super::judging::typed_body;
 use super::link::{Asked, link};
@@ -36,7 +36,7 @@ use crate::table::replay_plans::{self, Draft, Plan, State as PlanState};
 /// How long a request waits for a plan that is drawn up: it goes on without it.
 const DRAWN_WITHIN: Duration = Duration::from_secs(30);
 /// The names of a form that are no filters.
-const OF_FORM: [&str; 8] = ["once", "reason", "letter", "set-place", "set-value", "remove", "body", "as-delivered"];
+const OF_FORM: [&str; 8] = ["once", "reason", "letter", "set-place", "set-value", "remove", "body", AS_DELIVERED];
 
 /// Plans that this process runs, and those that it could not run to their end.
 #[derive(Clone, Default)]
@@ -162,7 +162,7 @@ pub(super) async fn draw(
             (None, None) if fields.text("reason").unwrap_or_default().is_empty() => String::new(),
             (None, _) => return Ok(without_reason(fields)),
         };
-        let as_delivered = fields.text("as-delivered").is_some();
+        let as_delivered = is_as_delivered(fields);
         let edits = edit.as_ref().map(Edit::operations).unwrap_or_default();
         let meant = if as_delivered { format!("{meant}, as delivered") } else { meant };
         let draft = Draft { meant, force: false, edits };

@@ -23,7 +23,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 pub(super) use self::letters::{file_csv, file_ndjson};
-pub(super) use self::letters_every::{MOST, act_of};
+pub(super) use self::letters_every::MOST;
 pub(super) use self::replaying::editing;
 use super::Console;
 use super::link::Wrong;

@@ -33,6 +33,8 @@ pub struct Powers {
     pub revisions: bool,
     /// Draw replays up and run them (`turnstile_operator`).
     pub replays: bool,
+    /// Read bodies, to send them back to their queue (`turnstile_operator`).
+    pub requeues: bool,
     /// Read sealed bodies, to show them (`turnstile_revealer`).
     pub reveals: bool,
     /// Hold the tables to each other (`turnstile_auditor`).
@@ -85,6 +87,7 @@ impl Powers {
             plans: all(&[("replay_plans", "state"), ("replay_plan_letters", "became")]),
             revisions: all(&[("dead_letter_revisions", "paths")]),
             replays: all(&[("take_letters", ""), ("add_revisions", ""), ("set_status", "")]),
+            requeues: all(&[("requeue_letters", "")]),
             reveals: all(&[("reveal_body", "")]),
             audits: all(&[
                 ("processed_messages", "absorbed_by_sent_at"),

@@ -98,9 +98,10 @@ async fn a_letter_is_discarded_and_opened_again_each_once_however_often_the_form
     world.end().await;
 }
 
-/// The hidden fields of the form of a page.
-fn hidden(page: &str) -> Vec<(String, String)> {
-    let main = page.split("<form class=\"act\"").nth(1).expect("a form");
+/// The hidden fields of the form of a page that leads there.
+pub(super) fn hidden(page: &str, action: &str) -> Vec<(String, String)> {
+    let action = format!("action=\"{action}\"");
+    let main = page.split("<form ").find(|form| form.contains(&action)).expect("a form");
     let inputs = main.split("<input type=\"hidden\" name=\"").skip(1);
     let field = |input: &str| {
         let (name, rest) = input.split_once("\" value=\"").unwrap();
@@ -110,10 +111,11 @@ fn hidden(page: &str) -> Vec<(String, String)> {
 }
 
 async fn send_all(browser: &Browser, page: &str, more: &[(&str, &str)]) -> super::world::Answer {
-    let hidden = hidden(page);
+    let action = "/dead-letters/all/discard";
+    let hidden = hidden(page, action);
     let fields: Vec<(&str, &str)> =
         hidden.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(more.iter().copied()).collect();
-    browser.act("/dead-letters/all/discard", &fields).await
+    browser.act(action, &fields).await
 }
 
 #[tokio::test]

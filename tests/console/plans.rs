@@ -18,7 +18,7 @@ async fn all_that_match_are_replayed_by_a_plan_that_is_looked_at_before() {
     world.tables.load_once_rejected(&["a", "b"]).await;
     world.tables.load_rejected(&[("bad", "[1]")]).await;
     let browser = world.signed_in("operator").await;
-    browser.get("/dead-letters/list").await.assert_says(200, &["Replay or discard all that match"]);
+    browser.get("/dead-letters/list").await.assert_says(200, &["Replay, send back or discard all that match"]);
     browser.get("/dead-letters/all").await.assert_says(200, &["/plans/draw", "Draw up a plan"]);
     browser.get("/plans").await.assert_says(200, &["No replay was ever drawn up."]);
 

@@ -53,8 +53,9 @@ impl Check {
         }
     }
 
-    fn may(&self) -> [(&'static str, bool); 9] {
-        let Powers { lists, outbox, resolves, replays, reveals, audits, history, loaders, pauses, .. } = self.powers;
+    fn may(&self) -> [(&'static str, bool); 10] {
+        let Powers { lists, outbox, resolves, replays, requeues, reveals, audits, history, loaders, pauses, .. } =
+            self.powers;
         [
             ("see dead letters", lists),
             ("see what was done", history),
@@ -63,6 +64,7 @@ impl Check {
             ("pause and resume loaders", pauses),
             ("discard and reopen", resolves),
             ("replay", replays && self.has_keys),
+            ("send back to the queue", requeues && self.has_keys),
             ("reveal bodies", reveals && self.has_keys),
             ("run an audit", audits),
         ]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::groups::capital;
+use super::letters_every::{SEND_BACK, SENT_BACK, delivered_again};
 use super::{NoPage, View, replaying};
 use crate::console::Console;
 use crate::console::pieces::{
@@ -53,6 +54,7 @@ struct Known {
 struct May {
     resolve: bool,
     replay: bool,
+    requeue: bool,
     reveal: bool,
     has_keys: bool,
     sees_history: bool,
@@ -68,6 +70,7 @@ pub(super) async fn look(
     let may = May {
         resolve: powers.resolves,
         replay: powers.replays,
+        requeue: powers.requeues,
         reveal: powers.reveals,
         has_keys: keys.is_some(),
         sees_history: powers.history,
@@ -235,10 +238,17 @@ impl Letter {
         }
     }
 
+    fn is_edited(&self) -> bool {
+        self.letters.iter().any(|known| !known.revisions.is_empty())
+    }
+
     fn resolving(&self) -> Markup {
         let of = |status| self.letters.iter().any(|known| known.letter.status == status);
         html! {
             @if of(Status::Open) && self.may.replay && self.may.has_keys { (replaying::form(&replaying::Of::Letter(&self.hash.to_string(), self.may.reveal))) }
+            @if of(Status::Open) && self.may.requeue && self.may.has_keys {
+                (self.act("requeue", SEND_BACK, SENT_BACK, html! { @if self.is_edited() { (delivered_again()) } }))
+            }
             @if of(Status::Open) {
                 (self.act("discard", "Discard", "It is not worth loading. It stays in the table, and can be opened again.", html! {}))
             }

@@ -97,7 +97,7 @@ impl Letters {
     /// What can be done with all that match, whatever page is shown.
     fn acts(&self) -> Markup {
         let act = match self.asked.page.search.status {
-            Some(Status::Open) => Some("Replay or discard all that match…"),
+            Some(Status::Open) => Some("Replay, send back or discard all that match…"),
             Some(Status::Discarded) => Some("Reopen all that match…"),
             Some(Status::Replayed | Status::Absorbed) | None => None,
         };

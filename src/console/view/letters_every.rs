@@ -5,22 +5,34 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{NoPage, View, replaying};
-use crate::console::Console;
+use crate::console::acts::AS_DELIVERED;
 use crate::console::link::link;
-use crate::console::pieces::{counted, facts, nothing, once, reason, text};
+use crate::console::pieces::{counted, facts, nothing, number, once, reason, text};
 use crate::console::place::Letters as Asked;
 use crate::console::session::Session;
+use crate::console::{Console, requeuing};
 use crate::readable::{exact, seconds};
 use crate::table::dead_letters::{Counted, Search, Status, count_some};
 use crate::table::powers::Powers;
 
 /// What is done with letters of this status, if anything is.
-pub(in crate::console) fn act_of(status: Option<Status>) -> Option<(&'static str, &'static str)> {
+fn act_of(status: Option<Status>) -> Option<(&'static str, &'static str)> {
     match status {
         Some(Status::Open) => Some(("discard", "Discard")),
         Some(Status::Discarded) => Some(("reopen", "Reopen")),
         Some(Status::Replayed | Status::Absorbed) | None => None,
     }
+}
+
+/// What a form is called that sends letters back.
+pub(super) const SEND_BACK: &str = "Send back to the queue";
+/// What it does.
+pub(super) const SENT_BACK: &str = "The message is sent again, signed as the one that it was. A loader judges it anew, and loads it \
+                                    where it can; until then the letter stays open.";
+
+/// Whether edited letters go back as they were delivered.
+pub(super) fn delivered_again() -> Markup {
+    html! { label.check { input type="checkbox" name=(AS_DELIVERED) value="on"; " Send what was delivered, not what was edited and tried last" } }
 }
 
 /// The most letters that are changed at once.
@@ -32,6 +44,7 @@ pub(super) struct Every {
     asked: Asked,
     all: Counted,
     replays: bool,
+    requeues: bool,
 }
 
 pub(super) async fn look(
@@ -46,7 +59,14 @@ pub(super) async fn look(
     let at = OffsetDateTime::now_utc();
     let search = until(&asked.page.search, at);
     let all = session.database.snapshot(async |seen| count_some(seen, &search).await).await?;
-    Ok(Every { at, asked: asked.clone(), all, replays: powers.replays && console.keys.is_some() })
+    let has_keys = console.keys.is_some();
+    Ok(Every {
+        at,
+        asked: asked.clone(),
+        all,
+        replays: powers.replays && has_keys,
+        requeues: powers.requeues && has_keys,
+    })
 }
 
 /// A search that means nothing that comes after this moment.
@@ -63,19 +83,36 @@ impl Every {
         others.chain(times.into_iter().filter_map(|(name, time)| Some((name, exact(time?))))).collect()
     }
 
-    fn form(&self, act: &str, verb: &str) -> Markup {
+    /// The form of an act, and what it says before it asks for the reason.
+    fn form(&self, act: &str, verb: &str, words: &Markup) -> Markup {
+        let (reason_id, letters_id) = (format!("reason-{act}"), format!("letters-{act}"));
         html! {
             form.act method="post" action={ "/dead-letters/all/" (act) } {
                 (once())
                 @for (name, value) in self.frozen() { input type="hidden" name=(name) value=(value); }
-                (reason("reason", true))
-                label for="letters" { "Type the number of letters: " strong { (self.all.letters) } }
-                input #letters name="letters" type="text" inputmode="numeric" required autocomplete="off" pattern="[0-9]+";
+                h3 { (verb) }
+                (words)
+                (reason(&reason_id, true))
+                label for=(letters_id) { "Type the number of letters: " strong { (self.all.letters) } }
+                input id=(letters_id) name="letters" type="text" inputmode="numeric" required autocomplete="off" pattern="[0-9]+";
                 div.buttons {
-                    button.danger type="submit" { (verb) " " (counted(self.all)) " letters" }
+                    button.danger[act == "discard"] type="submit" { (verb) " (" (counted(self.all)) ")" }
                     a href=(link("/dead-letters/list", self.asked.given.clone())) { "Back" }
                 }
                 p.note { "Nothing is deleted. What comes from now on is not meant, and each letter is noted in the history." }
+            }
+        }
+    }
+
+    fn sending_back(&self) -> Markup {
+        html! {
+            @if self.all.letters <= requeuing::MOST {
+                (self.form("requeue", SEND_BACK, &html! { p { (SENT_BACK) } (delivered_again()) }))
+            } @else {
+                div.act {
+                    h3 { (SEND_BACK) }
+                    p { "Here at most " (number(requeuing::MOST)) " letters are sent back at once. " code { "turnstile dead-letters requeue" } " sends back any number." }
+                }
             }
         }
     }
@@ -108,7 +145,8 @@ impl View for Every {
                 Some((act, verb)) => {
                     div.acts {
                         @if act == "discard" && self.replays { (replaying::form(&replaying::Of::All(&self.frozen()))) }
-                        (self.form(act, verb))
+                        @if act == "discard" && self.requeues { (self.sending_back()) }
+                        (self.form(act, verb, &html! {}))
                     }
                 }
             }

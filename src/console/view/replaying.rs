@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use crate::console::acts::AS_DELIVERED;
 use crate::console::pieces::{once, reason};
 
 /// Which letters it is of.
@@ -35,7 +36,7 @@ pub(super) fn form(of: &Of<'_>) -> Markup {
                     @if let Of::Letter(hash, judges) = of {
                         (body_field("body", "or replace the whole body", hash, "", 6, *judges, None))
                     }
-                    label.check { input type="checkbox" name="as-delivered" value="on"; " Start from the body as it was delivered, whatever was tried since" }
+                    label.check { input type="checkbox" name=(AS_DELIVERED) value="on"; " Start from the body as it was delivered, whatever was tried since" }
                 }
             }
             // The server asks for one where a body is changed.
