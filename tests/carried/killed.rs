@@ -36,7 +36,7 @@ async fn an_import_from_a_queue_may_die_at_every_edge() {
     let (url, mut kills, mut sent) = (world.url(), 0, 0);
     for edge in edges(&["receive", "import", "commit", "delete"]) {
         // Some of those before are there still, and one in ten is no login.
-        let body = |n: u32| if n % 10 == 0 { format!("[{n}]") } else { login(&format!("canary {n}"), "ios") };
+        let body = |n: u32| if n.is_multiple_of(10) { format!("[{n}]") } else { login(&format!("canary {n}"), "ios") };
         world.redrive((sent..sent + 10).map(body)).await;
         sent += 10;
         kills += u64::from(dies(import(&world.tables, &["--from-queue", &url], &format!("{edge}:1"))).await);

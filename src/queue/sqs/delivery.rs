@@ -169,7 +169,7 @@ fn bytes_of(value: MessageAttributeValue) -> Option<Vec<u8>> {
     }
 }
 
-/// Group and deduplication id of a message whose attributes are these, as [`with_deduplication_id`] put them there.
+/// Group and deduplication id of a message whose attributes are these.
 pub fn deduplication_of(attributes: &Attributes, by_group: bool) -> Option<(Option<String>, String)> {
     let text = str::from_utf8(attributes.get(DEDUPLICATION_ID)?).ok()?;
     if !by_group {
