@@ -7,7 +7,7 @@ import sys
 
 from PIL import Image
 
-from world import Browser, chromium, demo
+from world import Browser, chromium, colours, demo
 
 MESSAGES = 10_000
 SEED = 1
@@ -58,7 +58,7 @@ class Camera:
         self.folder = folder
 
     def take(self, name, width=WIDE, scheme="light"):
-        self.tell("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        colours(self.driver, scheme)
         self.size(width, 800)
         height = self.driver.execute_script("return document.documentElement.scrollHeight")
         self.size(width, min(height, HIGHEST))

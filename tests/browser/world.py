@@ -67,6 +67,12 @@ def chromium():
         driver.quit()
 
 
+def colours(driver, scheme):
+    """Shows pages as to somebody whose system is light or dark, and still: colours that fade are no colours of a page."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
 class Browser:
     """Does what people do on the pages of a console."""
 
@@ -115,9 +121,7 @@ class Browser:
             field.send_keys(value)
 
     def colours(self, scheme):
-        """Shows pages as to somebody whose system is light or dark."""
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        colours(self.driver, scheme)
 
     def complaints(self):
         """What the browser has logged since it was asked last: what the page's own policy refuses, above all."""

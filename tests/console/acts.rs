@@ -125,7 +125,7 @@ async fn all_that_match_are_discarded_if_their_number_is_typed_and_no_others() {
     world.tables.load_rejected(&[("other", BODY)]).await;
     let browser = world.signed_in("operator").await;
     let page = browser.get("/dead-letters/all?code=invalid_version").await;
-    page.assert_says(200, &["Discard all that match", "Type the number of letters: <strong>3</strong>"]);
+    page.assert_says(200, &["All that match", "Type the number of letters: <strong>3</strong>"]);
     let reason = ("reason", "the old app");
     for (typed, says) in [("2", "3 letters match, and 2 was typed"), ("", "was not typed"), ("all", "was not typed")] {
         let again = browser.get("/dead-letters/all?code=invalid_version").await;

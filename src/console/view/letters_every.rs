@@ -120,8 +120,7 @@ impl Every {
 
 impl View for Every {
     fn title(&self) -> String {
-        let act = act_of(self.asked.page.search.status).map_or("Nothing to do", |(_, verb)| verb);
-        format!("{act}: {} letters", counted(self.all))
+        format!("{} letters · All that match", counted(self.all))
     }
 
     fn still(&self) -> Markup {
@@ -129,7 +128,7 @@ impl View for Every {
         let any =
             |text_given: &Option<String>| html! { (text_given.as_deref().map_or_else(|| "any".to_owned(), text)) };
         html! {
-            header.page { h1 { (act_of(search.status).map_or("Nothing to do", |(_, verb)| verb)) " all that match" } }
+            header.page { h1 { "All that match" } }
             (facts(&[
                 ("Status", html! { (search.status.map_or("any", Status::as_str)) }),
                 ("Code", any(&search.code)),
