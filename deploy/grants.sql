@@ -198,7 +198,7 @@ GRANT SELECT (message_hash, code, detail, field, grounds, place, message_id, rec
     ON turnstile.dead_letters TO turnstile_operator;
 GRANT EXECUTE ON FUNCTION turnstile.take_bodies(bytea[], timestamptz[]), turnstile.describe_body(timestamptz, bytea),
                           turnstile.set_status(bytea[], timestamptz[], text, text),
-                          turnstile.requeue_letters(bytea[], timestamptz[], boolean)
+                          turnstile.requeue_letters(bytea[], timestamptz[], boolean), turnstile.note_code(text)
     TO turnstile_operator;
 GRANT SELECT (id, done_at, role, person, action, letters, subject, sent_at, message_hash, reason, plan)
     ON turnstile.operator_actions TO turnstile_operator;

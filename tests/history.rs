@@ -1,5 +1,6 @@
 //! What is done with dead letters is noted by the database itself, in the same transaction, and stays.
 
+use serde_json::{Value, json};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -197,4 +198,45 @@ async fn what_is_unmasked_is_noted_before_it_is_shown_where_that_is_asked_for() 
     let history = tables.turnstile(&["dead-letters", "history", "--action", "unmasked"]).await;
     history.assert_said(0, &["2 values", "ticket 4711"]);
     roles.drop().await;
+}
+
+#[tokio::test]
+async fn the_last_note_of_a_code_stands_beside_its_letters_and_all_of_them_in_the_history() {
+    let tables = Tables::new().await;
+    tables.load_once_rejected(&["a"]).await;
+    tables.load_rejected(&[("b", "[1]")]).await;
+    let run = async |arguments: &[&str]| tables.turnstile(&[&["dead-letters"], arguments].concat()).await;
+    let list = async || {
+        let said = run(&["list", "--format", "json"]).await;
+        let groups = said.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let note = |group: &Value| json!([group["code"], group["note"], group["noted_by"]]);
+        let mut notes: Vec<_> = groups.map(|group| note(&group)).collect();
+        notes.sort_by_key(Value::to_string);
+        notes
+    };
+    assert_eq!(list().await, [json!(["array_body", null, null]), json!(["invalid_version", null, null])]);
+    for (by, words) in [("ada", "ticket 4711"), ("grace", "the app is mended on Monday")] {
+        let done = run(&["note", "--code", "invalid_version", "--by", by, "--reason", words]).await;
+        assert_eq!((done.code, done.stdout.as_str()), (0, "noted about invalid_version\n"), "{done:?}");
+    }
+    let last = json!(["invalid_version", "the app is mended on Monday", "grace"]);
+    assert_eq!(list().await, [json!(["array_body", null, null]), last]);
+    let told = run(&["list"]).await.stdout;
+    assert!(told.contains("invalid_version: noted by grace at "), "{told}");
+    assert!(told.contains(": the app is mended on Monday\n") && !told.contains("ticket 4711"), "{told}");
+    let history = run(&["history", "--action", "noted"]).await.stdout;
+    for words in ["ticket 4711", "the app is mended on Monday", "ada", "grace", "invalid_version"] {
+        assert!(history.contains(words), "{words} in {history}");
+    }
+    for (arguments, complaint) in [
+        (&["note", "--code", "invalid_version"][..], "--reason"),
+        (&["note", "--reason", "ticket 4711"], "--code"),
+        (&["note", "--code", "invalid_versoin", "--reason", "ticket 4711"], "invalid_version"),
+    ] {
+        let refused = run(arguments).await;
+        assert!(refused.code != 0 && refused.stderr.contains(complaint), "{refused:?}");
+    }
+    let silent = "SELECT turnstile.note_code('invalid_version')";
+    assert!(tables.client.batch_execute(silent).await.is_err(), "a note says something");
+    assert_eq!(tables.count("operator_actions").await, 2);
 }

@@ -301,6 +301,8 @@ async fn no_list_reads_a_body() {
          GRANT SELECT ({columns}) ON dead_letters TO {role};
          GRANT SELECT (sent_at, message_hash) ON processed_messages TO {role};
          GRANT SELECT (code, became, became_at) ON replay_plan_letters TO {role};
+         GRANT SELECT (id, done_at, role, person, action, letters, subject, sent_at, message_hash, reason, plan)
+             ON operator_actions TO {role};
          GRANT SELECT (version) ON refinery_schema_history TO {role}"
     );
     tables.client.batch_execute(&make).await.unwrap();

@@ -159,6 +159,7 @@ async fn no_role_gets_further_than_its_grants() {
                 "SELECT nextval('turnstile.outbox_position_seq')",
                 "SELECT turnstile.extend_outbox()",
                 "SELECT turnstile.pause_receiving(NULL, NULL)",
+                "SELECT turnstile.note_code('invalid_ip')",
                 "SELECT turnstile.resume_receiving(NULL, NULL)",
                 "SELECT turnstile.forget_loaders()",
                 "UPDATE turnstile.loaders SET state = 'running'",

@@ -33,6 +33,7 @@ turnstile.keep_plan() search_path=pg_catalog, pg_temp
 turnstile.keep_plan_letters() search_path=pg_catalog, pg_temp
 turnstile.note_action() search_path=pg_catalog, pg_temp
 turnstile.note_cancelled() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.note_code() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.note_queue() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.note_receiving() search_path=pg_catalog, pg_temp
 turnstile.note_unmasking() SECURITY DEFINER search_path=pg_catalog, pg_temp
@@ -233,31 +234,32 @@ turnstile.operator_actions.message_hash bytea
 turnstile.operator_actions.reason text
 turnstile.operator_actions.plan bigint
 turnstile.operator_actions.subject text
-turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'requeued'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text, 'exported'::text, 'imported'::text, 'cancelled'::text, 'paused'::text, 'resumed'::text, 'unmasked'::text])))
+turnstile.operator_actions CONSTRAINT operator_actions_action_check CHECK ((action = ANY (ARRAY['taken'::text, 'revealed'::text, 'edited'::text, 'requeued'::text, 'replayed'::text, 'absorbed'::text, 'discarded'::text, 'reopened'::text, 'exported'::text, 'imported'::text, 'noted'::text, 'cancelled'::text, 'paused'::text, 'resumed'::text, 'unmasked'::text])))
 turnstile.operator_actions CONSTRAINT operator_actions_check CHECK (((sent_at IS NULL) = (message_hash IS NULL)))
 turnstile.operator_actions CONSTRAINT operator_actions_check1 CHECK (
 CASE
-    WHEN (action = ANY (ARRAY['cancelled'::text, 'paused'::text, 'resumed'::text, 'unmasked'::text])) THEN ((letters = 0) AND (message_hash IS NULL) AND (subject IS NOT NULL))
+    WHEN (action = ANY (ARRAY['noted'::text, 'cancelled'::text, 'paused'::text, 'resumed'::text, 'unmasked'::text])) THEN ((letters = 0) AND (message_hash IS NULL) AND (subject IS NOT NULL))
     ELSE ((action = ANY (ARRAY['taken'::text, 'exported'::text])) OR ((message_hash IS NOT NULL) AND (letters = 1)))
 END)
-turnstile.operator_actions CONSTRAINT operator_actions_letters_check CHECK (((letters > 0) OR (action = ANY (ARRAY['cancelled'::text, 'paused'::text, 'resumed'::text, 'unmasked'::text]))))
+turnstile.operator_actions CONSTRAINT operator_actions_letters_check CHECK (((letters > 0) OR (action = ANY (ARRAY['noted'::text, 'cancelled'::text, 'paused'::text, 'resumed'::text, 'unmasked'::text]))))
 turnstile.operator_actions CONSTRAINT operator_actions_message_hash_check CHECK ((octet_length(message_hash) = 32))
 turnstile.operator_actions CONSTRAINT operator_actions_pkey PRIMARY KEY (id)
 CREATE INDEX operator_actions_done_at_idx ON turnstile.operator_actions USING btree (done_at)
 CREATE INDEX operator_actions_message_hash_idx ON turnstile.operator_actions USING btree (message_hash) WHERE (message_hash IS NOT NULL)
+CREATE INDEX operator_actions_noted_idx ON turnstile.operator_actions USING btree (subject, id) WHERE (action = 'noted'::text)
 CREATE UNIQUE INDEX operator_actions_pkey ON turnstile.operator_actions USING btree (id)
 turnstile.operator_actions TRIGGER operator_actions_keep
 COMMENT turnstile.operator_actions What was done with dead letters and with loaders, by whom and why: rows are added by the database, and neither changed nor removed. turnstile dead-letters history shows it.
 COMMENT turnstile.operator_actions.done_at When, by the database's clock.
 COMMENT turnstile.operator_actions.role The database role that had logged in.
 COMMENT turnstile.operator_actions.person The name that was given with it (--by). Unlike the role, it is only said.
-COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, requeued (its body was read to be sent back to its queue), replayed or absorbed (by an operator, or by the loader that received it again), discarded or reopened; exported (sealed bodies were read to be written to a file), imported (it came from a file, or from another queue); cancelled (a plan); paused or resumed (receiving from a queue); unmasked (values of logins were recovered).
+COMMENT turnstile.operator_actions.action taken (sealed bodies were read to replay them), revealed (a sealed body was read to be shown), edited, requeued (its body was read to be sent back to its queue), replayed or absorbed (by an operator, or by the loader that received it again), discarded or reopened; exported (sealed bodies were read to be written to a file), imported (it came from a file, or from another queue); noted (something about all letters of a code: the reason); cancelled (a plan); paused or resumed (receiving from a queue); unmasked (values of logins were recovered).
 COMMENT turnstile.operator_actions.letters How many dead letters: more than one only where bodies were taken or exported, and none where no letter was concerned.
 COMMENT turnstile.operator_actions.sent_at The dead letter: dead_letters.sent_at. NULL where bodies were taken or exported.
 COMMENT turnstile.operator_actions.message_hash The dead letter: dead_letters.message_hash. NULL where bodies were taken or exported.
 COMMENT turnstile.operator_actions.reason Why, in the words of the person.
 COMMENT turnstile.operator_actions.plan The plan of which it was a part: replay_plans.plan.
-COMMENT turnstile.operator_actions.subject What was cancelled, a plan by its number; what was paused or resumed: a queue, by its ARN, one loader, by its id, or all; or how many values were unmasked. NULL for what is done with letters.
+COMMENT turnstile.operator_actions.subject What was noted about, a code of rejection; what was cancelled, a plan by its number; what was paused or resumed: a queue, by its ARN, one loader, by its id, or all; or how many values were unmasked. NULL for what is done with letters.
 
 turnstile.outbox.position bigint NOT NULL DEFAULT nextval('outbox_position_seq'::regclass)
 turnstile.outbox.event_id bytea NOT NULL

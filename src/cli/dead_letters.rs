@@ -6,6 +6,7 @@ mod export;
 mod history;
 mod import;
 mod list;
+mod note;
 mod plans;
 mod replay;
 mod requeue;
@@ -49,6 +50,8 @@ enum Command {
     Discard(change::Args),
     /// Open discarded dead letters again
     Reopen(change::Args),
+    /// Note something about all letters of a code: who is on it, and where it is discussed
+    Note(note::Args),
     /// Write dead letters to a file, sealed as they are or, with --reveal, in clear
     Export(export::Args),
     /// Take dead letters from such a file, or drain a dead-letter queue of SQS
@@ -67,6 +70,7 @@ impl Args {
             Command::Plans(args) => args.run(given).await,
             Command::Discard(args) => args.run(given, Becomes::Discarded).await,
             Command::Reopen(args) => args.run(given, Becomes::Open).await,
+            Command::Note(args) => args.run(given).await,
             Command::Export(args) => args.run(given).await,
             Command::Import(args) => args.run(given).await,
             Command::History(args) => args.run(given).await,

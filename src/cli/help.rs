@@ -208,6 +208,12 @@ const COMMANDS: &[Told] = &[
         examples: &["turnstile dead-letters reopen --by grace --reason 'it was no test' 0123abcd"],
     },
     Told {
+        command: "dead-letters note",
+        done: "the note is written",
+        failed: "something failed",
+        examples: &["turnstile dead-letters note --code invalid_version --reason INC-4711"],
+    },
+    Told {
         command: "dead-letters export",
         done: "the file and its manifest are written",
         failed: "there is no complete export: a file without a manifest is none",

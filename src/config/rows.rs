@@ -56,6 +56,7 @@ const DATABASE_COMMANDS: &[&str] = &[
     "dead-letters requeue",
     "dead-letters discard",
     "dead-letters reopen",
+    "dead-letters note",
     "dead-letters export",
     "dead-letters import",
     "dead-letters history",

@@ -156,6 +156,30 @@ pub(super) async fn on_all(
     Ok(once(&console, &session, fields, &back, work).await)
 }
 
+/// Notes something about all letters of a code.
+pub(super) async fn note(
+    State(console): State<Arc<Console>>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Result<Response, Response> {
+    let session = signed_in(&console, &headers, "/")?;
+    let work = async |_: &str, fields: &mut Asked| {
+        if !session.powers().await?.notes {
+            return Err(NoPage::Forbidden("turnstile_operator"));
+        }
+        let Some(code) = fields.read("code", &rows::CODE) else { return Err(NoPage::Unknown) };
+        let Some(reason) = fields.read("reason", &rows::REASON) else { return Ok(without_reason(fields)) };
+        let said = session.said(&reason);
+        let work = async |transaction: &Transaction| {
+            operator_actions::say(transaction, &said).await?;
+            operator_actions::note_code(transaction, &code).await
+        };
+        session.database.transaction(work).await?;
+        Ok(Told::Noted(code))
+    };
+    Ok(once(&console, &session, fields, "/dead-letters", work).await)
+}
+
 /// Begins an audit.
 pub(super) async fn audit(
     State(console): State<Arc<Console>>,

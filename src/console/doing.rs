@@ -25,6 +25,8 @@ pub(super) enum Told {
     },
     /// Letters were sent back to their queue.
     SentBack(SentBack),
+    /// Something was noted about the letters of a code.
+    Noted(String),
     /// A body was revealed, and is kept for a while.
     Revealed(MessageHash),
     /// A body was read and cannot be opened.
@@ -93,7 +95,8 @@ impl Told {
         match self {
             Self::Discarded { letters, of } | Self::Reopened { letters, of } => letters == of,
             Self::SentBack(sent) => sent.is_done(),
-            Self::Revealed(_)
+            Self::Noted(_)
+            | Self::Revealed(_)
             | Self::Begun
             | Self::Drawn(_)
             | Self::Running
@@ -112,6 +115,7 @@ impl Told {
             Self::Discarded { .. }
             | Self::Reopened { .. }
             | Self::SentBack(_)
+            | Self::Noted(_)
             | Self::Revealed(_)
             | Self::NotOpened(_)
             | Self::Begun
@@ -138,6 +142,7 @@ impl Told {
             Self::Discarded { letters, of: all } => of(letters, all, "discarded", "open"),
             Self::Reopened { letters, of: all } => of(letters, all, "open again", "discarded"),
             Self::SentBack(sent) => sent.in_words(),
+            Self::Noted(code) => format!("The note stands beside the letters of {code}."),
             Self::Revealed(_) => "The body is shown below. That it was revealed is noted.".to_owned(),
             Self::NotOpened(why) => format!("The body was read, which is noted, and cannot be opened: {why}."),
             Self::Begun => "The audit has begun.".to_owned(),

@@ -224,6 +224,7 @@ fn deed(action: Action) -> Deed {
         Action::Requeued => Deed::Requeued,
         Action::Exported => Deed::Exported,
         Action::Imported => Deed::Imported,
+        Action::Noted => Deed::Noted,
         Action::Cancelled => Deed::Cancelled,
         Action::Replayed => Deed::Replayed,
         Action::Absorbed => Deed::Absorbed,

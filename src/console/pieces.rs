@@ -248,8 +248,13 @@ pub(super) fn once() -> Markup {
 
 /// Where somebody says why, which may be needed.
 pub(super) fn reason(id: &str, is_required: bool) -> Markup {
+    reason_called(id, "Reason", is_required)
+}
+
+/// The same under another name.
+pub(super) fn reason_called(id: &str, name: &str, is_required: bool) -> Markup {
     html! {
-        label for=(id) { "Reason" }
+        label for=(id) { (name) }
         input id=(id) name="reason" type="text" required[is_required] maxlength="500" autocomplete="off"
             placeholder="Kept in the history; nothing personal";
     }

@@ -40,6 +40,7 @@ pub(super) fn router(console: Arc<Console>) -> Router {
         .route("/assets/{name}", get(assets::give))
         .route("/events", get(feed::follow))
         .route("/dead-letters/all/{act}", post(acts::on_all))
+        .route("/dead-letters/notes", post(acts::note).get(page))
         .route("/dead-letters/{hash}/judge", post(judging::judge))
         .route("/dead-letters/{hash}/{act}", post(acts::on_letter))
         .route("/audit/run", post(acts::audit))
@@ -101,8 +102,8 @@ fn route_of(path: &str) -> Route {
         ["dead-letters"] => Route::Groups,
         ["dead-letters", "list"] => Route::Letters,
         ["dead-letters", "all"] => Route::Every,
+        ["dead-letters", "notes"] | ["dead-letters", _, _] => Route::ActOnLetters,
         ["dead-letters", _] => Route::Letter,
-        ["dead-letters", _, _] => Route::ActOnLetters,
         ["plans"] | ["plans", "draw"] => Route::Plans,
         ["plans", _] | ["plans", _, _] => Route::Plan,
         ["outbox"] => Route::Outbox,

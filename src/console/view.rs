@@ -115,7 +115,7 @@ pub(super) async fn look(place: &Place, console: &Console, session: &Session) ->
         Place::Loaders => Box::new(loaders::look(session, &powers).await?),
         Place::Loader(id) => Box::new(loader::look(id, session, &powers).await?),
         Place::Costs => Box::new(costs::look(console, session).await?),
-        Place::Groups(groups) => Box::new(groups::look(groups, session).await?),
+        Place::Groups(groups) => Box::new(groups::look(groups, session, &powers).await?),
         Place::Letters(letters) => Box::new(letters::look(letters, session, &powers).await?),
         Place::Every(letters) => Box::new(letters_every::look(letters, console, session, &powers).await?),
         Place::Letter(hash) => Box::new(letter::look(*hash, console, session, &powers).await?),

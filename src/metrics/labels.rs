@@ -308,6 +308,8 @@ label! {
         Exported = "exported",
         /// The letter came from a file, or from another queue.
         Imported = "imported",
+        /// Something was noted about all letters of a code.
+        Noted = "noted",
         /// A plan was cancelled.
         Cancelled = "cancelled",
         /// Receiving was paused.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::readable::exact;
 use crate::rejection::{Advice, Rejection};
 use crate::table::dead_letters::Group;
+use crate::table::operator_actions::Done;
 use crate::table::processed_messages::Lately;
 use crate::table::replay_plan_letters::LastReplays;
 
@@ -14,7 +15,7 @@ use crate::table::replay_plan_letters::LastReplays;
 pub const LATE_MESSAGES: i64 = 10_000;
 
 /// The names of a group's record, in the order of its columns.
-pub const GROUP: [&str; 12] = [
+pub const GROUP: [&str; 15] = [
     "status",
     "code",
     "field",
@@ -27,10 +28,16 @@ pub const GROUP: [&str; 12] = [
     "recent_messages",
     "recent_replays",
     "recent_replays_that_worked",
+    "note",
+    "noted_by",
+    "noted_at",
 ];
 
 /// How the last replays of each code went.
 pub type Replays = BTreeMap<String, LastReplays>;
+
+/// The last note of each code.
+pub type Notes = BTreeMap<String, Done>;
 
 /// The codes of groups, each once.
 pub fn codes(groups: &[Group]) -> Vec<&str> {
@@ -42,8 +49,14 @@ pub fn worked(group: &Group, replays: &Replays) -> String {
     replays.get(&group.code).map(|last| format!("{} of {}", last.worked, last.tried)).unwrap_or_default()
 }
 
-/// A group, its share of the messages that were sent last, and how the last replays of its code went.
-pub fn group_json(group: &Group, lately: Lately, replays: &Replays) -> Value {
+/// Who wrote a note: the person who was named, or else the role.
+pub fn author(note: &Done) -> &str {
+    note.person.as_deref().unwrap_or(&note.role)
+}
+
+/// A group, its share of the messages that were sent last, how the last replays of its code went, and the last note of its code.
+pub fn group_json(group: &Group, lately: Lately, replays: &Replays, notes: &Notes) -> Value {
+    let note = notes.get(&group.code);
     let replays = replays.get(&group.code).copied().unwrap_or_default();
     json!({
         "status": group.status.as_str(),
@@ -58,6 +71,9 @@ pub fn group_json(group: &Group, lately: Lately, replays: &Replays) -> Value {
         "recent_messages": lately.messages,
         "recent_replays": replays.tried,
         "recent_replays_that_worked": replays.worked,
+        "note": note.and_then(|note| note.reason.as_deref()),
+        "noted_by": note.map(author),
+        "noted_at": note.map(|note| exact(note.at)),
     })
 }
 

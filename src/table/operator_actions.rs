@@ -1,6 +1,7 @@
 //! `operator_actions`: what was done with dead letters and loaders, by whom and why. The database writes the rows; here they are read, and
 //! said what is to stand in them.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use time::OffsetDateTime;
@@ -66,6 +67,8 @@ actions! {
     Exported => "exported",
     /// The letter came from a file, or from another queue.
     Imported => "imported",
+    /// Something was noted about all letters of a code.
+    Noted => "noted",
     /// A plan was cancelled.
     Cancelled => "cancelled",
     /// Receiving was paused.
@@ -98,7 +101,7 @@ pub struct Done {
     pub letters: i32,
     /// With which letter, where it was one.
     pub letter: Option<MessageKey>,
-    /// With what else: a queue, a loader, or all of them.
+    /// With what else: a code, a queue, a loader, or all of them.
     pub subject: Option<String>,
     /// Why, as the person said.
     pub reason: Option<String>,
@@ -132,6 +135,34 @@ pub async fn note_unmasking(transaction: &Transaction, values: usize) -> Result<
     let sql = format!("SELECT {}.note_unmasking($1)", transaction.schemas().own);
     let values = i64::try_from(values).unwrap_or(i64::MAX);
     transaction.query("note what is unmasked", &sql, &[&values]).await.map(drop)
+}
+
+/// Notes what was said about the dead letters of a code; refused where nothing was said.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn note_code(transaction: &Transaction, code: &str) -> Result<(), DatabaseError> {
+    let sql = format!("SELECT {}.note_code($1)", transaction.schemas().own);
+    transaction.query("note something about a code", &sql, &[&code]).await.map(drop)
+}
+
+/// The last note of each of these codes.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn last_notes(transaction: &Transaction, codes: &[&str]) -> Result<BTreeMap<String, Done>, DatabaseError> {
+    let sql = format!(
+        "SELECT a.sent_at, a.message_hash, a.id, a.done_at, a.role, a.person, a.action, a.letters, a.reason, a.plan, a.subject
+         FROM unnest($1::text[]) AS c (code) CROSS JOIN LATERAL (
+             SELECT n.* FROM {}.operator_actions n WHERE n.action = 'noted' AND n.subject = c.code
+             ORDER BY n.id DESC LIMIT 1) a",
+        transaction.schemas().own
+    );
+    let rows = transaction.query(READING, &sql, &[&codes]).await?;
+    let notes = rows.iter().map(|row| Ok((row.get(10), done(transaction, row)?)));
+    notes.collect()
 }
 
 /// Reads up to `limit` actions, the newest first.

@@ -33,6 +33,8 @@ pub struct Powers {
     pub revisions: bool,
     /// Draw replays up and run them (`turnstile_operator`).
     pub replays: bool,
+    /// Note something about a code (`turnstile_operator`).
+    pub notes: bool,
     /// Read bodies, to send them back to their queue (`turnstile_operator`).
     pub requeues: bool,
     /// Read sealed bodies, to show them (`turnstile_revealer`).
@@ -87,6 +89,7 @@ impl Powers {
             plans: all(&[("replay_plans", "state"), ("replay_plan_letters", "became")]),
             revisions: all(&[("dead_letter_revisions", "paths")]),
             replays: all(&[("take_letters", ""), ("add_revisions", ""), ("set_status", "")]),
+            notes: all(&[("note_code", "")]),
             requeues: all(&[("requeue_letters", "")]),
             reveals: all(&[("reveal_body", "")]),
             audits: all(&[

@@ -170,3 +170,28 @@ async fn an_audit_runs_from_a_page_and_tells_what_it_found() {
     assert_eq!(auditor.get("/audit.json").await.json()["audits"].as_array().map(Vec::len), Some(2));
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_note_stands_beside_the_letters_of_its_code() {
+    let world = World::new().await;
+    world.tables.load_once_rejected(&["a"]).await;
+    let (ada, vera) = (world.signed_in("operator").await, world.signed_in("viewer").await);
+    ada.get("/dead-letters").await.assert_says(200, &["action=\"/dead-letters/notes\""]);
+    vera.get("/dead-letters").await.assert_silent(&["/dead-letters/notes"]);
+    let fields = [("once", "n1"), ("code", "invalid_version"), ("reason", "ticket <4711>")];
+    for _ in 0..2 {
+        let page = ada.act("/dead-letters/notes", &fields).await;
+        page.assert_says(200, &["The note stands beside the letters of invalid_version.", "ticket &lt;4711&gt;"]);
+    }
+    assert_eq!(noted(&world, "noted").await, 1);
+    vera.get("/dead-letters").await.assert_says(200, &["ticket &lt;4711&gt;", &world.roles.login("operator")]);
+    vera.get("/actions").await.assert_says(200, &["noted", "invalid_version", "ticket &lt;4711&gt;"]);
+    assert_eq!(vera.get("/dead-letters.json").await.json()["groups"][0]["note"], "ticket <4711>");
+    assert_eq!(vera.post("/dead-letters/notes", &fields).await.status, 403);
+    for (once, code, reason, status) in [("n2", "invalid_version", " ", 303), ("n3", "no_code", "ticket 4711", 404)] {
+        let refused = ada.post("/dead-letters/notes", &[("once", once), ("code", code), ("reason", reason)]).await;
+        assert_eq!(refused.status, status, "{}", refused.body);
+    }
+    assert_eq!(noted(&world, "noted").await, 1);
+    world.end().await;
+}

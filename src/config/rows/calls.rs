@@ -25,6 +25,17 @@ pub(super) const WHICH_COMMANDS: &[&str] = &[
     "dead-letters export",
 ];
 
+/// Those that take a code.
+const CODE_COMMANDS: &[&str] = &[
+    "dead-letters list",
+    "dead-letters replay",
+    "dead-letters requeue",
+    "dead-letters discard",
+    "dead-letters reopen",
+    "dead-letters note",
+    "dead-letters export",
+];
+
 /// The message group of what is sent.
 pub static GROUP: Setting<Text<String>> = Setting {
     flag: Some("group"),
@@ -66,6 +77,7 @@ pub static BY: Setting<Text<String>> = Setting {
         "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
+        "dead-letters note",
         "dead-letters export",
         "dead-letters import",
         "dead-letters plans run",
@@ -98,12 +110,12 @@ pub fn read_by(text: &str) -> Result<String, String> {
 pub static CODE: Setting<Word<String>> = Setting {
     flag: Some("code"),
     variable: None,
-    commands: WHICH_COMMANDS,
+    commands: CODE_COMMANDS,
     heading: WHICH,
     kind: Word::of("CODE", Rejection::CODES),
     default: Default::Unset,
     is_secret: false,
-    meaning: "Only those with this code of rejection, as `dead-letters list` shows it",
+    meaning: "The code of rejection, as `dead-letters list` shows it: only letters of this code are meant",
 };
 
 /// Dead letters since then.

@@ -154,6 +154,7 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
+        "dead-letters note",
         "dead-letters export",
         "dead-letters import",
         "dead-letters history",

@@ -19,6 +19,7 @@ pub static REASON: Setting<Text<String>> = Setting {
         "dead-letters requeue",
         "dead-letters discard",
         "dead-letters reopen",
+        "dead-letters note",
         "dead-letters export",
         "dead-letters import",
         "dead-letters plans run",

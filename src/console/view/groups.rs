@@ -8,13 +8,17 @@ use time::OffsetDateTime;
 
 use super::{NoPage, View, filters};
 use crate::console::link::link;
-use crate::console::pieces::{ago, bars, cell, counted, head, nothing, number, plural, text};
+use crate::console::pieces::{ago, bars, cell, counted, head, nothing, number, once, plural, reason_called, text};
 use crate::console::place::Groups as Asked;
 use crate::console::session::Session;
 use crate::database::Transaction;
 use crate::readable::exact;
-use crate::records::groups::{LATE_MESSAGES, Replays, advice, codes, field_or_rule, group_json, share, worked};
+use crate::records::groups::{
+    LATE_MESSAGES, Notes, Replays, advice, author, codes, field_or_rule, group_json, share, worked,
+};
 use crate::table::dead_letters::{Became, Counted, Group, Search, Status, became, count_some, groups};
+use crate::table::operator_actions::{Done, last_notes};
+use crate::table::powers::Powers;
 use crate::table::processed_messages::{Lately, lately};
 use crate::table::replay_plan_letters;
 
@@ -30,12 +34,14 @@ pub(super) struct Groups {
     lately: Lately,
     groups: Vec<Group>,
     replays: Replays,
+    notes: Notes,
+    may_note: bool,
     became: Vec<Became>,
     /// How many are open besides, where none is found.
     open: Option<Counted>,
 }
 
-pub(super) async fn look(asked: &Asked, session: &Session) -> Result<Groups, NoPage> {
+pub(super) async fn look(asked: &Asked, session: &Session, powers: &Powers) -> Result<Groups, NoPage> {
     let at = OffsetDateTime::now_utc();
     let from = at - Duration::from_secs(3600 * 24);
     let asked = asked.clone();
@@ -46,7 +52,8 @@ pub(super) async fn look(asked: &Asked, session: &Session) -> Result<Groups, NoP
         let open = if groups.is_empty() { Some(count_some(seen, &open).await?) } else { None };
         let became = became(seen, &asked.search, (from, 3600.0, HOURS), MOST_AN_HOUR).await?;
         let replays = replay_plan_letters::last_replays(seen, &codes(&groups)).await?;
-        Ok(Groups { at, asked, lately, groups, replays, became, open })
+        let notes = last_notes(seen, &codes(&groups)).await?;
+        Ok(Groups { at, asked, lately, groups, replays, notes, may_note: powers.notes, became, open })
     };
     Ok(session.database.snapshot(read).await?)
 }
@@ -102,6 +109,7 @@ impl Groups {
                                     td.lead {
                                         a href=(letters_of(group, &self.asked.given)) { (group.code) }
                                         " " span.quiet { (text(field_or_rule(group))) }
+                                        @if let Some(note) = self.notes.get(&group.code) { (noted(note, now)) }
                                     }
                                     (cell("Letters", "n", html! { (counted(group.letters)) }))
                                     (cell("First", "", ago(group.first, now)))
@@ -139,6 +147,12 @@ impl Groups {
                 }
             }
         }
+    }
+}
+
+fn noted(note: &Done, now: OffsetDateTime) -> Markup {
+    html! {
+        div.noted { (text(note.reason.as_deref().unwrap_or_default())) " " small { (text(author(note))) ", " (ago(note.at, now)) } }
     }
 }
 
@@ -195,12 +209,30 @@ impl View for Groups {
         }
     }
 
+    fn below(&self) -> Markup {
+        html! {
+            @if self.may_note && !self.groups.is_empty() {
+                section {
+                    h2 { "Note" }
+                    form.act method="post" action="/dead-letters/notes" {
+                        (once())
+                        p { "Who is on it, where it is discussed: it stands beside the letters of its code until another note is written, and stays in the history." }
+                        label for="noted-code" { "About" }
+                        select #noted-code name="code" { @for code in codes(&self.groups) { option value=(code) { (code) } } }
+                        (reason_called("noted-words", "Note", true))
+                        div.buttons { button type="submit" { "Write the note" } }
+                    }
+                }
+            }
+        }
+    }
+
     fn json(&self) -> Value {
         json!({
             "at": exact(self.at),
             "open": {"letters": self.open_letters().letters, "or_more": self.open_letters().or_more},
             "groups": self.groups.iter().map(|group| {
-                let mut record = group_json(group, self.lately, &self.replays);
+                let mut record = group_json(group, self.lately, &self.replays, &self.notes);
                 if let Value::Object(record) = &mut record {
                     record.insert("last_24_hours".to_owned(), Value::from(self.hours(group)));
                 }

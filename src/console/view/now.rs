@@ -21,10 +21,10 @@ use crate::console::session::Session;
 use crate::database::Transaction;
 use crate::readable::exact;
 use crate::records::actions::action_json;
-use crate::records::groups::{LATE_MESSAGES, Replays, codes, field_or_rule, group_json};
+use crate::records::groups::{LATE_MESSAGES, Notes, Replays, codes, field_or_rule, group_json};
 use crate::records::outbox::outbox_json;
 use crate::table::dead_letters::{Counted, Group, Search, Status, became, groups};
-use crate::table::operator_actions::{self, Done};
+use crate::table::operator_actions::{self, Done, last_notes};
 use crate::table::powers::Powers;
 use crate::table::processed_messages::{Lately, Sent, lately, newest};
 use crate::table::relay_status::OutboxStatus;
@@ -39,6 +39,7 @@ pub(super) struct Now {
     lately: Lately,
     open: Vec<Group>,
     replays: Replays,
+    notes: Notes,
     newest: Option<OffsetDateTime>,
     sent: Vec<Sent>,
     became: Vec<u64>,
@@ -64,6 +65,7 @@ pub(super) async fn look(console: &Console, session: &Session, powers: &Powers) 
             at,
             lately,
             replays: replay_plan_letters::last_replays(seen, &codes(&open)).await?,
+            notes: last_notes(seen, &codes(&open)).await?,
             open,
             newest: newest(seen).await?,
             sent: Vec::new(),
@@ -275,7 +277,7 @@ impl View for Now {
             "at": exact(self.at),
             "state": mood.as_str(),
             "open": {"letters": open.letters, "or_more": open.or_more},
-            "groups": self.open.iter().map(|group| group_json(group, self.lately, &self.replays)).collect::<Vec<_>>(),
+            "groups": self.open.iter().map(|group| group_json(group, self.lately, &self.replays, &self.notes)).collect::<Vec<_>>(),
             "recorded_last": self.newest.map(exact),
             "minutes": self.sent.iter().zip(&self.became).map(|(sent, letters)| {
                 json!({"sent": sent.messages, "or_more": sent.or_more, "dead_letters": letters})
