@@ -1,10 +1,10 @@
-//! How long an operator waits for `turnstile dead-letters list`, from the start of the program to its last line, while millions
-//! of dead letters stand.
+//! How long an operator waits for `turnstile dead-letters`, from the start of the program to its last line, while millions of dead
+//! letters stand.
 
 use std::process::Stdio;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::figures::{Figure, Figures, Goal, Unit};
 use crate::growth::{OLDER_CLAIMS, fill};
@@ -63,6 +63,16 @@ const LISTS: [(&[&str], bool); 17] = [
     (&["--entries", "--limit", "10000", "--format", "csv"], true),
 ];
 
+/// What is done with one letter, or said of one code. The last undoes what the one before it does.
+const ACTS: [&[&str]; 6] = [
+    &["show", "HASH"],
+    &["history", "HASH"],
+    &["note", "--code", "invalid_ip", "--reason", "a bench"],
+    &["export", "HASH", "--to", "FILE"],
+    &["discard", "HASH", "--reason", "a bench"],
+    &["reopen", "HASH", "--reason", "a bench"],
+];
+
 /// The database in which the letters stand; kept from round to round.
 #[derive(Default)]
 pub(crate) struct Letters(Option<World>);
@@ -80,21 +90,42 @@ impl Letters {
         };
         for (list, finds) in LISTS {
             let figure = if list.contains(&"10000") { WAIT_FOR_MANY } else { WAIT };
-            figures.note(figure, format!("list {}", list.join(" ")).trim_end(), waited(&world, list, finds)?);
+            let (waited, answer) = waited(&world, &[&["list"], list].concat())?;
+            ensure!(finds != answer.starts_with("no "), "{list:?}: {answer}");
+            figures.note(figure, format!("list {}", list.join(" ")).trim_end(), waited);
+        }
+        let (_, entry) = waited(&world, &["list", "--entries", "--limit", "1", "--format", "csv"])?;
+        let hash = entry.lines().nth(1).and_then(|line| line.split(',').next()).context("a letter")?;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("letter.ndjson");
+        let file = file.to_str().context("a path")?;
+        for act in ACTS {
+            let words: Vec<&str> = act
+                .iter()
+                .map(|word| {
+                    if *word == "HASH" {
+                        hash
+                    } else if *word == "FILE" {
+                        file
+                    } else {
+                        word
+                    }
+                })
+                .collect();
+            figures.note(WAIT, act[0], waited(&world, &words)?.0);
         }
         self.0 = Some(world);
         Ok(())
     }
 }
 
-/// In milliseconds.
-fn waited(world: &World, list: &[&str], finds: bool) -> Result<f64> {
+/// How long it took in milliseconds, and what was said.
+fn waited(world: &World, arguments: &[&str]) -> Result<(f64, String)> {
     let mut command = world.command(env!("CARGO_BIN_EXE_turnstile"));
-    command.args(["dead-letters", "list"]).args(list).stdout(Stdio::piped());
+    command.arg("dead-letters").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     let begun = Instant::now();
     let output = command.output()?;
     let waited = begun.elapsed();
-    let found = !output.stdout.starts_with(b"no ");
-    ensure!(output.status.success() && found == finds, "{list:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(waited.as_secs_f64() * 1e3)
+    ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok((waited.as_secs_f64() * 1e3, String::from_utf8(output.stdout)?))
 }
