@@ -45,7 +45,7 @@ pub mod prune;
 pub mod replay;
 pub mod discard;
 pub mod requeue;
-pub mod archive;
+pub mod carry;
 pub mod drain;
 pub mod audit;
 pub mod keys;

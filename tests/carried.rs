@@ -10,9 +10,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use turnstile::archive::import::{Import, Report};
-use turnstile::archive::manifest_of;
-use turnstile::archive::read::{Archive, ArchiveError};
+use turnstile::carry::import::{Import, Report};
+use turnstile::carry::manifest_of;
+use turnstile::carry::read::{LetterFile, LetterFileError};
 use turnstile::discard::{Becomes, change};
 use turnstile::keyring::{Keyring, Masters};
 use turnstile::table::dead_letters::{Filter, Search, Status};
@@ -222,8 +222,8 @@ async fn revealed_bodies_are_sealed_anew_under_another_keyring() {
     assert_eq!(between.from.count(noted).await, 4);
 
     let (other, said) = (other_keyring(), Said::by("ada"));
-    let archive = Archive::open(&between.file()).unwrap();
-    let report = import_with(&between.to, &other, &said).run(&archive, false, |_| {}).await.unwrap();
+    let letter_file = LetterFile::open(&between.file()).unwrap();
+    let report = import_with(&between.to, &other, &said).run(&letter_file, false, |_| {}).await.unwrap();
     assert_eq!((report.buried.letters(), report.left_out()), (4, 0));
     let replay = turnstile::replay::Replay {
         opener: other.body_opener(),
@@ -240,8 +240,8 @@ async fn sealed_bodies_need_a_keyring_that_has_their_keys() {
     let between = Between::new().await;
     between.export_all().await;
     let said = Said::by("ada");
-    let archive = Archive::open(&between.file()).unwrap();
-    let refused = import_with(&between.to, &other_keyring(), &said).run(&archive, false, |_| {}).await.unwrap_err();
+    let letter_file = LetterFile::open(&between.file()).unwrap();
+    let refused = import_with(&between.to, &other_keyring(), &said).run(&letter_file, false, |_| {}).await.unwrap_err();
     assert!(refused.to_string().contains("test-key"), "{refused}");
     assert_eq!(between.to.counts().await, [0, 0, 0, 0]);
 }
@@ -344,11 +344,11 @@ async fn the_filters_of_an_export_are_those_of_the_list_and_letters_are_named_ho
 #[tokio::test]
 async fn two_imports_at_once_write_each_letter_once() {
     let between = Between::of(250).await;
-    let archive = [(), (), ()].map(|()| Archive::open(&between.file()).unwrap());
+    let letter_file = [(), (), ()].map(|()| LetterFile::open(&between.file()).unwrap());
     let said = Said::by("ada");
     let import = import_with(&between.to, &between.to.keyring, &said);
-    let run = async |archive: &Archive| import.run(archive, false, |_| {}).await.unwrap();
-    let (one, two, three) = tokio::join!(run(&archive[0]), run(&archive[1]), run(&archive[2]));
+    let run = async |letter_file: &LetterFile| import.run(letter_file, false, |_| {}).await.unwrap();
+    let (one, two, three) = tokio::join!(run(&letter_file[0]), run(&letter_file[1]), run(&letter_file[2]));
     let reports: [Report; 3] = [one, two, three];
     assert_eq!(reports.iter().map(|report| report.buried.letters()).sum::<u64>(), 250, "{reports:?}");
     assert_eq!(reports.iter().map(|report| report.buried.recorded).sum::<u64>(), 500, "{reports:?}");
@@ -435,10 +435,10 @@ async fn only_an_operator_exports_and_imports_and_a_revealer_reveals() {
 }
 
 #[tokio::test]
-async fn an_archive_that_is_gone_says_which_file_is_meant() {
-    let error = Archive::open(Path::new("/nowhere/letters")).err().unwrap();
+async fn an_file_of_letters_that_is_gone_says_which_file_is_meant() {
+    let error = LetterFile::open(Path::new("/nowhere/letters")).err().unwrap();
     assert!(
-        matches!(&error, ArchiveError::Unreadable { .. }) && error.to_string().contains("/nowhere/letters"),
+        matches!(&error, LetterFileError::Unreadable { .. }) && error.to_string().contains("/nowhere/letters"),
         "{error}"
     );
 }

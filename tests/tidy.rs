@@ -17,7 +17,7 @@ const CORE_SOURCES: &str = "crates/core/src/";
 /// Does one thing each with the queue or the database.
 const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load", "acknowledge", "sink"];
 /// Composes steps.
-const JOBS: &[&str] = &["lane", "relay", "prune", "replay", "discard", "archive", "drain", "audit"];
+const JOBS: &[&str] = &["lane", "relay", "prune", "replay", "discard", "carry", "drain", "audit"];
 /// What the steps and jobs stand on.
 const GROUND: &[&str] = &["keyring", "config", "shutdown", "metrics", "spans", "telemetry"];
 
@@ -45,7 +45,7 @@ const ROOMS: &[Rule] = &[
     (&["acknowledge"], &[CORE, &["queue", "load"]], "a delete needs the proof of a commit, and no database"),
     (&["sink"], &[CORE, &["queue", "table", "aws", "http"]], "where events go is no matter of how they are found"),
     (
-        &["archive"],
+        &["carry"],
         &[CORE, STEPS, &["keyring", "readable"]],
         "a file of letters is written and read by what the tables know, and its times as scripts are told them",
     ),

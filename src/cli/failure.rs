@@ -6,9 +6,9 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use super::Outcome;
-use crate::archive::export::ExportError;
-use crate::archive::import::ImportError;
-use crate::archive::read::ArchiveError;
+use crate::carry::export::ExportError;
+use crate::carry::import::ImportError;
+use crate::carry::read::LetterFileError;
 use crate::config::Mistakes;
 use crate::database::DatabaseError;
 use crate::database::address::TlsError;
@@ -103,7 +103,7 @@ macro_rules! remedied {
 }
 
 remedied! {
-    ArchiveError,
+    LetterFileError,
     ConnectError,
     DatabaseError,
     DrainError,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{count, in_words, open, said, said_with_reason, which};
-use crate::archive::export::Export;
-use crate::archive::manifest::{Bodies, Manifest};
+use crate::carry::export::Export;
+use crate::carry::manifest::{Bodies, Manifest};
 use crate::cli::terminal::{Progress, agreed, counted, say};
 use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format, Statuses};

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{open, said};
-use crate::archive::import::{Import, Report};
-use crate::archive::read::Archive;
+use crate::carry::import::{Import, Report};
+use crate::carry::read::LetterFile;
 use crate::cli::terminal::{Progress, counted, say};
 use crate::cli::{Failure, Outcome, refuse_other_keys};
 use crate::config::rows::{self, BodyKind, Format};
@@ -100,8 +100,9 @@ impl Args {
         said: &Said,
         format: Format,
     ) -> Result<Outcome, Failure> {
-        let opening = tokio::task::spawn_blocking(move || Archive::open(&path)).await;
-        let archive = opening.map_err(|error| Failure::without_remedy(format!("the file was not read: {error}")))??;
+        let opening = tokio::task::spawn_blocking(move || LetterFile::open(&path)).await;
+        let letter_file =
+            opening.map_err(|error| Failure::without_remedy(format!("the file was not read: {error}")))??;
         let import = Import {
             database,
             keys: keyring.ids().cloned().collect(),
@@ -109,9 +110,9 @@ impl Args {
             sealer: keyring.body_sealer(),
             said,
         };
-        let mut progress = Progress::of(archive.manifest.letters, "dead letters");
+        let mut progress = Progress::of(letter_file.manifest.letters, "dead letters");
         let show = |report: &Report| progress.show(report.seen, || format!("{} are read", report.seen));
-        let report = import.run(&archive, self.dry_run, show).await;
+        let report = import.run(&letter_file, self.dry_run, show).await;
         progress.end();
         let report = report?;
         say(&match format {

@@ -1,4 +1,4 @@
-//! An import of dead letters (`src/drain.rs` and `src/archive/import.rs` of the loader): messages from a dead-letter queue or from a
+//! An import of dead letters (`src/drain.rs` and `src/carry/import.rs` of the loader): messages from a dead-letter queue or from a
 //! file, claimed as a lane claims them, and written as letters. What came from the queue is deleted after the commit.
 
 use crate::attempt::{Attempt, Client, Progress, Stage};

@@ -15,7 +15,7 @@ use crate::table::dead_letters::Status;
 const LONGEST_LINE: u64 = 16 << 20;
 
 /// A file that is what its manifest says.
-pub struct Archive {
+pub struct LetterFile {
     /// What it holds.
     pub manifest: Manifest,
     file: File,
@@ -24,7 +24,7 @@ pub struct Archive {
 
 /// Why a file is not imported. Nothing of it was written.
 #[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
+pub enum LetterFileError {
     /// It, or its manifest, cannot be read.
     #[error("{path:?} cannot be read")]
     Unreadable {
@@ -65,7 +65,7 @@ pub enum ArchiveError {
     },
 }
 
-impl ArchiveError {
+impl LetterFileError {
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -80,27 +80,27 @@ impl ArchiveError {
     }
 }
 
-impl Archive {
+impl LetterFile {
     /// Opens a file, and reads all of it against its manifest. It may take a while, and nothing else is done meanwhile.
     ///
     /// # Errors
     ///
-    /// [`ArchiveError`]
-    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+    /// [`LetterFileError`]
+    pub fn open(path: &Path) -> Result<Self, LetterFileError> {
         let manifest = read_manifest(&manifest_of(path))?;
-        let unreadable = |error| ArchiveError::Unreadable { path: path.to_owned(), error };
+        let unreadable = |error| LetterFileError::Unreadable { path: path.to_owned(), error };
         let file = File::open(path).map_err(unreadable)?;
-        let archive = Self { manifest, file, path: path.to_owned() };
-        archive.compare_digest()?;
-        archive.look_at_lines()?;
-        Ok(archive)
+        let letter_file = Self { manifest, file, path: path.to_owned() };
+        letter_file.compare_digest()?;
+        letter_file.look_at_lines()?;
+        Ok(letter_file)
     }
 
-    fn compare_digest(&self) -> Result<(), ArchiveError> {
+    fn compare_digest(&self) -> Result<(), LetterFileError> {
         let mut digest = blake3::Hasher::new();
         let mut reader = self.reader()?;
         let bytes = io::copy(&mut reader, &mut digest).map_err(|error| self.unreadable(error))?;
-        let changed = |what| Err(ArchiveError::Changed { path: self.path.clone(), what });
+        let changed = |what| Err(LetterFileError::Changed { path: self.path.clone(), what });
         if bytes != self.manifest.bytes {
             return changed(format!("it has {bytes} bytes and not {}", self.manifest.bytes));
         }
@@ -111,14 +111,14 @@ impl Archive {
     }
 
     /// Looks at each line too: who changed the file may have changed the digest in the manifest with it.
-    fn look_at_lines(&self) -> Result<(), ArchiveError> {
+    fn look_at_lines(&self) -> Result<(), LetterFileError> {
         let mut hashers: BTreeMap<String, MessageHasher> = BTreeMap::new();
         let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
         let mut letters = 0;
         for line in self.lines()? {
             let line = line?;
             letters += 1;
-            let wrong = |what| Err(ArchiveError::NoLetter { path: self.path.clone(), line: letters, what });
+            let wrong = |what| Err(LetterFileError::NoLetter { path: self.path.clone(), line: letters, what });
             let Some(key) = line.key() else { return wrong("its hash or its time cannot be read") };
             if !hashers.contains_key(&line.queue) {
                 hashers.insert(line.queue.clone(), MessageHasher::new(&QueueIdentity::new(line.queue.as_str())));
@@ -143,13 +143,15 @@ impl Archive {
             true => Ok(()),
             false => {
                 let what = format!("it has {letters} letters and not {}, or others by code", self.manifest.letters);
-                Err(ArchiveError::Changed { path: self.path.clone(), what })
+                Err(LetterFileError::Changed { path: self.path.clone(), what })
             }
         }
     }
 
     /// Its letters, from the first.
-    pub(super) fn lines(&self) -> Result<impl Iterator<Item = Result<Line, ArchiveError>> + use<'_>, ArchiveError> {
+    pub(super) fn lines(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Line, LetterFileError>> + use<'_>, LetterFileError> {
         let mut reader = self.reader()?;
         let (mut number, mut text) = (0, Vec::new());
         Ok(std::iter::from_fn(move || {
@@ -157,7 +159,7 @@ impl Archive {
             text.clear();
             match (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut text) {
                 Ok(0) => None,
-                Ok(_) => Some(serde_json::from_slice(&text).map_err(|_| ArchiveError::NoLetter {
+                Ok(_) => Some(serde_json::from_slice(&text).map_err(|_| LetterFileError::NoLetter {
                     path: self.path.clone(),
                     line: number,
                     what: "it is not a dead letter of an export",
@@ -167,7 +169,7 @@ impl Archive {
         }))
     }
 
-    fn reader(&self) -> Result<BufReader<File>, ArchiveError> {
+    fn reader(&self) -> Result<BufReader<File>, LetterFileError> {
         let again = || {
             let mut file = self.file.try_clone()?;
             file.rewind()?;
@@ -176,25 +178,25 @@ impl Archive {
         again().map(|file| BufReader::with_capacity(256 * 1024, file)).map_err(|error| self.unreadable(error))
     }
 
-    fn unreadable(&self, error: io::Error) -> ArchiveError {
-        ArchiveError::Unreadable { path: self.path.clone(), error }
+    fn unreadable(&self, error: io::Error) -> LetterFileError {
+        LetterFileError::Unreadable { path: self.path.clone(), error }
     }
 }
 
-fn read_manifest(path: &Path) -> Result<Manifest, ArchiveError> {
+fn read_manifest(path: &Path) -> Result<Manifest, LetterFileError> {
     #[derive(serde::Deserialize)]
     struct Head {
         format: String,
         version: u32,
     }
-    let text = fs::read(path).map_err(|error| ArchiveError::Unreadable { path: path.to_owned(), error })?;
-    let none = |_| ArchiveError::NoManifest(path.to_owned());
+    let text = fs::read(path).map_err(|error| LetterFileError::Unreadable { path: path.to_owned(), error })?;
+    let none = |_| LetterFileError::NoManifest(path.to_owned());
     let Head { format, version } = serde_json::from_slice(&text).map_err(none)?;
     if format != FORMAT {
-        return Err(ArchiveError::NoManifest(path.to_owned()));
+        return Err(LetterFileError::NoManifest(path.to_owned()));
     }
     match version {
         VERSION => serde_json::from_slice(&text).map_err(none),
-        version => Err(ArchiveError::OtherVersion { path: path.to_owned(), version }),
+        version => Err(LetterFileError::OtherVersion { path: path.to_owned(), version }),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::CHUNK;
 use super::line::{Line, ReadBody, time};
 use super::manifest::{Bodies, QueueOf};
-use super::read::{Archive, ArchiveError};
+use super::read::{LetterFile, LetterFileError};
 use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
 use crate::load::bury::{Buried, bury_letters, foresee};
 use crate::message::{Identity, MessageKey, NO_TIME, QueueIdentity, TimeBasis};
@@ -59,7 +59,7 @@ impl Report {
 pub enum ImportError {
     /// The file.
     #[error(transparent)]
-    Archive(#[from] ArchiveError),
+    LetterFile(#[from] LetterFileError),
     /// Keys that seal the bodies are not in the keyring.
     #[error("the bodies are sealed with keys that are not in the keyring: {}", .0.join(", "))]
     UnknownKeys(Vec<String>),
@@ -75,7 +75,7 @@ impl ImportError {
     /// What to do about it.
     pub fn remedy(&self) -> String {
         match self {
-            Self::Archive(error) => error.remedy().to_owned(),
+            Self::LetterFile(error) => error.remedy().to_owned(),
             Self::UnknownKeys(_) => {
                 "use a keyring that has them too, or have the letters exported with --reveal: they are sealed anew here"
                     .to_owned()
@@ -96,15 +96,15 @@ impl Import<'_> {
     /// [`ImportError`]: what was imported until then stays so.
     pub async fn run(
         &self,
-        archive: &Archive,
+        letter_file: &LetterFile,
         only_looks: bool,
         mut progress: impl FnMut(&Report),
     ) -> Result<Report, ImportError> {
-        self.refuse_unknown_keys(archive)?;
-        let bases = self.bases(archive, only_looks).await?;
+        self.refuse_unknown_keys(letter_file)?;
+        let bases = self.bases(letter_file, only_looks).await?;
         let mut report = Report::default();
         let mut chunk: Vec<NewLetter> = Vec::with_capacity(CHUNK);
-        for line in archive.lines()? {
+        for line in letter_file.lines()? {
             let line = line?;
             report.seen += 1;
             chunk.extend(self.letter(&line, &bases, &mut report));
@@ -118,10 +118,10 @@ impl Import<'_> {
         Ok(report)
     }
 
-    fn refuse_unknown_keys(&self, archive: &Archive) -> Result<(), ImportError> {
+    fn refuse_unknown_keys(&self, letter_file: &LetterFile) -> Result<(), ImportError> {
         let known = |id: &&String| !self.keys.iter().any(|key| key.as_str() == id.as_str());
-        let unknown: Vec<String> = archive.manifest.keys.iter().filter(known).cloned().collect();
-        match unknown.is_empty() || archive.manifest.bodies == Bodies::Revealed {
+        let unknown: Vec<String> = letter_file.manifest.keys.iter().filter(known).cloned().collect();
+        match unknown.is_empty() || letter_file.manifest.bodies == Bodies::Revealed {
             true => Ok(()),
             false => Err(ImportError::UnknownKeys(unknown)),
         }
@@ -130,12 +130,12 @@ impl Import<'_> {
     /// What the messages of each queue are claimed under here. Where nobody has said so yet, it is as where the file comes from.
     async fn bases(
         &self,
-        archive: &Archive,
+        letter_file: &LetterFile,
         only_looks: bool,
     ) -> Result<HashMap<QueueIdentity, TimeBasis>, ImportError> {
         let recorded = persist(PATIENCE, || self.database.snapshot(queues::read_all)).await?;
         let mut bases = HashMap::new();
-        for QueueOf { arn, scheme, time_basis } in &archive.manifest.queues {
+        for QueueOf { arn, scheme, time_basis } in &letter_file.manifest.queues {
             let unknown = || ImportError::UnknownQueue(arn.clone());
             let scheme: Identity = scheme.as_deref().unwrap_or("message-id").parse().map_err(|_| unknown())?;
             let there = time_basis.as_deref().map(|word| TimeBasis::of(word).ok_or_else(unknown)).transpose()?;
