@@ -168,6 +168,7 @@ pub const ALL: &[&dyn Row] = &[
     &DONE_ACTION,
     &HISTORY_LIMIT,
     &CODE,
+    &NOTED_CODE,
     &WRONG_FIELD,
     &SINCE,
     &UNTIL,

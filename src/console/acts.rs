@@ -86,24 +86,17 @@ pub(super) async fn on_letter(
     let work = async |once: &str, fields: &mut Asked| {
         act.is_for(&*session.powers().await?).map_err(NoPage::Forbidden)?;
         let Some(reason) = fields.read("reason", &rows::REASON) else { return Ok(without_reason(fields)) };
-        let said = session.said(&reason);
-        Ok(match act {
-            Act::Discard => {
-                let done = change(&session, Becomes::Discarded, vec![hash], &said).await?;
-                Told::Discarded { letters: done, of: 1 }
-            }
-            Act::Reopen => {
-                let done = change(&session, Becomes::Open, vec![hash], &said).await?;
-                Told::Reopened { letters: done, of: 1 }
-            }
-            Act::Requeue => send_back(&console, &session, vec![hash], said, is_as_delivered(fields)).await,
+        match act {
             Act::Reveal => {
                 let Ok(revision) = fields.text("revision").map(|plan| plan.parse()).transpose() else {
                     return Ok(Told::Nothing("Nothing was done: there is no such edited body.".to_owned()));
                 };
-                reveal(&console, &session, (hash, revision), &reason, once).await?
+                reveal(&console, &session, (hash, revision), &reason, once).await
             }
-        })
+            Act::Discard | Act::Reopen | Act::Requeue => {
+                on_these(&console, &session, act, vec![hash], session.said(&reason), is_as_delivered(fields)).await
+            }
+        }
     };
     Ok(once(&console, &session, fields, &back, work).await)
 }
@@ -139,19 +132,7 @@ pub(super) async fn on_all(
             Ok(hashes) => hashes,
             Err(told) => return Ok(told),
         };
-        let said = session.said(&reason);
-        Ok(match act {
-            Act::Requeue => send_back(&console, &session, hashes, said, is_as_delivered(fields)).await,
-            Act::Discard => {
-                let letters = change_all(&session, Becomes::Discarded, &hashes, &said).await?;
-                Told::Discarded { letters, of: hashes.len() }
-            }
-            Act::Reopen => {
-                let letters = change_all(&session, Becomes::Open, &hashes, &said).await?;
-                Told::Reopened { letters, of: hashes.len() }
-            }
-            Act::Reveal => return Err(NoPage::Unknown),
-        })
+        on_these(&console, &session, act, hashes, session.said(&reason), is_as_delivered(fields)).await
     };
     Ok(once(&console, &session, fields, &back, work).await)
 }
@@ -167,7 +148,7 @@ pub(super) async fn note(
         if !session.powers().await?.notes {
             return Err(NoPage::Forbidden("turnstile_operator"));
         }
-        let Some(code) = fields.read("code", &rows::CODE) else { return Err(NoPage::Unknown) };
+        let Some(code) = fields.read("code", &rows::NOTED_CODE) else { return Err(NoPage::Unknown) };
         let Some(reason) = fields.read("reason", &rows::REASON) else { return Ok(without_reason(fields)) };
         let said = session.said(&reason);
         let work = async |transaction: &Transaction| {
@@ -304,17 +285,22 @@ pub(super) fn is_as_delivered(fields: &mut Asked) -> bool {
     fields.text(AS_DELIVERED).is_some()
 }
 
-async fn change_all(
+/// Does it with these letters, one or many.
+async fn on_these(
+    console: &Console,
     session: &Session,
-    becomes: Becomes,
-    hashes: &[MessageHash],
-    said: &Said,
-) -> Result<usize, DatabaseError> {
-    let mut done = 0;
-    for some in hashes.chunks(AT_ONCE) {
-        done += change(session, becomes, some.to_vec(), said).await?;
-    }
-    Ok(done)
+    act: Act,
+    hashes: Vec<MessageHash>,
+    said: Said,
+    as_delivered: bool,
+) -> Result<Told, NoPage> {
+    let of = hashes.len();
+    Ok(match act {
+        Act::Discard => Told::Discarded { letters: change(session, Becomes::Discarded, hashes, said).await?, of },
+        Act::Reopen => Told::Reopened { letters: change(session, Becomes::Open, hashes, said).await?, of },
+        Act::Requeue => send_back(console, session, hashes, said, as_delivered).await,
+        Act::Reveal => return Err(NoPage::Unknown),
+    })
 }
 
 /// Changes letters, and says how many.
@@ -322,10 +308,16 @@ async fn change(
     session: &Session,
     becomes: Becomes,
     hashes: Vec<MessageHash>,
-    said: &Said,
+    said: Said,
 ) -> Result<usize, DatabaseError> {
-    let (database, said) = (session.database.clone(), said.clone());
-    let job = async move || Ok(discard::change(&database, &hashes, &said, becomes).await?.len());
+    let database = session.database.clone();
+    let job = async move || {
+        let mut done = 0;
+        for some in hashes.chunks(AT_ONCE) {
+            done += discard::change(&database, some, &said, becomes).await?.len();
+        }
+        Ok(done)
+    };
     to_its_end(job).await
 }
 

@@ -35,7 +35,7 @@ async fn an_import_from_a_queue_may_die_at_every_edge() {
     let world = World::new().await;
     let (url, mut kills, mut sent) = (world.url(), 0, 0);
     for edge in edges(&["receive", "import", "commit", "delete"]) {
-        // Some of those before are there still, and one in ten is no login.
+        // Messages of the rounds before may still be in the queue. One in ten is not a login.
         let body = |n: u32| if n.is_multiple_of(10) { format!("[{n}]") } else { login(&format!("canary {n}"), "ios") };
         world.redrive((sent..sent + 10).map(body)).await;
         sent += 10;

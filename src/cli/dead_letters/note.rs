@@ -44,7 +44,7 @@ impl Args {
 fn read(given: &Given) -> Result<Settings, Mistakes> {
     let mut mistakes = given.mistakes();
     let database = given.database(1, &mut mistakes);
-    let code = given.optional(&rows::CODE, &mut mistakes).and_then(|code| {
+    let code = given.optional(&rows::NOTED_CODE, &mut mistakes).and_then(|code| {
         let remedy = "name the code that the note is about, as `turnstile dead-letters list` shows it";
         code.or_else(|| mistakes.note("--code", "is not given", remedy))
     });

@@ -25,17 +25,6 @@ pub(super) const WHICH_COMMANDS: &[&str] = &[
     "dead-letters export",
 ];
 
-/// Those that take a code.
-const CODE_COMMANDS: &[&str] = &[
-    "dead-letters list",
-    "dead-letters replay",
-    "dead-letters requeue",
-    "dead-letters discard",
-    "dead-letters reopen",
-    "dead-letters note",
-    "dead-letters export",
-];
-
 /// The message group of what is sent.
 pub static GROUP: Setting<Text<String>> = Setting {
     flag: Some("group"),
@@ -110,12 +99,24 @@ pub fn read_by(text: &str) -> Result<String, String> {
 pub static CODE: Setting<Word<String>> = Setting {
     flag: Some("code"),
     variable: None,
-    commands: CODE_COMMANDS,
+    commands: WHICH_COMMANDS,
     heading: WHICH,
     kind: Word::of("CODE", Rejection::CODES),
     default: Default::Unset,
     is_secret: false,
-    meaning: "The code of rejection, as `dead-letters list` shows it: only letters of this code are meant",
+    meaning: "Only those with this code of rejection, as `dead-letters list` shows it",
+};
+
+/// The code that a note is about.
+pub static NOTED_CODE: Setting<Word<String>> = Setting {
+    flag: Some("code"),
+    variable: None,
+    commands: &["dead-letters note"],
+    heading: OPTIONS,
+    kind: Word::of("CODE", Rejection::CODES),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "The code of rejection that the note is about, as `dead-letters list` shows it",
 };
 
 /// Dead letters since then.
