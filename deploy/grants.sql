@@ -125,6 +125,7 @@ GRANT INSERT (user_id, device_type, masked_ip, masked_device_id, locale, app_ver
     ON turnstile.outbox TO turnstile_loader;
 GRANT USAGE, SELECT ON SEQUENCE turnstile.outbox_position_seq TO turnstile_loader;
 GRANT EXECUTE ON FUNCTION turnstile.extend_outbox() TO turnstile_loader;
+GRANT EXECUTE ON FUNCTION turnstile.extend_partitions() TO turnstile_loader;
 
 -- Inserts the messages that are not logins, as open ones.
 GRANT INSERT (message_hash, code, detail, sealed_body, message_id, receive_count, field, place, sent_at, sent_timestamp,

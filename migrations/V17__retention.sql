@@ -107,3 +107,6 @@ REVOKE ALL ON FUNCTION turnstile.extend_partitions() FROM PUBLIC;
 
 COMMENT ON FUNCTION turnstile.extend_partitions() IS
     'Makes the partitions by time that are missing: those of this month and of three months ahead, or of today and of fourteen days ahead. Gives their number. turnstile migrate, turnstile run and turnstile retain call it.';
+
+COMMENT ON TABLE turnstile.dead_letter_revisions IS
+    'Edited bodies of dead letters: each plan that edits makes one of each letter. Rows are added by the database, and removed with their letters by turnstile retain only.';

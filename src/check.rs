@@ -28,7 +28,9 @@ use crate::sink::SinkSettings;
 use crate::table::facts::{Positions, TableFacts};
 use crate::table::queues::{self, QueueRecord};
 use crate::table::relay_status::OutboxStatus;
-use crate::table::rights::{EXTEND_OUTBOX, FORGET_LOADERS, LOADERS, MIGRATIONS, OF_REQUEUED, Object, Rights};
+use crate::table::rights::{
+    EXTEND_OUTBOX, EXTEND_PARTITIONS, FORGET_LOADERS, LOADERS, MIGRATIONS, OF_REQUEUED, Object, Rights,
+};
 use crate::table::turnstile_keys::{self, Registered};
 
 use self::sinks::Aspect;
@@ -190,6 +192,8 @@ type CheckOfDatabase = (&'static str, fn(&Base<'_>) -> Judgement);
 
 /// What is looked at that a run can mend itself, with [`extend`](crate::table::outbox::extend).
 pub const PARTITIONS_OF_OUTBOX: &str = "partitions of outbox";
+/// The check of the partitions by time, of which the same is true.
+pub const PARTITIONS_BY_TIME: &str = "partitions by time";
 
 /// Where a relay would carry events to.
 const TARGET: &str = "relay's target";
@@ -241,7 +245,7 @@ fn keys_remembered(base: &Base<'_>, queue: &Result<SqsQueue, ConnectError>) -> J
 }
 
 /// The database, in the order in which the findings are told.
-const OF_DATABASE: [CheckOfDatabase; 30] = [
+const OF_DATABASE: [CheckOfDatabase; 32] = [
     ("database transport", |base| database::transport(base.here.settings.database.address.transport())),
     ("database", |base| database::reached(&base.here.settings.database.address, &base.server)),
     ("database durability", |base| {
@@ -266,6 +270,7 @@ const OF_DATABASE: [CheckOfDatabase; 30] = [
         base.of_positions(|facts, positions| tables::sequence(facts, positions, schemas))
     }),
     (PARTITIONS_OF_OUTBOX, |base| base.of_positions(tables::partitions)),
+    (PARTITIONS_BY_TIME, |base| base.of_facts(tables::partitions_by_time)),
     ("tables of the relay", |base| {
         let schemas = &base.here.settings.database.schemas;
         base.of_tables(|server| tables::of_relay(&server.relay, schemas))
@@ -284,6 +289,7 @@ const OF_DATABASE: [CheckOfDatabase; 30] = [
     ("grants on outbox", |base| base.grants(&[Object::Table("outbox")])),
     ("grants on positions", |base| base.grants(&[Object::Sequence])),
     ("grants on extend_outbox", |base| base.grants(&[EXTEND_OUTBOX])),
+    ("grants on extend_partitions", |base| base.grants(&[EXTEND_PARTITIONS])),
     ("grants on turnstile_keys", |base| base.grants(&[Object::Table("turnstile_keys")])),
     ("grants on horizon", |base| base.grants(&[Object::Table("horizon")])),
     ("grants on loaders", |base| {

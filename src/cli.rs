@@ -26,6 +26,7 @@ pub mod outbox;
 mod prefix;
 mod records;
 pub mod relay;
+mod retain;
 mod run;
 pub mod send;
 mod terminal;
@@ -106,6 +107,8 @@ pub enum Command {
     Loaders(loaders::Args),
     /// See how the sinks of the outbox stand, look after refused events, and prune
     Outbox(outbox::Args),
+    /// Let what is older than it is kept leave: events, logins, claims
+    Retain(retain::Args),
     /// Serve pages for operators: what is wrong, where each message is, and what was done about it
     #[cfg(feature = "console")]
     Console(console::Args),
@@ -193,6 +196,7 @@ impl Invocation {
             Command::DeadLetters(args) => args.run(given).await,
             Command::Loaders(args) => args.run(given).await,
             Command::Outbox(args) => args.run(given).await,
+            Command::Retain(args) => args.run(given).await,
             #[cfg(feature = "console")]
             Command::Console(args) => args.run(given).await,
             Command::Audit(args) => args.run(given).await,

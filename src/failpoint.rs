@@ -55,6 +55,8 @@ pub enum Step {
     Import,
     /// A step of a relay.
     Relay(RelayStep),
+    /// A step of retention.
+    Retain(RetainStep),
 }
 
 /// The steps of a relay, in the order of its path.
@@ -97,6 +99,33 @@ pub enum RelayStep {
 impl From<RelayStep> for Step {
     fn from(step: RelayStep) -> Self {
         Self::Relay(step)
+    }
+}
+
+/// The steps of retention, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetainStep {
+    /// Moving the horizon.
+    Horizon,
+    /// Removing resolved letters and old events.
+    Remove,
+    /// Noting that a partition leaves.
+    Note,
+    /// Detaching it.
+    Detach,
+    /// Noting that it is detached.
+    Detached,
+    /// Dropping it.
+    Drop,
+    /// Noting that it is gone.
+    Dropped,
+    /// Putting a partitioned table in the place of an ordinary one.
+    Convert,
+}
+
+impl From<RetainStep> for Step {
+    fn from(step: RetainStep) -> Self {
+        Self::Retain(step)
     }
 }
 
@@ -211,7 +240,7 @@ mod armed {
     use std::task::Poll;
     use std::time::Duration;
 
-    use super::{Mutant, RelayStep, Step};
+    use super::{Mutant, RelayStep, RetainStep, Step};
 
     /// `EDGE:N`, for instance `claim.after:3`: the process aborts when it comes to this edge for the Nth time. With `:stop`
     /// behind it, the process stops there, until it is told to go on. There may be several, between commas.
@@ -279,6 +308,34 @@ mod armed {
                 Self::RequeuedResolve => "requeued_resolve",
                 Self::Import => "import",
                 Self::Relay(step) => step.name(),
+                Self::Retain(step) => step.name(),
+            }
+        }
+    }
+
+    impl RetainStep {
+        /// All of them.
+        pub const ALL: [Self; 8] = [
+            Self::Horizon,
+            Self::Remove,
+            Self::Note,
+            Self::Detach,
+            Self::Detached,
+            Self::Drop,
+            Self::Dropped,
+            Self::Convert,
+        ];
+
+        fn name(self) -> &'static str {
+            match self {
+                Self::Horizon => "retain_horizon",
+                Self::Remove => "retain_remove",
+                Self::Note => "retain_note",
+                Self::Detach => "retain_detach",
+                Self::Detached => "retain_detached",
+                Self::Drop => "retain_drop",
+                Self::Dropped => "retain_dropped",
+                Self::Convert => "retain_convert",
             }
         }
     }

@@ -35,6 +35,7 @@ pub mod table;
 pub mod load;
 pub mod acknowledge;
 pub mod sink;
+pub mod detach;
 
 // The jobs.
 pub mod lane;
@@ -42,6 +43,7 @@ pub mod run;
 pub mod send;
 pub mod relay;
 pub mod prune;
+pub mod retention;
 pub mod replay;
 pub mod discard;
 pub mod requeue;

@@ -8,13 +8,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::database::{Database, DatabaseError, LoneSession};
+use crate::detach::{ASK_EVERY, Came, Detaching, InTheWay};
 use crate::table::low_water::{self, LowWater};
-use crate::table::outbox_partitions::{self, Standing, State};
+use crate::table::outbox_partitions::{self, Standing, State, place};
 use crate::table::outbox_pruned::{self, Note};
+use crate::table::partitions;
 
 /// How it is pruned.
 #[derive(Clone, Copy, Debug)]
 pub struct PruneSettings {
+    /// Whether partitions go whose events retention has removed, where there is no sink.
+    pub without_sinks: bool,
     /// Only look what would go.
     pub dry_run: bool,
     /// How long is waited for those who are in the way, for each partition.
@@ -45,15 +49,6 @@ pub struct Gone {
     pub bytes: u64,
 }
 
-/// Why a partition did not go. It is brought to its end by the next run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InTheWay {
-    /// The partition.
-    pub partition: String,
-    /// Transactions that use it, or may.
-    pub holders: Vec<String>,
-}
-
 /// Why it could not be pruned. What was dropped before was dropped rightly.
 #[derive(Debug, thiserror::Error)]
 pub enum PruneError {
@@ -74,9 +69,6 @@ impl PruneError {
         }
     }
 }
-
-/// How often those are asked again who are in the way.
-const ASK_EVERY: Duration = Duration::from_millis(300);
 
 /// Drops the partitions that lie wholly below the low water of all sinks, the lowest first, and what an earlier run has left
 /// behind. `tell` hears of each as it goes.
@@ -117,27 +109,21 @@ struct Pruning<T> {
     tell: T,
 }
 
-/// Whether something came to its end, or others were in the way for too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Came {
-    ToItsEnd,
-    InTheWay,
-}
-
 impl<T: FnMut(&Gone)> Pruning<T> {
     async fn run(&mut self) -> Result<Pruned, PruneError> {
         let mut in_the_way = self.finish_what_was_left().await?;
         let low_water = low_water::read(&self.session).await?;
+        let removed = match low_water.is_none() && self.settings.without_sinks {
+            true => outbox_partitions::lowest(&self.session).await?.map(|lowest| lowest - 1),
+            false => None,
+        };
         if in_the_way.is_none()
-            && let Some(low_water) = &low_water
+            && let Some(position) = low_water.as_ref().map(|low_water| low_water.position).or(removed)
         {
-            in_the_way = self.drop_below(low_water.position).await?;
+            in_the_way = self.drop_below(position).await?;
         }
         let in_the_way = match in_the_way {
-            Some(partition) => {
-                let holders = outbox_partitions::holders(&self.session, &partition).await?;
-                Some(InTheWay { partition, holders })
-            }
+            Some(partition) => Some(InTheWay::of(&self.session, place(&self.session, &partition)).await?),
             None => None,
         };
         Ok(Pruned { gone: std::mem::take(&mut self.gone), low_water, in_the_way })
@@ -152,7 +138,9 @@ impl<T: FnMut(&Gone)> Pruning<T> {
             let came = match table.state {
                 // One that somebody else has detached is left to them, but until it is detached no other can be.
                 State::Pending if is_noted(&table) => self.go(&table).await?,
-                State::Pending if !self.settings.dry_run => self.finalize(&table.name, self.deadline()).await?,
+                State::Pending if !self.settings.dry_run => {
+                    self.detaching().finalize(place(&self.session, &table.name)).await?
+                }
                 State::Detached if is_noted(&table) => self.go(&table).await?,
                 State::Pending | State::Detached | State::Attached { .. } => Came::ToItsEnd,
             };
@@ -167,7 +155,7 @@ impl<T: FnMut(&Gone)> Pruning<T> {
     async fn drop_below(&mut self, low_water: i64) -> Result<Option<String>, DatabaseError> {
         let seen = outbox_partitions::read(&self.session).await?;
         let can_detach = self.settings.beside_writers && !seen.has_default;
-        self.can_detach = can_detach && outbox_partitions::can_be_detached(&self.session).await?;
+        self.can_detach = can_detach && partitions::can_be_detached(&self.session).await?;
         let mut below: Vec<(i64, Standing)> =
             seen.tables.into_iter().filter_map(|table| Some((end_of(&table)?, table))).collect();
         below.retain(|(end, _)| end - 1 <= low_water && *end <= seen.last_given);
@@ -180,9 +168,14 @@ impl<T: FnMut(&Gone)> Pruning<T> {
         Ok(None)
     }
 
+    fn detaching(&self) -> Detaching<'_> {
+        Detaching { session: &self.session, patience: self.settings.patience, beside_writers: self.can_detach }
+    }
+
     /// Lets one go, from the step on at which it stands.
     async fn go(&mut self, table: &Standing) -> Result<Came, DatabaseError> {
         let Standing { name, state, bytes } = table;
+        let here = place(&self.session, name);
         let contents = outbox_partitions::contents(&self.session, name).await?;
         let came = match state {
             _ if self.settings.dry_run => Came::ToItsEnd,
@@ -193,16 +186,13 @@ impl<T: FnMut(&Gone)> Pruning<T> {
                 }
                 let note = Note { below: *below, partition: name, written_until: contents.written_until };
                 outbox_pruned::note(&self.session, &note).await?;
-                self.drop_attached(name).await?
+                self.detaching().drop_attached(here).await?
             }
-            State::Pending => {
-                let until = self.deadline();
-                match self.finalize(name, until).await? {
-                    Came::ToItsEnd => self.drop_detached(name).await?,
-                    Came::InTheWay => Came::InTheWay,
-                }
-            }
-            State::Detached => self.drop_detached(name).await?,
+            State::Pending => match self.detaching().finalize(here).await? {
+                Came::ToItsEnd => self.detaching().drop_detached(here).await?,
+                Came::InTheWay => Came::InTheWay,
+            },
+            State::Detached => self.detaching().drop_detached(here).await?,
         };
         if came == Came::ToItsEnd {
             let gone = Gone { partition: name.clone(), events: contents.events, bytes: *bytes };
@@ -211,33 +201,6 @@ impl<T: FnMut(&Gone)> Pruning<T> {
         }
         Ok(came)
     }
-
-    async fn drop_attached(&self, name: &str) -> Result<Came, DatabaseError> {
-        let until = self.deadline();
-        if !self.can_detach {
-            return again_until(until, || outbox_partitions::try_drop_attached(&self.session, name)).await;
-        }
-        let detached = match came(outbox_partitions::detach(&self.session, name, self.settings.patience).await)? {
-            Came::ToItsEnd => Came::ToItsEnd,
-            Came::InTheWay => self.finalize(name, until).await?,
-        };
-        match detached {
-            Came::ToItsEnd => self.drop_detached(name).await,
-            Came::InTheWay => Ok(Came::InTheWay),
-        }
-    }
-
-    async fn finalize(&self, name: &str, until: Instant) -> Result<Came, DatabaseError> {
-        again_until(until, || outbox_partitions::try_finalize(&self.session, name)).await
-    }
-
-    async fn drop_detached(&self, name: &str) -> Result<Came, DatabaseError> {
-        came(outbox_partitions::drop_detached(&self.session, name, self.settings.patience).await)
-    }
-
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.settings.patience
-    }
 }
 
 /// The position after the last of a partition.
@@ -245,29 +208,5 @@ fn end_of(table: &Standing) -> Option<i64> {
     match table.state {
         State::Attached { below } => Some(below),
         State::Pending | State::Detached => None,
-    }
-}
-
-fn came(ended: Result<(), DatabaseError>) -> Result<Came, DatabaseError> {
-    match ended {
-        Ok(()) => Ok(Came::ToItsEnd),
-        Err(error) if error.gave_way() => Ok(Came::InTheWay),
-        Err(error) => Err(error),
-    }
-}
-
-/// Tries the same again, as long as others are in the way.
-async fn again_until<F: Future<Output = Result<(), DatabaseError>>>(
-    until: Instant,
-    attempt: impl Fn() -> F,
-) -> Result<Came, DatabaseError> {
-    loop {
-        if came(attempt().await)? == Came::ToItsEnd {
-            return Ok(Came::ToItsEnd);
-        }
-        if Instant::now() >= until {
-            return Ok(Came::InTheWay);
-        }
-        tokio::time::sleep(ASK_EVERY).await;
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use self::heartbeat::Heartbeat;
 use crate::acknowledge::Deletes;
-use crate::database::{Database, tell_end};
+use crate::database::{Database, DatabaseError, tell_end};
 use crate::failpoint::{Step, around};
 use crate::lane::{Guard, Lane, LaneError, LaneSettings, Turns};
 use crate::load::{Destination, LoadError};
@@ -19,7 +19,7 @@ use crate::outage::Outage;
 use crate::queue::Queue;
 use crate::retry::Class;
 use crate::shutdown::Shutdown;
-use crate::table::outbox;
+use crate::table::{outbox, time_partitions};
 use crate::telemetry::Report;
 use crate::verdict::Judge;
 
@@ -90,7 +90,7 @@ impl<Q: Queue> Loader<Q> {
             }
         }
         // The first batch may need it.
-        extend_outbox(&self.destination.database).await;
+        extend_tables(&self.destination.database).await;
         ask_for_version(&self.destination.database, &Outage::default()).await;
         let mut heartbeat = Heartbeat::begin(&self.destination, &self.metrics, &shutdown.giving_up).await;
         let ended = self.run_lanes(&shutdown, &mut heartbeat).await;
@@ -175,10 +175,11 @@ async fn wait_for_all(
 /// How often the database is asked for the version of the tables: a loader that has nothing to load must notice, too, that its
 /// database is away.
 const ASK_EVERY: Duration = Duration::from_secs(15);
-/// After how many of these it is looked whether the outbox needs another partition: each is good for ten million events.
+/// After how many of these it is looked whether a table needs another partition: one of the outbox is good for ten million
+/// events, and those by time are made days ahead.
 const EXTEND_EVERY: u64 = 4;
 
-/// Keeps partitions of the outbox ready before they are needed, and knows the version of the tables.
+/// Keeps partitions ready before they are needed, and knows the version of the tables.
 async fn keep_looking_after_tables(destination: &Destination) -> std::convert::Infallible {
     let (database, outage) = (&destination.database, Outage::default());
     let mut ticks = interval_at(tokio::time::Instant::now() + ASK_EVERY, ASK_EVERY);
@@ -189,7 +190,7 @@ async fn keep_looking_after_tables(destination: &Destination) -> std::convert::I
         ask_for_version(database, &outage).await;
         asked += 1;
         if asked.is_multiple_of(EXTEND_EVERY) {
-            extend_outbox(database).await;
+            extend_tables(database).await;
         }
     }
 }
@@ -221,13 +222,16 @@ async fn ask_for_version(database: &Database, outage: &Outage) {
     }
 }
 
-/// Makes the partitions of the outbox that are missing, and says so; a failure is for the caller's next look to find.
-pub(crate) async fn extend_outbox(database: &Database) {
-    match outbox::extend(database).await {
+/// Makes the partitions that are missing, and says so; a failure is for the caller's next look to find.
+pub(crate) async fn extend_tables(database: &Database) {
+    say_made("outbox", outbox::extend(database).await);
+    say_made("tables by time", time_partitions::extend(database).await);
+}
+
+fn say_made(of: &str, made: Result<u32, DatabaseError>) {
+    match made {
         Ok(0) => {}
-        Ok(made) => tracing::info!(made, "partitions of the outbox made"),
-        Err(error) => {
-            tracing::warn!(%error, remedy = error.remedy(), "partitions of the outbox could not be looked after");
-        }
+        Ok(made) => tracing::info!(made, of, "partitions made"),
+        Err(error) => tracing::warn!(%error, of, remedy = error.remedy(), "partitions could not be looked after"),
     }
 }

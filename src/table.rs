@@ -3,11 +3,13 @@
 
 pub mod agreement;
 pub mod clear_values;
+pub mod conversion;
 pub mod dead_letter_revisions;
 pub mod dead_letters;
 pub mod facts;
 pub mod horizon;
 pub mod identities;
+pub mod leaving;
 pub mod loader_pauses;
 pub mod loaders;
 mod login_columns;
@@ -16,6 +18,8 @@ pub mod operator_actions;
 pub mod outbox;
 pub mod outbox_partitions;
 pub mod outbox_pruned;
+pub mod partitioning;
+pub mod partitions;
 pub mod plan_id;
 pub mod powers;
 pub mod processed_messages;
@@ -30,8 +34,10 @@ pub mod relay_slot;
 pub mod relay_status;
 pub mod replay_plan_letters;
 pub mod replay_plans;
+pub mod retired_partitions;
 pub mod rights;
 mod said;
+pub mod time_partitions;
 pub mod turnstile_keys;
 pub mod user_logins;
 

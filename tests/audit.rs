@@ -265,7 +265,8 @@ const CARRIED: &str =
 /// Drops what the sink has behind it: so many partitions.
 async fn pruned(tables: &Tables) -> usize {
     tables.client.batch_execute(CARRIED).await.unwrap();
-    let how = PruneSettings { dry_run: false, patience: Duration::from_secs(60), beside_writers: true };
+    let how =
+        PruneSettings { without_sinks: false, dry_run: false, patience: Duration::from_secs(60), beside_writers: true };
     prune(&tables.database, how, |_| {}).await.unwrap().gone.len()
 }
 

@@ -31,7 +31,7 @@ use turnstile::table::relay_refusals::Filter;
 use turnstile::table::relay_sinks::SinkRecord;
 use turnstile::table::relay_slot::Slot;
 use turnstile::table::relay_status::OutboxStatus;
-use turnstile::table::rights::{EXTEND_OUTBOX, FORGET_LOADERS, MIGRATIONS, Object, Right, needed};
+use turnstile::table::rights::{EXTEND_OUTBOX, EXTEND_PARTITIONS, FORGET_LOADERS, MIGRATIONS, Object, Right, needed};
 use turnstile::table::{
     outbox, outbox_pruned, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_refusals,
     relay_sinks,
@@ -98,6 +98,7 @@ fn line_of(object: Object) -> &'static str {
         Object::OwnSchema | Object::LoginsSchema => "grants on the schemas",
         Object::Sequence => "grants on positions",
         EXTEND_OUTBOX => "grants on extend_outbox",
+        EXTEND_PARTITIONS => "grants on extend_partitions",
         FORGET_LOADERS | Object::Table("loaders") => "grants on loaders",
         Object::Table(MIGRATIONS) => "grants on the migrations",
         Object::Table("processed_messages") => "grants on processed_messages",

@@ -61,6 +61,7 @@ mod history;
 mod letters;
 mod carried;
 mod audit;
+mod retention;
 mod comparison;
 
 // What operators look at.

@@ -25,6 +25,7 @@ turnstile.add_revisions() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.describe_body() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.export_letters() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.extend_outbox() SECURITY DEFINER search_path=pg_catalog, pg_temp
+turnstile.extend_partitions() SECURITY DEFINER search_path=pg_catalog, pg_temp TimeZone=UTC DateStyle=ISO
 turnstile.forget_loaders() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.import_letters() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.keep_actions() search_path=pg_catalog, pg_temp
@@ -64,7 +65,7 @@ turnstile.dead_letter_revisions CONSTRAINT dead_letter_revisions_message_hash_ch
 turnstile.dead_letter_revisions CONSTRAINT dead_letter_revisions_pkey PRIMARY KEY (sent_at, message_hash, plan)
 turnstile.dead_letter_revisions CONSTRAINT dead_letter_revisions_plan_fkey FOREIGN KEY (plan) REFERENCES replay_plans(plan)
 CREATE UNIQUE INDEX dead_letter_revisions_pkey ON turnstile.dead_letter_revisions USING btree (sent_at, message_hash, plan)
-COMMENT turnstile.dead_letter_revisions Edited bodies of dead letters: each plan that edits makes one of each letter. Rows are added by the database, and not removed.
+COMMENT turnstile.dead_letter_revisions Edited bodies of dead letters: each plan that edits makes one of each letter. Rows are added by the database, and removed with their letters by turnstile retain only.
 COMMENT turnstile.dead_letter_revisions.plan The plan that made it: its number among the letter's revisions.
 COMMENT turnstile.dead_letter_revisions.paths The JSON pointers of what was changed; an empty one means the whole body.
 COMMENT turnstile.dead_letter_revisions.sealed_body The edited body, sealed as in dead_letters, for this letter and this plan alone.
@@ -297,6 +298,20 @@ COMMENT turnstile.outbox_pruned.partition The name of the partition. What stands
 COMMENT turnstile.outbox_pruned.written_until The latest created_at of its events; NULL where it held none. A login that was loaded later than all of these has its event.
 COMMENT turnstile.outbox_pruned.pruned_at When this was noted.
 
+turnstile.partitioning.parent text NOT NULL
+turnstile.partitioning.period text NOT NULL
+turnstile.partitioning.made_until timestamp with time zone NOT NULL
+turnstile.partitioning.since timestamp with time zone
+turnstile.partitioning CONSTRAINT partitioning_parent_check CHECK ((parent = ANY (ARRAY['processed_messages'::text, 'user_logins'::text])))
+turnstile.partitioning CONSTRAINT partitioning_period_check CHECK ((period = ANY (ARRAY['monthly'::text, 'daily'::text])))
+turnstile.partitioning CONSTRAINT partitioning_pkey PRIMARY KEY (parent)
+CREATE UNIQUE INDEX partitioning_pkey ON turnstile.partitioning USING btree (parent)
+COMMENT turnstile.partitioning The tables that are partitioned by time, processed_messages by sent_at and user_logins by create_date, and those that are being made so. Written by turnstile migrate --partition.
+COMMENT turnstile.partitioning.parent The table.
+COMMENT turnstile.partitioning.period How much time a new partition holds: a month or a day, in UTC.
+COMMENT turnstile.partitioning.made_until Until when there are partitions; the next one begins here. While since is NULL, the end of what is to be the first one.
+COMMENT turnstile.partitioning.since Since when it is partitioned; NULL while that is being prepared.
+
 turnstile.processed_messages.sent_at timestamp with time zone NOT NULL
 turnstile.processed_messages.message_hash bytea NOT NULL
 turnstile.processed_messages.outcome text NOT NULL
@@ -487,6 +502,30 @@ COMMENT turnstile.replay_plans.done Of how many of them something became.
 COMMENT turnstile.replay_plans.begun_at When it was first run.
 COMMENT turnstile.replay_plans.worked_at When something last became of one of its letters.
 COMMENT turnstile.replay_plans.ended_at When it was cancelled or came to its end.
+
+turnstile.retired_partitions.partition text NOT NULL
+turnstile.retired_partitions.parent text NOT NULL
+turnstile.retired_partitions.since timestamp with time zone
+turnstile.retired_partitions.until timestamp with time zone NOT NULL
+turnstile.retired_partitions.for_archive boolean NOT NULL
+turnstile.retired_partitions.row_count bigint
+turnstile.retired_partitions.noted_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.retired_partitions.detached_at timestamp with time zone
+turnstile.retired_partitions.dropped_at timestamp with time zone
+turnstile.retired_partitions CONSTRAINT retired_partitions_order_check CHECK (((dropped_at IS NULL) OR (detached_at IS NOT NULL)))
+turnstile.retired_partitions CONSTRAINT retired_partitions_parent_fkey FOREIGN KEY (parent) REFERENCES partitioning(parent)
+turnstile.retired_partitions CONSTRAINT retired_partitions_pkey PRIMARY KEY (partition)
+CREATE UNIQUE INDEX retired_partitions_pkey ON turnstile.retired_partitions USING btree (partition)
+COMMENT turnstile.retired_partitions The partitions that have left their tables, or are leaving. Written by turnstile retain, before each step.
+COMMENT turnstile.retired_partitions.partition Its name, in the schema of its table.
+COMMENT turnstile.retired_partitions.parent The table that it belonged to.
+COMMENT turnstile.retired_partitions.since The time with which it begins; NULL for the first, which holds whatever is older.
+COMMENT turnstile.retired_partitions.until The time before which it ends.
+COMMENT turnstile.retired_partitions.for_archive Whether it waits, once it is detached, until turnstile archive has kept it.
+COMMENT turnstile.retired_partitions.row_count How many rows it held when it had been detached.
+COMMENT turnstile.retired_partitions.noted_at When it began to leave.
+COMMENT turnstile.retired_partitions.detached_at When it was found to be a table of its own, into which nobody writes.
+COMMENT turnstile.retired_partitions.dropped_at When it was found to be gone.
 
 turnstile.turnstile_keys.key_id text NOT NULL
 turnstile.turnstile_keys.purpose text NOT NULL

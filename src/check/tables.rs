@@ -210,6 +210,45 @@ pub(super) fn partitions(facts: &TableFacts, positions: &Positions) -> Judgement
     Judgement::warning(found.join("; "), ways_out.join("; "))
 }
 
+/// Without a partition for the day, no login can be loaded; one that is made late is made too late.
+pub(super) fn partitions_by_time(facts: &TableFacts) -> Judgement {
+    const REMEDY: &str = "run `turnstile migrate`, which makes them";
+    if facts.by_time.is_empty() {
+        return Judgement::ok(
+            "no table has any: `turnstile migrate --partition monthly` makes them, and then old rows can leave",
+        );
+    }
+    if let Some(table) = facts.by_time.iter().find(|table| !table.has_now) {
+        return Judgement::error(format!("{} has none for today: no login can be loaded", table.table), REMEDY);
+    }
+    let mut problems: Vec<(String, &str)> = Vec::new();
+    for table in &facts.by_time {
+        let name = &table.table;
+        if table.days_ahead < DAYS_AHEAD {
+            let remedy = "run `turnstile migrate`; a loader makes them too, if it may execute extend_partitions() (deploy/grants.sql)";
+            problems.push((format!("{name} has none beyond the next {} days", table.days_ahead), remedy));
+        }
+        if !table.pending.is_empty() {
+            let remedy = "run `turnstile retain`, which ends what it has begun";
+            problems.push((format!("detached by half: {}", table.pending.join(", ")), remedy));
+        }
+        if table.has_default {
+            let remedy = "move its rows, and drop it: beside it none can be detached while loaders write, and it takes what is \
+                          older than the horizon";
+            problems.push((format!("{name} has a default partition"), remedy));
+        }
+    }
+    if problems.is_empty() {
+        let ahead = facts.by_time.iter().map(|table| table.days_ahead).min().unwrap_or(0);
+        return Judgement::ok(format!("there are some for the next {ahead} days"));
+    }
+    let (found, ways_out): (Vec<String>, Vec<&str>) = problems.into_iter().unzip();
+    Judgement::warning(found.join("; "), ways_out.join("; "))
+}
+
+/// How many days of partitions there must be, so that somebody can look after them in time.
+const DAYS_AHEAD: i64 = 7;
+
 /// What a pruning has left behind, or somebody has detached by hand.
 fn half_dropped(facts: &TableFacts) -> Option<(String, String)> {
     let (pending, detached): (Vec<&HalfDropped>, Vec<&HalfDropped>) =

@@ -270,6 +270,15 @@ const COMMANDS: &[Told] = &[
         examples: &["turnstile outbox prune --dry-run", "turnstile outbox prune --format json"],
     },
     Told {
+        command: "retain",
+        done: "what is due has left, or nothing was due; with --dry-run: it looked",
+        failed: "something is still needed, others were in the way for too long, or something failed; what left holds",
+        examples: &[
+            "turnstile retain --keep 13months --dry-run",
+            "turnstile retain --keep 13months --identity-memory 2years --format json",
+        ],
+    },
+    Told {
         command: "outbox status",
         done: "done, whatever it shows",
         failed: "failed",

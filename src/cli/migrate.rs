@@ -1,8 +1,10 @@
 //! `turnstile migrate`.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use super::terminal::say;
+use super::terminal::{counted, say};
 use super::{Failure, Outcome};
 use crate::config::Given;
 use crate::config::rows::{self, Format};
@@ -11,8 +13,13 @@ use crate::database::{Database, DatabaseSettings, Patience, persist};
 use crate::keyring::Keyring;
 use crate::keys;
 use crate::mask::MaskKind;
+use crate::retention::{ConvertError, Converted, partition};
 use crate::seal::KeyId;
 use crate::table::outbox;
+use crate::table::time_partitions::{self, Period};
+
+/// How long a table waits to be partitioned for those who hold it.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What `turnstile migrate` takes.
 #[derive(Debug, clap::Args)]
@@ -36,14 +43,19 @@ impl Args {
         let keyring = given.keyring_if_any(&mut mistakes);
         let mask = given.read(&rows::MASK, &mut mistakes);
         let format = given.read(&rows::FORMAT, &mut mistakes);
-        let ((settings, keyring), (mask, format)) = mistakes.or(settings.zip(keyring).zip(mask.zip(format)))?;
+        let period = given.optional(&rows::PARTITION, &mut mistakes);
+        let ((settings, keyring), ((mask, format), period)) =
+            mistakes.or(settings.zip(keyring).zip(mask.zip(format).zip(period)))?;
         let database = Database::new(&settings)?;
         if self.status || self.dry_run {
             tell_state(&database, self.dry_run, format).await?;
             return Ok(Outcome::Done);
         }
         let keys = keyring.as_ref().map(|keyring| (keyring, mask));
-        let done = migrate(&database, keys).await?;
+        let mut done = migrate(&database, keys).await?;
+        if let Some(period) = period.filter(|_| !done.migrated.is_newer()) {
+            done.converted = Some((period, partition(&database, period, PATIENCE).await?));
+        }
         done.tell(format).map(|()| Outcome::Done)
     }
 }
@@ -69,16 +81,18 @@ pub(super) struct Done {
     migrated: Migrated,
     registered: Vec<KeyId>,
     lacks_keys: bool,
+    converted: Option<(Period, Converted)>,
 }
 
 /// Migrates, and registers the keys with tables that know none.
 pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKind)>) -> Result<Done, Failure> {
     let migrated = database.migrate().await?;
-    let mut done = Done { migrated, registered: Vec::new(), lacks_keys: false };
+    let mut done = Done { migrated, registered: Vec::new(), lacks_keys: false, converted: None };
     if done.migrated.is_newer() {
         return Ok(done);
     }
     outbox::extend(database).await?;
+    time_partitions::extend(database).await?;
     if !keys::registered(database).await?.is_empty() {
         return Ok(done);
     }
@@ -91,12 +105,17 @@ pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKin
 
 impl Done {
     pub(super) fn tell(&self, format: Format) -> Result<(), Failure> {
-        let Self { migrated, registered, lacks_keys } = self;
+        let Self { migrated, registered, lacks_keys, converted } = self;
         let (version, ours) = (migrated.version, migrations::newest_version());
         if format == Format::Json {
             let registered: Vec<&str> = registered.iter().map(KeyId::as_str).collect();
-            let done =
+            let mut done =
                 json!({"version": version, "needed": ours, "applied": migrated.applied, "registered": registered});
+            if let Some((period, converted)) = converted {
+                let tables: Vec<&str> = converted.converted.iter().map(|(parent, _)| parent.name()).collect();
+                done["partitioned"] =
+                    json!({"period": period.as_str(), "tables": tables, "partitions": converted.made});
+            }
             return say(&done.to_string());
         }
         migrated.applied.iter().try_for_each(|name| say(&format!("applied {name}")))?;
@@ -109,7 +128,16 @@ impl Done {
         if *lacks_keys {
             say("no key is registered: run `turnstile keys register` before the first loader starts")?;
         }
-        registered.iter().try_for_each(|id| say(&format!("registered the key {id}")))
+        registered.iter().try_for_each(|id| say(&format!("registered the key {id}")))?;
+        let Some((period, Converted { converted, made })) = converted else { return Ok(()) };
+        for (parent, until) in converted {
+            let name = parent.name();
+            say(&format!(
+                "{name} is partitioned now: what stood there is its first partition, until {}",
+                until.date()
+            ))?;
+        }
+        say(&format!("new partitions are {}; {} made", period.as_str(), counted(u64::from(*made), "partition")))
     }
 }
 
@@ -131,5 +159,12 @@ pub(super) async fn refuse_older(database: &Database, patience: Patience) -> Res
             Err(Failure::new(what, REMEDY))
         }
         None => Err(Failure::new("the database has no tables of Turnstile", REMEDY)),
+    }
+}
+
+impl From<ConvertError> for Failure {
+    fn from(error: ConvertError) -> Self {
+        let remedy = error.remedy();
+        Self::new(error.to_string(), remedy)
     }
 }

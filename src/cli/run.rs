@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::faces::{self, Faces};
 use super::relay::Carrying;
 use super::{Failure, Outcome};
-use crate::check::{Finding, PARTITIONS_OF_OUTBOX, refusals};
+use crate::check::{Finding, PARTITIONS_BY_TIME, PARTITIONS_OF_OUTBOX, refusals};
 use crate::config::rows::{Format, QueueDepth};
 use crate::config::{Given, RunSettings};
 use crate::database::{Database, persist};
@@ -16,7 +16,7 @@ use crate::metrics::{Metrics, Peer, Work};
 use crate::queue::Queue;
 use crate::queue::sqs::SqsQueue;
 use crate::relay::{Loading, Relay};
-use crate::run::{Loader, REPORT_EVERY, extend_outbox};
+use crate::run::{Loader, REPORT_EVERY, extend_tables};
 use crate::serve::{Patience, Progress, Service};
 use crate::shutdown::{Shutdown, Signals};
 use crate::sink::AnySink;
@@ -239,8 +239,8 @@ async fn prepare(
 async fn refuse_unfit(database: &Database, settings: &RunSettings, keyring: &Keyring) -> Result<(), Failure> {
     let look = || persist(settings.patience(), || refusals(database, settings, keyring));
     let mut refusals = look().await?;
-    if refusals.iter().any(|refusal| refusal.what == PARTITIONS_OF_OUTBOX) {
-        extend_outbox(database).await;
+    if refusals.iter().any(|refusal| [PARTITIONS_OF_OUTBOX, PARTITIONS_BY_TIME].contains(&refusal.what)) {
+        extend_tables(database).await;
         refusals = look().await?;
     }
     let complaint = |Finding { what, judgement }: Finding| (format!("{what}: {}", judgement.found), judgement.remedy);

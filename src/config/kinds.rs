@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::table::leaving::Keep;
+
 use clap::ValueHint;
 
 use super::values::{self, NoValue};
@@ -155,6 +157,26 @@ impl Kind for Length {
 
     fn limits(&self) -> Option<(String, String)> {
         Some((values::duration_text(*self.0.start()), values::duration_text(*self.0.end())))
+    }
+}
+
+/// A length of time in the calendar's units.
+pub struct Span;
+
+impl Kind for Span {
+    type Value = Keep;
+
+    fn value_name(&self) -> Option<&'static str> {
+        Some("SPAN")
+    }
+
+    fn read(&self, text: &OsStr) -> Result<Keep, Unfit> {
+        let remedy = "give a number of months, years or days, such as 13months, 2years or 400d, from 28d to 100years";
+        of_number(values::span(utf8(text)?), remedy.to_owned())
+    }
+
+    fn limits(&self) -> Option<(String, String)> {
+        Some(("28d".to_owned(), "100years".to_owned()))
     }
 }
 

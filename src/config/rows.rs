@@ -13,6 +13,7 @@ mod loaders;
 mod loading;
 mod outbox;
 mod relay;
+mod retention;
 
 use super::setting::Row;
 
@@ -29,6 +30,7 @@ pub use self::loaders::*;
 pub use self::loading::*;
 pub use self::outbox::*;
 pub use self::relay::*;
+pub use self::retention::*;
 
 /// What `turnstile run` takes, and with it the commands that look at what a run would meet.
 const RUN: &[&str] = &["run", "check", "config show"];
@@ -73,6 +75,7 @@ const DATABASE_COMMANDS: &[&str] = &[
     "outbox failures discard",
     "outbox replay",
     "outbox prune",
+    "retain",
     "audit",
     "console",
 ];
@@ -141,6 +144,9 @@ pub const ALL: &[&dyn Row] = &[
     &REFUSED_LIMIT,
     &REPLAY_FROM,
     &REPLAY_TO,
+    &KEPT_FOR,
+    &IDENTITY_MEMORY,
+    &PARTITION,
     &GROUP,
     &AUDIT_TIMEOUT,
     #[cfg(feature = "console")]

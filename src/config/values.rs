@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::table::leaving::Keep;
+
 /// A text is not the value that it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoValue {
@@ -49,6 +51,27 @@ pub(super) fn duration(text: &str, limits: &RangeInclusive<Duration>) -> Result<
     };
     let length = number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(form)?;
     within(length, limits)
+}
+
+/// Reads a number of days, months or years, from four weeks to a century.
+///
+/// # Errors
+///
+/// [`NoValue`]
+pub(super) fn span(text: &str) -> Result<Keep, NoValue> {
+    let form = || NoValue::Form("number of months, years or days");
+    let (number, unit) = with_unit(text).ok_or_else(form)?;
+    let number = i32::try_from(number).map_err(|_| NoValue::Limits)?;
+    let (months, days) = match unit {
+        "d" | "day" | "days" => (0, number),
+        "month" | "months" => (number, 0),
+        "y" | "year" | "years" => (number.checked_mul(12).ok_or(NoValue::Limits)?, 0),
+        _ => return Err(form()),
+    };
+    match (1..=1200).contains(&months) || (28..=36_525).contains(&days) {
+        true => Ok(Keep { months, days }),
+        false => Err(NoValue::Limits),
+    }
 }
 
 /// Reads a number of bytes with its unit (`B`, `KiB`, `MiB`, `GiB`) within limits.

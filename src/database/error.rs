@@ -26,6 +26,7 @@ pub struct DatabaseError {
     passes: bool,
     /// Whether it is a failure of a statement whose rows others may have constraints and triggers for.
     of_rows: bool,
+    by_their_day: bool,
 }
 
 impl fmt::Display for DatabaseError {
@@ -230,7 +231,9 @@ impl DatabaseError {
                 Class::OfTheSystem if self.phase == Phase::Connecting && &*refusal.sqlstate == INTERNAL_ERROR => {
                     Class::Transient
                 }
-                Class::OfTheSystem if self.of_rows && !refusal.is_of_partitions() => Class::OfTheRows,
+                Class::OfTheSystem if self.of_rows && (self.by_their_day || !refusal.is_of_partitions()) => {
+                    Class::OfTheRows
+                }
                 Class::Contended if !self.is_of_statement() => Class::Transient,
                 class => class,
             },
@@ -243,6 +246,19 @@ impl DatabaseError {
     pub fn of_rows(self, own: &Schema) -> Self {
         let of_rows = self.schema() != Some(own.name());
         Self { of_rows, ..self }
+    }
+
+    /// The same failure, of rows of which some say their own day: then the lack of a partition may be theirs.
+    pub fn of_rows_with_days(self) -> Self {
+        Self { by_their_day: true, ..self }
+    }
+
+    /// Whether this table has no partition for a row.
+    pub fn lacks_partition_of(&self, table: &str) -> bool {
+        match &self.failure {
+            Failure::Refused(refusal) => refusal.is_of_partitions() && refusal.table.as_deref() == Some(table),
+            _ => false,
+        }
     }
 
     /// Whether another transaction should be run: what this one relied on was removed while it ran.
@@ -402,7 +418,7 @@ impl DatabaseError {
     }
 
     fn new(phase: Phase, failure: Failure) -> Self {
-        Self { phase, place: None, failure, ambiguous: false, passes: false, of_rows: false }
+        Self { phase, place: None, failure, ambiguous: false, passes: false, of_rows: false, by_their_day: false }
     }
 }
 

@@ -99,6 +99,16 @@ impl LoneSession {
         ran.and(reset)
     }
 
+    /// Ends a transaction that failed on the way, and with it what it was limited to.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn roll_back(&self) -> Result<(), DatabaseError> {
+        self.run("roll back", "ROLLBACK").await?;
+        self.run("roll back", &session::limits(Duration::ZERO, Duration::ZERO)).await
+    }
+
     /// What is said of a session that does not hold what it has locked: somebody between here and the server passes it round.
     pub fn passed_round(&self, attempted: &'static str) -> DatabaseError {
         DatabaseError::unexpected(

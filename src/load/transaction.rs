@@ -73,11 +73,33 @@ impl Destination {
             recorded => {
                 laps.end(Phase::Write);
                 let span = if recorded.is_ok() { bracket("COMMIT") } else { Span::none() };
-                let recorded = traced(span, transaction.conclude(recorded)).await?;
+                let recorded = match traced(span, transaction.conclude(recorded)).await {
+                    Err(error) if error.lacks_partition_of(processed_messages::TABLE) => {
+                        return self.older_than_partitions(entries, error).await;
+                    }
+                    recorded => recorded?,
+                };
                 laps.end(Phase::Commit);
                 self.database.metrics().count(|figures| figures.committed(entries.len(), &laps));
                 Ok(recorded)
             }
+        }
+    }
+
+    /// The claims of a message that is older than the horizon may have no partition any more; where none of them is, something
+    /// else is wrong. The horizon moved before the partition left.
+    async fn older_than_partitions(&self, entries: &[Entry], error: DatabaseError) -> Result<Attempt, DatabaseError> {
+        let look = async |transaction: &Transaction| {
+            let horizon = horizon::retained_since(transaction).await?;
+            let older: Vec<MessageKey> =
+                entries.iter().filter(|entry| entry.is_older_than(horizon)).map(|entry| entry.key).collect();
+            let standing = processed_messages::recorded(transaction, &older).await?;
+            Ok((horizon, older.into_iter().filter(|key| !standing.contains(key)).collect::<HashSet<_>>()))
+        };
+        let (horizon, forgotten) = self.database.transaction(look).await?;
+        match forgotten.is_empty() {
+            true => Err(error),
+            false => Ok(Attempt::Older(horizon, Claimed::These(forgotten))),
         }
     }
 

@@ -24,13 +24,14 @@ pub const LOADED_WITHOUT_EVENT: &str = "loaded_without_event";
 /// Every rule. Together they say: a message recorded as loaded has one row, one event and no unresolved dead letter; one
 /// recorded as dead-lettered has one dead letter that is open or discarded, no row, no event and no key; one recorded as
 /// absorbed has nothing, and was absorbed by one that is loaded; a key belongs to a message that is loaded; no message is
-/// recorded twice; and nothing stands in a table for a message that is not recorded. Claims from before the horizon may be
-/// gone, and so may events that were pruned.
+/// recorded twice; and nothing stands in a table for a message that is not recorded. What was sent before the horizon may be gone
+/// from every table, and so may events that were pruned. The time of a claim under the constant time is when it was received.
 pub const RULES: [Rule; 22] = [
     Rule {
         name: "loaded_without_row",
         broken_by: "is recorded as loaded, but has no row in user_logins",
-        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'loaded'
+        sql: "SELECT message_hash FROM own.processed_messages p, own.horizon h WHERE outcome = 'loaded'
+              AND (p.sent_at >= h.retained_since OR p.sent_at = 'epoch' AND p.received_at >= h.retained_since)
               AND NOT EXISTS (SELECT FROM logins.user_logins u
                               WHERE u.message_sent_at = p.sent_at AND u.message_hash = p.message_hash)",
     },
@@ -41,7 +42,9 @@ pub const RULES: [Rule; 22] = [
         sql: "SELECT p.message_hash FROM own.processed_messages p
               LEFT JOIN own.dead_letters d
                   ON d.sent_at = p.sent_at AND d.message_hash = p.message_hash AND d.status = 'replayed'
+              CROSS JOIN own.horizon h
               WHERE p.outcome = 'loaded'
+              AND (p.sent_at >= h.retained_since OR p.sent_at = 'epoch' AND p.received_at >= h.retained_since)
               AND coalesce(d.resolved_at, p.processed_at)
                   > (SELECT coalesce(max(g.written_until), '-infinity') FROM own.outbox_pruned g)
               AND NOT EXISTS (SELECT FROM own.outbox o
@@ -56,7 +59,8 @@ pub const RULES: [Rule; 22] = [
     Rule {
         name: "dead_lettered_without_letter",
         broken_by: "is recorded as dead-lettered, but has no dead letter",
-        sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'dead_lettered'
+        sql: "SELECT message_hash FROM own.processed_messages p, own.horizon h WHERE outcome = 'dead_lettered'
+              AND (p.sent_at >= h.retained_since OR p.sent_at = 'epoch' AND p.received_at >= h.retained_since)
               AND NOT EXISTS (SELECT FROM own.dead_letters d
                               WHERE d.sent_at = p.sent_at AND d.message_hash = p.message_hash)",
     },
@@ -130,7 +134,8 @@ pub const RULES: [Rule; 22] = [
     Rule {
         name: "recorded_without_time",
         broken_by: "is recorded without its SentTimestamp, although every queue gives one",
-        sql: "SELECT message_hash FROM own.processed_messages p WHERE sent_at = 'epoch'
+        sql: "SELECT message_hash FROM own.processed_messages p, own.horizon h WHERE sent_at = 'epoch'
+              AND p.received_at >= h.retained_since
               AND NOT EXISTS (SELECT FROM own.queues WHERE time_basis = 'none')
               AND NOT EXISTS (SELECT FROM own.dead_letters d WHERE d.sent_at = p.sent_at
                               AND d.message_hash = p.message_hash AND d.code = 'older_than_memory')",

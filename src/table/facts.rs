@@ -85,7 +85,8 @@ pub struct UniqueIndex {
     pub valid: bool,
     /// Whether it is looked at when a row is written, and not at the end of the transaction.
     pub immediate: bool,
-    /// The columns of which one value stands there once.
+    /// The columns of which one value stands there once. What a table is partitioned by, every unique index of it must hold:
+    /// the day of a login is left out, since it follows from the others.
     pub columns: BTreeSet<String>,
 }
 
@@ -129,6 +130,21 @@ pub struct HalfDropped {
     pub name: String,
     /// Whether it still belongs to `outbox`, although nobody sees its events any more.
     pub is_pending: bool,
+}
+
+/// A table that is partitioned by time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByTime {
+    /// Its name.
+    pub table: String,
+    /// Whether the present day has a partition.
+    pub has_now: bool,
+    /// For how many whole days from now on there are partitions; negative where they ended.
+    pub days_ahead: i64,
+    /// Partitions that are detached by half.
+    pub pending: Vec<String>,
+    /// Whether it has a default partition.
+    pub has_default: bool,
 }
 
 /// How the sequence of the positions counts.
@@ -202,6 +218,8 @@ pub struct TableFacts {
     pub partitions: Vec<Partition>,
     /// Those that are not whole any more.
     pub half_dropped: Vec<HalfDropped>,
+    /// The tables that are partitioned by time.
+    pub by_time: Vec<ByTime>,
     /// How positions are counted.
     pub counting: Option<Counting>,
 }
@@ -219,6 +237,7 @@ impl TableFacts {
         facts.makers = catalogues.makers().await?;
         facts.partitions = catalogues.partitions().await?;
         facts.half_dropped = catalogues.half_dropped().await?;
+        facts.by_time = catalogues.by_time().await?;
         facts.counting = catalogues.counting().await?;
         Ok(facts)
     }
@@ -293,7 +312,8 @@ impl Catalogues<'_> {
             "SELECT o.relname::text, c.relname::text, i.indisvalid AND i.indisready AND i.indislive, i.indimmediate,
                           ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
                                 WHERE a.attrelid = i.indrelid
-                                  AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts::integer - 1]))
+                                  AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts::integer - 1])
+                                  AND NOT (o.relkind = 'p' AND o.root = 'user_logins' AND a.attname = 'create_date'))
                    FROM ours o JOIN pg_catalog.pg_index i ON i.indrelid = o.oid
                    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
                    WHERE o.relname = o.root AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
@@ -371,6 +391,37 @@ impl Catalogues<'_> {
                           OR i.inhparent IS NULL AND c.relname ~ '^outbox_[0-9]+$')
                    ORDER BY 1";
         let read = |row: &Row| HalfDropped { name: row.get(0), is_pending: row.get(1) };
+        Ok(self.ask(sql, &[]).await?.iter().map(read).collect())
+    }
+
+    async fn by_time(&self) -> Result<Vec<ByTime>, DatabaseError> {
+        // A bound prints as the session's time zone has it, and is read in the same session.
+        let sql = "SELECT o.relname::text,
+                          coalesce(bool_or(b.is_whole AND b.until > pg_catalog.now()
+                                           AND (b.since IS NULL OR b.since <= pg_catalog.now())), false),
+                          coalesce(pg_catalog.floor(EXTRACT(epoch FROM max(b.until) FILTER (WHERE b.is_whole) - pg_catalog.now())
+                                                    / 86400), -1)::bigint,
+                          coalesce(array_agg(b.name ORDER BY b.name) FILTER (WHERE NOT b.is_whole), '{}'),
+                          coalesce(bool_or(b.bound = 'DEFAULT'), false)
+                   FROM ours o
+                   LEFT JOIN LATERAL (
+                       SELECT c.relname::text AS name, e.bound,
+                              (pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean IS NOT TRUE AS is_whole,
+                              pg_catalog.substring(e.bound, 'FROM \\(''([^'']*)''\\)')::timestamptz AS since,
+                              pg_catalog.substring(e.bound, 'TO \\(''([^'']*)''\\)')::timestamptz AS until
+                       FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+                       CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound) AS e
+                       WHERE i.inhparent = o.oid
+                   ) AS b ON true
+                   WHERE o.relname = o.root AND o.relkind = 'p' AND o.relname IN ('user_logins', 'processed_messages')
+                   GROUP BY o.relname ORDER BY o.relname";
+        let read = |row: &Row| ByTime {
+            table: row.get(0),
+            has_now: row.get(1),
+            days_ahead: row.get(2),
+            pending: row.get(3),
+            has_default: row.get(4),
+        };
         Ok(self.ask(sql, &[]).await?.iter().map(read).collect())
     }
 

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::database::{DatabaseError, Transaction};
+use crate::database::{DatabaseError, LoneSession, Transaction};
 
 /// What every transaction of a batch is told beside its claims.
 #[derive(Clone, Copy, Debug)]
@@ -36,4 +36,24 @@ pub async fn read(transaction: &Transaction, queue: &str, loader: &str) -> Resul
 pub async fn retained_since(transaction: &Transaction) -> Result<OffsetDateTime, DatabaseError> {
     let sql = format!("SELECT retained_since FROM {}.horizon", transaction.schemas().own);
     Ok(transaction.query_one("read the horizon", &sql, &[]).await?.get(0))
+}
+
+/// Moves it to this time, if it is not there or later; before anything is removed that it speaks of.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn advance(session: &LoneSession, to: OffsetDateTime) -> Result<(), DatabaseError> {
+    let sql = format!("UPDATE {}.horizon SET retained_since = $1 WHERE retained_since < $1", session.schemas().own);
+    session.query("move the horizon", &sql, &[&to]).await.map(drop)
+}
+
+/// Reads when it is, outside a transaction.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn stands_at(session: &LoneSession) -> Result<OffsetDateTime, DatabaseError> {
+    let sql = format!("SELECT retained_since FROM {}.horizon", session.schemas().own);
+    Ok(session.query_one("read the horizon", &sql, &[]).await?.get(0))
 }

@@ -11,6 +11,9 @@ use crate::database::{DatabaseError, Transaction};
 use crate::message::MessageKey;
 use crate::verdict::Content;
 
+/// The name of the table.
+pub const TABLE: &str = "processed_messages";
+
 /// How many keys a statement looks for at once: it tries each time with each hash.
 const KEYS_AT_ONCE: usize = 50;
 

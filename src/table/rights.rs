@@ -27,6 +27,8 @@ pub enum Object {
 
 /// The function that makes partitions.
 pub const EXTEND_OUTBOX: Object = Object::Function("extend_outbox", "");
+/// The function that makes those by time.
+pub const EXTEND_PARTITIONS: Object = Object::Function("extend_partitions", "");
 /// The functions by which messages are loaded that an operator sent back to the queue.
 pub const OF_REQUEUED: [Object; 2] = [
     Object::Function("take_requeued", "bytea[], timestamptz[]"),
@@ -229,6 +231,7 @@ pub fn needed() -> Vec<Right> {
         Right::whole("USAGE", Object::Sequence),
         Right::whole("SELECT", Object::Sequence),
         Right::whole("EXECUTE", EXTEND_OUTBOX),
+        Right::whole("EXECUTE", EXTEND_PARTITIONS),
     ];
     let wholes = wholes.into_iter().chain(OF_REQUEUED.map(|function| Right::whole("EXECUTE", function)));
     wholes.chain(USES.iter().flat_map(Use::rights)).collect()

@@ -24,8 +24,9 @@ pub async fn copy(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<()
     let copied = transaction
         .copy("copy logins", &columns.copy_into(&table), columns.types(), &logins.values(&columns))
         .await
-        .map_err(|error| of_rows(transaction, error))?;
-    super::insist_on_all(transaction, "user_logins", copied, rows.len()).map_err(|error| of_rows(transaction, error))
+        .map_err(|error| of_rows(transaction, error, rows))?;
+    super::insist_on_all(transaction, "user_logins", copied, rows.len())
+        .map_err(|error| of_rows(transaction, error, rows))
 }
 
 /// Inserts the rows, and gives back the messages of those that are new. A row whose message already has one is left as it
@@ -35,7 +36,7 @@ pub async fn copy(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<()
 ///
 /// [`DatabaseError`], also when a row is missing afterwards: a trigger or rule of the table dropped it.
 pub async fn insert(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<HashSet<MessageKey>, DatabaseError> {
-    insert_rows(transaction, rows).await.map_err(|error| of_rows(transaction, error))
+    insert_rows(transaction, rows).await.map_err(|error| of_rows(transaction, error, rows))
 }
 
 async fn insert_rows(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<HashSet<MessageKey>, DatabaseError> {
@@ -43,10 +44,15 @@ async fn insert_rows(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result
     let stream = first.login.stream();
     let table = format!("{}.user_logins", transaction.schemas().logins);
     let columns = LoginColumns::of(stream, MESSAGE_HASH);
-    let sql = format!(
-        "{} ON CONFLICT ({SENT_AT}, {MESSAGE_HASH}) DO NOTHING RETURNING {SENT_AT}, {MESSAGE_HASH}",
-        columns.insert_into(&table)
-    );
+    // From here on nobody can make another kind of table of it.
+    touch(transaction).await?;
+    // The key of a partitioned table holds the day as well. It is not named: whatever else keeps a row out, that row is missed.
+    let key = match is_partitioned(transaction).await? {
+        true => String::new(),
+        false => format!("({SENT_AT}, {MESSAGE_HASH})"),
+    };
+    let sql =
+        format!("{} ON CONFLICT {key} DO NOTHING RETURNING {SENT_AT}, {MESSAGE_HASH}", columns.insert_into(&table));
     let arrays = login_columns::arrays(&columns, stream, rows);
     let values: Vec<Value<'_>> = arrays.iter().map(|array| &**array as Value<'_>).collect();
     let inserted = transaction.query("insert logins", &sql, &values).await?;
@@ -58,6 +64,14 @@ async fn insert_rows(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result
         tracing::warn!(rows = old.len(), "the rows of these messages stood already, although their claims are gone");
     }
     Ok(new)
+}
+
+async fn is_partitioned(transaction: &Transaction) -> Result<bool, DatabaseError> {
+    let sql =
+        "SELECT c.relkind = 'p' FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = $1 AND c.relname = 'user_logins'";
+    let row = transaction.query_one("look at the table", sql, &[&transaction.schemas().logins.name()]).await?;
+    Ok(row.get(0))
 }
 
 async fn insist(transaction: &Transaction, keys: &[MessageKey]) -> Result<(), DatabaseError> {
@@ -73,8 +87,12 @@ async fn insist(transaction: &Transaction, keys: &[MessageKey]) -> Result<(), Da
 }
 
 /// The table is the one that others may put constraints and triggers on: what it refuses may be one row's fault.
-fn of_rows(transaction: &Transaction, error: DatabaseError) -> DatabaseError {
-    error.of_rows(&transaction.schemas().own)
+fn of_rows(transaction: &Transaction, error: DatabaseError, rows: &[LoginRow<'_>]) -> DatabaseError {
+    let error = error.of_rows(&transaction.schemas().own);
+    match rows.iter().any(|row| row.login.day().is_some()) {
+        true => error.of_rows_with_days(),
+        false => error,
+    }
 }
 
 /// Writes no row: waits only for a lock on the whole table.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::error::SqlState;
 use turnstile::database::Patience;
-use turnstile::prune::{InTheWay, PruneError, PruneSettings, Pruned, prune};
+use turnstile::detach::InTheWay;
+use turnstile::prune::{PruneError, PruneSettings, Pruned, prune};
 use turnstile::table::facts::TableFacts;
 use turnstile::table::low_water::HeldBy;
 use turnstile::table::outbox;
@@ -18,7 +19,8 @@ use crate::support::tables::Tables;
 /// How many positions a partition has.
 const SIZE: i64 = 10_000_000;
 
-const HOW: PruneSettings = PruneSettings { dry_run: false, patience: Duration::from_secs(60), beside_writers: true };
+const HOW: PruneSettings =
+    PruneSettings { without_sinks: false, dry_run: false, patience: Duration::from_secs(60), beside_writers: true };
 
 /// Lets the next event be the first of the next partition.
 pub(super) async fn turn_over(client: &Client) {

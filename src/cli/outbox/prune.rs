@@ -11,7 +11,8 @@ use crate::cli::{Failure, Outcome};
 use crate::config::rows::{self, Format};
 use crate::config::{Given, Mistakes};
 use crate::database::DatabaseSettings;
-use crate::prune::{Gone, InTheWay, PruneError, PruneSettings, Pruned, prune};
+use crate::detach::InTheWay;
+use crate::prune::{Gone, PruneError, PruneSettings, Pruned, prune};
 use crate::table::low_water::{HeldBy, LowWater};
 
 /// How long a partition waits for those who still look into it.
@@ -33,7 +34,8 @@ impl Args {
     pub(super) async fn run(self, given: &Given) -> Result<Outcome, Failure> {
         let (database, format) = read(given)?;
         let database = open(&database).await?;
-        let settings = PruneSettings { dry_run: self.dry_run, patience: PATIENCE, beside_writers: true };
+        let settings =
+            PruneSettings { without_sinks: false, dry_run: self.dry_run, patience: PATIENCE, beside_writers: true };
         let mut said = Ok(());
         let pruned = prune(&database, settings, |gone| {
             if said.is_ok() {

@@ -170,6 +170,7 @@ pub static FORMAT: Setting<Word<Format>> = Setting {
         "outbox failures discard",
         "outbox replay",
         "outbox prune",
+        "retain",
         "top",
     ],
     heading: OPTIONS,

@@ -20,6 +20,10 @@ pub struct Database {
     pub horizon: usize,
     /// The messages whose partition of `processed_messages` is gone.
     pub dropped: Set,
+    /// The messages of whose time no letter is left that could need its claim.
+    pub cleared: Set,
+    /// The claims whose letters were opened again, which an operator does once.
+    pub reopened: Set,
     /// Whether the hash key was replaced.
     pub key_replaced: bool,
     /// Transactions whose COMMIT was sent and whose client is gone, in some order that does not matter.
@@ -95,6 +99,8 @@ pub enum Letter {
     Absorbed,
     /// An operator gave it up.
     Discarded,
+    /// An operator gave it up, and retention removed it.
+    Forgotten,
 }
 
 /// Why a message is dead-lettered.
@@ -172,9 +178,9 @@ impl Record {
         matches!(self.claimed, Claimed::Absorbed(_) | Claimed::PrunedAbsorbed)
     }
 
-    /// Whether there is a dead letter of which no replay has made anything.
+    /// Whether there is a dead letter of which no replay has made anything, or was one that nobody wanted any more.
     pub fn has_letter(&self) -> bool {
-        matches!(self.letter, Letter::Open | Letter::Discarded)
+        matches!(self.letter, Letter::Open | Letter::Discarded | Letter::Forgotten)
     }
 
     /// In how many places the message stands: rows, an unresolved dead letter, or an `absorbed`.
@@ -274,6 +280,18 @@ impl Database {
     /// An operator gives up a dead letter.
     pub fn discard(&mut self, claim: Claim) {
         self.records[claim].letter = Letter::Discarded;
+    }
+
+    /// An operator takes that back.
+    pub fn reopen(&mut self, claim: Claim) {
+        self.records[claim].letter = Letter::Open;
+        self.reopened |= Set::of(claim);
+    }
+
+    /// Retention removes a letter that was resolved.
+    pub fn forget_letter(&mut self, claim: Claim) {
+        let letter = &mut self.records[claim].letter;
+        *letter = if *letter == Letter::Discarded { Letter::Forgotten } else { *letter };
     }
 
     /// A claim is removed, if it stands.

@@ -82,6 +82,12 @@ pub enum Mutant {
     HorizonReadBeforeClaims,
     /// Claims of open letters are dropped.
     DropUnderOpenLetter,
+    /// Whether letters are left is looked at before the horizon moves.
+    ClearBeforeHorizon,
+    /// Whether letters are left is looked at beside transactions that may have read the horizon before it moved.
+    ClearWithoutWaiting,
+    /// Letters that are resolved stay when their claims go, and can be opened again.
+    ResolvedLettersKept,
     /// Claims under the constant time are removed while the queue can still deliver their messages.
     PruneWithinRetention,
     /// Identities are removed while the queue can still deliver messages that carry their keys.

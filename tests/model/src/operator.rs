@@ -27,6 +27,10 @@ pub enum Move {
     ReplacesHashKey,
     /// The horizon moves past one more message.
     MovesHorizon,
+    /// A letter that was discarded is opened again.
+    Reopens(Claim),
+    /// The letters of one time that are resolved are removed, and no other is found.
+    ClearsLetters(Message),
     /// The claims of one time are dropped. Their time stays open for new ones.
     DropsClaims(Message),
     /// A claim under the constant time is removed.
@@ -51,6 +55,12 @@ pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
                 let locked = |claim: &Claim| everything(state).any(|transaction| transaction.letters.has(*claim));
                 (0..CLAIMS).filter(|claim| open(claim) && !locked(claim)).map(Move::Discards).for_each(&mut add);
             }
+            Duty::Reopen => {
+                let discarded = |claim: &Claim| state.database.record(*claim).letter == Letter::Discarded;
+                let locked = |claim: &Claim| everything(state).any(|transaction| transaction.letters.has(*claim));
+                let can = |claim: &Claim| discarded(claim) && !locked(claim) && !state.database.reopened.has(*claim);
+                (0..CLAIMS).filter(can).map(Move::Reopens).for_each(&mut add);
+            }
             Duty::Requeue(times) => {
                 let can = |message: &Message| can_requeue(state, *message, *times);
                 world.messages().filter(can).map(Move::Requeues).for_each(&mut add);
@@ -62,6 +72,8 @@ pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
                 if can_move_horizon(world, state) {
                     add(Move::MovesHorizon);
                 }
+                let can = |time: &Message| can_clear(world, state, *time);
+                world.messages().filter(can).map(Move::ClearsLetters).for_each(&mut add);
                 world.messages().filter(|time| can_drop(world, state, *time)).map(Move::DropsClaims).for_each(&mut add);
             }
             Duty::PruneClaims => {
@@ -101,6 +113,13 @@ pub fn make(world: &World, state: &mut State, step: Move) {
                 state.queue.forget(message);
             } else if world.shows(Quirk::OutlivesRetention) || state.queue.requeued(message) > 0 {
                 state.queue.outlive(message);
+            }
+        }
+        Move::Reopens(claim) => state.database.reopen(claim),
+        Move::ClearsLetters(message) => {
+            state.database.cleared |= Set::of(message);
+            if !world.has(Mutant::ResolvedLettersKept) {
+                state.database.forget_letter(MESSAGES + message);
             }
         }
         Move::DropsClaims(message) => {
@@ -153,13 +172,28 @@ fn can_move_horizon(world: &World, state: &State) -> bool {
     world.messages().contains(&message) && (may || is_past(state, message))
 }
 
-/// Only what is older than the horizon is dropped, and nothing that an open letter still needs. What a transaction holds
-/// that is not committed, it does not see.
-fn can_drop(world: &World, state: &State, message: Message) -> bool {
+/// It waits for the transactions that hold claims when the horizon has moved: they may have read it before. Whoever claims
+/// after that writes no letter of that time, and a letter that is gone is not opened again.
+fn can_clear(world: &World, state: &State, message: Message) -> bool {
     let claim = MESSAGES + message;
-    let is_old = message < state.database.horizon || world.has(Mutant::DropBeforeHorizon);
-    let keeps = everything(state).any(|transaction| transaction.messages.has(claim) || transaction.letters.has(claim));
-    is_old && !keeps && !is_needed(world, state, claim) && !state.database.dropped.has(message)
+    let is_old = is_forgotten(world, state, message) || world.has(Mutant::ClearBeforeHorizon);
+    let waits = holds(state, claim) && !world.has(Mutant::ClearWithoutWaiting);
+    is_old && !waits && !is_needed(world, state, claim) && !state.database.cleared.has(message)
+}
+
+/// Only what is older than the horizon is dropped, and only once no letter can need it. What a transaction holds that is not
+/// committed, it does not see; so it waits for that once more.
+fn can_drop(world: &World, state: &State, message: Message) -> bool {
+    let cleared = state.database.cleared.has(message) && !state.database.dropped.has(message);
+    is_forgotten(world, state, message) && cleared && !holds(state, MESSAGES + message)
+}
+
+fn is_forgotten(world: &World, state: &State, message: Message) -> bool {
+    message < state.database.horizon || world.has(Mutant::DropBeforeHorizon)
+}
+
+fn holds(state: &State, claim: Claim) -> bool {
+    everything(state).any(|transaction| transaction.messages.has(claim) || transaction.letters.has(claim))
 }
 
 /// Claims under the constant time have no order of arrival: they go when they were processed long enough ago.

@@ -13,7 +13,7 @@ use crate::waits::{Holder, Party, parties, waits_for, wanted};
 use crate::world::{Basis, Body, Duty, KEYS, LANES, MESSAGES, Message, Quirk, Scheme, Start, World, message_of};
 
 /// What is reached in some state.
-pub(crate) const SOMETIMES: [Sometimes<World>; 51] = [
+pub(crate) const SOMETIMES: [Sometimes<World>; 52] = [
     (
         "everything is at rest and every fault has struck",
         |_| true,
@@ -223,6 +223,9 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 51] = [
             (0..state.database.horizon).any(open)
         },
     ),
+    ("a letter that was given up is forgotten with its claim", reopens, |_, state| {
+        state.database.records().any(|record| record.letter == Letter::Forgotten && record.claimed == Claimed::Pruned)
+    }),
     ("a message is older than memory", outlives_horizon, |_, state| {
         state.database.records().any(|record| record.reason == Reason::OlderThanMemory)
     }),
@@ -395,6 +398,10 @@ fn imports(world: &World) -> bool {
 
 fn retains(world: &World) -> bool {
     world.allows(Duty::Retain)
+}
+
+fn reopens(world: &World) -> bool {
+    retains(world) && world.allows(Duty::Reopen)
 }
 
 fn outlives_horizon(world: &World) -> bool {

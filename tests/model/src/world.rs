@@ -128,6 +128,8 @@ pub enum Duty {
     DropConstraint,
     /// Discard dead letters.
     Discard,
+    /// Open discarded letters again.
+    Reopen,
     /// Send the messages of open dead letters back to the queue, each so many times at most.
     Requeue(u8),
     /// Replace the `hash` key of the keyring.

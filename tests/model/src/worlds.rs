@@ -188,7 +188,7 @@ pub const RETENTION_AND_LETTERS: World = World {
     sent: &[malformed(0, 0), login(0, 0)],
     faults: 2,
     replays: 1,
-    duties: &[Duty::Retain, Duty::Upgrade, Duty::Discard],
+    duties: &[Duty::Retain, Duty::Upgrade, Duty::Discard, Duty::Reopen],
     ..BY_KEY
 };
 /// Retention by its rule, of both tables.
@@ -208,6 +208,14 @@ pub const OUTLIVED: World = World {
     duties: &[Duty::Retain],
     quirks: &[Quirk::OutlivesRetention],
     ..BY_KEY
+};
+/// The same, of what becomes a letter.
+pub const OUTLIVED_LETTER: World = World {
+    name: "the horizon moves past a malformed body that is still delivered or held",
+    sent: &[malformed(0, 0)],
+    duties: &[Duty::Retain, Duty::Discard, Duty::Reopen],
+    replays: 0,
+    ..OUTLIVED
 };
 const FORGOTTEN_KEYS: World = World {
     name: "identities are forgotten beside a replay",
@@ -315,7 +323,7 @@ const EVERYTHING: World = World {
 };
 
 /// Every one.
-pub const ALL: [World; 34] = [
+pub const ALL: [World; 35] = [
     REFUSED_ROW,
     SENT_TWICE,
     CONTRADICTION,
@@ -339,6 +347,7 @@ pub const ALL: [World; 34] = [
     RETENTION,
     RETENTION_AND_LETTERS,
     OUTLIVED,
+    OUTLIVED_LETTER,
     FORGOTTEN_KEYS,
     NO_TIMES,
     NO_TIMES_AND_LETTERS,

@@ -86,6 +86,9 @@ mutants! {
     a_drop_before_the_horizon_is_found: DropBeforeHorizon, RETENTION, 1, [TWICE, KEY, PLACES, REST];
     a_horizon_that_is_read_before_the_claims_is_found: HorizonReadBeforeClaims, OUTLIVED, 1, [TWICE, KEY, PLACES, REST];
     a_drop_under_an_open_letter_is_found: DropUnderOpenLetter, RETENTION_AND_LETTERS, 1, [AGREE];
+    letters_cleared_before_the_horizon_are_found: ClearBeforeHorizon, RETENTION_AND_LETTERS, 1, [AGREE];
+    letters_cleared_beside_others_are_found: ClearWithoutWaiting, OUTLIVED_LETTER, 1, [AGREE];
+    resolved_letters_that_are_kept_are_found: ResolvedLettersKept, RETENTION_AND_LETTERS, 1, [AGREE];
     pruning_within_the_retention_is_found: PruneWithinRetention, NO_TIMES_AND_LETTERS, 1, [TWICE, PLACES, AGREE, PLAN, REST];
     identities_pruned_within_the_retention_are_found: IdentityPrunedWithinRetention, RETENTION, 1, [KEY];
     a_replay_of_the_forgotten_is_found: ReplayOfTheForgotten, OUTLIVED, 1, [TWICE, KEY];

@@ -1,0 +1,424 @@
+//! Retention: what is older than it is kept leaves, in an order in which nobody can be told wrong, and nobody waits for it.
+//!
+//! Events leave first, then the logins, the claims last; and before any of them the horizon moves. Why nothing is loaded twice
+//! for it stands in docs/PROTOCOL.md. What ends between two steps is brought to its end by the next run.
+
+mod convert;
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::database::{Database, DatabaseError, LoneSession};
+use crate::detach::{ASK_EVERY, Came, Detaching, InTheWay};
+use crate::failpoint::{RetainStep, around};
+use crate::table::leaving::{self, Keep, Needed};
+use crate::table::retired_partitions::{self, Retired};
+use crate::table::time_partitions::{self, Parent, Partition, State};
+use crate::table::{horizon, low_water, outbox_pruned, partitioning, partitions};
+
+pub use self::convert::{ConvertError, Converted, Obstacle, partition};
+
+/// How it is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct RetainSettings {
+    /// How long logins, claims and resolved letters are kept.
+    pub keep: Keep,
+    /// How long the keys of logins are; no shorter.
+    pub identity_memory: Keep,
+    /// Whether partitions are only detached, and wait for an archive.
+    pub for_archive: bool,
+    /// Whether events go that no sink has had, where there is no sink.
+    pub without_sinks: bool,
+    /// Only look what would go.
+    pub dry_run: bool,
+    /// How long is waited for those who are in the way, for each step.
+    pub patience: Duration,
+    /// Whether partitions are detached beside readers and writers where the server can do that.
+    pub beside_writers: bool,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// What is older than this was to leave.
+    pub older_than: Option<OffsetDateTime>,
+    /// Where the horizon stands now.
+    pub horizon: Option<OffsetDateTime>,
+    /// Partitions that were made.
+    pub made: u32,
+    /// Partitions that left, or would.
+    pub gone: Vec<Gone>,
+    /// Resolved letters that were removed.
+    pub letters: u64,
+    /// Old events that were removed beside those of whole partitions.
+    pub events: u64,
+    /// Keys that were removed.
+    pub identities: u64,
+    /// What keeps a time from leaving that is due.
+    pub refused: Vec<Refusal>,
+    /// Who was in the way for too long.
+    pub in_the_way: Option<InTheWay>,
+}
+
+/// A partition that left, or would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// Its table.
+    pub parent: Parent,
+    /// Its name.
+    pub partition: String,
+    /// How many rows it held.
+    pub rows: u64,
+    /// How many bytes it took, with its indexes.
+    pub bytes: u64,
+    /// Whether it stays as a table of its own, for the archive.
+    pub for_archive: bool,
+}
+
+/// Why a time does not leave although it is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Letters of it are open.
+    OpenLetters(Needed),
+    /// Events of it have not come to every sink.
+    UnsentEvents(Needed),
+    /// There is no sink, and nobody has said that none is wanted.
+    NoSink(Needed),
+    /// So many claims stand under the constant time that to move them would keep everybody waiting.
+    TimelessClaims(u64),
+}
+
+/// Why it could not be done. What left before left rightly.
+#[derive(Debug, thiserror::Error)]
+pub enum RetainError {
+    /// The database refuses.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Somebody has the lock.
+    #[error("another `turnstile retain` or `turnstile archive` is at work, or the outbox is being pruned")]
+    Busy,
+    /// There is nothing to drop.
+    #[error("{} is not partitioned by time", .0.name())]
+    NotPartitioned(Parent),
+}
+
+impl RetainError {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Database(error) => error.remedy().to_owned(),
+            Self::Busy => "wait until it has ended: pg_locks shows who holds an advisory lock".to_owned(),
+            Self::NotPartitioned(_) => "run `turnstile migrate --partition monthly` once".to_owned(),
+        }
+    }
+}
+
+/// How many claims under the constant time are moved at most while everybody waits: about 20 ms.
+const MOST_TIMELESS: u64 = 10_000;
+
+/// Lets what is older leave, and ends what an earlier run has left behind. `tell` hears of each partition as it goes.
+///
+/// # Errors
+///
+/// [`RetainError`]
+pub async fn retain(
+    database: &Database,
+    settings: RetainSettings,
+    tell: impl FnMut(&Gone),
+) -> Result<Retained, RetainError> {
+    let session = database.lone_session().await?;
+    for parent in Parent::ALL {
+        let tables = partitioning::read(&session).await?;
+        if !tables.iter().any(|table| table.parent == parent && table.since.is_some()) {
+            return Err(RetainError::NotPartitioned(parent));
+        }
+    }
+    let mut done = Retained::default();
+    if !settings.dry_run {
+        lock(&session, settings.patience).await?;
+        done.made = time_partitions::extend(database).await?;
+    }
+    let can_detach = settings.beside_writers && partitions::can_be_detached(&session).await?;
+    Retaining { session, settings, can_detach, done, tell }.run().await
+}
+
+/// Both locks are held until the session ends, and everything is done in it: none adds a sink meanwhile, and no archive drops.
+async fn lock(session: &LoneSession, patience: Duration) -> Result<(), RetainError> {
+    let until = Instant::now() + patience;
+    while !(retired_partitions::try_lock(session).await? && outbox_pruned::try_lock(session).await?) {
+        if Instant::now() >= until {
+            return Err(RetainError::Busy);
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    Ok(())
+}
+
+struct Retaining<T> {
+    session: LoneSession,
+    settings: RetainSettings,
+    can_detach: bool,
+    done: Retained,
+    tell: T,
+}
+
+impl<T: FnMut(&Gone)> Retaining<T> {
+    async fn run(mut self) -> Result<Retained, RetainError> {
+        if self.come_to_the_end().await? == Came::ToItsEnd {
+            self.let_go().await?;
+        }
+        self.done.horizon = Some(horizon::stands_at(&self.session).await?);
+        Ok(self.done)
+    }
+
+    /// What an earlier run has begun.
+    async fn come_to_the_end(&mut self) -> Result<Came, RetainError> {
+        let standing = time_partitions::read(&self.session).await?;
+        for one in retired_partitions::leaving(&self.session).await? {
+            let partition = standing.iter().find(|partition| partition.name == one.name);
+            // What waits for the archive is the archive's.
+            if partition.is_none() && one.is_detached && one.for_archive {
+                continue;
+            }
+            if self.go(&one, partition).await? == Came::InTheWay {
+                return Ok(Came::InTheWay);
+            }
+        }
+        // What somebody else has left half detached keeps all others from being detached.
+        for partition in standing.iter().filter(|partition| partition.state == State::Pending && !self.settings.dry_run)
+        {
+            let place = partition.parent.place(self.session.schemas(), &partition.name);
+            if time_partitions::stands(&self.session, place).await? && self.is_pending(partition).await? {
+                let came = self.detaching().finalize(place).await?;
+                if came == Came::InTheWay {
+                    self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
+                    return Ok(came);
+                }
+            }
+        }
+        Ok(Came::ToItsEnd)
+    }
+
+    async fn is_pending(&self, partition: &Partition) -> Result<bool, DatabaseError> {
+        let standing = time_partitions::read(&self.session).await?;
+        Ok(standing.iter().any(|one| one.name == partition.name && one.state == State::Pending))
+    }
+
+    /// Every partition that is due, as far as nothing of its time is needed.
+    async fn let_go(&mut self) -> Result<(), RetainError> {
+        let older_than = leaving::older_than(&self.session, self.settings.keep).await?;
+        self.done.older_than = Some(older_than);
+        let partitions = time_partitions::read(&self.session).await?;
+        let Some(due) = end_of_whole_time(&partitions, older_than) else {
+            return self.forget_identities(horizon::stands_at(&self.session).await?).await;
+        };
+        let needed_since = self.needed_since(due).await?;
+        let limit = needed_since.map_or(due, |needed| needed.min(due));
+        let Some(until) = end_of_whole_time(&partitions, limit) else {
+            return self.forget_identities(horizon::stands_at(&self.session).await?).await;
+        };
+        if !self.settings.dry_run && !self.forget(until).await? {
+            return Ok(());
+        }
+        for parent in Parent::ALL {
+            for partition in partitions.iter().filter(|one| one.parent == parent && one.until <= until) {
+                if self.retire(partition).await? == Came::InTheWay {
+                    return Ok(());
+                }
+            }
+        }
+        self.forget_identities(until).await
+    }
+
+    /// Since when something is needed of what is due: a letter that is open, an event that is not sent.
+    async fn needed_since(&mut self, due: OffsetDateTime) -> Result<Option<OffsetDateTime>, DatabaseError> {
+        if let Some(letters) = leaving::open_letters(&self.session, due).await? {
+            self.done.refused.push(Refusal::OpenLetters(letters));
+        }
+        let low_water = low_water::read(&self.session).await?;
+        let sent = match &low_water {
+            Some(low_water) => low_water.position,
+            None if self.settings.without_sinks => i64::MAX,
+            None => i64::MIN,
+        };
+        if let Some(events) = leaving::events_above(&self.session, sent, due).await? {
+            self.done.refused.push(match low_water {
+                Some(_) => Refusal::UnsentEvents(events),
+                None => Refusal::NoSink(events),
+            });
+        }
+        Ok(self.done.refused.iter().filter_map(Refusal::oldest).min())
+    }
+
+    /// Moves the horizon, waits for whoever may have read it before, and removes what can be removed row by row; then nobody
+    /// can need a claim from before. Says whether that is so.
+    async fn forget(&mut self, until: OffsetDateTime) -> Result<bool, RetainError> {
+        around(RetainStep::Horizon, horizon::advance(&self.session, until)).await?;
+        if !self.wait_for_claimants().await? {
+            return Ok(false);
+        }
+        loop {
+            let removing = leaving::remove_resolved_letters(&self.session, until);
+            let removed = around(RetainStep::Remove, removing).await?;
+            self.done.letters += removed;
+            if removed == 0 {
+                break;
+            }
+        }
+        if let Some(letters) = leaving::open_letters(&self.session, until).await? {
+            self.done.refused.push(Refusal::OpenLetters(letters));
+            return Ok(false);
+        }
+        let sent = low_water::read(&self.session).await?.map_or(i64::MAX, |low_water| low_water.position);
+        loop {
+            let removed = leaving::remove_events(&self.session, sent, until).await?;
+            self.done.events += removed;
+            if removed == 0 {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Whoever claims from now on reads the horizon where it stands now.
+    async fn wait_for_claimants(&mut self) -> Result<bool, DatabaseError> {
+        let began_before = leaving::claimants(&self.session).await?;
+        let deadline = Instant::now() + self.settings.patience;
+        loop {
+            let now = leaving::claimants(&self.session).await?;
+            if !now.iter().any(|one| began_before.contains(one)) {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                let claims = Parent::ProcessedMessages.name();
+                let place = Parent::ProcessedMessages.place(self.session.schemas(), claims);
+                self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
+                return Ok(false);
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Notes that a partition leaves, and lets it.
+    async fn retire(&mut self, partition: &Partition) -> Result<Came, RetainError> {
+        if self.settings.dry_run {
+            let place = partition.parent.place(self.session.schemas(), &partition.name);
+            let rows = time_partitions::count(&self.session, place).await?;
+            self.gone(partition.parent, &partition.name, rows, partition.bytes, self.settings.for_archive);
+            return Ok(Came::ToItsEnd);
+        }
+        // A session that a pooler passes round does not have the lock that it has taken.
+        if !retired_partitions::try_lock(&self.session).await? {
+            return Err(self.session.passed_round("lock retention").into());
+        }
+        let note = retired_partitions::note(&self.session, partition, self.settings.for_archive);
+        around(RetainStep::Note, note).await?;
+        let noted = Retired {
+            parent: partition.parent,
+            name: partition.name.clone(),
+            until: partition.until,
+            for_archive: self.settings.for_archive,
+            is_detached: false,
+        };
+        self.go(&noted, Some(partition)).await
+    }
+
+    /// Lets one go that is noted, from the step on at which it stands.
+    async fn go(&mut self, noted: &Retired, partition: Option<&Partition>) -> Result<Came, RetainError> {
+        if self.settings.dry_run {
+            return Ok(Came::ToItsEnd);
+        }
+        let Retired { parent, name, for_archive, .. } = noted;
+        let schemas = self.session.schemas().clone();
+        let place = parent.place(&schemas, name);
+        let came = match partition.map(|partition| (partition.state, partition.since)) {
+            Some((State::Attached, None)) if *parent == Parent::ProcessedMessages => self.detach_first(name).await?,
+            Some((State::Attached, _)) => around(RetainStep::Detach, self.detaching().detach(place)).await?,
+            Some((State::Pending, _)) => around(RetainStep::Detach, self.detaching().finalize(place)).await?,
+            None => Came::ToItsEnd,
+        };
+        if came == Came::InTheWay {
+            if self.done.refused.is_empty() {
+                self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
+            }
+            return Ok(came);
+        }
+        let bytes = partition.map_or(0, |partition| partition.bytes);
+        if !time_partitions::stands(&self.session, place).await? {
+            retired_partitions::is_dropped(&self.session, name).await?;
+            return Ok(Came::ToItsEnd);
+        }
+        let rows = time_partitions::count(&self.session, place).await?;
+        around(RetainStep::Detached, retired_partitions::is_detached(&self.session, name, rows)).await?;
+        if !*for_archive {
+            if around(RetainStep::Drop, self.detaching().drop_detached(place)).await? == Came::InTheWay {
+                self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
+                return Ok(Came::InTheWay);
+            }
+            around(RetainStep::Dropped, retired_partitions::is_dropped(&self.session, name)).await?;
+        }
+        self.gone(*parent, name, rows, bytes, *for_archive);
+        Ok(Came::ToItsEnd)
+    }
+
+    /// The first partition of the claims, in which those under the constant time stand that never leave.
+    async fn detach_first(&mut self, name: &str) -> Result<Came, DatabaseError> {
+        let place = Parent::ProcessedMessages.place(self.session.schemas(), name);
+        let timeless = time_partitions::timeless_claims(&self.session, place).await?;
+        if timeless > MOST_TIMELESS {
+            self.done.refused.push(Refusal::TimelessClaims(timeless));
+            return Ok(Came::InTheWay);
+        }
+        let detach = || time_partitions::try_detach_first_claims(&self.session, name);
+        around(RetainStep::Detach, crate::detach::again_until(Instant::now() + self.settings.patience, detach)).await
+    }
+
+    /// Keys that were claimed long enough ago, of messages whose claims are gone.
+    async fn forget_identities(&mut self, horizon: OffsetDateTime) -> Result<(), RetainError> {
+        if self.settings.dry_run {
+            return Ok(());
+        }
+        let claimed_before = leaving::older_than(&self.session, self.settings.identity_memory).await?;
+        let pages = leaving::pages_of_identities(&self.session).await?;
+        let mut first = 0;
+        while first < pages {
+            let some = first..pages.min(first + PAGES_AT_ONCE);
+            first = some.end;
+            self.done.identities += leaving::remove_identities(&self.session, some, claimed_before, horizon).await?;
+        }
+        Ok(())
+    }
+
+    fn detaching(&self) -> Detaching<'_> {
+        Detaching { session: &self.session, patience: self.settings.patience, beside_writers: self.can_detach }
+    }
+
+    fn gone(&mut self, parent: Parent, name: &str, rows: u64, bytes: u64, for_archive: bool) {
+        let gone = Gone { parent, partition: name.to_owned(), rows, bytes, for_archive };
+        (self.tell)(&gone);
+        self.done.gone.push(gone);
+    }
+}
+
+/// The latest time up to which partitions can leave, none of which holds anything from after `limit`: that at which one ends,
+/// and no partition of logins goes on beyond it.
+fn end_of_whole_time(partitions: &[Partition], limit: OffsetDateTime) -> Option<OffsetDateTime> {
+    let goes_on = |end: OffsetDateTime| {
+        let mut logins = partitions.iter().filter(|one| one.parent == Parent::UserLogins);
+        logins.any(|one| one.until > end && one.since.is_none_or(|since| since < end))
+    };
+    partitions.iter().map(|one| one.until).filter(|end| *end <= limit && !goes_on(*end)).max()
+}
+
+/// How many pages of the keys one statement goes through.
+const PAGES_AT_ONCE: i64 = 500;
+
+impl Refusal {
+    fn oldest(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::OpenLetters(needed) | Self::UnsentEvents(needed) | Self::NoSink(needed) => Some(needed.oldest),
+            Self::TimelessClaims(_) => None,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Partitioning tables that stand there, beside loaders and readers.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::database::{Database, DatabaseError, LoneSession};
+use crate::detach::{ASK_EVERY, Came, InTheWay, again_until, came};
+use crate::failpoint::{RetainStep, around};
+use crate::table::conversion;
+pub use crate::table::conversion::Found as Obstacle;
+use crate::table::time_partitions::{self, Parent, Period};
+use crate::table::{partitioning, retired_partitions};
+
+/// What became of the tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Converted {
+    /// Those that are partitioned now and were not, with the end of the first partition of each.
+    pub converted: Vec<(Parent, OffsetDateTime)>,
+    /// How many partitions were made.
+    pub made: u32,
+}
+
+/// Why they could not be partitioned. They are as they were, but for what [`Converted`] would have named before.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// The database refuses.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Somebody has the lock.
+    #[error("another `turnstile migrate --partition`, `turnstile retain` or `turnstile archive` is at work")]
+    Busy,
+    /// Something would not go along.
+    #[error("{} cannot be partitioned while it has: {}", .0.name(), named(.1))]
+    Obstacles(Parent, Vec<Obstacle>),
+    /// Somebody held the table all along.
+    #[error("{} is not partitioned yet: transactions hold it that began before", .0.name())]
+    InTheWay(Parent, InTheWay),
+}
+
+fn named(obstacles: &[Obstacle]) -> String {
+    let named: Vec<String> = obstacles.iter().map(|one| format!("{} {}", one.kind, one.name)).collect();
+    named.join(", ")
+}
+
+impl ConvertError {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Database(error) => error.remedy().to_owned(),
+            Self::Busy => "wait until it has ended: pg_locks shows who holds an advisory lock".to_owned(),
+            Self::Obstacles(..) => "drop it, or give rows their date, and run the same again; what was dropped can be made \
+                                    again afterwards, unless a partitioned table cannot have it: a unique index must contain \
+                                    the column that the table is partitioned by"
+                .to_owned(),
+            Self::InTheWay(_, in_the_way) => match in_the_way.holders.as_slice() {
+                [] => "run the same again".to_owned(),
+                holders => format!("run the same again once they have ended: {}", holders.join(", ")),
+            },
+        }
+    }
+}
+
+/// Partitions both tables where they are not, and says how much time the next partitions hold where they are. Waits for at most
+/// `patience` for those who are in the way, for each of three locks on each table; a loader waits for none of it for longer than
+/// 50 ms at a time.
+///
+/// # Errors
+///
+/// [`ConvertError`]
+pub async fn partition(database: &Database, period: Period, patience: Duration) -> Result<Converted, ConvertError> {
+    let session = database.lone_session().await?;
+    let until = Instant::now() + patience;
+    while !retired_partitions::try_lock(&session).await? {
+        if Instant::now() >= until {
+            return Err(ConvertError::Busy);
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    let mut waiting = Vec::new();
+    for parent in Parent::ALL {
+        if conversion::is_partitioned(&session, parent).await? {
+            partitioning::set_period(&session, parent, period).await?;
+            continue;
+        }
+        let obstacles = conversion::obstacles(&session, parent).await?;
+        if !obstacles.is_empty() {
+            return Err(ConvertError::Obstacles(parent, obstacles));
+        }
+        waiting.push(parent);
+    }
+    let mut done = Converted::default();
+    for parent in waiting {
+        let cut = conversion::first_cut(&session, period).await?;
+        let converted = convert(&session, parent, period, cut, patience).await;
+        if converted.is_err() {
+            again_until(Instant::now() + patience, || conversion::try_take_back(&session, parent)).await?;
+        }
+        converted?;
+        done.converted.push((parent, cut));
+    }
+    done.made = time_partitions::extend(database).await?;
+    Ok(done)
+}
+
+async fn convert(
+    session: &LoneSession,
+    parent: Parent,
+    period: Period,
+    cut: OffsetDateTime,
+    patience: Duration,
+) -> Result<(), ConvertError> {
+    if parent == Parent::UserLogins {
+        let built = around(RetainStep::Convert, conversion::build_index(session, patience)).await;
+        insist(session, parent, came(built)?).await?;
+    }
+    conversion::begin(session, parent, period, cut).await?;
+    let promising = again_until(Instant::now() + patience, || conversion::try_promise(session, parent, cut));
+    insist(session, parent, around(RetainStep::Convert, promising).await?).await?;
+    around(RetainStep::Convert, conversion::validate(session, parent)).await?;
+    let swapping = again_until(Instant::now() + patience, || conversion::try_swap(session, parent, cut));
+    insist(session, parent, around(RetainStep::Convert, swapping).await?).await
+}
+
+async fn insist(session: &LoneSession, parent: Parent, came: Came) -> Result<(), ConvertError> {
+    match came {
+        Came::ToItsEnd => Ok(()),
+        Came::InTheWay => {
+            let place = parent.place(session.schemas(), parent.name());
+            Err(ConvertError::InTheWay(parent, InTheWay::of(session, place).await?))
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The tables that are partitioned by time: which partitions they have, and how more are made. `partitioning` says which tables
+//! these are.
+
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+
+use super::partitions::Place;
+use crate::database::schemas::{Schema, Schemas};
+use crate::database::{Database, DatabaseError, LoneSession, Transaction};
+
+/// A table that can be partitioned by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Parent {
+    /// The logins, by `create_date`.
+    UserLogins,
+    /// The claims, by `sent_at`.
+    ProcessedMessages,
+}
+
+impl Parent {
+    /// Both, in the order in which their rows leave.
+    pub const ALL: [Self; 2] = [Self::UserLogins, Self::ProcessedMessages];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UserLogins => "user_logins",
+            Self::ProcessedMessages => "processed_messages",
+        }
+    }
+
+    /// The column that says to which partition a row belongs.
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::UserLogins => "create_date",
+            Self::ProcessedMessages => "sent_at",
+        }
+    }
+
+    /// Where it stands.
+    pub fn schema(self, schemas: &Schemas) -> &Schema {
+        match self {
+            Self::UserLogins => &schemas.logins,
+            Self::ProcessedMessages => &schemas.own,
+        }
+    }
+
+    /// A partition of it.
+    pub fn place<'n>(self, schemas: &'n Schemas, name: &'n str) -> Place<'n> {
+        Place { schema: self.schema(schemas), parent: self.name(), name }
+    }
+
+    pub(super) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|parent| parent.name() == name)
+    }
+}
+
+/// How much time a partition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// A month.
+    Monthly,
+    /// A day.
+    Daily,
+}
+
+impl Period {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Monthly => "monthly",
+            Self::Daily => "daily",
+        }
+    }
+}
+
+impl std::str::FromStr for Period {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        [Self::Monthly, Self::Daily].into_iter().find(|period| period.as_str() == word).ok_or(())
+    }
+}
+
+/// How a partition belongs to its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is a partition.
+    Attached,
+    /// It was to be detached, and that has not come to its end: nobody sees its rows any more.
+    Pending,
+}
+
+/// A partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its table.
+    pub parent: Parent,
+    /// Its name, in the schema of its table.
+    pub name: String,
+    /// How it belongs to its table.
+    pub state: State,
+    /// With which time it begins; none where it holds whatever is older.
+    pub since: Option<OffsetDateTime>,
+    /// Before which time it ends.
+    pub until: OffsetDateTime,
+    /// How many bytes it takes, with its indexes.
+    pub bytes: u64,
+}
+
+/// The partitions of both tables, the oldest first; none of a table that is not partitioned by time. A partition that somebody
+/// else has made of another form, and one of a constant time, are not among them.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn read(session: &LoneSession) -> Result<Vec<Partition>, DatabaseError> {
+    let Schemas { own, logins } = session.schemas();
+    let rows = session.query("read the partitions", PARTITIONS, &[&own.name(), &logins.name()]).await?;
+    Ok(rows.iter().filter_map(partition_from).collect())
+}
+
+/// A bound prints as the session's time zone has it, and is read in the same session. PostgreSQL 13 has no column
+/// inhdetachpending.
+const PARTITIONS: &str = "SELECT p.relname::text, c.relname::text,
+        coalesce((pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean, false),
+        pg_catalog.pg_total_relation_size(c.oid), b.since, b.until
+    FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+    JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+    CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound) AS e
+    CROSS JOIN LATERAL (
+        SELECT CASE p.relname WHEN 'user_logins' THEN pg_catalog.timezone('UTC', s.since::date::timestamp)
+                              ELSE s.since::timestamptz END AS since,
+               CASE p.relname WHEN 'user_logins' THEN pg_catalog.timezone('UTC', s.until::date::timestamp)
+                              ELSE s.until::timestamptz END AS until
+        FROM (SELECT pg_catalog.substring(e.bound, 'FROM \\(''([^'']*)''\\)') AS since,
+                     pg_catalog.substring(e.bound, 'TO \\(''([^'']*)''\\)') AS until) AS s
+    ) AS b
+    WHERE p.relkind = 'p' AND c.relkind = 'r' AND b.until IS NOT NULL AND b.until > '1970-01-02 00:00:00Z'
+      AND (p.relname = 'processed_messages' AND n.nspname = $1 OR p.relname = 'user_logins' AND n.nspname = $2)
+    ORDER BY b.until, p.relname DESC";
+
+fn partition_from(row: &Row) -> Option<Partition> {
+    Some(Partition {
+        parent: Parent::of(row.get(0))?,
+        name: row.get(1),
+        state: if row.get(2) { State::Pending } else { State::Attached },
+        bytes: u64::try_from(row.get::<_, i64>(3)).unwrap_or(0),
+        since: row.get(4),
+        until: row.get(5),
+    })
+}
+
+/// How many rows a table holds, which is read from one end to the other.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn count(session: &LoneSession, place: Place<'_>) -> Result<u64, DatabaseError> {
+    let sql = format!("SELECT count(*) FROM {}", place.partition());
+    let row = session.query_one("count the rows of a partition", &sql, &[]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+}
+
+/// Whether a table of this name stands there, partition or not.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn stands(session: &LoneSession, place: Place<'_>) -> Result<bool, DatabaseError> {
+    let sql = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+    Ok(session.query_one("look for a table", sql, &[&place.partition()]).await?.get(0))
+}
+
+/// Makes the partitions that are missing, also for some time ahead. Gives their number.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn extend(database: &Database) -> Result<u32, DatabaseError> {
+    let sql = format!("SELECT {}.extend_partitions()", database.schemas().own);
+    let extend = async |transaction: &Transaction| transaction.query_one("make partitions by time", &sql, &[]).await;
+    let made = database.transaction(extend).await?;
+    Ok(made.get::<_, i32>(0).unsigned_abs())
+}
+
+/// Puts the claims under the constant time into a partition of their own and detaches the first partition, in which they stood,
+/// in one transaction: there is no moment in which such a claim is not there. It locks the whole table, and is tried for 50 ms
+/// only.
+///
+/// # Errors
+///
+/// [`DatabaseError`]; see [`DatabaseError::gave_way`]
+pub async fn try_detach_first_claims(session: &LoneSession, name: &str) -> Result<(), DatabaseError> {
+    let place = Parent::ProcessedMessages.place(session.schemas(), name);
+    let timeless = Parent::ProcessedMessages.place(session.schemas(), TIMELESS);
+    let (parent, first, timeless) = (place.parent(), place.partition(), timeless.partition());
+    let sql = format!(
+        "BEGIN;
+         LOCK TABLE {parent} IN ACCESS EXCLUSIVE MODE;
+         ALTER TABLE {parent} DETACH PARTITION {first};
+         CREATE TABLE {timeless} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES);
+         INSERT INTO {timeless} SELECT * FROM {first} WHERE sent_at = '1970-01-01 00:00:00Z';
+         ALTER TABLE {parent} ATTACH PARTITION {timeless}
+             FOR VALUES FROM ('1970-01-01 00:00:00Z') TO ('1970-01-02 00:00:00Z');
+         DELETE FROM {first} WHERE sent_at = '1970-01-01 00:00:00Z';
+         COMMIT"
+    );
+    let done = session.run_within("detach the first claims", &sql, super::partitions::SHORT).await;
+    if done.is_err() {
+        session.roll_back().await?;
+    }
+    done
+}
+
+/// The partition of the claims under the constant time, once the first partition has left.
+const TIMELESS: &str = "processed_messages_timeless";
+
+/// How many claims stand under the constant time in the first partition: they are copied while everybody waits.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn timeless_claims(session: &LoneSession, place: Place<'_>) -> Result<u64, DatabaseError> {
+    let sql = format!("SELECT count(*) FROM {} WHERE sent_at = '1970-01-01 00:00:00Z'", place.partition());
+    let row = session.query_one("count claims under the constant time", &sql, &[]).await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+}
