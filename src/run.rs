@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use self::heartbeat::Heartbeat;
 use crate::acknowledge::Deletes;
-use crate::database::{Database, DatabaseError, tell_end};
+use crate::database::{Database, DatabaseError, Transaction, tell_end};
 use crate::failpoint::{Step, around};
 use crate::lane::{Guard, Lane, LaneError, LaneSettings, Turns};
 use crate::load::{Destination, LoadError};
@@ -19,7 +19,8 @@ use crate::outage::Outage;
 use crate::queue::Queue;
 use crate::retry::Class;
 use crate::shutdown::Shutdown;
-use crate::table::{outbox, time_partitions};
+use crate::table::facts::TableFacts;
+use crate::table::{horizon, outbox, time_partitions};
 use crate::telemetry::Report;
 use crate::verdict::Judge;
 
@@ -92,6 +93,7 @@ impl<Q: Queue> Loader<Q> {
         // The first batch may need it.
         extend_tables(&self.destination.database).await;
         ask_for_version(&self.destination.database, &Outage::default()).await;
+        look_at_time(&self.destination.database).await;
         let mut heartbeat = Heartbeat::begin(&self.destination, &self.metrics, &shutdown.giving_up).await;
         let ended = self.run_lanes(&shutdown, &mut heartbeat).await;
         heartbeat.end().await;
@@ -191,6 +193,7 @@ async fn keep_looking_after_tables(destination: &Destination) -> std::convert::I
         asked += 1;
         if asked.is_multiple_of(EXTEND_EVERY) {
             extend_tables(database).await;
+            look_at_time(database).await;
         }
     }
 }
@@ -219,6 +222,21 @@ async fn ask_for_version(database: &Database, outage: &Outage) {
             }
         }
         Err(error) => tracing::debug!(%error, "the version of the tables could not be read"),
+    }
+}
+
+/// Reads how far back the tables remember, and how far ahead they are partitioned.
+async fn look_at_time(database: &Database) {
+    let look = async |seen: &Transaction| Ok((horizon::retained_since(seen).await?, TableFacts::of_time(seen).await?));
+    match database.snapshot(look).await {
+        Ok((horizon, tables)) => database.metrics().count(|figures| {
+            figures.retained_since.set((), horizon.unix_timestamp() as f64);
+            match tables.iter().map(|table| table.days_ahead).min() {
+                Some(days) => figures.partition_days.set((), days as f64),
+                None => figures.partition_days.clear(()),
+            }
+        }),
+        Err(error) => tracing::debug!(%error, "the horizon and the partitions could not be read"),
     }
 }
 

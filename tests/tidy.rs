@@ -15,9 +15,9 @@ const CORE: &[&str] =
 /// Where the core is: a crate, so that Cargo holds what it may import.
 const CORE_SOURCES: &str = "crates/core/src/";
 /// Does one thing each with the queue or the database.
-const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load", "acknowledge", "sink"];
+const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load", "acknowledge", "sink", "detach"];
 /// Composes steps.
-const JOBS: &[&str] = &["lane", "relay", "prune", "replay", "discard", "carry", "drain", "audit"];
+const JOBS: &[&str] = &["lane", "relay", "prune", "retention", "replay", "discard", "carry", "drain", "audit"];
 /// What the steps and jobs stand on.
 const GROUND: &[&str] = &["keyring", "config", "shutdown", "metrics", "spans", "telemetry"];
 
@@ -172,6 +172,8 @@ const TABLES: &[&str] = &[
     "dead_letter_revisions",
     "loaders",
     "loader_pauses",
+    "partitioning",
+    "retired_partitions",
 ];
 
 /// Tables that grow with the traffic or with the years.

@@ -156,7 +156,7 @@ impl Cost {
 }
 
 /// Bytes of write-ahead log since the cluster was made.
-async fn log_position(world: &World) -> Result<f64> {
+pub(crate) async fn log_position(world: &World) -> Result<f64> {
     let sql = "SELECT (pg_current_wal_insert_lsn() - '0/0')::float8";
     Ok(world.client.query_one(sql, &[]).await?.get(0))
 }

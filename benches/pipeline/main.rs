@@ -26,6 +26,7 @@ mod pruning;
 #[expect(dead_code, reason = "the other bench uses the rest")]
 mod raw_queue;
 mod relaying;
+mod retaining;
 mod start;
 mod throughput;
 mod world;
@@ -40,8 +41,8 @@ use self::letters::Letters;
 use self::world::Server;
 
 /// The parts, in the order of the table.
-const PARTS: [&str; 10] =
-    ["loading", "throughput", "peers", "latency", "memory", "growth", "growth-by-key", "relay", "letters", "start"];
+const PARTS: [&str; 11] =
+    ["loading", "throughput", "peers", "latency", "memory", "growth", "growth-by-key", "relay", "retention", "letters", "start"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -67,6 +68,7 @@ async fn main() -> Result<()> {
                 "latency" => latency::round(&mut server, &mut figures).await?,
                 "memory" => memory::round(&mut server, &mut figures).await?,
                 "relay" => relaying::round(&mut server, &mut figures).await?,
+                "retention" => retaining::round(&mut server, &mut figures).await?,
                 "letters" => letters.round(&mut server, &mut figures).await?,
                 "growth" => growth.round(&mut server, &mut figures).await?,
                 "growth-by-key" => growth_by_key.round(&mut server, &mut figures).await?,

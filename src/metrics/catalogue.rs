@@ -201,6 +201,13 @@ catalogue! {
     ///
     /// Loaders of one version run on tables of that version or a newer one.
     schema_version: Value = "schema_version",
+    /// The horizon: what was sent before it is not loaded. 1970 until retention removes something; absent before the first look.
+    retained_since: Value = "retained_since_timestamp_seconds",
+    /// For how many whole days there are partitions of the tables by time, of that which has the fewest; absent where none is
+    /// partitioned.
+    ///
+    /// Loaders keep more than seven ready, and stop on a day that has none.
+    partition_days: Value = "partition_days_ahead",
     /// Connections of the pool to the database.
     ///
     /// If all that `--database-connections` allows are used for long, see how long they are waited for.

@@ -242,6 +242,15 @@ impl TableFacts {
         Ok(facts)
     }
 
+    /// Reads how the tables are partitioned by time, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn of_time(transaction: &Transaction) -> Result<Vec<ByTime>, DatabaseError> {
+        Catalogues { transaction, tables: vec!["processed_messages", LOGINS] }.by_time().await
+    }
+
     /// Reads what a relay relies on besides: tables, unique indexes, owners, and what may keep rows out.
     ///
     /// # Errors

@@ -92,6 +92,7 @@ fn visited_often(step: Step) -> bool {
         | Step::RequeuedTake
         | Step::RequeuedResolve
         | Step::Import
-        | Step::Relay(_) => false,
+        | Step::Relay(_)
+        | Step::Retain(_) => false,
     }
 }

@@ -252,7 +252,8 @@ impl Torture<'_> {
             | Step::Compare
             | Step::Commit
             | Step::Delete
-            | Step::Relay(_) => self.run_to_its_end(&name, self.loader(), plan).await,
+            | Step::Relay(_)
+            | Step::Retain(_) => self.run_to_its_end(&name, self.loader(), plan).await,
         }
     }
 
