@@ -95,5 +95,6 @@ mod send;
 mod demo;
 mod local_queue;
 mod readme;
+mod manifests;
 mod alerts;
 mod tidy;
