@@ -14,7 +14,7 @@ TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --te
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers manifests bench settings metrics codes screens screenshots browser pages fuzz lint fmt
+.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers instances manifests bench settings metrics codes screens screenshots browser pages fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ conformance: setup ## Compare the local SQS server with other SQS servers, throu
 
 containers: ## Build the image, start docker-compose.yml, load through a kill, audit, stop all (needs Docker); OPT_LEVEL (3)
 	@OPT_LEVEL=$(OPT_LEVEL) scripts/containers
+
+instances: ## Load with many containers through a rolling update, a scale to zero and a node that vanishes (needs Docker)
+	@OPT_LEVEL=$(OPT_LEVEL) scripts/containers instances
 
 manifests: ## Render and check deploy/kubernetes, deploy/ecs and deploy/systemd, and see that each check can fail (needs kubectl)
 	@scripts/setup systemd_analyze
