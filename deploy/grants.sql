@@ -303,7 +303,7 @@ GRANT SELECT (arn, scheme, scheme_since, time_basis) ON turnstile.queues TO turn
 
 -- The auditor: `turnstile audit`. It reads hashes and times, and changes nothing.
 
-GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, absorbed_by_sent_at, processed_at)
+GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, absorbed_by_sent_at, received_at, processed_at)
     ON turnstile.processed_messages TO turnstile_auditor;
 GRANT SELECT (hash, owner_sent_at, owner) ON turnstile.identities TO turnstile_auditor;
 GRANT SELECT (message_sent_at, message_hash) ON public.user_logins TO turnstile_auditor;

@@ -34,7 +34,7 @@ use turnstile::table::relay_status::OutboxStatus;
 use turnstile::table::rights::{EXTEND_OUTBOX, EXTEND_PARTITIONS, FORGET_LOADERS, MIGRATIONS, Object, Right, needed};
 use turnstile::table::{
     outbox, outbox_pruned, processed_messages, relay_chunks, relay_failures, relay_gaps, relay_marks, relay_refusals,
-    relay_sinks,
+    relay_sinks, time_partitions,
 };
 
 pub(crate) use self::relays::{do_all_that_a_relay_does, do_all_that_an_operator_does_with_the_outbox};
@@ -432,6 +432,7 @@ pub(crate) async fn do_all_that_a_loader_does(roles: &Roles, name: &str) -> Resu
     }
     destination.time_basis(TimeBasis::SentTimestamp, &token).await.map_err(of_load)?;
     outbox::extend(&loader).await?;
+    time_partitions::extend(&loader).await?;
 
     let owner = connect(&roles.owner_url).await;
     let plain = || batch(&judge(), [message(&format!("{name} login"), &login("u", "ios"), 1)]);

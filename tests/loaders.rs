@@ -230,7 +230,7 @@ async fn a_loader_whose_role_may_not_note_that_it_lives_says_so_once_and_loads_a
     let loader = roles.name("loader");
     let revoke = format!(
         "REVOKE ALL ON turnstile.loaders FROM {loader}; REVOKE ALL ON ALL FUNCTIONS IN SCHEMA turnstile FROM {loader};
-         GRANT EXECUTE ON FUNCTION turnstile.extend_outbox(), turnstile.take_requeued(bytea[], timestamptz[]),
+         GRANT EXECUTE ON FUNCTION turnstile.extend_outbox(), turnstile.extend_partitions(), turnstile.take_requeued(bytea[], timestamptz[]),
                                    turnstile.resolve_requeued(bytea[], timestamptz[]) TO {loader}"
     );
     owner.batch_execute(&revoke).await.unwrap();

@@ -43,6 +43,7 @@ const ROOMS: &[Rule] = &[
         "the transaction has no queue: it only says what is committed",
     ),
     (&["acknowledge"], &[CORE, &["queue", "load"]], "a delete needs the proof of a commit, and no database"),
+    (&["detach"], &[CORE, &["database", "table"]], "how a partition goes is the same for every table"),
     (&["sink"], &[CORE, &["queue", "table", "aws", "http"]], "where events go is no matter of how they are found"),
     (
         &["carry"],

@@ -41,8 +41,19 @@ use self::letters::Letters;
 use self::world::Server;
 
 /// The parts, in the order of the table.
-const PARTS: [&str; 11] =
-    ["loading", "throughput", "peers", "latency", "memory", "growth", "growth-by-key", "relay", "retention", "letters", "start"];
+const PARTS: [&str; 11] = [
+    "loading",
+    "throughput",
+    "peers",
+    "latency",
+    "memory",
+    "growth",
+    "growth-by-key",
+    "relay",
+    "retention",
+    "letters",
+    "start",
+];
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -174,10 +174,6 @@ impl Kind for Span {
         let remedy = "give a number of months, years or days, such as 13months, 2years or 400d, from 28d to 100years";
         of_number(values::span(utf8(text)?), remedy.to_owned())
     }
-
-    fn limits(&self) -> Option<(String, String)> {
-        Some(("28d".to_owned(), "100years".to_owned()))
-    }
 }
 
 /// A number of bytes with its unit, within limits.

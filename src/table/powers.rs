@@ -94,6 +94,7 @@ impl Powers {
             reveals: all(&[("reveal_body", "")]),
             audits: all(&[
                 ("processed_messages", "absorbed_by_sent_at"),
+                ("processed_messages", "received_at"),
                 ("identities", "owner"),
                 ("outbox", "event_id"),
             ]) && all(&[("outbox", "message_sent_at"), ("horizon", "retained_since")]),
@@ -103,7 +104,7 @@ impl Powers {
 }
 
 /// The columns that are asked for: each stands for what its table is granted for.
-const COLUMNS: [(&str, &str); 19] = [
+const COLUMNS: [(&str, &str); 20] = [
     ("dead_letter_revisions", "paths"),
     ("loaders", "sqs_calls"),
     ("loader_pauses", "reason"),
@@ -114,6 +115,7 @@ const COLUMNS: [(&str, &str); 19] = [
     ("processed_messages", "outcome"),
     ("processed_messages", "processed_at"),
     ("processed_messages", "absorbed_by_sent_at"),
+    ("processed_messages", "received_at"),
     ("operator_actions", "reason"),
     ("queues", "arn"),
     ("relay_failures", "code"),

@@ -7,7 +7,7 @@ use crate::table::time_partitions::Period;
 /// How long rows are kept.
 pub static KEPT_FOR: Setting<Span> = Setting {
     flag: Some("keep"),
-    variable: Some("TURNSTILE_RETENTION"),
+    variable: None,
     commands: &["retain"],
     heading: OPTIONS,
     kind: Span,
