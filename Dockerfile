@@ -11,7 +11,7 @@ ARG CARGO_PROFILE_RELEASE_OPT_LEVEL=3
 # The caches keep the crates and what was built of them: a change of ours compiles our own crates only.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/build/target,sharing=locked \
-    cargo build --release --locked --no-default-features --features console,top,traces --bin turnstile \
+    cargo build --release --locked --no-default-features --features archive,console,top,traces --bin turnstile \
     && install -D --strip target/release/turnstile /out/turnstile
 
 # On top of the other, so that what both are made of is compiled once, with or without caches.

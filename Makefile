@@ -14,7 +14,7 @@ TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --te
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers instances manifests bench settings metrics codes screens screenshots browser pages fuzz lint fmt
+.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers instances manifests bench settings metrics codes screens screenshots browser pages duckdb fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ browser: setup ## Do on the console what operators do, in a real Chromium, and s
 
 pages: setup ## See how long each page of the console takes over LETTERS (1000000) dead letters, as released
 	@PROFILE=release tests/browser/run pages.py $(or $(LETTERS),1000000)
+
+duckdb: setup ## Let DuckDB read an archive and reckon its digests, which must be those of SQL
+	tests/duckdb/run
 
 fuzz: ## Fuzz every target for SECONDS (60) each, JOBS (1) side by side; needs a C++ compiler
 	@scripts/fuzz $(SECONDS)

@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and which job it starts.
 
+#[cfg(feature = "archive")]
+pub mod archive;
 pub mod audit;
 pub mod check;
 pub mod completions;
@@ -109,6 +111,9 @@ pub enum Command {
     Outbox(outbox::Args),
     /// Let what is older than it is kept leave: events, logins, claims
     Retain(retain::Args),
+    /// Keep what retention has taken off in an archive of Parquet, and drop it then
+    #[cfg(feature = "archive")]
+    Archive(archive::Args),
     /// Serve pages for operators: what is wrong, where each message is, and what was done about it
     #[cfg(feature = "console")]
     Console(console::Args),
@@ -197,6 +202,8 @@ impl Invocation {
             Command::Loaders(args) => args.run(given).await,
             Command::Outbox(args) => args.run(given).await,
             Command::Retain(args) => args.run(given).await,
+            #[cfg(feature = "archive")]
+            Command::Archive(args) => args.run(given).await,
             #[cfg(feature = "console")]
             Command::Console(args) => args.run(given).await,
             Command::Audit(args) => args.run(given).await,

@@ -57,6 +57,35 @@ pub enum Step {
     Relay(RelayStep),
     /// A step of retention.
     Retain(RetainStep),
+    /// A step of the archive.
+    Archive(ArchiveStep),
+}
+
+/// The steps of the archive, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveStep {
+    /// Noting what is archived from now on.
+    Note,
+    /// Writing the end of a file, which has no name in the archive yet.
+    Write,
+    /// Storing it under its name.
+    Store,
+    /// Reading back what is stored.
+    ReadBack,
+    /// Storing the manifest.
+    Manifest,
+    /// Recording it in the database.
+    Record,
+    /// Dropping the partition.
+    Drop,
+    /// Deleting a file in whose place another stands.
+    Remove,
+}
+
+impl From<ArchiveStep> for Step {
+    fn from(step: ArchiveStep) -> Self {
+        Self::Archive(step)
+    }
 }
 
 /// The steps of a relay, in the order of its path.
@@ -240,7 +269,7 @@ mod armed {
     use std::task::Poll;
     use std::time::Duration;
 
-    use super::{Mutant, RelayStep, RetainStep, Step};
+    use super::{ArchiveStep, Mutant, RelayStep, RetainStep, Step};
 
     /// `EDGE:N`, for instance `claim.after:3`: the process aborts when it comes to this edge for the Nth time. With `:stop`
     /// behind it, the process stops there, until it is told to go on. There may be several, between commas.
@@ -309,6 +338,7 @@ mod armed {
                 Self::Import => "import",
                 Self::Relay(step) => step.name(),
                 Self::Retain(step) => step.name(),
+                Self::Archive(step) => step.name(),
             }
         }
     }
@@ -383,6 +413,33 @@ mod armed {
         }
     }
 
+    impl ArchiveStep {
+        /// All of them.
+        pub const ALL: [Self; 8] = [
+            Self::Note,
+            Self::Write,
+            Self::Store,
+            Self::ReadBack,
+            Self::Manifest,
+            Self::Record,
+            Self::Drop,
+            Self::Remove,
+        ];
+
+        fn name(self) -> &'static str {
+            match self {
+                Self::Note => "archive_note",
+                Self::Write => "archive_write",
+                Self::Store => "archive_store",
+                Self::ReadBack => "archive_read_back",
+                Self::Manifest => "archive_manifest",
+                Self::Record => "archive_record",
+                Self::Drop => "archive_drop",
+                Self::Remove => "archive_remove",
+            }
+        }
+    }
+
     /// Where in a step.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Side {
@@ -425,6 +482,12 @@ mod armed {
             RelayStep::ALL.into_iter().flat_map(|step| Self::of(step.into()))
         }
 
+        /// The edges of the steps of the archive. Most of its work on files is done at once, and has no middle to end in.
+        pub fn of_archives() -> impl Iterator<Item = Self> {
+            let sides = |step: ArchiveStep| [Side::Before, Side::After].map(|side| Self { step: step.into(), side });
+            ArchiveStep::ALL.into_iter().flat_map(sides)
+        }
+
         fn of(step: Step) -> [Self; 3] {
             [Side::Before, Side::Underway, Side::After].map(|side| Self { step, side })
         }
@@ -444,7 +507,8 @@ mod armed {
     fn parse_failpoint(text: &str) -> Option<Armed> {
         let (name, rest) = text.split_once(':')?;
         let visit = rest.strip_suffix(":stop");
-        let edge = Edge::of_loaders().chain(Edge::of_relays()).find(|edge| edge.to_string() == name)?;
+        let mut all = Edge::of_loaders().chain(Edge::of_relays()).chain(Edge::of_archives());
+        let edge = all.find(|edge| edge.to_string() == name)?;
         Some(Armed { edge, visit: AtomicU64::new(visit.unwrap_or(rest).parse().ok()?), stops: visit.is_some() })
     }
 

@@ -14,6 +14,8 @@
 //! - No type that holds a body, a clear login, a key or a receipt prints it.
 //! - The pure core ([`turnstile_core`]: `message`, `stream`, `login`, `rejection`, `decode`, `fault`, `seal`, `mask`,
 //!   `verdict`, `batch`, `retry`) knows no clock, environment, network, database or log. What it lacks is not in its Cargo.toml.
+//! - A retired partition is dropped only after it was read back from the archive and recorded: its drop takes a
+//!   [`table::retired::Recorded`].
 //! - What a login is, its keys and its columns, is said in [`stream::LOGIN`] only.
 //! - SQL over our tables lives in `table` only, each table in a room of its own; the queue knows no table.
 
@@ -44,6 +46,8 @@ pub mod send;
 pub mod relay;
 pub mod prune;
 pub mod retention;
+#[cfg(feature = "archive")]
+pub mod archive;
 pub mod replay;
 pub mod discard;
 pub mod requeue;

@@ -100,7 +100,7 @@ pub enum RetainError {
     #[error("another `turnstile retain` or `turnstile archive` is at work, or the outbox is being pruned")]
     Busy,
     /// There is nothing to drop.
-    #[error("{} is not partitioned by time", .0.name())]
+    #[error("{} is not partitioned by time", .0)]
     NotPartitioned(Parent),
 }
 
@@ -291,7 +291,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
                 return Ok(true);
             }
             if Instant::now() >= deadline {
-                let claims = Parent::ProcessedMessages.name();
+                let claims = Parent::ProcessedMessages.as_str();
                 let place = Parent::ProcessedMessages.place(self.session.schemas(), claims);
                 self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
                 return Ok(false);

@@ -2,6 +2,8 @@
 //! several of them must say of each other stands in [`agreement`].
 
 pub mod agreement;
+pub mod archived_columns;
+pub mod archives;
 pub mod clear_values;
 pub mod conversion;
 pub mod dead_letter_revisions;
@@ -35,6 +37,8 @@ pub mod relay_status;
 pub mod replay_plan_letters;
 pub mod replay_plans;
 pub mod retired_partitions;
+pub mod restored;
+pub mod retired;
 pub mod rights;
 mod said;
 pub mod time_partitions;

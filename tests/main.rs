@@ -60,6 +60,8 @@ mod walk;
 mod history;
 mod letters;
 mod carried;
+#[cfg(feature = "archive")]
+mod archive;
 mod audit;
 mod retention;
 mod comparison;

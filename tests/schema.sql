@@ -51,6 +51,67 @@ turnstile.take_letters() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.take_requeued() SECURITY DEFINER search_path=pg_catalog, pg_temp
 turnstile.try_revisions() SECURITY DEFINER search_path=pg_catalog, pg_temp
 
+turnstile.archives.parent text NOT NULL
+turnstile.archives.label text NOT NULL
+turnstile.archives.generation integer NOT NULL
+turnstile.archives.partition text NOT NULL
+turnstile.archives.archive text NOT NULL
+turnstile.archives.place text NOT NULL
+turnstile.archives.state text NOT NULL DEFAULT 'noted'::text
+turnstile.archives.objects text[]
+turnstile.archives.blake3 bytea[]
+turnstile.archives.bytes bigint
+turnstile.archives.row_count bigint
+turnstile.archives.digest numeric
+turnstile.archives.first_at timestamp with time zone
+turnstile.archives.last_at timestamp with time zone
+turnstile.archives.sequence bigint
+turnstile.archives.manifest_blake3 bytea
+turnstile.archives.previous_blake3 bytea
+turnstile.archives.noted_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.archives.written_at timestamp with time zone
+turnstile.archives.verified_at timestamp with time zone
+turnstile.archives.recorded_at timestamp with time zone
+turnstile.archives.replaced_at timestamp with time zone
+turnstile.archives CONSTRAINT archives_generation_check CHECK ((generation > 0))
+turnstile.archives CONSTRAINT archives_manifest_blake3_check CHECK ((octet_length(manifest_blake3) = 32))
+turnstile.archives CONSTRAINT archives_parent_fkey FOREIGN KEY (parent) REFERENCES partitioning(parent)
+turnstile.archives CONSTRAINT archives_partition_fkey FOREIGN KEY (partition) REFERENCES retired_partitions(partition)
+turnstile.archives CONSTRAINT archives_pkey PRIMARY KEY (parent, label, generation)
+turnstile.archives CONSTRAINT archives_previous_blake3_check CHECK ((octet_length(previous_blake3) = 32))
+turnstile.archives CONSTRAINT archives_recorded_check CHECK ((((state = 'recorded'::text) = (recorded_at IS NOT NULL)) AND ((state = 'recorded'::text) = (sequence IS NOT NULL)) AND ((state = 'recorded'::text) = (manifest_blake3 IS NOT NULL))))
+turnstile.archives CONSTRAINT archives_replaced_check CHECK (((replaced_at IS NULL) OR (state = 'recorded'::text)))
+turnstile.archives CONSTRAINT archives_sequence_check CHECK ((sequence > 0))
+turnstile.archives CONSTRAINT archives_sequence_key UNIQUE (archive, sequence)
+turnstile.archives CONSTRAINT archives_state_check CHECK ((state = ANY (ARRAY['noted'::text, 'written'::text, 'verified'::text, 'recorded'::text])))
+turnstile.archives CONSTRAINT archives_verified_check CHECK (((state = ANY (ARRAY['noted'::text, 'written'::text])) OR ((row_count IS NOT NULL) AND (digest IS NOT NULL) AND (verified_at IS NOT NULL))))
+turnstile.archives CONSTRAINT archives_written_check CHECK (((state = 'noted'::text) OR ((objects IS NOT NULL) AND (blake3 IS NOT NULL) AND (bytes IS NOT NULL) AND (written_at IS NOT NULL))))
+CREATE UNIQUE INDEX archives_pkey ON turnstile.archives USING btree (parent, label, generation)
+CREATE UNIQUE INDEX archives_sequence_key ON turnstile.archives USING btree (archive, sequence)
+COMMENT turnstile.archives One row for each partition that an archive holds, and one for each time that it was written anew. Written by turnstile archive, before and after each step.
+COMMENT turnstile.archives.parent The table that the rows belonged to.
+COMMENT turnstile.archives.label Which time they are of, as the folder of the archive is named: 2026-11, 2026-11-27, or before-2026-11-01 for what is older.
+COMMENT turnstile.archives.generation The how many-th form of them: 1 as they were archived, one more each time that somebody was forgotten.
+COMMENT turnstile.archives.partition The partition that held them.
+COMMENT turnstile.archives.archive The id of the archive, which stands in each of its manifests.
+COMMENT turnstile.archives.place Where the archive was when this was written, as --to named it.
+COMMENT turnstile.archives.state How far it has come: noted, written (stored), verified (read back, and equal to the table), recorded (a manifest names it).
+COMMENT turnstile.archives.objects The names of its files in the archive, in the order of the rows.
+COMMENT turnstile.archives.blake3 BLAKE3 of each of these files.
+COMMENT turnstile.archives.bytes How many bytes the files have in all.
+COMMENT turnstile.archives.row_count How many rows they hold.
+COMMENT turnstile.archives.digest The digest of the rows: the sum of 60 bits of MD5 of each row's text.
+COMMENT turnstile.archives.first_at The earliest time of a message among the rows; NULL where none has one.
+COMMENT turnstile.archives.last_at The latest time of a message among the rows.
+COMMENT turnstile.archives.sequence The number of its manifest in the archive.
+COMMENT turnstile.archives.manifest_blake3 BLAKE3 of the manifest, which the next manifest names as well.
+COMMENT turnstile.archives.previous_blake3 BLAKE3 of the manifest before it; NULL for the first of an archive.
+COMMENT turnstile.archives.noted_at When it was begun. The manifest names this time.
+COMMENT turnstile.archives.written_at When all files were stored.
+COMMENT turnstile.archives.verified_at When they had been read back, and were equal to the table.
+COMMENT turnstile.archives.recorded_at When the manifest had been stored.
+COMMENT turnstile.archives.replaced_at When its files were deleted, because a later generation took their place.
+
 turnstile.dead_letter_revisions.sent_at timestamp with time zone NOT NULL
 turnstile.dead_letter_revisions.message_hash bytea NOT NULL
 turnstile.dead_letter_revisions.plan bigint NOT NULL

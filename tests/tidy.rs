@@ -17,7 +17,8 @@ const CORE_SOURCES: &str = "crates/core/src/";
 /// Does one thing each with the queue or the database.
 const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load", "acknowledge", "sink", "detach"];
 /// Composes steps.
-const JOBS: &[&str] = &["lane", "relay", "prune", "retention", "replay", "discard", "carry", "drain", "audit"];
+const JOBS: &[&str] =
+    &["lane", "relay", "prune", "retention", "archive", "replay", "discard", "carry", "drain", "audit"];
 /// What the steps and jobs stand on.
 const GROUND: &[&str] = &["keyring", "config", "shutdown", "metrics", "spans", "telemetry"];
 
@@ -49,6 +50,11 @@ const ROOMS: &[Rule] = &[
         &["carry"],
         &[CORE, STEPS, &["keyring", "readable"]],
         "a file of letters is written and read by what the tables know, and its times as scripts are told them",
+    ),
+    (
+        &["archive"],
+        &[CORE, STEPS, &["aws", "failpoint", "readable"]],
+        "an archive is written from the tables and read without them, and its times as scripts are told them",
     ),
     (
         JOBS,
@@ -136,6 +142,7 @@ const USE_STAND_INS: &[&str] = &["src/demo.rs", "src/demo/", "src/cli/local_queu
 
 /// Where each feature may be asked for: it takes whole modules away, and changes none.
 const ASK_FOR: &[(&str, &[&str])] = &[
+    ("archive", &["src/lib.rs", "src/cli.rs", "src/config/rows.rs"]),
     ("demo", &["src/lib.rs", "src/main.rs", "src/audit.rs", "src/cli.rs", "src/config/rows.rs"]),
     ("console", &["src/lib.rs", "src/main.rs", "src/cli.rs", "src/config/rows.rs", "src/demo.rs"]),
     ("top", &["src/lib.rs", "src/main.rs", "src/cli.rs", "src/config/rows.rs"]),
@@ -175,6 +182,7 @@ const TABLES: &[&str] = &[
     "loader_pauses",
     "partitioning",
     "retired_partitions",
+    "archives",
 ];
 
 /// Tables that grow with the traffic or with the years.

@@ -10,6 +10,7 @@
 #![allow(clippy::indexing_slicing)]
 #![allow(missing_docs)]
 
+mod archiving;
 mod bodies;
 #[path = "../support/cpu.rs"]
 mod cpu;
@@ -41,7 +42,7 @@ use self::letters::Letters;
 use self::world::Server;
 
 /// The parts, in the order of the table.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "loading",
     "throughput",
     "peers",
@@ -52,6 +53,7 @@ const PARTS: [&str; 11] = [
     "relay",
     "retention",
     "letters",
+    "archive",
     "start",
 ];
 
@@ -81,6 +83,7 @@ async fn main() -> Result<()> {
                 "relay" => relaying::round(&mut server, &mut figures).await?,
                 "retention" => retaining::round(&mut server, &mut figures).await?,
                 "letters" => letters.round(&mut server, &mut figures).await?,
+                "archive" => archiving::round(&mut server, &mut figures).await?,
                 "growth" => growth.round(&mut server, &mut figures).await?,
                 "growth-by-key" => growth_by_key.round(&mut server, &mut figures).await?,
                 _ => start::round(&mut server, &mut figures).await?,

@@ -279,6 +279,43 @@ const COMMANDS: &[Told] = &[
         ],
     },
     Told {
+        command: "archive",
+        done: "what waited is archived and dropped, or nothing waited; with --dry-run: it looked",
+        failed: "something waits still; what was dropped is in the archive",
+        examples: &[
+            "turnstile archive --to /var/lib/turnstile/archive",
+            "turnstile archive --to s3://logins-archive/eu --format json",
+            "turnstile archive --to /var/lib/turnstile/archive --dry-run",
+        ],
+    },
+    Told {
+        command: "archive verify",
+        done: "the archive is whole",
+        failed: "something is wrong with it, or it could not be read",
+        examples: &[
+            "turnstile archive verify --from /var/lib/turnstile/archive --deep",
+            "turnstile archive verify --from s3://logins-archive/eu --format json | jq -r .head",
+        ],
+    },
+    Told {
+        command: "archive restore",
+        done: "the tables are there, and hold what the archive holds",
+        failed: "a table is not there; nothing was overwritten",
+        examples: &[
+            "turnstile archive restore 2026-11 --from /var/lib/turnstile/archive",
+            "turnstile archive restore before-2026-11-01 --from s3://logins-archive/eu",
+        ],
+    },
+    Told {
+        command: "archive forget",
+        done: "the archive holds no login of theirs; with --dry-run: it looked",
+        failed: "it may still hold some: run the same again",
+        examples: &[
+            "turnstile archive forget --from /var/lib/turnstile/archive --user-id-file leaving.txt --dry-run",
+            "turnstile archive forget --from s3://logins-archive/eu --user-id-file - --yes < leaving.txt",
+        ],
+    },
+    Told {
         command: "outbox status",
         done: "done, whatever it shows",
         failed: "failed",

@@ -112,7 +112,7 @@ impl Done {
             let mut done =
                 json!({"version": version, "needed": ours, "applied": migrated.applied, "registered": registered});
             if let Some((period, converted)) = converted {
-                let tables: Vec<&str> = converted.converted.iter().map(|(parent, _)| parent.name()).collect();
+                let tables: Vec<&str> = converted.converted.iter().map(|(parent, _)| parent.as_str()).collect();
                 done["partitioned"] =
                     json!({"period": period.as_str(), "tables": tables, "partitions": converted.made});
             }
@@ -131,7 +131,7 @@ impl Done {
         registered.iter().try_for_each(|id| say(&format!("registered the key {id}")))?;
         let Some((period, Converted { converted, made })) = converted else { return Ok(()) };
         for (parent, until) in converted {
-            let name = parent.name();
+            let name = parent.as_str();
             say(&format!(
                 "{name} is partitioned now: what stood there is its first partition, until {}",
                 until.date()

@@ -99,7 +99,7 @@ fn line_of(gone: &Gone, dry_run: bool, format: Format) -> String {
     let Gone { parent, partition, rows, bytes, for_archive } = gone;
     match format {
         Format::Json => json!({
-            "table": parent.name(),
+            "table": parent.as_str(),
             "partition": partition,
             "left": !dry_run,
             "rows": rows,

@@ -1,5 +1,7 @@
 //! Every setting of the program, each in one row.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod calls;
 mod carried;
 #[cfg(feature = "console")]
@@ -17,6 +19,8 @@ mod retention;
 
 use super::setting::Row;
 
+#[cfg(feature = "archive")]
+pub use self::archive::*;
 pub use self::calls::*;
 pub use self::carried::*;
 #[cfg(feature = "console")]
@@ -76,6 +80,9 @@ const DATABASE_COMMANDS: &[&str] = &[
     "outbox replay",
     "outbox prune",
     "retain",
+    "archive",
+    "archive restore",
+    "archive forget",
     "audit",
     "console",
 ];
@@ -149,6 +156,14 @@ pub const ALL: &[&dyn Row] = &[
     &PARTITION,
     &GROUP,
     &AUDIT_TIMEOUT,
+    #[cfg(feature = "archive")]
+    &ARCHIVE_TO,
+    #[cfg(feature = "archive")]
+    &ARCHIVE_FROM,
+    #[cfg(feature = "archive")]
+    &ARCHIVE_HEAD,
+    #[cfg(feature = "archive")]
+    &USER_ID_FILE,
     #[cfg(feature = "console")]
     &CONSOLE_LISTEN,
     #[cfg(feature = "console")]

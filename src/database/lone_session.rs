@@ -1,10 +1,14 @@
 //! A connection of its own, outside the pool: for a lock that outlives a transaction, and for statements that stand in none.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, CopyInSink, Row};
 
 use super::error::Phase;
 use super::schemas::Schemas;
@@ -109,6 +113,60 @@ impl LoneSession {
         self.run("roll back", &session::limits(Duration::ZERO, Duration::ZERO)).await
     }
 
+    /// Begins a transaction that sees one state of the database and changes nothing, and writes values in one way, whatever the
+    /// role's settings are.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn begin_reading(&self) -> Result<(), DatabaseError> {
+        self.run("begin to read", session::BEGIN_READING).await
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn end_reading(&self) -> Result<(), DatabaseError> {
+        self.run("end the reading", "COMMIT").await
+    }
+
+    /// Copies rows out, `sql` being a `COPY … TO STDOUT BINARY` of so many columns.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn copy_out(&self, attempted: &'static str, sql: &str, columns: usize) -> Result<RowsOut, DatabaseError> {
+        let failed = |error| DatabaseError::from_driver(Phase::Working(attempted), &error);
+        let stream = self.client.copy_out(sql).await.map_err(failed)?;
+        // What a value is, is said by who reads it.
+        let types = vec![Type::BYTEA; columns];
+        Ok(RowsOut { attempted, stream: Box::pin(BinaryCopyOutStream::new(stream, &types)) })
+    }
+
+    /// Begins to copy rows in, `sql` being a `COPY … FROM STDIN BINARY`.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn copy_in(&self, attempted: &'static str, sql: &str) -> Result<RowsIn, DatabaseError> {
+        let failed = |error| DatabaseError::from_driver(Phase::Working(attempted), &error);
+        let sink = self.client.copy_in(sql).await.map_err(failed)?;
+        let mut buffer = BytesMut::with_capacity(2 * RowsIn::CHUNK);
+        buffer.put_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
+        Ok(RowsIn { attempted, sink: Box::pin(sink), buffer })
+    }
+
+    /// Runs statements as they are, without values.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn run_all(&self, attempted: &'static str, sql: &str) -> Result<(), DatabaseError> {
+        self.run(attempted, sql).await
+    }
+
     /// What is said of a session that does not hold what it has locked: somebody between here and the server passes it round.
     pub fn passed_round(&self, attempted: &'static str) -> DatabaseError {
         DatabaseError::unexpected(
@@ -121,6 +179,87 @@ impl LoneSession {
     async fn run(&self, attempted: &'static str, sql: &str) -> Result<(), DatabaseError> {
         let ran = self.client.batch_execute(sql).await;
         ran.map_err(|error| DatabaseError::from_driver(Phase::Working(attempted), &error))
+    }
+}
+
+/// Rows that are copied out.
+pub struct RowsOut {
+    attempted: &'static str,
+    stream: Pin<Box<BinaryCopyOutStream>>,
+}
+
+impl RowsOut {
+    /// The next row; nothing after the last.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn next(&mut self) -> Result<Option<RowOut>, DatabaseError> {
+        let next = self.stream.next().await.transpose();
+        next.map(|row| row.map(RowOut))
+            .map_err(|error| DatabaseError::from_driver(Phase::Working(self.attempted), &error))
+    }
+}
+
+/// A row that was copied out.
+pub struct RowOut(BinaryCopyOutRow);
+
+impl RowOut {
+    /// A value as the server sends it; nothing for NULL, or where there is no such column.
+    pub fn value(&self, column: usize) -> Option<&[u8]> {
+        self.0.try_get(column).ok().flatten()
+    }
+}
+
+/// Rows that are copied in.
+pub struct RowsIn {
+    attempted: &'static str,
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    buffer: BytesMut,
+}
+
+impl RowsIn {
+    /// How much is sent at once.
+    const CHUNK: usize = 1 << 16;
+
+    /// Adds a row, each value as the server takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn add(&mut self, values: &[Option<Vec<u8>>]) -> Result<(), DatabaseError> {
+        self.buffer.put_i16(i16::try_from(values.len()).unwrap_or(i16::MAX));
+        for value in values {
+            match value {
+                None => self.buffer.put_i32(-1),
+                Some(bytes) => {
+                    self.buffer.put_i32(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
+                    self.buffer.put_slice(bytes);
+                }
+            }
+        }
+        match self.buffer.len() < Self::CHUNK {
+            true => Ok(()),
+            false => self.send().await,
+        }
+    }
+
+    /// Ends the copy; gives the number of rows that the server took.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn end(mut self) -> Result<u64, DatabaseError> {
+        self.buffer.put_i16(-1);
+        self.send().await?;
+        let ended = self.sink.as_mut().finish().await;
+        ended.map_err(|error| DatabaseError::from_driver(Phase::Working(self.attempted), &error))
+    }
+
+    async fn send(&mut self) -> Result<(), DatabaseError> {
+        let chunk = self.buffer.split().freeze();
+        let sent = self.sink.send(chunk).await;
+        sent.map_err(|error| DatabaseError::from_driver(Phase::Working(self.attempted), &error))
     }
 }
 

@@ -127,6 +127,10 @@ pub(super) fn of_its_own() -> String {
     )
 }
 
+/// Begins a transaction of such a session that reads: floating-point numbers are written with all of their digits.
+pub(super) const BEGIN_READING: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL extra_float_digits = 1; SET LOCAL jit = off";
+
 /// For how long the next statements of such a session may run, and wait for a lock. Zero is without end.
 pub(super) fn limits(statement: Duration, lock: Duration) -> String {
     format!("SET statement_timeout = {}; SET lock_timeout = {}", statement.as_millis(), lock.as_millis())

@@ -32,10 +32,10 @@ pub enum ConvertError {
     #[error("another `turnstile migrate --partition`, `turnstile retain` or `turnstile archive` is at work")]
     Busy,
     /// Something would not go along.
-    #[error("{} cannot be partitioned while it has: {}", .0.name(), named(.1))]
+    #[error("{} cannot be partitioned while it has: {}", .0, named(.1))]
     Obstacles(Parent, Vec<Obstacle>),
     /// Somebody held the table all along.
-    #[error("{} is not partitioned yet: transactions hold it that began before", .0.name())]
+    #[error("{} is not partitioned yet: transactions hold it that began before", .0)]
     InTheWay(Parent, InTheWay),
 }
 
@@ -127,7 +127,7 @@ async fn insist(session: &LoneSession, parent: Parent, came: Came) -> Result<(),
     match came {
         Came::ToItsEnd => Ok(()),
         Came::InTheWay => {
-            let place = parent.place(session.schemas(), parent.name());
+            let place = parent.place(session.schemas(), parent.as_str());
             Err(ConvertError::InTheWay(parent, InTheWay::of(session, place).await?))
         }
     }

@@ -85,7 +85,7 @@ pub async fn begin(
          ON CONFLICT (parent) DO UPDATE SET period = excluded.period, made_until = excluded.made_until",
         session.schemas().own
     );
-    session.query("note what is prepared", &sql, &[&parent.name(), &period.as_str(), &cut]).await.map(drop)
+    session.query("note what is prepared", &sql, &[&parent.as_str(), &period.as_str(), &cut]).await.map(drop)
 }
 
 /// Builds the unique index that a partitioned `user_logins` needs, beside whoever writes. One that was not built to its end is
@@ -152,7 +152,7 @@ pub async fn try_take_back(session: &LoneSession, parent: Parent) -> Result<(), 
         format!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", whole(session, parent).partition(), constraint(parent));
     session.run_within("take the preparation back", &sql, SHORT).await?;
     let sql = format!("DELETE FROM {}.partitioning WHERE parent = $1 AND since IS NULL", session.schemas().own);
-    session.query("note that nothing is prepared", &sql, &[&parent.name()]).await.map(drop)
+    session.query("note that nothing is prepared", &sql, &[&parent.as_str()]).await.map(drop)
 }
 
 /// Puts the partitioned table in the place of the ordinary one. Tried for 50 ms.
@@ -163,7 +163,7 @@ pub async fn try_take_back(session: &LoneSession, parent: Parent) -> Result<(), 
 pub async fn try_swap(session: &LoneSession, parent: Parent, cut: OffsetDateTime) -> Result<(), DatabaseError> {
     let schema = parent.schema(session.schemas());
     let suffix = suffix(cut);
-    let old = format!("{}{suffix}", parent.name());
+    let old = format!("{}{suffix}", parent.as_str());
     let unique = match parent {
         Parent::UserLogins => format!(
             "CREATE UNIQUE INDEX user_logins_message_key ON {schema}.user_logins (message_sent_at, message_hash, create_date);"
@@ -177,7 +177,7 @@ pub async fn try_swap(session: &LoneSession, parent: Parent, cut: OffsetDateTime
         .replace("{suffix}", &suffix)
         .replace("{schema}", &schema.to_string())
         .replace("{own}", &session.schemas().own.to_string())
-        .replace("{parent}", parent.name())
+        .replace("{parent}", parent.as_str())
         .replace("{column}", parent.column())
         .replace("{constraint}", &constraint(parent))
         .replace("{unique_index}", &unique)
@@ -186,11 +186,11 @@ pub async fn try_swap(session: &LoneSession, parent: Parent, cut: OffsetDateTime
 }
 
 fn whole(session: &LoneSession, parent: Parent) -> Place<'_> {
-    parent.place(session.schemas(), parent.name())
+    parent.place(session.schemas(), parent.as_str())
 }
 
 fn constraint(parent: Parent) -> String {
-    format!("{}_first_partition", parent.name())
+    format!("{}_first_partition", parent.as_str())
 }
 
 /// A bound, as statements write it.

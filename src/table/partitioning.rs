@@ -28,7 +28,7 @@ pub async fn read(session: &LoneSession) -> Result<Vec<Partitioned>, DatabaseErr
     let rows = session.query("ask which tables are partitioned", &sql, &[]).await?;
     let read = |row: &tokio_postgres::Row| {
         Some(Partitioned {
-            parent: Parent::of(row.get(0))?,
+            parent: row.get::<_, &str>(0).parse().ok()?,
             period: row.get::<_, &str>(1).parse().ok()?,
             made_until: row.get(2),
             since: row.get(3),
@@ -44,5 +44,5 @@ pub async fn read(session: &LoneSession) -> Result<Vec<Partitioned>, DatabaseErr
 /// [`DatabaseError`]
 pub async fn set_period(session: &LoneSession, parent: Parent, period: Period) -> Result<(), DatabaseError> {
     let sql = format!("UPDATE {}.partitioning SET period = $2 WHERE parent = $1", session.schemas().own);
-    session.query("note the period", &sql, &[&parent.name(), &period.as_str()]).await.map(drop)
+    session.query("note the period", &sql, &[&parent.as_str(), &period.as_str()]).await.map(drop)
 }

@@ -48,7 +48,7 @@ pub async fn leaving(session: &LoneSession) -> Result<Vec<Retired>, DatabaseErro
     let rows = session.query("read which partitions are leaving", &sql, &[]).await?;
     let read = |row: &tokio_postgres::Row| {
         Some(Retired {
-            parent: Parent::of(row.get(0))?,
+            parent: row.get::<_, &str>(0).parse().ok()?,
             name: row.get(1),
             until: row.get(2),
             for_archive: row.get(3),
@@ -70,7 +70,7 @@ pub async fn note(session: &LoneSession, partition: &Partition, for_archive: boo
         session.schemas().own
     );
     let Partition { parent, name, since, until, .. } = partition;
-    session.query("note what leaves", &sql, &[name, &parent.name(), since, until, &for_archive]).await.map(drop)
+    session.query("note what leaves", &sql, &[name, &parent.as_str(), since, until, &for_archive]).await.map(drop)
 }
 
 /// Notes that it is a table of its own, with so many rows, to which nothing is added.

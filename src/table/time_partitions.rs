@@ -1,6 +1,9 @@
 //! The tables that are partitioned by time: which partitions they have, and how more are made. `partitioning` says which tables
 //! these are.
 
+use std::fmt;
+use std::str::FromStr;
+
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 
@@ -22,7 +25,7 @@ impl Parent {
     pub const ALL: [Self; 2] = [Self::UserLogins, Self::ProcessedMessages];
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::UserLogins => "user_logins",
             Self::ProcessedMessages => "processed_messages",
@@ -47,11 +50,29 @@ impl Parent {
 
     /// A partition of it.
     pub fn place<'n>(self, schemas: &'n Schemas, name: &'n str) -> Place<'n> {
-        Place { schema: self.schema(schemas), parent: self.name(), name }
+        Place { schema: self.schema(schemas), parent: self.as_str(), name }
     }
 
-    pub(super) fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|parent| parent.name() == name)
+    /// The columns of its key: the time of a message and its hash.
+    pub fn key(self) -> [&'static str; 2] {
+        match self {
+            Self::UserLogins => ["message_sent_at", "message_hash"],
+            Self::ProcessedMessages => ["sent_at", "message_hash"],
+        }
+    }
+}
+
+impl fmt::Display for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Parent {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|parent| parent.as_str() == name).ok_or(())
     }
 }
 
@@ -74,7 +95,7 @@ impl Period {
     }
 }
 
-impl std::str::FromStr for Period {
+impl FromStr for Period {
     type Err = ();
 
     fn from_str(word: &str) -> Result<Self, ()> {
@@ -142,7 +163,7 @@ const PARTITIONS: &str = "SELECT p.relname::text, c.relname::text,
 
 fn partition_from(row: &Row) -> Option<Partition> {
     Some(Partition {
-        parent: Parent::of(row.get(0))?,
+        parent: row.get::<_, &str>(0).parse().ok()?,
         name: row.get(1),
         state: if row.get(2) { State::Pending } else { State::Attached },
         bytes: u64::try_from(row.get::<_, i64>(3)).unwrap_or(0),

@@ -24,6 +24,10 @@ SINK_TESTS = (
     "sinks::elsewhere::through_a_topic_of_another_server_a_queue_gets_every_event",
     "sinks::elsewhere::a_receiver_with_the_libraries_of_both_standards_accepts_every_event",
 )
+ARCHIVE_TESTS = (
+    "archive::s3::in_s3_every_object_is_stored_once_though_replies_are_lost",
+    "archive::s3::a_folder_and_a_bucket_hold_the_same_bytes",
+)
 
 
 def main(binary):
@@ -31,7 +35,11 @@ def main(binary):
         with concurrent.futures.ThreadPoolExecutor(len(endpoints)) as pool:
             runs = {name: pool.submit(answers_of, endpoint) for name, endpoint in endpoints.items()}
             answers = {name: run.result() for name, run in runs.items()}
-        own = {"the loader's own test": loader_passes(endpoints), "the sinks' own tests": sinks_pass(endpoints)}
+        own = {
+            "the loader's own test": loader_passes(endpoints),
+            "the sinks' own tests": sinks_pass(endpoints),
+            "the archive's own tests": archive_passes(endpoints),
+        }
     passed, failures, counts = judge(answers)
     passed += sum(own.values())
     failures += [f"\nFAILED {name}" for name, passes in own.items() if not passes]
@@ -52,6 +60,11 @@ def sinks_pass(endpoints):
     with receiver.running() as address:
         servers = listed({name: endpoints[name] for name in OTHERS})
         return tests_pass(SINK_TESTS, {"TURNSTILE_TEST_SNS_SERVERS": servers, "TURNSTILE_TEST_RECEIVER": address})
+
+
+def archive_passes(endpoints):
+    """Whether an archive in S3 is stored once, whatever replies are lost."""
+    return tests_pass(ARCHIVE_TESTS, {"TURNSTILE_TEST_S3_SERVER": endpoints["moto"]})
 
 
 def listed(endpoints):

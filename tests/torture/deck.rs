@@ -93,6 +93,7 @@ fn visited_often(step: Step) -> bool {
         | Step::RequeuedResolve
         | Step::Import
         | Step::Relay(_)
-        | Step::Retain(_) => false,
+        | Step::Retain(_)
+        | Step::Archive(_) => false,
     }
 }

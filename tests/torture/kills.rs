@@ -253,7 +253,8 @@ impl Torture<'_> {
             | Step::Commit
             | Step::Delete
             | Step::Relay(_)
-            | Step::Retain(_) => self.run_to_its_end(&name, self.loader(), plan).await,
+            | Step::Retain(_)
+            | Step::Archive(_) => self.run_to_its_end(&name, self.loader(), plan).await,
         }
     }
 
