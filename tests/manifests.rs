@@ -21,9 +21,9 @@ fn every_command_flag_and_variable_in_deploy_is_one_of_the_program() {
     let wrong: Vec<String> = started.iter().flat_map(wrong_in).collect();
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
     for (folder, commands) in [
-        ("kubernetes", &["run", "relay", "console", "audit", "migrate"][..]),
-        ("ecs", &["run", "relay", "audit", "migrate", "health"]),
-        ("systemd", &["run", "relay", "console", "audit"]),
+        ("kubernetes", &["run", "relay", "console", "audit", "migrate", "retain", "archive"][..]),
+        ("ecs", &["run", "relay", "audit", "migrate", "health", "retain", "archive"]),
+        ("systemd", &["run", "relay", "console", "audit", "retain", "archive"]),
     ] {
         let found: BTreeSet<String> =
             started.iter().filter(|one| one.place.starts_with(folder)).map(command_of).collect();

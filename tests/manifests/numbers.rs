@@ -35,14 +35,14 @@ fn the_numbers_of_the_worked_example_are_those_of_the_manifests() {
     assert_eq!(text(&relay["spec"]["replicas"]), page["replicas"]);
     let loader = yaml("deploy/kubernetes/base/loader.yaml").remove(0);
     let mut resources = 0;
-    for workload in ["loader", "relay", "console", "migrate", "audit"] {
+    for workload in ["loader", "relay", "console", "migrate", "audit", "retain", "archive"] {
         each(&yaml(&format!("deploy/kubernetes/base/{workload}.yaml"))[0], "resources", &mut |of| {
             assert_eq!(text(&of["limits"]["memory"]), page["memory"], "{workload}");
             assert_eq!(text(&of["requests"]["memory"]), page["memory"], "{workload}");
             resources += 1;
         });
     }
-    assert_eq!(resources, 5);
+    assert_eq!(resources, 7);
     each(&loader, "resources", &mut |of| assert_eq!(text(&of["requests"]["cpu"]), page["cpu"]));
 }
 
