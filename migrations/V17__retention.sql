@@ -14,7 +14,7 @@ COMMENT ON COLUMN turnstile.partitioning.parent IS
 COMMENT ON COLUMN turnstile.partitioning.period IS
     'How much time a new partition holds: a month or a day, in UTC.';
 COMMENT ON COLUMN turnstile.partitioning.made_until IS
-    'Until when there are partitions; the next one begins here. While since is NULL, the end of what is to be the first one.';
+    'Until when there are partitions without a gap, as last seen. While since is NULL, the end of what is to be the first one.';
 COMMENT ON COLUMN turnstile.partitioning.since IS
     'Since when it is partitioned; NULL while that is being prepared.';
 
@@ -53,23 +53,29 @@ COMMENT ON COLUMN turnstile.retired_partitions.detached_at IS
 COMMENT ON COLUMN turnstile.retired_partitions.dropped_at IS
     'When it was found to be gone.';
 
--- The same way as extend_outbox(): LIKE and ATTACH wait for nobody who reads or writes the table.
+-- The same way as extend_outbox(): LIKE and ATTACH wait for nobody who reads or writes the table. What there is, the catalogue
+-- says: a partition that somebody has dropped is made again, and one that somebody has made is left alone.
 CREATE FUNCTION turnstile.extend_partitions() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
 DECLARE
-    it     record;
-    whole  regclass;
-    until_ timestamptz;
-    wanted timestamptz;
-    suffix text;
-    name   text;
-    made   integer := 0;
+    it      record;
+    whole   regclass;
+    schema_ text;
+    unit    text;
+    at_     timestamptz;
+    until_  timestamptz;
+    wanted  timestamptz;
+    name    text;
+    other   record;
+    made    integer := 0;
+    failed  text;
 BEGIN
     IF NOT pg_try_advisory_xact_lock('turnstile.partitioning'::regclass::bigint) THEN
         RETURN 0;
     END IF;
     FOR it IN SELECT * FROM turnstile.partitioning ORDER BY parent LOOP
         whole := CASE it.parent WHEN 'user_logins' THEN 'public.user_logins' ELSE 'turnstile.processed_messages' END::regclass;
+        SELECT n.nspname INTO schema_ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = whole;
         IF it.since IS NULL THEN
             -- What was being prepared and came to no end would refuse rows once that time has come.
             IF it.made_until < now() + interval '1 day' THEN
@@ -79,26 +85,51 @@ BEGIN
             END IF;
             CONTINUE;
         END IF;
-        wanted := CASE it.period WHEN 'monthly' THEN date_trunc('month', now()) + interval '4 months'
-                                 ELSE date_trunc('day', now()) + interval '15 days' END;
-        WHILE it.made_until < wanted LOOP
-            IF it.period = 'monthly' THEN
-                until_ := date_trunc('month', it.made_until) + interval '1 month';
-                suffix := to_char(it.made_until, CASE WHEN it.made_until = date_trunc('month', it.made_until) THEN 'YYYYMM' ELSE 'YYYYMMDD' END);
-            ELSE
-                until_ := it.made_until + interval '1 day';
-                suffix := to_char(it.made_until, 'YYYYMMDD');
-            END IF;
-            name := CASE it.parent WHEN 'user_logins' THEN 'public.user_logins_' ELSE 'turnstile.processed_messages_' END || suffix;
-            EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)', name, whole);
-            EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', whole, name,
-                           CASE it.parent WHEN 'user_logins' THEN it.made_until::date::text ELSE it.made_until::text END,
-                           CASE it.parent WHEN 'user_logins' THEN until_::date::text ELSE until_::text END);
-            UPDATE turnstile.partitioning SET made_until = until_ WHERE parent = it.parent;
-            it.made_until := until_;
-            made := made + 1;
-        END LOOP;
+        unit := CASE it.period WHEN 'monthly' THEN 'month' ELSE 'day' END;
+        wanted := date_trunc(unit, now()) + CASE unit WHEN 'month' THEN interval '4 months' ELSE interval '15 days' END;
+        at_ := least(it.made_until, date_trunc(unit, now()));
+        -- What fails for one table is no matter of the other.
+        BEGIN
+            WHILE at_ < wanted LOOP
+                SELECT min(b.until) FILTER (WHERE b.since <= at_ AND b.until > at_) AS covers, min(b.since) FILTER (WHERE b.since > at_) AS next
+                INTO other
+                FROM (SELECT coalesce(substring(e.bound, 'FROM \(''([^'']*)''\)')::timestamptz, '-infinity') AS since,
+                             coalesce(substring(e.bound, 'TO \(''([^'']*)''\)')::timestamptz, 'infinity') AS until
+                      FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                      CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid) AS bound) AS e
+                      WHERE i.inhparent = whole AND e.bound <> 'DEFAULT') AS b;
+                IF other.covers IS NOT NULL THEN
+                    at_ := least(other.covers, wanted);
+                    CONTINUE;
+                END IF;
+                until_ := least(date_trunc(unit, at_) + ('1 ' || unit)::interval, other.next);
+                name := it.parent || '_' || to_char(at_, CASE WHEN unit = 'month' AND at_ = date_trunc('month', at_) THEN 'YYYYMM' ELSE 'YYYYMMDD' END);
+                WHILE to_regclass(format('%I.%I', schema_, name)) IS NOT NULL LOOP
+                    name := name || '_';
+                END LOOP;
+                name := format('%I.%I', schema_, name);
+                EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY)', name, whole);
+                -- What default privileges gave to others: partitions are read through their table.
+                FOR other IN SELECT DISTINCT a.grantee FROM pg_class c, aclexplode(c.relacl) a
+                             WHERE c.oid = name::regclass AND a.grantee <> c.relowner LOOP
+                    EXECUTE format('REVOKE ALL ON %s FROM %s', name,
+                                   CASE other.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(other.grantee)) END);
+                END LOOP;
+                EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', whole, name,
+                               CASE it.parent WHEN 'user_logins' THEN at_::date::text ELSE at_::text END,
+                               CASE it.parent WHEN 'user_logins' THEN until_::date::text ELSE until_::text END);
+                at_ := until_;
+                made := made + 1;
+            END LOOP;
+            UPDATE turnstile.partitioning SET made_until = at_ WHERE parent = it.parent AND made_until <> at_;
+        EXCEPTION WHEN OTHERS THEN
+            failed := SQLERRM;
+            RAISE WARNING 'partitions of % could not be made: %', it.parent, failed;
+        END;
     END LOOP;
+    IF failed IS NOT NULL AND made = 0 THEN
+        RAISE EXCEPTION 'partitions could not be made: %', failed;
+    END IF;
     RETURN made;
 END
 $$;

@@ -99,6 +99,9 @@ pub enum RetainError {
     /// Somebody has the lock.
     #[error("another `turnstile retain` or `turnstile archive` is at work, or the outbox is being pruned")]
     Busy,
+    /// What is old cannot be told.
+    #[error("the clocks of the database and of this machine are more than a day apart")]
+    Clocks,
     /// There is nothing to drop.
     #[error("{} is not partitioned by time", .0)]
     NotPartitioned(Parent),
@@ -110,13 +113,14 @@ impl RetainError {
         match self {
             Self::Database(error) => error.remedy().to_owned(),
             Self::Busy => "wait until it has ended: pg_locks shows who holds an advisory lock".to_owned(),
+            Self::Clocks => "set both right: what leaves by a wrong clock is gone".to_owned(),
             Self::NotPartitioned(_) => "run `turnstile migrate --partition monthly` once".to_owned(),
         }
     }
 }
 
-/// How many claims under the constant time are moved at most while everybody waits: about 20 ms.
-const MOST_TIMELESS: u64 = 10_000;
+/// How many claims under the constant time are moved at most while everybody waits: some 20 ms.
+const MOST_TIMELESS: u64 = 3_000;
 
 /// Lets what is older leave, and ends what an earlier run has left behind. `tell` hears of each partition as it goes.
 ///
@@ -140,7 +144,12 @@ pub async fn retain(
         lock(&session, settings.patience).await?;
         done.made = time_partitions::extend(database).await?;
     }
-    let can_detach = settings.beside_writers && partitions::can_be_detached(&session).await?;
+    let can_detach = settings.beside_writers
+        && partitions::can_be_detached(&session).await?
+        && !time_partitions::has_default(&session).await?;
+    if (leaving::clock(&session).await? - OffsetDateTime::now_utc()).abs() > time::Duration::DAY {
+        return Err(RetainError::Clocks);
+    }
     Retaining { session, settings, can_detach, done, tell }.run().await
 }
 
@@ -182,6 +191,9 @@ impl<T: FnMut(&Gone)> Retaining<T> {
             if partition.is_none() && one.is_detached && one.for_archive {
                 continue;
             }
+            if partition.is_some_and(is_first_of_claims) && !self.can_move_timeless(&one.name).await? {
+                continue;
+            }
             if self.go(&one, partition).await? == Came::InTheWay {
                 return Ok(Came::InTheWay);
             }
@@ -212,24 +224,53 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         self.done.older_than = Some(older_than);
         let partitions = time_partitions::read(&self.session).await?;
         let Some(due) = end_of_whole_time(&partitions, older_than) else {
-            return self.forget_identities(horizon::stands_at(&self.session).await?).await;
+            return self.forget_identities().await;
         };
         let needed_since = self.needed_since(due).await?;
         let limit = needed_since.map_or(due, |needed| needed.min(due));
         let Some(until) = end_of_whole_time(&partitions, limit) else {
-            return self.forget_identities(horizon::stands_at(&self.session).await?).await;
+            return self.forget_identities().await;
         };
         if !self.settings.dry_run && !self.forget(until).await? {
             return Ok(());
         }
         for parent in Parent::ALL {
             for partition in partitions.iter().filter(|one| one.parent == parent && one.until <= until) {
+                if self.is_wanted(partition, until).await? {
+                    continue;
+                }
                 if self.retire(partition).await? == Came::InTheWay {
                     return Ok(());
                 }
             }
         }
-        self.forget_identities(until).await
+        self.forget_identities().await
+    }
+
+    /// Whether a partition stays although its time leaves: rows may say a day before that of their message, whose claim stays;
+    /// and the claims under the constant time may be too many to be moved.
+    async fn is_wanted(&mut self, partition: &Partition, until: OffsetDateTime) -> Result<bool, DatabaseError> {
+        match partition.parent {
+            Parent::UserLogins => {
+                let place = partition.parent.place(self.session.schemas(), &partition.name);
+                Ok(time_partitions::last_message(&self.session, place).await?.is_some_and(|sent_at| sent_at >= until))
+            }
+            Parent::ProcessedMessages => {
+                Ok(is_first_of_claims(partition) && !self.can_move_timeless(&partition.name).await?)
+            }
+        }
+    }
+
+    /// Whether the claims under the constant time can be moved out of the partition in which they stand; notes it where not.
+    async fn can_move_timeless(&mut self, name: &str) -> Result<bool, DatabaseError> {
+        let place = Parent::ProcessedMessages.place(self.session.schemas(), name);
+        let timeless = time_partitions::timeless_claims(&self.session, place).await?;
+        let can = timeless <= MOST_TIMELESS;
+        let refusal = Refusal::TimelessClaims(timeless);
+        if !can && !self.done.refused.contains(&refusal) {
+            self.done.refused.push(refusal);
+        }
+        Ok(can)
     }
 
     /// Since when something is needed of what is due: a letter that is open, an event that is not sent.
@@ -329,19 +370,19 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         if self.settings.dry_run {
             return Ok(Came::ToItsEnd);
         }
-        let Retired { parent, name, for_archive, .. } = noted;
+        let Retired { parent, name, .. } = noted;
+        // Whoever asks for the archive later is heard, too.
+        let for_archive = noted.for_archive || self.settings.for_archive;
         let schemas = self.session.schemas().clone();
         let place = parent.place(&schemas, name);
         let came = match partition.map(|partition| (partition.state, partition.since)) {
-            Some((State::Attached, None)) if *parent == Parent::ProcessedMessages => self.detach_first(name).await?,
+            Some(_) if partition.is_some_and(is_first_of_claims) => self.detach_first(name).await?,
             Some((State::Attached, _)) => around(RetainStep::Detach, self.detaching().detach(place)).await?,
             Some((State::Pending, _)) => around(RetainStep::Detach, self.detaching().finalize(place)).await?,
             None => Came::ToItsEnd,
         };
         if came == Came::InTheWay {
-            if self.done.refused.is_empty() {
-                self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
-            }
+            self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
             return Ok(came);
         }
         let bytes = partition.map_or(0, |partition| partition.bytes);
@@ -350,42 +391,39 @@ impl<T: FnMut(&Gone)> Retaining<T> {
             return Ok(Came::ToItsEnd);
         }
         let rows = time_partitions::count(&self.session, place).await?;
-        around(RetainStep::Detached, retired_partitions::is_detached(&self.session, name, rows)).await?;
-        if !*for_archive {
+        around(RetainStep::Detached, retired_partitions::is_detached(&self.session, name, rows, for_archive)).await?;
+        if !for_archive {
             if around(RetainStep::Drop, self.detaching().drop_detached(place)).await? == Came::InTheWay {
                 self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
                 return Ok(Came::InTheWay);
             }
             around(RetainStep::Dropped, retired_partitions::is_dropped(&self.session, name)).await?;
         }
-        self.gone(*parent, name, rows, bytes, *for_archive);
+        self.gone(*parent, name, rows, bytes, for_archive);
         Ok(Came::ToItsEnd)
     }
 
     /// The first partition of the claims, in which those under the constant time stand that never leave.
     async fn detach_first(&mut self, name: &str) -> Result<Came, DatabaseError> {
-        let place = Parent::ProcessedMessages.place(self.session.schemas(), name);
-        let timeless = time_partitions::timeless_claims(&self.session, place).await?;
-        if timeless > MOST_TIMELESS {
-            self.done.refused.push(Refusal::TimelessClaims(timeless));
-            return Ok(Came::InTheWay);
-        }
         let detach = || time_partitions::try_detach_first_claims(&self.session, name);
-        around(RetainStep::Detach, crate::detach::again_until(Instant::now() + self.settings.patience, detach)).await
+        let until = Instant::now() + self.settings.patience;
+        around(RetainStep::Detach, crate::detach::again_until(until, detach)).await
     }
 
-    /// Keys that were claimed long enough ago, of messages whose claims are gone.
-    async fn forget_identities(&mut self, horizon: OffsetDateTime) -> Result<(), RetainError> {
-        if self.settings.dry_run {
+    /// Keys that were claimed long enough ago, of messages whose logins are gone: from before the oldest login that can stand.
+    async fn forget_identities(&mut self) -> Result<(), RetainError> {
+        let partitions = time_partitions::read(&self.session).await?;
+        let mut logins = partitions.iter().filter(|one| one.parent == Parent::UserLogins);
+        let Some(since) = logins.next().and_then(|oldest| oldest.since).filter(|_| !self.settings.dry_run) else {
             return Ok(());
-        }
+        };
         let claimed_before = leaving::older_than(&self.session, self.settings.identity_memory).await?;
         let pages = leaving::pages_of_identities(&self.session).await?;
         let mut first = 0;
         while first < pages {
             let some = first..pages.min(first + PAGES_AT_ONCE);
             first = some.end;
-            self.done.identities += leaving::remove_identities(&self.session, some, claimed_before, horizon).await?;
+            self.done.identities += leaving::remove_identities(&self.session, some, claimed_before, since).await?;
         }
         Ok(())
     }
@@ -409,6 +447,12 @@ fn end_of_whole_time(partitions: &[Partition], limit: OffsetDateTime) -> Option<
         logins.any(|one| one.until > end && one.since.is_none_or(|since| since < end))
     };
     partitions.iter().map(|one| one.until).filter(|end| *end <= limit && !goes_on(*end)).max()
+}
+
+/// Whether claims under the constant time stand in it.
+fn is_first_of_claims(partition: &Partition) -> bool {
+    let holds = partition.since.is_none_or(|since| since < OffsetDateTime::UNIX_EPOCH + time::Duration::DAY);
+    partition.parent == Parent::ProcessedMessages && holds
 }
 
 /// How many pages of the keys one statement goes through.

@@ -431,3 +431,71 @@ async fn the_database_itself_refuses_a_claim_from_before_the_horizon() {
     let refused = tables.client.execute(claim, &[]).await.unwrap_err();
     assert_eq!(refused.code(), Some(&SqlState::CHECK_VIOLATION));
 }
+
+#[tokio::test]
+async fn what_is_asked_for_the_archive_late_is_kept_for_it() {
+    let tables = months().await;
+    one_a_month(&tables).await;
+    let mut analyst = connect(&tables.url).await;
+    let looking = analyst.transaction().await.unwrap();
+    looking.query("SELECT count(*) FROM user_logins", &[]).await.unwrap();
+    let retained = run(&tables, RetainSettings { patience: Duration::from_millis(300), ..how() }).await;
+    assert_eq!(retained.in_the_way.unwrap().partition, "user_logins_first");
+    drop(looking);
+    drop(analyst);
+    run(&tables, RetainSettings { for_archive: true, ..how() }).await;
+    let waiting = "retired_partitions WHERE for_archive AND detached_at IS NOT NULL AND dropped_at IS NULL";
+    assert_eq!((tables.count(waiting).await, tables.count("user_logins_first").await), (8, 1));
+}
+
+#[tokio::test]
+async fn a_partition_that_somebody_dropped_is_made_again_and_one_of_theirs_is_left_alone() {
+    let tables = months().await;
+    let next = "to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYYMM')";
+    let dropped = format!("DO $$ BEGIN EXECUTE 'DROP TABLE public.user_logins_' || {next}; END $$");
+    tables.client.batch_execute(&dropped).await.unwrap();
+    let read = async |seen: &turnstile::database::Transaction| turnstile::table::facts::TableFacts::of_time(seen).await;
+    let ahead = async || {
+        let mut of = tables.database.snapshot(read).await.unwrap();
+        of.remove(1).days_ahead
+    };
+    assert!(ahead().await < 31, "days are counted up to the first gap");
+    // Somebody has a table of that name, and has made a partition of one day by hand.
+    let theirs = format!(
+        "DO $$ BEGIN EXECUTE 'CREATE TABLE public.user_logins_' || {next} || ' ()';
+         EXECUTE format('CREATE TABLE public.by_hand PARTITION OF public.user_logins FOR VALUES FROM (%L) TO (%L)',
+                        (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month 10 days')::date,
+                        (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month 11 days')::date); END $$"
+    );
+    tables.client.batch_execute(&theirs).await.unwrap();
+    assert_eq!(turnstile::table::time_partitions::extend(&tables.database).await.unwrap(), 2);
+    assert!(ahead().await >= 80);
+}
+
+#[tokio::test]
+async fn too_many_claims_under_the_constant_time_keep_their_partition_and_nothing_else() {
+    let tables = months().await;
+    one_a_month(&tables).await;
+    let many = "INSERT INTO processed_messages (sent_at, message_hash, outcome, message_id, body_hash, received_at)
+                SELECT 'epoch', sha256(n::text::bytea), 'loaded', 'of a queue without times', sha256('x'), '2024-06-01'
+                FROM generate_series(1, 3001) AS n";
+    tables.client.execute(many, &[]).await.unwrap();
+    for left_before in [7, 0] {
+        let retained = run(&tables, how()).await;
+        assert_eq!(retained.refused, [Refusal::TimelessClaims(3001)]);
+        assert_eq!((retained.gone.len(), retained.horizon), (left_before, Some(KEPT_SINCE)));
+    }
+    assert_eq!(users(&tables.client).await, ["april", "may"]);
+    assert_eq!(tables.count("processed_messages_first").await, 3002);
+}
+
+#[tokio::test]
+async fn a_day_stays_while_the_message_of_one_of_its_rows_is_remembered() {
+    let tables = months().await;
+    one_a_month(&tables).await;
+    let back = "UPDATE user_logins SET create_date = '2025-02-03' WHERE user_id = 'may'";
+    tables.client.execute(back, &[]).await.unwrap();
+    run(&tables, how()).await;
+    assert_eq!(users(&tables.client).await, ["may", "february", "april"]);
+    tables.assert_promise().await;
+}

@@ -370,7 +370,7 @@ CREATE UNIQUE INDEX partitioning_pkey ON turnstile.partitioning USING btree (par
 COMMENT turnstile.partitioning The tables that are partitioned by time, processed_messages by sent_at and user_logins by create_date, and those that are being made so. Written by turnstile migrate --partition.
 COMMENT turnstile.partitioning.parent The table.
 COMMENT turnstile.partitioning.period How much time a new partition holds: a month or a day, in UTC.
-COMMENT turnstile.partitioning.made_until Until when there are partitions; the next one begins here. While since is NULL, the end of what is to be the first one.
+COMMENT turnstile.partitioning.made_until Until when there are partitions without a gap, as last seen. While since is NULL, the end of what is to be the first one.
 COMMENT turnstile.partitioning.since Since when it is partitioned; NULL while that is being prepared.
 
 turnstile.processed_messages.sent_at timestamp with time zone NOT NULL

@@ -122,7 +122,7 @@ pub(super) fn without_deadlines(call_timeout: Duration) -> String {
 pub(super) fn of_its_own() -> String {
     let commit = waits_for_the_disk();
     format!(
-        "SET search_path = {SEARCH_PATH}; SET client_min_messages = 'warning';
+        "SET search_path = {SEARCH_PATH}; SET client_min_messages = 'warning'; SET timezone = 'UTC'; SET datestyle = 'ISO';
          SELECT pg_catalog.set_config('synchronous_commit', {commit}, false)"
     )
 }

@@ -115,12 +115,22 @@ async fn convert(
         let built = around(RetainStep::Convert, conversion::build_index(session, patience)).await;
         insist(session, parent, came(built)?).await?;
     }
+    insist_on_lock(session).await?;
     conversion::begin(session, parent, period, cut).await?;
     let promising = again_until(Instant::now() + patience, || conversion::try_promise(session, parent, cut));
     insist(session, parent, around(RetainStep::Convert, promising).await?).await?;
     around(RetainStep::Convert, conversion::validate(session, parent)).await?;
+    insist_on_lock(session).await?;
     let swapping = again_until(Instant::now() + patience, || conversion::try_swap(session, parent, cut));
     insist(session, parent, around(RetainStep::Convert, swapping).await?).await
+}
+
+/// A session that a pooler passes round has neither the lock that it has taken nor the limits that it has set.
+async fn insist_on_lock(session: &LoneSession) -> Result<(), DatabaseError> {
+    match retired_partitions::try_lock(session).await? {
+        true => Ok(()),
+        false => Err(session.passed_round("lock retention")),
+    }
 }
 
 async fn insist(session: &LoneSession, parent: Parent, came: Came) -> Result<(), ConvertError> {

@@ -98,8 +98,14 @@ pub async fn build_index(session: &LoneSession, patience: Duration) -> Result<()
     let limits = Limits { statement: Duration::ZERO, lock: patience };
     let logins = &session.schemas().logins;
     let index = format!("{logins}.{DAY_KEY}");
-    let sql = "SELECT i.indisvalid FROM pg_catalog.pg_index i WHERE i.indexrelid = pg_catalog.to_regclass($1)";
-    let standing = session.query("look for the index", sql, &[&index]).await?;
+    let sql = "SELECT i.indisvalid AND i.indisunique AND i.indrelid = pg_catalog.to_regclass($2)
+                      AND i.indpred IS NULL AND i.indnkeyatts = 3
+                      AND ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (number, place)
+                                JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number ORDER BY k.place)
+                          = ARRAY['message_sent_at', 'message_hash', 'create_date']
+               FROM pg_catalog.pg_index i WHERE i.indexrelid = pg_catalog.to_regclass($1)";
+    let table = whole(session, Parent::UserLogins).partition();
+    let standing = session.query("look for the index", sql, &[&index, &table]).await?;
     match standing.first().map(|row| row.get(0)) {
         Some(true) => return Ok(()),
         Some(false) => {
@@ -155,6 +161,9 @@ pub async fn try_take_back(session: &LoneSession, parent: Parent) -> Result<(), 
     session.query("note that nothing is prepared", &sql, &[&parent.as_str()]).await.map(drop)
 }
 
+/// Everybody waits while it runs. It takes some milliseconds, unless something in the table is other than it was thought to be.
+const SWAP: Limits = Limits { statement: Duration::from_millis(500), lock: SHORT.lock };
+
 /// Puts the partitioned table in the place of the ordinary one. Tried for 50 ms.
 ///
 /// # Errors
@@ -164,6 +173,10 @@ pub async fn try_swap(session: &LoneSession, parent: Parent, cut: OffsetDateTime
     let schema = parent.schema(session.schemas());
     let suffix = suffix(cut);
     let old = format!("{}{suffix}", parent.as_str());
+    let drop_key = match parent {
+        Parent::UserLogins => format!("DROP INDEX IF EXISTS {schema}.user_logins_message_key;"),
+        Parent::ProcessedMessages => String::new(),
+    };
     let unique = match parent {
         Parent::UserLogins => format!(
             "CREATE UNIQUE INDEX user_logins_message_key ON {schema}.user_logins (message_sent_at, message_hash, create_date);"
@@ -181,8 +194,9 @@ pub async fn try_swap(session: &LoneSession, parent: Parent, cut: OffsetDateTime
         .replace("{column}", parent.column())
         .replace("{constraint}", &constraint(parent))
         .replace("{unique_index}", &unique)
+        .replace("{drop_key}", &drop_key)
         .replace("{cut}", &written(parent, cut));
-    session.run_within("put the partitioned table in its place", &sql, SHORT).await
+    session.run_within("put the partitioned table in its place", &sql, SWAP).await
 }
 
 fn whole(session: &LoneSession, parent: Parent) -> Place<'_> {

@@ -404,34 +404,49 @@ impl Catalogues<'_> {
     }
 
     async fn by_time(&self) -> Result<Vec<ByTime>, DatabaseError> {
-        // A bound prints as the session's time zone has it, and is read in the same session.
-        let sql = "SELECT o.relname::text,
-                          coalesce(bool_or(b.is_whole AND b.until > pg_catalog.now()
-                                           AND (b.since IS NULL OR b.since <= pg_catalog.now())), false),
-                          coalesce(pg_catalog.floor(EXTRACT(epoch FROM max(b.until) FILTER (WHERE b.is_whole) - pg_catalog.now())
-                                                    / 86400), -1)::bigint,
-                          coalesce(array_agg(b.name ORDER BY b.name) FILTER (WHERE NOT b.is_whole), '{}'),
-                          coalesce(bool_or(b.bound = 'DEFAULT'), false)
+        // A bound of claims prints as the session's time zone has it, and is read in the same session.
+        let sql = "SELECT o.relname::text, b.name, b.bound = 'DEFAULT', b.is_whole, coalesce(b.since, '-infinity') <= pg_catalog.now(),
+                          greatest(EXTRACT(epoch FROM b.since - pg_catalog.now()), 0)::float8,
+                          EXTRACT(epoch FROM b.until - pg_catalog.now())::float8
                    FROM ours o
                    LEFT JOIN LATERAL (
                        SELECT c.relname::text AS name, e.bound,
                               (pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean IS NOT TRUE AS is_whole,
-                              pg_catalog.substring(e.bound, 'FROM \\(''([^'']*)''\\)')::timestamptz AS since,
-                              pg_catalog.substring(e.bound, 'TO \\(''([^'']*)''\\)')::timestamptz AS until
+                              CASE o.relname WHEN 'user_logins' THEN pg_catalog.timezone('UTC', s.since::date::timestamp)
+                                             ELSE s.since::timestamptz END AS since,
+                              CASE o.relname WHEN 'user_logins' THEN pg_catalog.timezone('UTC', s.until::date::timestamp)
+                                             ELSE s.until::timestamptz END AS until
                        FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
                        CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound) AS e
+                       CROSS JOIN LATERAL (SELECT pg_catalog.substring(e.bound, 'FROM \\(''([^'']*)''\\)') AS since,
+                                                  pg_catalog.substring(e.bound, 'TO \\(''([^'']*)''\\)') AS until) AS s
                        WHERE i.inhparent = o.oid
                    ) AS b ON true
                    WHERE o.relname = o.root AND o.relkind = 'p' AND o.relname IN ('user_logins', 'processed_messages')
-                   GROUP BY o.relname ORDER BY o.relname";
-        let read = |row: &Row| ByTime {
-            table: row.get(0),
-            has_now: row.get(1),
-            days_ahead: row.get(2),
-            pending: row.get(3),
-            has_default: row.get(4),
-        };
-        Ok(self.ask(sql, &[]).await?.iter().map(read).collect())
+                   ORDER BY o.relname, b.until";
+        let mut tables: Vec<ByTime> = Vec::new();
+        let mut covered = 0.0;
+        for row in self.ask(sql, &[]).await? {
+            let table: String = row.get(0);
+            if tables.last().is_none_or(|last| last.table != table) {
+                covered = 0.0;
+                tables.push(ByTime { table, has_now: false, days_ahead: -1, pending: Vec::new(), has_default: false });
+            }
+            let (Some(of), Some(name)) = (tables.last_mut(), row.get::<_, Option<String>>(1)) else { continue };
+            of.has_default |= row.get::<_, bool>(2);
+            if !row.get::<_, bool>(3) {
+                of.pending.push(name);
+                continue;
+            }
+            // In seconds from now on: what begins where the one before ends goes on without a gap.
+            let (since, until): (Option<f64>, Option<f64>) = (row.get(5), row.get(6));
+            if let Some(until) = until.filter(|until| *until > covered && since.unwrap_or(0.0) <= covered + 1.0) {
+                covered = until;
+                of.has_now = true;
+                of.days_ahead = (until / 86_400.0).floor() as i64;
+            }
+        }
+        Ok(tables)
     }
 
     async fn counting(&self) -> Result<Option<Counting>, DatabaseError> {

@@ -47,6 +47,15 @@ pub async fn older_than(session: &LoneSession, keep: Keep) -> Result<OffsetDateT
     Ok(session.query_one("reckon what is old", sql, &[&keep.months, &keep.days]).await?.get(0))
 }
 
+/// The time by the server's clock.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn clock(session: &LoneSession) -> Result<OffsetDateTime, DatabaseError> {
+    Ok(session.query_one("ask for the time", "SELECT pg_catalog.clock_timestamp()", &[]).await?.get(0))
+}
+
 /// The time of a letter, for retention. The claim of one that is older than memory is not of its time.
 const LETTER_IS_OLD: &str = "(d.sent_at < $1 AND d.sent_at <> '1970-01-01 00:00:00Z'
                               OR d.sent_at = '1970-01-01 00:00:00Z' AND d.received_at < $1)";
@@ -158,7 +167,8 @@ pub async fn remove_events(session: &LoneSession, up_to: i64, before: OffsetDate
     Ok(count(&session.query_one("remove old events", &sql, &[&before, &up_to]).await?))
 }
 
-/// Removes keys that were claimed before one time and whose messages were sent before another, from these pages of the table.
+/// Removes keys that were claimed before one time and whose messages were sent before another, from these pages of the table;
+/// where a queue gives no such time, the claim of the key says it.
 /// Gives their number.
 ///
 /// # Errors
@@ -173,7 +183,8 @@ pub async fn remove_identities(
     let sql = format!(
         "WITH gone AS (
              DELETE FROM {}.identities WHERE ctid >= '({},0)'::tid AND ctid < '({},0)'::tid
-                AND claimed_at < $1 AND owner_sent_at < $2 RETURNING 1
+                AND claimed_at < $1 AND owner_sent_at < $2
+                AND (owner_sent_at <> '1970-01-01 00:00:00Z' OR claimed_at < $2) RETURNING 1
          )
          SELECT count(*) FROM gone",
         session.schemas().own,

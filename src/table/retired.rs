@@ -46,7 +46,7 @@ impl Recorded {
 pub async fn due(session: &LoneSession) -> Result<Vec<Retired>, DatabaseError> {
     let own = &session.schemas().own;
     let sql = format!(
-        "SELECT r.partition, r.parent, p.period = 'daily', r.since, r.until, r.row_count
+        "SELECT r.partition, r.parent, CASE WHEN r.since IS NULL THEN p.period = 'daily' ELSE r.until - r.since <= interval '1 day' END, r.since, r.until, r.row_count
          FROM {own}.retired_partitions r JOIN {own}.partitioning p USING (parent)
          WHERE r.for_archive AND r.detached_at IS NOT NULL AND r.dropped_at IS NULL
          ORDER BY r.until, r.parent DESC, r.partition"

@@ -65,26 +65,26 @@ pub async fn leaving(session: &LoneSession) -> Result<Vec<Retired>, DatabaseErro
 /// [`DatabaseError`]
 pub async fn note(session: &LoneSession, partition: &Partition, for_archive: bool) -> Result<(), DatabaseError> {
     let sql = format!(
-        "INSERT INTO {}.retired_partitions (partition, parent, since, until, for_archive) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (partition) DO NOTHING",
+        "INSERT INTO {}.retired_partitions AS r (partition, parent, since, until, for_archive) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (partition) DO UPDATE SET for_archive = r.for_archive OR excluded.for_archive, detached_at = NULL, dropped_at = NULL",
         session.schemas().own
     );
     let Partition { parent, name, since, until, .. } = partition;
     session.query("note what leaves", &sql, &[name, &parent.as_str(), since, until, &for_archive]).await.map(drop)
 }
 
-/// Notes that it is a table of its own, with so many rows, to which nothing is added.
+/// Notes that it is a table of its own, with so many rows, to which nothing is added, and whether it waits for an archive.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn is_detached(session: &LoneSession, name: &str, rows: u64) -> Result<(), DatabaseError> {
+pub async fn is_detached(session: &LoneSession, name: &str, rows: u64, for_archive: bool) -> Result<(), DatabaseError> {
     let sql = format!(
-        "UPDATE {}.retired_partitions SET detached_at = coalesce(detached_at, now()), row_count = $2 WHERE partition = $1",
+        "UPDATE {}.retired_partitions SET detached_at = coalesce(detached_at, now()), row_count = $2, for_archive = $3 WHERE partition = $1",
         session.schemas().own
     );
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-    session.query("note what is detached", &sql, &[&name, &rows]).await.map(drop)
+    session.query("note what is detached", &sql, &[&name, &rows, &for_archive]).await.map(drop)
 }
 
 /// Notes that it is gone.

@@ -183,6 +183,28 @@ pub async fn count(session: &LoneSession, place: Place<'_>) -> Result<u64, Datab
     Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }
 
+/// When the last message was sent that brought a row of this partition of the logins; none where none did.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn last_message(session: &LoneSession, place: Place<'_>) -> Result<Option<OffsetDateTime>, DatabaseError> {
+    let sql = format!("SELECT pg_catalog.max(message_sent_at) FROM {}", place.partition());
+    Ok(session.query_one("look at the last row of a partition", &sql, &[]).await?.get(0))
+}
+
+/// Whether one of the tables has a default partition, beside which none can be detached while others write.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn has_default(session: &LoneSession) -> Result<bool, DatabaseError> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table t
+                   WHERE t.partdefid <> 0 AND t.partrelid IN (pg_catalog.to_regclass($1), pg_catalog.to_regclass($2)))";
+    let [logins, claims] = Parent::ALL.map(|parent| parent.place(session.schemas(), parent.as_str()).partition());
+    Ok(session.query_one("look for a default partition", sql, &[&logins, &claims]).await?.get(0))
+}
+
 /// Whether a table of this name stands there, partition or not.
 ///
 /// # Errors

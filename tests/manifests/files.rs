@@ -88,7 +88,7 @@ fn of_task(place: &str, container: &Yaml) -> Vec<Started> {
     };
     let words = |list: &Yaml| list.as_vec().unwrap().iter().map(text).collect::<Vec<_>>();
     let variables: Vec<_> = variables("Environment").chain(variables("Secrets")).collect();
-    let words_of_task = words(&container["Command"]);
+    let words_of_task: Vec<String> = words(&container["Command"]).iter().map(|word| filled_in(word)).collect();
     let place = format!("{place}: {}", words_of_task[0]);
     let mut found = vec![Started { place: place.clone(), words: words_of_task, variables, maps: vec![] }];
     if !container["HealthCheck"].is_badvalue() {

@@ -153,6 +153,14 @@ async fn what_would_not_go_along_is_named_and_nothing_is_touched() {
             "trigger watch",
         ),
         ("CREATE RULE aside AS ON DELETE TO user_logins DO NOTHING", "rule aside"),
+        (
+            "CREATE FUNCTION all_of() RETURNS SETOF user_logins LANGUAGE sql AS 'SELECT * FROM public.user_logins'",
+            "use of its row type function public.all_of()",
+        ),
+        (
+            "ALTER TABLE user_logins ADD CONSTRAINT later CHECK (user_id <> '') NOT VALID",
+            "constraint that is NOT VALID later",
+        ),
         ("CREATE TABLE child () INHERITS (user_logins)", "inheritance public.child"),
         (
             "CREATE TABLE days (day date PRIMARY KEY); ALTER TABLE user_logins ADD FOREIGN KEY (create_date) REFERENCES days",
@@ -221,4 +229,20 @@ async fn the_program_partitions_and_says_so() {
     );
     let json = tables.turnstile(&["migrate", "--partition", "daily", "--format", "json"]).await;
     json.assert_said(0, &[r#""partitioned":{"#, r#""period":"daily""#, r#""tables":[]"#]);
+}
+
+#[tokio::test]
+async fn both_tables_may_stand_in_one_schema() {
+    let test = crate::support::postgres::TestDatabase::empty().await;
+    let own = turnstile::database::schemas::Schemas { own: "app".parse().unwrap(), logins: "app".parse().unwrap() };
+    let address = turnstile::database::address::DatabaseAddress::parse(test.url()).unwrap();
+    let mut settings = turnstile::database::DatabaseSettings::new(address, 2, PATIENT);
+    settings.schemas = own;
+    let database = turnstile::database::Database::new(&settings).unwrap();
+    database.migrate().await.unwrap();
+    partition(&database, Period::Monthly, PATIENT).await.unwrap();
+    let client = connect(test.url()).await;
+    let keys =
+        "SELECT count(*) FROM pg_index WHERE indrelid = 'app.user_logins'::regclass AND indisunique AND indisvalid";
+    assert_eq!(client.query_one(keys, &[]).await.unwrap().get::<_, i64>(0), 1);
 }

@@ -12,6 +12,7 @@ DECLARE
     indexes   text[];
     sequences text[];
     statement text;
+    number    integer := 0;
 BEGIN
     IF is_done THEN
         RETURN;
@@ -51,10 +52,13 @@ BEGIN
     JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = whole AND d.deptype = 'a';
 
-    DROP INDEX IF EXISTS {schema}.user_logins_message_key;
+    {drop_key}
     FOR it IN SELECT c.oid::regclass AS name, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
               WHERE i.indrelid = whole LOOP
-        EXECUTE format('ALTER INDEX %s RENAME TO %I', it.name, left(it.relname, 63 - length('{suffix}')) || '{suffix}');
+        number := number + 1;
+        EXECUTE format('ALTER INDEX %s RENAME TO %I', it.name,
+                       CASE WHEN length(it.relname) + length('{suffix}') <= 63 THEN it.relname
+                            ELSE left(it.relname, 59 - length('{suffix}')) || '_' || number END || '{suffix}');
     END LOOP;
     ALTER TABLE {table} RENAME TO {old_ident};
 
