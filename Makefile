@@ -12,9 +12,10 @@ ROUNDS ?= 5
 OPT_LEVEL ?= 3
 TORTURE = $(CARGO) test --locked --profile $(PROFILE) --features failpoints --test torture -- $(if $(SEED),--seed $(SEED))
 MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
+SCALE := --manifest-path benches/scale/Cargo.toml --target-dir target/scale
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers instances manifests bench settings metrics codes screens screenshots browser pages duckdb fuzz lint fmt
+.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers instances manifests bench scale settings metrics codes screens screenshots browser pages duckdb fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +67,10 @@ bench: setup ## Measure the loader next to its floors and peers: PARTS (all), RO
 	$(CARGO) bench --locked --bench core
 	$(CARGO) bench --locked --bench pipeline -- $(PARTS) --rounds $(ROUNDS)
 
+scale: ## Simulate up to 256 loaders, write docs/SCALE.md anew, and hold the model against what was measured
+	$(CARGO) run --release --locked $(SCALE) -- docs
+	$(CARGO) test --release --locked $(SCALE)
+
 settings: ## Write docs/SETTINGS.md anew from the program
 	TURNSTILE_TEST_WRITE_SETTINGS=1 $(CARGO) test --locked --test main -- help::the_page_of_the_settings
 
@@ -98,10 +103,12 @@ fuzz: ## Fuzz every target for SECONDS (60) each, JOBS (1) side by side; needs a
 lint: ## Check format, lints, documentation, and (with cargo-deny) licences and sources
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path tests/model/Cargo.toml
+	$(CARGO) fmt --check --manifest-path benches/scale/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --package turnstile --no-default-features -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features failpoints -- -D warnings
 	$(CARGO) clippy --locked --all-targets $(MODEL) -- -D warnings
+	$(CARGO) clippy --locked --all-targets $(SCALE) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 		$(CARGO) deny --locked check bans licenses sources; \
@@ -112,3 +119,4 @@ lint: ## Check format, lints, documentation, and (with cargo-deny) licences and 
 fmt: ## Format the code
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path tests/model/Cargo.toml
+	$(CARGO) fmt --manifest-path benches/scale/Cargo.toml
