@@ -51,7 +51,7 @@ pub fn picture() -> String {
         for (x, y) in points {
             draw(format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"));
         }
-        let at = TOP + 18.0 * n as f64;
+        let at = TOP + 22.0 + 18.0 * n as f64;
         draw(format!("<path d=\"M{} {at}h24\" stroke=\"{colour}\" stroke-width=\"2\"/>", LEFT + 16.0));
         draw(text(LEFT + 48.0, at + 4.0, "start", colour, &format!("database: {}", database.name)));
     }

@@ -1,6 +1,6 @@
 //! What was measured, in docs/PERFORMANCE.md, and what the simulation says of the same.
 //!
-//! The costs of the model are computed from six of these points. Everything else here it has to find out by itself.
+//! The costs of the model are computed from four of these points. Everything else here it has to find out by itself.
 
 use crate::clock::{Nanos, micros, millis, seconds};
 use crate::database::Size;
@@ -79,12 +79,14 @@ const fn cost(name: &'static str, of: Of, measured: f64, given: bool) -> Point {
 }
 
 /// Everything that is compared.
-pub const POINTS: [Point; 23] = [
+pub const POINTS: [Point; 25] = [
     cost("loader", Of::Loader, LOADER, true),
     cost("PostgreSQL under the loader", Of::Postgres(500), POSTGRES, true),
     cost("local SQS server", Of::LocalQueue, LOCAL_QUEUE, true),
     cost("PostgreSQL, batches of 100", Of::Postgres(100), BY_BATCH[0].1, true),
     cost("PostgreSQL, batches of 2,000", Of::Postgres(2_000), BY_BATCH[2].1, false),
+    cost("PostgreSQL, batches of 5,000", Of::Postgres(5_000), BY_BATCH[3].1, false),
+    rate("turnstile, one process, defaults", 1, 2, 17_364.0),
     rate("1 × 1 lanes", 1, 1, 13_264.0),
     rate("1 × 2 lanes", 1, 2, 16_155.0),
     rate("1 × 4 lanes", 1, 4, 17_841.0),
@@ -161,7 +163,7 @@ pub fn defaults() -> Setup {
     }
 }
 
-/// What the simulation says of a point, where a logins' costs are these.
+/// What the simulation says of a point, where the costs are these.
 pub fn simulated(of: Of, costs: &Costs) -> f64 {
     let see = |loaders, lanes, batch, load| -> Figures {
         simulate(&Setup { costs: *costs, ..setup(loaders, lanes, batch, load) })

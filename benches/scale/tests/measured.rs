@@ -46,7 +46,7 @@ fn the_measured_points_are_those_of_the_page() {
         assert_eq!(row.split('|').nth(3).unwrap().trim(), text, "{row}");
         rows += 1;
     }
-    assert_eq!(rows, 21);
+    assert_eq!(rows, 22);
     let lean = format!("lean SDK floor: without retries and stream watch | {:.1} µs |", measured::LEAN_SDK);
     assert!(page.contains(&lean), "{lean}");
     let by_batch = measured::BY_BATCH.map(|(_, micros)| micros.to_string());
