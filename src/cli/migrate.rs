@@ -109,13 +109,17 @@ impl Done {
         let (version, ours) = (migrated.version, migrations::newest_version());
         if format == Format::Json {
             let registered: Vec<&str> = registered.iter().map(KeyId::as_str).collect();
-            let mut done =
-                json!({"version": version, "needed": ours, "applied": migrated.applied, "registered": registered});
-            if let Some((period, converted)) = converted {
+            let partitioned = converted.as_ref().map(|(period, converted)| {
                 let tables: Vec<&str> = converted.converted.iter().map(|(parent, _)| parent.as_str()).collect();
-                done["partitioned"] =
-                    json!({"period": period.as_str(), "tables": tables, "partitions": converted.made});
-            }
+                json!({"period": period.as_str(), "tables": tables, "partitions": converted.made})
+            });
+            let done = json!({
+                "version": version,
+                "needed": ours,
+                "applied": migrated.applied,
+                "registered": registered,
+                "partitioned": partitioned,
+            });
             return say(&done.to_string());
         }
         migrated.applied.iter().try_for_each(|name| say(&format!("applied {name}")))?;
