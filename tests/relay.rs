@@ -16,7 +16,7 @@ mod readers;
 mod refusals;
 mod siege;
 #[cfg(feature = "failpoints")]
-mod stage;
+pub(crate) mod stage;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;

@@ -32,7 +32,7 @@ const ROWS: &str = "
            (ARRAY['de-DE', 'en-US', 'fr-FR', NULL])[1 + n % 4], 2003001 + (n % 5)::integer,
            ('2026-10-01'::timestamptz + n * interval '1 month' / ($1 + 1))::date,
            date_trunc('milliseconds', '2026-10-01'::timestamptz + n * interval '1 month' / ($1 + 1)), sha256(n::text::bytea)
-    FROM generate_series(1, $1) n";
+    FROM generate_series(1::bigint, $1::bigint) n";
 
 const DETACHED: &str = "
     UPDATE turnstile.retired_partitions SET detached_at = now(), row_count = (SELECT count(*) FROM public.user_logins_202610)";

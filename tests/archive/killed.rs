@@ -9,8 +9,9 @@ use tokio::process::Command;
 use turnstile::failpoint::{ArchiveStep, Edge, Step};
 
 use super::world::{Archive, CLAIMS, LOGINS, World};
+use crate::relay::stage::{go_on, stands};
 use crate::support::evidence::survived;
-use crate::support::program;
+use crate::support::program::{self, Loader};
 
 const COMMAND: &str = "cargo test --features failpoints --test main archive::killed";
 /// How many die at once.
@@ -100,4 +101,46 @@ async fn who_is_forgotten_is_gone_after_a_death_at_any_edge_and_another_run() {
     let edges = Edge::of_archives().filter(|edge| edge.step != Step::Archive(ArchiveStep::Drop));
     let died = stream::iter(edges).map(die_forgetting_at).buffer_unordered(AT_ONCE).count().await as u64;
     survived("a run of `archive forget` died at an edge of its steps", died, COMMAND);
+}
+
+/// Runs until the failpoint stops it, lets something happen, and goes on; gives what the run says at its end.
+async fn meanwhile(world: &World, archive: &Archive, failpoint: &str, what: impl AsyncFnOnce()) -> String {
+    let mut command = program::command(program::turnstile(), &world.tables.url, &world.tables.keyring_file());
+    command.args(["archive", "--to", archive.path()]).env("TURNSTILE_FAILPOINT", failpoint);
+    let log = archive.beside("log");
+    let run = Loader::start(command, log.clone());
+    stands(&run).await;
+    what().await;
+    go_on(&run);
+    assert_eq!(run.ended().await.code(), Some(1));
+    program::text_of(&log)
+}
+
+/// Nothing is noted as verified, and the logins are still there.
+async fn assert_unrecorded(world: &World, archive: &Archive) {
+    assert!(world.stands(LOGINS.place).await);
+    assert_eq!(world.tables.count("archives WHERE state IN ('verified', 'recorded')").await, 0);
+    assert_eq!(archive.verify(true).await.manifests, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_damaged_after_it_was_stored_is_found_when_it_is_read_back() {
+    let (world, archive) = waiting().await;
+    let name = "user_logins/month=2026-10/user_logins-2026-10.g1.0001.parquet";
+    let said = meanwhile(&world, &archive, "archive_store.after:1:stop", async || archive.flip(name, 300)).await;
+    assert!(said.contains("was read back with other bytes than were stored"), "{said}");
+    assert_unrecorded(&world, &archive).await;
+    let again = world.keep(&archive).await.unwrap_err();
+    assert!(matches!(again, turnstile::archive::ArchiveError::Taken(_)), "{again:?}");
+    archive.flip(name, 300);
+    assert_eq!(world.keep(&archive).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_changed_after_it_was_read_is_found_by_the_digest_of_the_server() {
+    let (world, archive) = waiting().await;
+    let change = "UPDATE public.user_logins_202610 SET locale = 'changed' WHERE app_version = 5000";
+    let said = meanwhile(&world, &archive, "archive_read_back.after:1:stop", async || world.run(change).await).await;
+    assert!(said.contains("is not what the table holds"), "{said}");
+    assert_unrecorded(&world, &archive).await;
 }

@@ -144,12 +144,12 @@ fn answer(asked: &Asked, mood: Mood, taken: &Taken) -> Reply {
 }
 
 /// Waits until a process stands at the failpoint that stops it.
-pub(super) async fn stands(relay: &Loader) {
+pub(crate) async fn stands(relay: &Loader) {
     let state = || Command::new("ps").args(["-o", "state=", "-p", &relay.process_id().to_string()]).output().unwrap();
     wait_until("the relay stands at its failpoint", async || state().stdout.starts_with(b"T")).await;
 }
 
 /// Lets it go on.
-pub(super) fn go_on(relay: &Loader) {
+pub(crate) fn go_on(relay: &Loader) {
     kill(Pid::from_raw(relay.process_id().cast_signed()), Signal::SIGCONT).unwrap();
 }
