@@ -45,7 +45,7 @@ COMMENT ON COLUMN turnstile.retired_partitions.until IS
 COMMENT ON COLUMN turnstile.retired_partitions.for_archive IS
     'Whether it waits, once it is detached, until turnstile archive has kept it.';
 COMMENT ON COLUMN turnstile.retired_partitions.row_count IS
-    'How many rows it held when it had been detached.';
+    'How many rows it held when it had been detached; where it was not for the archive, as the server reckoned.';
 COMMENT ON COLUMN turnstile.retired_partitions.noted_at IS
     'When it began to leave.';
 COMMENT ON COLUMN turnstile.retired_partitions.detached_at IS

@@ -71,6 +71,8 @@ pub struct Gone {
     pub partition: String,
     /// How many rows it held.
     pub rows: u64,
+    /// Whether the server only reckoned that: what is dropped is not read first.
+    pub reckoned: bool,
     /// How many bytes it took, with its indexes.
     pub bytes: u64,
     /// Whether it stays as a table of its own, for the archive.
@@ -346,7 +348,15 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         if self.settings.dry_run {
             let place = partition.parent.place(self.session.schemas(), &partition.name);
             let rows = time_partitions::count(&self.session, place).await?;
-            self.gone(partition.parent, &partition.name, rows, partition.bytes, self.settings.for_archive);
+            let gone = Gone {
+                parent: partition.parent,
+                partition: partition.name.clone(),
+                rows,
+                reckoned: false,
+                bytes: partition.bytes,
+                for_archive: self.settings.for_archive,
+            };
+            self.gone(gone);
             return Ok(Came::ToItsEnd);
         }
         // A session that a pooler passes round does not have the lock that it has taken.
@@ -390,7 +400,14 @@ impl<T: FnMut(&Gone)> Retaining<T> {
             retired_partitions::is_dropped(&self.session, name).await?;
             return Ok(Came::ToItsEnd);
         }
-        let rows = time_partitions::count(&self.session, place).await?;
+        let reckoned = match for_archive {
+            true => None,
+            false => time_partitions::reckoned(&self.session, place).await?,
+        };
+        let rows = match reckoned {
+            Some(rows) => rows,
+            None => time_partitions::count(&self.session, place).await?,
+        };
         around(RetainStep::Detached, retired_partitions::is_detached(&self.session, name, rows, for_archive)).await?;
         if !for_archive {
             if around(RetainStep::Drop, self.detaching().drop_detached(place)).await? == Came::InTheWay {
@@ -399,7 +416,8 @@ impl<T: FnMut(&Gone)> Retaining<T> {
             }
             around(RetainStep::Dropped, retired_partitions::is_dropped(&self.session, name)).await?;
         }
-        self.gone(*parent, name, rows, bytes, for_archive);
+        let reckoned = reckoned.is_some();
+        self.gone(Gone { parent: *parent, partition: name.clone(), rows, reckoned, bytes, for_archive });
         Ok(Came::ToItsEnd)
     }
 
@@ -432,8 +450,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         Detaching { session: &self.session, patience: self.settings.patience, beside_writers: self.can_detach }
     }
 
-    fn gone(&mut self, parent: Parent, name: &str, rows: u64, bytes: u64, for_archive: bool) {
-        let gone = Gone { parent, partition: name.to_owned(), rows, bytes, for_archive };
+    fn gone(&mut self, gone: Gone) {
         (self.tell)(&gone);
         self.done.gone.push(gone);
     }

@@ -583,7 +583,7 @@ COMMENT turnstile.retired_partitions.parent The table that it belonged to.
 COMMENT turnstile.retired_partitions.since The time with which it begins; NULL for the first, which holds whatever is older.
 COMMENT turnstile.retired_partitions.until The time before which it ends.
 COMMENT turnstile.retired_partitions.for_archive Whether it waits, once it is detached, until turnstile archive has kept it.
-COMMENT turnstile.retired_partitions.row_count How many rows it held when it had been detached.
+COMMENT turnstile.retired_partitions.row_count How many rows it held when it had been detached; where it was not for the archive, as the server reckoned.
 COMMENT turnstile.retired_partitions.noted_at When it began to leave.
 COMMENT turnstile.retired_partitions.detached_at When it was found to be a table of its own, into which nobody writes.
 COMMENT turnstile.retired_partitions.dropped_at When it was found to be gone.

@@ -96,13 +96,14 @@ impl Args {
 }
 
 fn line_of(gone: &Gone, dry_run: bool, format: Format) -> String {
-    let Gone { parent, partition, rows, bytes, for_archive } = gone;
+    let Gone { parent, partition, rows, reckoned, bytes, for_archive } = gone;
     match format {
         Format::Json => json!({
             "table": parent.as_str(),
             "partition": partition,
             "left": !dry_run,
             "rows": rows,
+            "reckoned": reckoned,
             "bytes": bytes,
             "for_archive": for_archive,
         })
@@ -114,7 +115,8 @@ fn line_of(gone: &Gone, dry_run: bool, format: Format) -> String {
                 (false, false) => "dropped",
                 (false, true) => "detached for the archive",
             };
-            format!("{does} {partition}: {}, {}", counted(*rows, "row"), HumanBytes(*bytes))
+            let about = if *reckoned { "about " } else { "" };
+            format!("{does} {partition}: {about}{}, {}", counted(*rows, "row"), HumanBytes(*bytes))
         }
     }
 }

@@ -183,6 +183,17 @@ pub async fn count(session: &LoneSession, place: Place<'_>) -> Result<u64, Datab
     Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }
 
+/// About how many rows a table holds, as the server last reckoned; none where it never did.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn reckoned(session: &LoneSession, place: Place<'_>) -> Result<Option<u64>, DatabaseError> {
+    let sql = "SELECT c.reltuples::bigint FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1) AND c.reltuples > 0";
+    let rows = session.query("ask how large a partition is", sql, &[&place.partition()]).await?;
+    Ok(rows.first().map(|row| u64::try_from(row.get::<_, i64>(0)).unwrap_or(0)))
+}
+
 /// When the last message was sent that brought a row of this partition of the logins; none where none did.
 ///
 /// # Errors
