@@ -35,12 +35,15 @@ async fn retention_may_die_at_every_edge() {
         let discard = "UPDATE dead_letters SET status = 'discarded', resolved_at = now(), resolved_by = 'ada'";
         tables.client.execute(discard, &[]).await.unwrap();
         let days = format!("{}d", how().keep.days);
+        let before = kills;
         for visit in [1, 2, 1] {
             kills += u32::from(dies(&tables, &["retain", "--keep", &days, "--without-sinks"], edge, visit).await);
             // Whatever is half done, the promise holds of what is left, and what is sent today is loaded.
             tables.assert_promise().await;
             load_at(&tables, &format!("beside {edge} {kills}"), now()).await;
         }
+        // What is to die under way may be done before.
+        assert!(kills > before || edge.side == Side::Underway, "none died at {edge}");
         let end = tables.turnstile(&["retain", "--keep", &days, "--without-sinks"]).await;
         assert_eq!(end.code, 0, "{edge}: {end:?}");
         tables.assert_promise().await;
@@ -55,8 +58,6 @@ async fn retention_may_die_at_every_edge() {
         assert_eq!(tables.count(standing).await, 0, "{edge}");
     }
     println!("{kills} runs of retention were killed");
-    // What is to die under way may be done before, and some steps are come to once.
-    assert!(kills >= 30, "only {kills} died");
 }
 
 #[tokio::test]
