@@ -28,7 +28,7 @@ use self::address::{DatabaseAddress, TlsError};
 use self::connector::Connector;
 pub use self::error::DatabaseError;
 use self::error::Phase;
-pub use self::lone_session::{Limits, LoneSession, RowOut, RowsIn, RowsOut};
+pub use self::lone_session::{Limits, LoneSession, NAMED_LOCK, RowOut, RowsIn, RowsOut};
 pub use self::patience::{Patience, persist, tell_end};
 use self::schemas::Schemas;
 use self::session::Beginnings;

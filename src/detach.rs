@@ -18,6 +18,14 @@ pub struct InTheWay {
 }
 
 impl InTheWay {
+    /// Who it is, as a message ends with it: nothing, or a colon and names.
+    pub(crate) fn named(&self) -> String {
+        match self.holders.as_slice() {
+            [] => String::new(),
+            holders => format!(": {}", holders.join(", ")),
+        }
+    }
+
     /// Asks who it is.
     pub(crate) async fn of(session: &LoneSession, place: Place<'_>) -> Result<Self, DatabaseError> {
         Ok(Self { partition: place.name.to_owned(), holders: partitions::holders(session, place).await? })
@@ -85,7 +93,7 @@ impl Detaching<'_> {
 }
 
 /// How often those are asked again who are in the way.
-pub(crate) const ASK_EVERY: Duration = Duration::from_millis(300);
+const ASK_EVERY: Duration = Duration::from_millis(300);
 
 pub(crate) fn came(ended: Result<(), DatabaseError>) -> Result<Came, DatabaseError> {
     match ended {
@@ -100,8 +108,17 @@ pub(crate) async fn again_until<F: Future<Output = Result<(), DatabaseError>>>(
     until: Instant,
     attempt: impl Fn() -> F,
 ) -> Result<Came, DatabaseError> {
+    let ended = |attempt: F| async { Ok(came(attempt.await)? == Came::ToItsEnd) };
+    until_so(until, || ended(attempt())).await
+}
+
+/// Asks whether something is so, again and again, until it is or the time is over.
+pub(crate) async fn until_so<F: Future<Output = Result<bool, DatabaseError>>>(
+    until: Instant,
+    ask: impl Fn() -> F,
+) -> Result<Came, DatabaseError> {
     loop {
-        if came(attempt().await)? == Came::ToItsEnd {
+        if ask().await? {
             return Ok(Came::ToItsEnd);
         }
         if Instant::now() >= until {

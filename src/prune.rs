@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::database::{Database, DatabaseError, LoneSession};
-use crate::detach::{ASK_EVERY, Came, Detaching, InTheWay};
+use crate::detach::{Came, Detaching, InTheWay, until_so};
 use crate::table::low_water::{self, LowWater};
 use crate::table::outbox_partitions::{self, Standing, State, place};
 use crate::table::outbox_pruned::{self, Note};
@@ -91,14 +91,10 @@ pub async fn prune(
 
 /// The lock is held until the session ends, and everything is done in this session.
 async fn lock(session: &LoneSession, patience: Duration) -> Result<(), PruneError> {
-    let until = Instant::now() + patience;
-    while !outbox_pruned::try_lock(session).await? {
-        if Instant::now() >= until {
-            return Err(PruneError::Busy);
-        }
-        tokio::time::sleep(ASK_EVERY).await;
+    match until_so(Instant::now() + patience, || outbox_pruned::try_lock(session)).await? {
+        Came::ToItsEnd => Ok(()),
+        Came::InTheWay => Err(PruneError::Busy),
     }
-    Ok(())
 }
 
 struct Pruning<T> {

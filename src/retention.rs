@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::database::{Database, DatabaseError, LoneSession};
-use crate::detach::{ASK_EVERY, Came, Detaching, InTheWay};
+use crate::detach::{Came, Detaching, InTheWay, again_until, until_so};
 use crate::failpoint::{RetainStep, around};
 use crate::table::leaving::{self, Keep, Needed};
 use crate::table::retired_partitions::{self, Retired};
@@ -135,8 +135,8 @@ pub async fn retain(
     tell: impl FnMut(&Gone),
 ) -> Result<Retained, RetainError> {
     let session = database.lone_session().await?;
+    let tables = partitioning::read(&session).await?;
     for parent in Parent::ALL {
-        let tables = partitioning::read(&session).await?;
         if !tables.iter().any(|table| table.parent == parent && table.since.is_some()) {
             return Err(RetainError::NotPartitioned(parent));
         }
@@ -157,14 +157,11 @@ pub async fn retain(
 
 /// Both locks are held until the session ends, and everything is done in it: none adds a sink meanwhile, and no archive drops.
 async fn lock(session: &LoneSession, patience: Duration) -> Result<(), RetainError> {
-    let until = Instant::now() + patience;
-    while !(retired_partitions::try_lock(session).await? && outbox_pruned::try_lock(session).await?) {
-        if Instant::now() >= until {
-            return Err(RetainError::Busy);
-        }
-        tokio::time::sleep(ASK_EVERY).await;
+    let both = || async { Ok(retired_partitions::try_lock(session).await? && outbox_pruned::try_lock(session).await?) };
+    match until_so(Instant::now() + patience, both).await? {
+        Came::ToItsEnd => Ok(()),
+        Came::InTheWay => Err(RetainError::Busy),
     }
-    Ok(())
 }
 
 struct Retaining<T> {
@@ -201,52 +198,49 @@ impl<T: FnMut(&Gone)> Retaining<T> {
             }
         }
         // What somebody else has left half detached keeps all others from being detached.
+        let standing = time_partitions::read(&self.session).await?;
         for partition in standing.iter().filter(|partition| partition.state == State::Pending && !self.settings.dry_run)
         {
             let place = partition.parent.place(self.session.schemas(), &partition.name);
-            if time_partitions::stands(&self.session, place).await? && self.is_pending(partition).await? {
-                let came = self.detaching().finalize(place).await?;
-                if came == Came::InTheWay {
-                    self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
-                    return Ok(came);
-                }
+            let came = self.detaching().finalize(place).await?;
+            if came == Came::InTheWay {
+                self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
+                return Ok(came);
             }
         }
         Ok(Came::ToItsEnd)
     }
 
-    async fn is_pending(&self, partition: &Partition) -> Result<bool, DatabaseError> {
-        let standing = time_partitions::read(&self.session).await?;
-        Ok(standing.iter().any(|one| one.name == partition.name && one.state == State::Pending))
-    }
-
-    /// Every partition that is due, as far as nothing of its time is needed.
+    /// Every partition that is due, as far as nothing of its time is needed, and the keys of what has left.
     async fn let_go(&mut self) -> Result<(), RetainError> {
         let older_than = leaving::older_than(&self.session, self.settings.keep).await?;
         self.done.older_than = Some(older_than);
         let partitions = time_partitions::read(&self.session).await?;
-        let Some(due) = end_of_whole_time(&partitions, older_than) else {
-            return self.forget_identities().await;
+        let until = match end_of_whole_time(&partitions, older_than) {
+            Some(due) => {
+                let needed_since = self.needed_since(due).await?;
+                end_of_whole_time(&partitions, needed_since.map_or(due, |needed| needed.min(due)))
+            }
+            None => None,
         };
-        let needed_since = self.needed_since(due).await?;
-        let limit = needed_since.map_or(due, |needed| needed.min(due));
-        let Some(until) = end_of_whole_time(&partitions, limit) else {
-            return self.forget_identities().await;
-        };
+        match until {
+            Some(until) if self.retire_before(until, &partitions).await? == Came::InTheWay => Ok(()),
+            Some(_) | None => self.forget_identities().await,
+        }
+    }
+
+    async fn retire_before(&mut self, until: OffsetDateTime, partitions: &[Partition]) -> Result<Came, RetainError> {
         if !self.settings.dry_run && !self.forget(until).await? {
-            return Ok(());
+            return Ok(Came::InTheWay);
         }
         for parent in Parent::ALL {
             for partition in partitions.iter().filter(|one| one.parent == parent && one.until <= until) {
-                if self.is_wanted(partition, until).await? {
-                    continue;
-                }
-                if self.retire(partition).await? == Came::InTheWay {
-                    return Ok(());
+                if !self.is_wanted(partition, until).await? && self.retire(partition).await? == Came::InTheWay {
+                    return Ok(Came::InTheWay);
                 }
             }
         }
-        self.forget_identities().await
+        Ok(Came::ToItsEnd)
     }
 
     /// Whether a partition stays although its time leaves: rows may say a day before that of their message, whose claim stays;
@@ -327,20 +321,17 @@ impl<T: FnMut(&Gone)> Retaining<T> {
     /// Whoever claims from now on reads the horizon where it stands now.
     async fn wait_for_claimants(&mut self) -> Result<bool, DatabaseError> {
         let began_before = leaving::claimants(&self.session).await?;
-        let deadline = Instant::now() + self.settings.patience;
-        loop {
+        let ended = || async {
             let now = leaving::claimants(&self.session).await?;
-            if !now.iter().any(|one| began_before.contains(one)) {
-                return Ok(true);
-            }
-            if Instant::now() >= deadline {
-                let claims = Parent::ProcessedMessages.as_str();
-                let place = Parent::ProcessedMessages.place(self.session.schemas(), claims);
-                self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
-                return Ok(false);
-            }
-            tokio::time::sleep(ASK_EVERY).await;
+            Ok(!now.iter().any(|one| began_before.contains(one)))
+        };
+        let came = until_so(Instant::now() + self.settings.patience, ended).await?;
+        if came == Came::InTheWay {
+            let claims = Parent::ProcessedMessages.as_str();
+            let place = Parent::ProcessedMessages.place(self.session.schemas(), claims);
+            self.done.in_the_way = Some(InTheWay::of(&self.session, place).await?);
         }
+        Ok(came == Came::ToItsEnd)
     }
 
     /// Notes that a partition leaves, and lets it.
@@ -425,7 +416,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
     async fn detach_first(&mut self, name: &str) -> Result<Came, DatabaseError> {
         let detach = || time_partitions::try_detach_first_claims(&self.session, name);
         let until = Instant::now() + self.settings.patience;
-        around(RetainStep::Detach, crate::detach::again_until(until, detach)).await
+        around(RetainStep::Detach, again_until(until, detach)).await
     }
 
     /// Keys that were claimed long enough ago, of messages whose logins are gone: from before the oldest login that can stand.

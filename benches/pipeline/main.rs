@@ -31,6 +31,7 @@ mod retaining;
 mod start;
 mod throughput;
 mod world;
+mod writers;
 
 use std::io::Write;
 

@@ -1,24 +1,20 @@
 //! How long a writer of events waits at most while partitions of the outbox are dropped and others are made.
 
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 
 use crate::figures::{Figure, Figures, Goal, Unit};
 use crate::relaying::{PART, relay, write_events};
 use crate::world::{Server, World, connect};
+use crate::writers::Writers;
 
 const WAIT: Figure = Figure { part: PART, unit: Unit::Millis, goal: Goal::None };
 const WAIT_BESIDE_PRUNE: Figure = Figure { part: PART, unit: Unit::Millis, goal: Goal::AtMost(100.0) };
 
 const PARTITIONS: u64 = 4;
 const EVENTS_OF_PARTITION: u64 = 2_000;
-const WRITERS: usize = 4;
 /// How many events a transaction of a writer writes.
 const EVENTS_AT_ONCE: u64 = 20;
 /// How long somebody else's transaction stays open meanwhile.
@@ -45,11 +41,7 @@ async fn longest_wait(server: &mut Server, open: &str, prunes: bool) -> Result<f
     ensure!(relay(&world, &["--until-empty"]).stdout(Stdio::null()).status()?.success(), "the relay has failed");
     let others = connect(&world.url).await?;
     others.batch_execute(open).await?;
-    let over = Arc::new(AtomicBool::new(false));
-    let mut writers: Vec<JoinHandle<Result<Duration>>> = Vec::new();
-    for _ in 0..WRITERS {
-        writers.push(tokio::spawn(write(connect(&world.url).await?, over.clone())));
-    }
+    let writers = Writers::start(&world, &write_events(EVENTS_AT_ONCE)).await?;
     let mut prune = world.command(env!("CARGO_BIN_EXE_turnstile"));
     prune.args(["outbox", "prune"]).stdout(Stdio::null());
     let prune = if prunes { Some(prune.spawn()?) } else { None };
@@ -61,13 +53,9 @@ async fn longest_wait(server: &mut Server, open: &str, prunes: bool) -> Result<f
         let left: i64 = world.client.query_one("SELECT count(*) FROM outbox_pruned", &[]).await?.get(0);
         ensure!(left.cast_unsigned() == PARTITIONS - 1, "{left} partitions have gone");
     }
-    over.store(true, Ordering::Relaxed);
-    let mut longest = Duration::ZERO;
-    for writer in writers {
-        longest = longest.max(writer.await??);
-    }
+    let longest = writers.longest_wait().await?;
     server.end(world).await?;
-    Ok(longest.as_secs_f64() * 1e3)
+    Ok(longest)
 }
 
 /// Events in so many partitions.
@@ -80,16 +68,4 @@ async fn fill(world: &World) -> Result<()> {
         world.client.batch_execute(&write_events(EVENTS_OF_PARTITION)).await?;
     }
     Ok(())
-}
-
-/// Writes events until it is over; gives the longest time that a transaction took.
-async fn write(client: Client, over: Arc<AtomicBool>) -> Result<Duration> {
-    let sql = write_events(EVENTS_AT_ONCE);
-    let mut longest = Duration::ZERO;
-    while !over.load(Ordering::Relaxed) {
-        let since = Instant::now();
-        client.batch_execute(&sql).await?;
-        longest = longest.max(since.elapsed());
-    }
-    Ok(longest)
 }

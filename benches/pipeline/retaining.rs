@@ -1,17 +1,14 @@
 //! What it costs to let old logins leave, by partitions and by DELETE, and how long a writer waits at most meanwhile.
 
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 
 use crate::figures::{Figure, Figures, Goal, Unit};
 use crate::growth::log_position;
 use crate::world::{Server, World, connect};
+use crate::writers::Writers;
 
 const PART: &str = "retention";
 const WAIT: Figure = Figure { part: PART, unit: Unit::Millis, goal: Goal::None };
@@ -23,7 +20,6 @@ const RATIO: Figure = Figure { part: PART, unit: Unit::Times, goal: Goal::None }
 /// How many logins leave.
 const LEAVE: u64 = 300_000;
 const MONTHS: u64 = 6;
-const WRITERS: usize = 4;
 /// How many logins a transaction of a writer loads.
 const AT_ONCE: u64 = 20;
 /// How long an analyst's transaction stays open meanwhile.
@@ -112,11 +108,7 @@ async fn longest_wait(server: &mut Server, leaves: bool) -> Result<f64> {
     let world = with_past(server, leave).await?;
     let analyst = connect(&world.url).await?;
     analyst.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM user_logins").await?;
-    let over = Arc::new(AtomicBool::new(false));
-    let mut writers: Vec<JoinHandle<Result<Duration>>> = Vec::new();
-    for _ in 0..WRITERS {
-        writers.push(tokio::spawn(write(connect(&world.url).await?, over.clone())));
-    }
+    let writers = Writers::start(&world, &load(AT_ONCE)).await?;
     let retain = if leaves { Some(retain(&world).spawn()?) } else { None };
     tokio::time::sleep(OPEN).await;
     analyst.batch_execute("ROLLBACK").await?;
@@ -125,24 +117,8 @@ async fn longest_wait(server: &mut Server, leaves: bool) -> Result<f64> {
         ensure!(ended.success(), "the months did not leave");
         ensure!(old(&world).await? == 0, "old logins are left");
     }
-    over.store(true, Ordering::Relaxed);
-    let mut longest = Duration::ZERO;
-    for writer in writers {
-        longest = longest.max(writer.await??);
-    }
+    let longest = writers.longest_wait().await?;
     server.end(world).await?;
-    Ok(longest.as_secs_f64() * 1e3)
-}
-
-/// Loads logins until it is over; gives the longest time that a transaction took.
-async fn write(client: Client, over: Arc<AtomicBool>) -> Result<Duration> {
-    let sql = load(AT_ONCE);
-    let mut longest = Duration::ZERO;
-    while !over.load(Ordering::Relaxed) {
-        let since = Instant::now();
-        client.batch_execute(&sql).await?;
-        longest = longest.max(since.elapsed());
-    }
     Ok(longest)
 }
 

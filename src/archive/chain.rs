@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::manifest::{FOLDER, Manifest, VERSION, hex, name_of, sequence_of};
 use super::storage::{Storage, StorageError};
-use crate::table::retired::Parent;
+use crate::table::time_partitions::Parent;
 
 /// A manifest in its place.
 #[derive(Clone, Debug)]

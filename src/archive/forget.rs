@@ -19,7 +19,8 @@ use crate::failpoint::{ArchiveStep, around};
 use crate::readable::exact;
 use crate::table::archived_columns::RowDigest;
 use crate::table::archives::{self, Which};
-use crate::table::retired::{self, Parent};
+use crate::table::retired;
+use crate::table::time_partitions::Parent;
 
 /// The column that names a person.
 const PERSON: &str = "user_id";

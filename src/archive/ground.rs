@@ -13,12 +13,10 @@ use super::storage::{Place, Storage};
 use super::stored::{PutFile, noted, read_back};
 use super::writer::Whole;
 use crate::database::{Database, LoneSession};
+use crate::detach::{Came, until_so};
 use crate::failpoint::{ArchiveStep, around};
 use crate::table::archives::{self, Row, Which};
 use crate::table::retired_partitions;
-
-/// How often the lock is asked for again.
-const ASK_EVERY: Duration = Duration::from_millis(300);
 
 /// What a run stands on.
 pub(super) struct Ground {
@@ -40,12 +38,9 @@ impl Ground {
         patience: Duration,
     ) -> Result<Self, ArchiveError> {
         let session = database.lone_session().await?;
-        let until = Instant::now() + patience;
-        while !retired_partitions::try_lock(&session).await? {
-            if Instant::now() >= until {
-                return Err(ArchiveError::Busy);
-            }
-            tokio::time::sleep(ASK_EVERY).await;
+        let locked = until_so(Instant::now() + patience, || retired_partitions::try_lock(&session)).await?;
+        if locked == Came::InTheWay {
+            return Err(ArchiveError::Busy);
         }
         let (chain, problems) = chain::look(&storage).await?;
         if let Some(problem) = problems.into_iter().next() {

@@ -301,7 +301,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::table::retired::Parent;
+    use crate::table::time_partitions::Parent;
 
     #[test]
     fn a_folder_is_named_after_the_time_of_its_rows() {

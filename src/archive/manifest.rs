@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::archived_columns::{Column, RowDigest};
 use crate::table::archives::Which;
-use crate::table::retired::Parent;
+use crate::table::time_partitions::Parent;
 
 /// What stands in every manifest.
 const FORMAT: &str = "turnstile archive";

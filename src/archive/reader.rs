@@ -12,7 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
 use crate::table::archived_columns::{Column, Kind, RowDigest};
-use crate::table::retired::Parent;
+use crate::table::time_partitions::Parent;
 
 /// Why a file is not read.
 #[derive(Debug, thiserror::Error)]

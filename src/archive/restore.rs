@@ -10,7 +10,7 @@ use super::stored::open;
 use crate::database::{Database, LoneSession};
 use crate::table::archived_columns::RowDigest;
 use crate::table::restored::{self, Filling};
-use crate::table::retired::Parent;
+use crate::table::time_partitions::Parent;
 
 /// A table that was filled.
 #[derive(Clone, Debug, PartialEq, Eq)]

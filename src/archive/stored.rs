@@ -10,7 +10,7 @@ use super::writer::{Whole, write_small};
 use crate::failpoint::{ArchiveStep, around};
 use crate::table::archived_columns::{Column, RowDigest};
 use crate::table::archives::{Stored, Which};
-use crate::table::retired::Parent;
+use crate::table::time_partitions::Parent;
 
 /// The columns whose values name the key that unmasks them.
 const MASKED: [&str; 2] = ["masked_ip", "masked_device_id"];

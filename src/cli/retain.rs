@@ -14,6 +14,7 @@ use crate::config::{Given, Mistakes};
 use crate::database::DatabaseSettings;
 use crate::detach::InTheWay;
 use crate::prune::{PruneSettings, prune};
+use crate::readable::exact;
 use crate::retention::{Gone, Refusal, RetainError, RetainSettings, Retained, retain};
 use crate::table::leaving::Needed;
 
@@ -122,7 +123,7 @@ fn line_of(gone: &Gone, dry_run: bool, format: Format) -> String {
 }
 
 fn summary(retained: &Retained) -> Value {
-    let at = |time: &Option<OffsetDateTime>| time.map(stamp);
+    let at = |time: &Option<OffsetDateTime>| time.map(exact);
     let refused: Vec<Value> = retained
         .refused
         .iter()
@@ -149,11 +150,7 @@ fn summary(retained: &Retained) -> Value {
 }
 
 fn of_needed(by: &str, needed: &Needed) -> Value {
-    json!({"by": by, "count": needed.count, "oldest": stamp(needed.oldest)})
-}
-
-fn stamp(time: OffsetDateTime) -> String {
-    time.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+    json!({"by": by, "count": needed.count, "oldest": exact(needed.oldest)})
 }
 
 fn say_rest(retained: &Retained, dry_run: bool) -> Result<(), Failure> {
@@ -179,11 +176,7 @@ fn say_rest(retained: &Retained, dry_run: bool) -> Result<(), Failure> {
 }
 
 fn of_holders(in_the_way: &InTheWay) -> (String, Option<String>) {
-    let InTheWay { partition, holders } = in_the_way;
-    let by = match holders.as_slice() {
-        [] => String::new(),
-        holders => format!(": {}", holders.join(", ")),
-    };
+    let (partition, by) = (&in_the_way.partition, in_the_way.named());
     (
         format!("{partition} has not left yet, because transactions that began before are not ended{by}"),
         Some("run the same again once they have: it goes on from there, and nobody waits for it meanwhile".to_owned()),

@@ -22,6 +22,9 @@ pub struct LoneSession {
     call_timeout: Duration,
 }
 
+/// The number of the advisory lock whose name is the first parameter.
+pub const NAMED_LOCK: &str = "pg_catalog.hashtextextended($1, 0)";
+
 /// For how long a statement may run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
@@ -101,6 +104,17 @@ impl LoneSession {
         // A session that is lost says so in `ran` as well.
         let reset = self.run(attempted, &session::limits(Duration::ZERO, Duration::ZERO)).await;
         ran.and(reset)
+    }
+
+    /// Takes the advisory lock of this name for as long as the session lives; `false` where somebody else has it. Such locks have
+    /// no schema: a name tells installations of one database apart.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn try_lock(&self, attempted: &'static str, name: &str) -> Result<bool, DatabaseError> {
+        let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({NAMED_LOCK})");
+        Ok(self.query_one(attempted, &sql, &[&name]).await?.get(0))
     }
 
     /// Ends a transaction that failed on the way, and with it what it was limited to.

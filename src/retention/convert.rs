@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::database::{Database, DatabaseError, LoneSession};
-use crate::detach::{ASK_EVERY, Came, InTheWay, again_until, came};
+use crate::detach::{Came, InTheWay, again_until, came, until_so};
 use crate::failpoint::{RetainStep, around};
 use crate::table::conversion;
 pub use crate::table::conversion::Found as Obstacle;
@@ -54,10 +54,9 @@ impl ConvertError {
                                     again afterwards, unless a partitioned table cannot have it: a unique index must contain \
                                     the column that the table is partitioned by"
                 .to_owned(),
-            Self::InTheWay(_, in_the_way) => match in_the_way.holders.as_slice() {
-                [] => "run the same again".to_owned(),
-                holders => format!("run the same again once they have ended: {}", holders.join(", ")),
-            },
+            Self::InTheWay(_, in_the_way) => {
+                format!("run the same again once they have ended{}", in_the_way.named())
+            }
         }
     }
 }
@@ -71,12 +70,9 @@ impl ConvertError {
 /// [`ConvertError`]
 pub async fn partition(database: &Database, period: Period, patience: Duration) -> Result<Converted, ConvertError> {
     let session = database.lone_session().await?;
-    let until = Instant::now() + patience;
-    while !retired_partitions::try_lock(&session).await? {
-        if Instant::now() >= until {
-            return Err(ConvertError::Busy);
-        }
-        tokio::time::sleep(ASK_EVERY).await;
+    let locked = until_so(Instant::now() + patience, || retired_partitions::try_lock(&session)).await?;
+    if locked == Came::InTheWay {
+        return Err(ConvertError::Busy);
     }
     let mut waiting = Vec::new();
     for parent in Parent::ALL {

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::partitions::quoted;
+
 /// A column.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Column {
@@ -121,11 +123,6 @@ pub(super) fn row_text(columns: &[Column]) -> String {
         format!("coalesce(octet_length(pg_catalog.convert_to({text}, 'UTF8'))::text || ':' || {text}, '-')")
     });
     framed.collect::<Vec<_>>().join(" || ")
-}
-
-/// A name as statements write it.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A text as statements write it.

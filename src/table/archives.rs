@@ -4,7 +4,8 @@ use time::OffsetDateTime;
 use tokio_postgres::types::ToSql;
 
 use super::archived_columns::RowDigest;
-use super::retired::{Parent, Recorded};
+use super::retired::Recorded;
+use super::time_partitions::Parent;
 use crate::database::{DatabaseError, LoneSession};
 
 /// What is archived: the rows of one partition, in one form.

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::login_columns::{LoginColumns, MESSAGE_HASH};
+use super::time_partitions::BOUNDS;
 use crate::database::{DatabaseError, Transaction};
 use crate::stream::LOGIN;
 
@@ -404,29 +405,24 @@ impl Catalogues<'_> {
     }
 
     async fn by_time(&self) -> Result<Vec<ByTime>, DatabaseError> {
-        // A bound of claims prints as the session's time zone has it, and is read in the same session.
-        let sql = "SELECT o.relname::text, b.name, b.bound = 'DEFAULT', b.is_whole, coalesce(b.since, '-infinity') <= pg_catalog.now(),
-                          greatest(EXTRACT(epoch FROM b.since - pg_catalog.now()), 0)::float8,
-                          EXTRACT(epoch FROM b.until - pg_catalog.now())::float8
-                   FROM ours o
-                   LEFT JOIN LATERAL (
-                       SELECT c.relname::text AS name, e.bound,
-                              (pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean IS NOT TRUE AS is_whole,
-                              CASE o.relname WHEN 'user_logins' THEN pg_catalog.timezone('UTC', s.since::date::timestamp)
-                                             ELSE s.since::timestamptz END AS since,
-                              CASE o.relname WHEN 'user_logins' THEN pg_catalog.timezone('UTC', s.until::date::timestamp)
-                                             ELSE s.until::timestamptz END AS until
-                       FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-                       CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound) AS e
-                       CROSS JOIN LATERAL (SELECT pg_catalog.substring(e.bound, 'FROM \\(''([^'']*)''\\)') AS since,
-                                                  pg_catalog.substring(e.bound, 'TO \\(''([^'']*)''\\)') AS until) AS s
-                       WHERE i.inhparent = o.oid
-                   ) AS b ON true
-                   WHERE o.relname = o.root AND o.relkind = 'p' AND o.relname IN ('user_logins', 'processed_messages')
-                   ORDER BY o.relname, b.until";
+        let sql = format!(
+            "SELECT p.relname::text, w.name, w.bound = 'DEFAULT', w.is_whole,
+                    greatest(EXTRACT(epoch FROM w.since - pg_catalog.now()), 0)::float8,
+                    EXTRACT(epoch FROM w.until - pg_catalog.now())::float8
+             FROM ours p
+             LEFT JOIN LATERAL (
+                 SELECT c.relname::text AS name, e.bound, b.since, b.until,
+                        (pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean IS NOT TRUE AS is_whole
+                 FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+                 {BOUNDS}
+                 WHERE i.inhparent = p.oid
+             ) AS w ON true
+             WHERE p.relname = p.root AND p.relkind = 'p' AND p.relname IN ('user_logins', 'processed_messages')
+             ORDER BY p.relname, w.until"
+        );
         let mut tables: Vec<ByTime> = Vec::new();
         let mut covered = 0.0;
-        for row in self.ask(sql, &[]).await? {
+        for row in self.ask(&sql, &[]).await? {
             let table: String = row.get(0);
             if tables.last().is_none_or(|last| last.table != table) {
                 covered = 0.0;
@@ -439,7 +435,7 @@ impl Catalogues<'_> {
                 continue;
             }
             // In seconds from now on: what begins where the one before ends goes on without a gap.
-            let (since, until): (Option<f64>, Option<f64>) = (row.get(5), row.get(6));
+            let (since, until): (Option<f64>, Option<f64>) = (row.get(4), row.get(5));
             if let Some(until) = until.filter(|until| *until > covered && since.unwrap_or(0.0) <= covered + 1.0) {
                 covered = until;
                 of.has_now = true;

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::database::{DatabaseError, LoneSession, Transaction};
+use crate::database::{DatabaseError, LoneSession, NAMED_LOCK, Transaction};
 
 /// A partition that is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +15,6 @@ pub struct Note<'a> {
     pub written_until: Option<OffsetDateTime>,
 }
 
-// Advisory locks have no schema: the name tells installations of one database apart.
-const LOCK_ID: &str = "pg_catalog.hashtextextended($1, 0)";
-
 fn lock_name(own: &str) -> String {
     format!("{own}.outbox_pruned")
 }
@@ -28,9 +25,7 @@ fn lock_name(own: &str) -> String {
 ///
 /// [`DatabaseError`]
 pub async fn try_lock(session: &LoneSession) -> Result<bool, DatabaseError> {
-    let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK_ID})");
-    let name = lock_name(session.schemas().own.name());
-    Ok(session.query_one("lock the pruning", &sql, &[&name]).await?.get(0))
+    session.try_lock("lock the pruning", &lock_name(session.schemas().own.name())).await
 }
 
 /// Waits until no partition is about to go, and lets none go until the end of the transaction. What lowers the low water
@@ -41,7 +36,7 @@ pub async fn try_lock(session: &LoneSession) -> Result<bool, DatabaseError> {
 ///
 /// [`DatabaseError`], also where that takes too long.
 pub async fn keep_pruner_away(transaction: &Transaction) -> Result<(), DatabaseError> {
-    let sql = format!("SELECT pg_catalog.pg_advisory_xact_lock({LOCK_ID})");
+    let sql = format!("SELECT pg_catalog.pg_advisory_xact_lock({NAMED_LOCK})");
     let name = lock_name(transaction.schemas().own.name());
     transaction.query_one("wait for a pruning to end", &sql, &[&name]).await.map(drop)
 }

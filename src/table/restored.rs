@@ -1,7 +1,8 @@
 //! Tables into which rows come back from an archive, beside the tables that they left.
 
 use super::archived_columns::{Column, RowDigest};
-use super::retired::{Parent, digest_of, place_of, schema_of};
+use super::retired::digest_of;
+use super::time_partitions::Parent;
 use crate::database::{DatabaseError, LoneSession, RowsIn};
 
 /// A table that is being filled. Nobody sees it before [`Filling::keep`]; where that is not come to, it was never there once the
@@ -22,7 +23,7 @@ pub async fn stands(session: &LoneSession, parent: Parent, table: &str) -> Resul
     let sql =
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                               WHERE n.nspname = $1 AND c.relname = $2)";
-    let schema = schema_of(session, parent);
+    let schema = parent.schema(session.schemas()).name();
     Ok(session.query_one("look for a table", sql, &[&schema, &table]).await?.get(0))
 }
 
@@ -38,7 +39,7 @@ impl<'s> Filling<'s> {
         table: &str,
         columns: &[Column],
     ) -> Result<Self, DatabaseError> {
-        let place = place_of(session, parent, table);
+        let place = parent.place(session.schemas(), table).partition();
         let definitions: Vec<String> = columns.iter().map(Column::definition).collect();
         let sql = format!("BEGIN; SET LOCAL extra_float_digits = 1; CREATE TABLE {place} ({})", definitions.join(", "));
         session.run_all("make a table", &sql).await?;
@@ -51,7 +52,7 @@ impl<'s> Filling<'s> {
     ///
     /// [`DatabaseError`]
     pub async fn rows(&self) -> Result<RowsIn, DatabaseError> {
-        let place = place_of(self.session, self.parent, &self.table);
+        let place = self.parent.place(self.session.schemas(), &self.table).partition();
         self.session.copy_in("restore rows", &format!("COPY {place} FROM STDIN BINARY")).await
     }
 
@@ -61,7 +62,7 @@ impl<'s> Filling<'s> {
     ///
     /// [`DatabaseError`]
     pub async fn digest(&self) -> Result<RowDigest, DatabaseError> {
-        let place = place_of(self.session, self.parent, &self.table);
+        let place = self.parent.place(self.session.schemas(), &self.table).partition();
         let retyped: Vec<String> = self.columns.iter().filter_map(Column::retyped).collect();
         if !retyped.is_empty() {
             let sql = format!("ALTER TABLE {place} {}", retyped.join(", "));

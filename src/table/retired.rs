@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-pub use super::time_partitions::Parent;
-
-use super::archived_columns::{Column, Kind, RowDigest, literal, quoted, row_text};
+use super::archived_columns::{Column, Kind, RowDigest, literal, row_text};
+use super::partitions::quoted;
+use super::time_partitions::Parent;
 use crate::database::{DatabaseError, Limits, LoneSession, RowsOut};
 
 /// A partition that waits for the archive.
@@ -89,7 +89,7 @@ pub async fn looks(session: &LoneSession, retired: &Retired) -> Result<Looks, Da
                JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
                WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind = 'r' AND NOT c.relispartition
                ORDER BY a.attnum";
-    let schema = schema_of(session, retired.parent);
+    let schema = retired.parent.schema(session.schemas()).name();
     let rows = session.query("read the columns of a partition", sql, &[&schema, &retired.partition]).await?;
     if rows.is_empty() {
         return Ok(Looks::NoTable);
@@ -134,7 +134,7 @@ pub(super) async fn digest_of(
         "SELECT count(*), {}, {}, coalesce(pg_catalog.sum({bits}), 0)::text FROM {}",
         micros("min"),
         micros("max"),
-        place_of(session, parent, table)
+        parent.place(session.schemas(), table).partition()
     );
     let row = session.query_one("take the digest of rows", &sql, &[]).await?;
     Ok(RowDigest {
@@ -159,7 +159,7 @@ pub async fn rows(session: &LoneSession, retired: &Retired, columns: &[Column]) 
                ORDER BY {at}, {hash}, CASE WHEN {at} IS NULL OR {hash} IS NULL THEN {} END COLLATE \"C\")
          TO STDOUT BINARY",
         selected.join(", "),
-        place_of(session, retired.parent, &retired.partition),
+        retired.parent.place(session.schemas(), &retired.partition).partition(),
         row_text(columns)
     );
     session.begin_reading().await?;
@@ -177,7 +177,7 @@ pub async fn drop_archived(
     recorded: Recorded,
     patience: Duration,
 ) -> Result<(), DatabaseError> {
-    let table = place_of(session, retired.parent, &retired.partition);
+    let table = retired.parent.place(session.schemas(), &retired.partition).partition();
     // One simple query is one transaction.
     let sql = format!(
         "DROP TABLE IF EXISTS {table};
@@ -186,17 +186,4 @@ pub async fn drop_archived(
         literal(&recorded.partition)
     );
     session.run_within("drop a partition", &sql, Limits { statement: patience, lock: patience }).await
-}
-
-/// The schema in which partitions of a table stand.
-pub(super) fn schema_of(session: &LoneSession, parent: Parent) -> &str {
-    match parent {
-        Parent::UserLogins => session.schemas().logins.name(),
-        Parent::ProcessedMessages => session.schemas().own.name(),
-    }
-}
-
-/// A table beside another, as statements name it.
-pub(super) fn place_of(session: &LoneSession, parent: Parent, table: &str) -> String {
-    format!("{}.{}", quoted(schema_of(session, parent)), quoted(table))
 }

@@ -20,18 +20,14 @@ pub struct Retired {
     pub is_detached: bool,
 }
 
-const LOCK_ID: &str = "pg_catalog.hashtextextended($1, 0)";
-
 /// Takes the lock under which partitions leave, for as long as the session lives; `false` where somebody else has it.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
 pub async fn try_lock(session: &LoneSession) -> Result<bool, DatabaseError> {
-    // Advisory locks have no schema: the name tells installations of one database apart.
-    let sql = format!("SELECT pg_catalog.pg_try_advisory_lock({LOCK_ID})");
     let name = format!("{}.retired_partitions", session.schemas().own.name());
-    Ok(session.query_one("lock retention", &sql, &[&name]).await?.get(0))
+    session.try_lock("lock retention", &name).await
 }
 
 /// Those that are not gone yet, in the order in which they go.

@@ -137,18 +137,26 @@ pub struct Partition {
 /// [`DatabaseError`]
 pub async fn read(session: &LoneSession) -> Result<Vec<Partition>, DatabaseError> {
     let Schemas { own, logins } = session.schemas();
-    let rows = session.query("read the partitions", PARTITIONS, &[&own.name(), &logins.name()]).await?;
+    // PostgreSQL 13 has no column inhdetachpending.
+    let sql = format!(
+        "SELECT p.relname::text, c.relname::text,
+                coalesce((pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean, false),
+                pg_catalog.pg_total_relation_size(c.oid), b.since, b.until
+         FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+         JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+         {BOUNDS}
+         WHERE p.relkind = 'p' AND c.relkind = 'r' AND b.until IS NOT NULL AND b.until > '1970-01-02 00:00:00Z'
+           AND (p.relname = 'processed_messages' AND n.nspname = $1 OR p.relname = 'user_logins' AND n.nspname = $2)
+         ORDER BY b.until, p.relname DESC"
+    );
+    let rows = session.query("read the partitions", &sql, &[&own.name(), &logins.name()]).await?;
     Ok(rows.iter().filter_map(partition_from).collect())
 }
 
-/// A bound prints as the session's time zone has it, and is read in the same session. PostgreSQL 13 has no column
-/// inhdetachpending.
-const PARTITIONS: &str = "SELECT p.relname::text, c.relname::text,
-        coalesce((pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean, false),
-        pg_catalog.pg_total_relation_size(c.oid), b.since, b.until
-    FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
-    JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-    CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound) AS e
+/// The bound of a partition `c` of a table `p`, and the times that it says. A bound prints as the session's time zone has it, and is
+/// read in the same session.
+pub(super) const BOUNDS: &str =
+    "CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound) AS e
     CROSS JOIN LATERAL (
         SELECT CASE p.relname WHEN 'user_logins' THEN pg_catalog.timezone('UTC', s.since::date::timestamp)
                               ELSE s.since::timestamptz END AS since,
@@ -156,10 +164,7 @@ const PARTITIONS: &str = "SELECT p.relname::text, c.relname::text,
                               ELSE s.until::timestamptz END AS until
         FROM (SELECT pg_catalog.substring(e.bound, 'FROM \\(''([^'']*)''\\)') AS since,
                      pg_catalog.substring(e.bound, 'TO \\(''([^'']*)''\\)') AS until) AS s
-    ) AS b
-    WHERE p.relkind = 'p' AND c.relkind = 'r' AND b.until IS NOT NULL AND b.until > '1970-01-02 00:00:00Z'
-      AND (p.relname = 'processed_messages' AND n.nspname = $1 OR p.relname = 'user_logins' AND n.nspname = $2)
-    ORDER BY b.until, p.relname DESC";
+    ) AS b";
 
 fn partition_from(row: &Row) -> Option<Partition> {
     Some(Partition {

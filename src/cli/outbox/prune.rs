@@ -106,11 +106,7 @@ fn say_rest(pruned: &Pruned) -> Result<(), Failure> {
 }
 
 fn failure(in_the_way: &InTheWay) -> Failure {
-    let InTheWay { partition, holders } = in_the_way;
-    let by = match holders.as_slice() {
-        [] => String::new(),
-        holders => format!(": {}", holders.join(", ")),
-    };
+    let (partition, by) = (&in_the_way.partition, in_the_way.named());
     Failure::new(
         format!(
             "{partition} is not dropped yet, because transactions that began before still look into the outbox{by}"
