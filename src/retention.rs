@@ -289,7 +289,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         Ok(self.done.refused.iter().filter_map(Refusal::oldest).min())
     }
 
-    /// Moves the horizon, waits for whoever may have read it before, and removes what can be removed row by row; then nobody
+    /// Moves the horizon, waits for those who may have read it before, and removes what can be removed row by row; then nobody
     /// can need a claim from before. Says whether that is so.
     async fn forget(&mut self, until: OffsetDateTime) -> Result<bool, RetainError> {
         around(RetainStep::Horizon, horizon::advance(&self.session, until)).await?;
@@ -318,7 +318,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         }
     }
 
-    /// Whoever claims from now on reads the horizon where it stands now.
+    /// Those who claim from now on read the horizon where it stands now.
     async fn wait_for_claimants(&mut self) -> Result<bool, DatabaseError> {
         let began_before = leaving::claimants(&self.session).await?;
         let ended = || async {
@@ -372,7 +372,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
             return Ok(Came::ToItsEnd);
         }
         let Retired { parent, name, .. } = noted;
-        // Whoever asks for the archive later is heard, too.
+        // A later run may ask for the archive.
         let for_archive = noted.for_archive || self.settings.for_archive;
         let schemas = self.session.schemas().clone();
         let place = parent.place(&schemas, name);

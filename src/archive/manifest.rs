@@ -85,7 +85,7 @@ impl Rows {
         Self { count: *rows, first: *first, last: *last, digest: sum.to_string() }
     }
 
-    /// As it is reckoned with. A digest that is no number is none of any rows.
+    /// The digest to compare with. A text that is not a number becomes a sum that no rows have.
     pub fn reckoned(&self) -> RowDigest {
         let sum = self.digest.parse().unwrap_or(u128::MAX);
         RowDigest { rows: self.count, first: self.first, last: self.last, sum }

@@ -1,6 +1,6 @@
 //! Where an archive is: a folder, or a prefix of a bucket of S3. Names of objects have slashes, as in S3.
 //!
-//! An object is put once and never changed. Whoever puts one under a name that is taken is told so, and compares.
+//! An object is put once and never changed. A put under a name that is taken says so, and its caller compares.
 
 mod folder;
 mod s3;

@@ -42,7 +42,7 @@ the last manifest that it says somewhere else, and give it to --head the next ti
     /// Restore a month into tables beside those that it left
     #[command(after_long_help = "\
 The tables are user_logins_restored_MONTH and processed_messages_restored_MONTH, beside those that the rows left. They are there whole or \
-not at all, and nothing is overwritten. They have no index, and belong to whoever restores.")]
+not at all, and nothing is overwritten. They have no index, and belong to the role that restores.")]
     Restore(restore::Args),
     /// Write anew, without the logins of some people, whatever holds any
     #[command(after_long_help = "\

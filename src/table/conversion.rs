@@ -88,7 +88,7 @@ pub async fn begin(
     session.query("note what is prepared", &sql, &[&parent.as_str(), &period.as_str(), &cut]).await.map(drop)
 }
 
-/// Builds the unique index that a partitioned `user_logins` needs, beside whoever writes. One that was not built to its end is
+/// Builds the unique index that a partitioned `user_logins` needs, beside writers. One that was not built to its end is
 /// built anew. It waits for transactions that began before, for each at most for so long.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
 //! What it costs: list prices of us-east-1 on demand, as they were published in the first half of 2026, rounded. They are here to
-//! compare the parts with each other. Whoever buys looks them up.
+//! compare the parts with each other. Look them up before you buy.
 
 /// Hours of a month.
 pub const HOURS: f64 = 730.0;
