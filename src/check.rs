@@ -2,6 +2,7 @@
 //!
 //! What it calls an error of the database, a run refuses: both ask `OF_DATABASE`.
 
+mod cluster;
 mod database;
 mod grants;
 mod queue;
@@ -25,6 +26,7 @@ use crate::message::QueueIdentity;
 use crate::queue::Queue;
 use crate::queue::sqs::{ConnectError, SqsQueue};
 use crate::sink::SinkSettings;
+use crate::table::distribution::Standing;
 use crate::table::facts::{Positions, TableFacts};
 use crate::table::queues::{self, QueueRecord};
 use crate::table::relay_status::OutboxStatus;
@@ -245,7 +247,7 @@ fn keys_remembered(base: &Base<'_>, queue: &Result<SqsQueue, ConnectError>) -> J
 }
 
 /// The database, in the order in which the findings are told.
-const OF_DATABASE: [CheckOfDatabase; 32] = [
+const OF_DATABASE: [CheckOfDatabase; 35] = [
     ("database transport", |base| database::transport(base.here.settings.database.address.transport())),
     ("database", |base| database::reached(&base.here.settings.database.address, &base.server)),
     ("database durability", |base| {
@@ -271,6 +273,11 @@ const OF_DATABASE: [CheckOfDatabase; 32] = [
     }),
     (PARTITIONS_OF_OUTBOX, |base| base.of_positions(tables::partitions)),
     (PARTITIONS_BY_TIME, |base| base.of_facts(tables::partitions_by_time)),
+    ("distributed tables", |base| base.of_cluster(cluster::tables)),
+    ("servers of the cluster", |base| base.of_cluster(cluster::nodes)),
+    ("distributed transactions", |base| {
+        base.of_cluster(|standing| cluster::transactions(standing, base.here.settings.lanes))
+    }),
     ("tables of the relay", |base| {
         let schemas = &base.here.settings.database.schemas;
         base.of_tables(|server| tables::of_relay(&server.relay, schemas))
@@ -336,6 +343,10 @@ impl Base<'_> {
         self.of_tables(|server| judge(&server.tables, of))
     }
 
+    fn of_cluster(&self, of: impl FnOnce(Option<&Standing>) -> Judgement) -> Judgement {
+        self.of_tables(|server| judge(&server.cluster, |standing| of(standing.as_ref())))
+    }
+
     fn of_positions(&self, of: impl FnOnce(&TableFacts, &Positions) -> Judgement) -> Judgement {
         self.of_tables(|server| {
             judge(&server.tables, |facts| judge(&server.positions, |positions| of(facts, positions)))
@@ -357,6 +368,7 @@ struct Server {
     tables_version: Read<Option<i32>>,
     tables: Read<TableFacts>,
     relay: Read<TableFacts>,
+    cluster: Read<Option<Standing>>,
     positions: Read<Positions>,
     rights: Read<Rights>,
     keys: Read<Vec<Registered>>,
@@ -387,6 +399,7 @@ impl Server {
             tables_version: database.schema_version().await,
             tables: read(database, TableFacts::read).await,
             relay: read(database, TableFacts::of_relay).await,
+            cluster: read(database, Standing::read).await,
             positions: read(database, Positions::read).await,
             rights: read(database, Rights::read).await,
             keys: read(database, turnstile_keys::read).await,
@@ -396,12 +409,14 @@ impl Server {
 
     /// Why one of the questions has no answer, where the same question may have one later.
     fn unanswered_for_now(&self) -> Option<&DatabaseError> {
-        let Self { facts: _, durability, tables_version, tables, relay, positions, rights, keys, queues } = self;
+        let Self { facts: _, durability, tables_version, tables, relay, cluster, positions, rights, keys, queues } =
+            self;
         let errors = [
             durability.as_ref().err(),
             tables_version.as_ref().err(),
             tables.as_ref().err(),
             relay.as_ref().err(),
+            cluster.as_ref().err(),
             positions.as_ref().err(),
             rights.as_ref().err(),
             keys.as_ref().err(),

@@ -46,6 +46,7 @@ pub mod send;
 pub mod relay;
 pub mod prune;
 pub mod retention;
+pub mod distribution;
 #[cfg(feature = "archive")]
 pub mod archive;
 pub mod replay;

@@ -8,6 +8,7 @@ pub mod clear_values;
 pub mod conversion;
 pub mod dead_letter_revisions;
 pub mod dead_letters;
+pub mod distribution;
 pub mod facts;
 pub mod horizon;
 pub mod identities;

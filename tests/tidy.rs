@@ -18,7 +18,7 @@ const CORE_SOURCES: &str = "crates/core/src/";
 const STEPS: &[&str] = &["queue", "receive", "lease", "database", "table", "load", "acknowledge", "sink", "detach"];
 /// Composes steps.
 const JOBS: &[&str] =
-    &["lane", "relay", "prune", "retention", "archive", "replay", "discard", "carry", "drain", "audit"];
+    &["lane", "relay", "prune", "retention", "distribution", "archive", "replay", "discard", "carry", "drain", "audit"];
 /// What the steps and jobs stand on.
 const GROUND: &[&str] = &["keyring", "config", "shutdown", "metrics", "spans", "telemetry"];
 

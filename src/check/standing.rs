@@ -2,8 +2,9 @@
 
 use super::sinks::{self, Aspect};
 use super::tables::judge;
-use super::{Finding, Judgement, Server, database, tables};
+use super::{Finding, Judgement, Server, cluster, database, tables};
 use crate::database::{Database, DatabaseError, DatabaseSettings, migrate};
+use crate::table::distribution::Standing;
 use crate::table::facts::TableFacts;
 use crate::table::relay_status::OutboxStatus;
 
@@ -31,6 +32,11 @@ pub async fn standing(database: &Database, settings: &DatabaseSettings) -> Resul
         of("columns of user_logins", judge(&server.tables, tables::required)),
         of("owners", judge(&server.tables, tables::owners)),
     ]);
+    let cluster =
+        |look: &dyn Fn(Option<&Standing>) -> Judgement| judge(&server.cluster, |standing| look(standing.as_ref()));
+    findings.push(of("distributed tables", cluster(&cluster::tables)));
+    findings.push(of("servers of the cluster", cluster(&cluster::nodes)));
+    findings.push(of("distributed transactions", cluster(&|standing| cluster::transactions(standing, 0))));
     let of_positions = |look: &dyn Fn(&TableFacts, &crate::table::facts::Positions) -> Judgement| {
         judge(&server.tables, |facts| judge(&server.positions, |positions| look(facts, positions)))
     };

@@ -10,6 +10,7 @@ use crate::config::Given;
 use crate::config::rows::{self, Format};
 use crate::database::migrate::{self as migrations, Migrated};
 use crate::database::{Database, DatabaseSettings, Patience, persist};
+use crate::distribution::{DistributeError, Spread, distribute};
 use crate::keyring::Keyring;
 use crate::keys;
 use crate::mask::MaskKind;
@@ -18,7 +19,7 @@ use crate::seal::KeyId;
 use crate::table::outbox;
 use crate::table::time_partitions::{self, Period};
 
-/// How long a table waits to be partitioned for those who hold it.
+/// How long a table waits to be partitioned or distributed for those who hold it.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What `turnstile migrate` takes.
@@ -44,8 +45,9 @@ impl Args {
         let mask = given.read(&rows::MASK, &mut mistakes);
         let format = given.read(&rows::FORMAT, &mut mistakes);
         let period = given.optional(&rows::PARTITION, &mut mistakes);
-        let ((settings, keyring), ((mask, format), period)) =
-            mistakes.or(settings.zip(keyring).zip(mask.zip(format).zip(period)))?;
+        let shards = given.optional(&rows::SHARDS, &mut mistakes);
+        let ((settings, keyring), ((mask, format), (period, shards))) =
+            mistakes.or(settings.zip(keyring).zip(mask.zip(format).zip(period.zip(shards))))?;
         let database = Database::new(&settings)?;
         if self.status || self.dry_run {
             tell_state(&database, self.dry_run, format).await?;
@@ -55,6 +57,9 @@ impl Args {
         let mut done = migrate(&database, keys).await?;
         if let Some(period) = period.filter(|_| !done.migrated.is_newer()) {
             done.converted = Some((period, partition(&database, period, PATIENCE).await?));
+        }
+        if given.is_on(&rows::DISTRIBUTE) && !done.migrated.is_newer() {
+            done.spread = Some(distribute(&database, shards, PATIENCE).await?);
         }
         done.tell(format).map(|()| Outcome::Done)
     }
@@ -82,12 +87,13 @@ pub(super) struct Done {
     registered: Vec<KeyId>,
     lacks_keys: bool,
     converted: Option<(Period, Converted)>,
+    spread: Option<Spread>,
 }
 
 /// Migrates, and registers the keys with tables that know none.
 pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKind)>) -> Result<Done, Failure> {
     let migrated = database.migrate().await?;
-    let mut done = Done { migrated, registered: Vec::new(), lacks_keys: false, converted: None };
+    let mut done = Done { migrated, registered: Vec::new(), lacks_keys: false, converted: None, spread: None };
     if done.migrated.is_newer() {
         return Ok(done);
     }
@@ -105,7 +111,7 @@ pub(super) async fn migrate(database: &Database, keys: Option<(&Keyring, MaskKin
 
 impl Done {
     pub(super) fn tell(&self, format: Format) -> Result<(), Failure> {
-        let Self { migrated, registered, lacks_keys, converted } = self;
+        let Self { migrated, registered, lacks_keys, converted, spread } = self;
         let (version, ours) = (migrated.version, migrations::newest_version());
         if format == Format::Json {
             let registered: Vec<&str> = registered.iter().map(KeyId::as_str).collect();
@@ -119,6 +125,7 @@ impl Done {
                 "applied": migrated.applied,
                 "registered": registered,
                 "partitioned": partitioned,
+                "distributed": spread.map(|Spread { workers, shards }| json!({"workers": workers, "shards": shards})),
             });
             return say(&done.to_string());
         }
@@ -133,15 +140,22 @@ impl Done {
             say("no key is registered: run `turnstile keys register` before the first loader starts")?;
         }
         registered.iter().try_for_each(|id| say(&format!("registered the key {id}")))?;
-        let Some((period, Converted { converted, made })) = converted else { return Ok(()) };
-        for (parent, until) in converted {
-            let name = parent.as_str();
-            say(&format!(
-                "{name} is partitioned now: what stood there is its first partition, until {}",
-                until.date()
-            ))?;
+        if let Some((period, Converted { converted, made })) = converted {
+            for (parent, until) in converted {
+                let name = parent.as_str();
+                say(&format!(
+                    "{name} is partitioned now: what stood there is its first partition, until {}",
+                    until.date()
+                ))?;
+            }
+            say(&format!("new partitions are {}; {} made", period.as_str(), counted(u64::from(*made), "partition")))?;
         }
-        say(&format!("new partitions are {}; {} made", period.as_str(), counted(u64::from(*made), "partition")))
+        let Some(Spread { workers, shards }) = spread else { return Ok(()) };
+        let over = counted(u64::from(*workers), "worker");
+        match shards {
+            Some(shards) => say(&format!("the tables are distributed now, in {shards} shards over {over}")),
+            None => say(&format!("the tables were distributed before, over {over}")),
+        }
     }
 }
 
@@ -168,6 +182,13 @@ pub(super) async fn refuse_older(database: &Database, patience: Patience) -> Res
 
 impl From<ConvertError> for Failure {
     fn from(error: ConvertError) -> Self {
+        let remedy = error.remedy();
+        Self::new(error.to_string(), remedy)
+    }
+}
+
+impl From<DistributeError> for Failure {
+    fn from(error: DistributeError) -> Self {
         let remedy = error.remedy();
         Self::new(error.to_string(), remedy)
     }

@@ -154,6 +154,8 @@ pub const ALL: &[&dyn Row] = &[
     &KEPT_FOR,
     &IDENTITY_MEMORY,
     &PARTITION,
+    &DISTRIBUTE,
+    &SHARDS,
     &GROUP,
     &AUDIT_TIMEOUT,
     #[cfg(feature = "archive")]

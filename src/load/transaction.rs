@@ -74,7 +74,7 @@ impl Destination {
                 laps.end(Phase::Write);
                 let span = if recorded.is_ok() { bracket("COMMIT") } else { Span::none() };
                 let recorded = match traced(span, transaction.conclude(recorded)).await {
-                    Err(error) if error.lacks_partition_of(processed_messages::TABLE) => {
+                    Err(error) if error.may_lack_partition_of(processed_messages::TABLE) => {
                         return self.older_than_partitions(entries, error).await;
                     }
                     recorded => recorded?,

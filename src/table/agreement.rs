@@ -16,6 +16,19 @@ pub struct Rule {
     pub broken_by: &'static str,
     /// Gives the hashes that break it; `own.` and `logins.` stand for the schemas.
     sql: &'static str,
+    /// The same where tables are distributed, for a rule over rows that are on different servers. `:until`, `:horizon` and
+    /// `:pruned` stand for the times of [`Distributed`].
+    distributed: Option<&'static str>,
+}
+
+/// What an audit of distributed tables knows beforehand. They have no snapshot in common: so rules over several servers ask
+/// only for what was decided on all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distributed {
+    /// Each transaction that began before has ended, on every server.
+    pub until: String,
+    horizon: String,
+    pruned: String,
 }
 
 /// The rule that asks for the event of each login that was loaded later than all that were pruned.
@@ -34,6 +47,7 @@ pub const RULES: [Rule; 22] = [
               AND (p.sent_at >= h.retained_since OR p.sent_at = 'epoch' AND p.received_at >= h.retained_since)
               AND NOT EXISTS (SELECT FROM logins.user_logins u
                               WHERE u.message_sent_at = p.sent_at AND u.message_hash = p.message_hash)",
+        distributed: None,
     },
     Rule {
         name: LOADED_WITHOUT_EVENT,
@@ -49,12 +63,29 @@ pub const RULES: [Rule; 22] = [
                   > (SELECT coalesce(max(g.written_until), '-infinity') FROM own.outbox_pruned g)
               AND NOT EXISTS (SELECT FROM own.outbox o
                               WHERE o.message_sent_at = p.sent_at AND o.event_id = p.message_hash)",
+        distributed: Some(
+            "WITH events AS MATERIALIZED (SELECT o.message_sent_at, o.event_id FROM own.outbox o),
+             letters AS MATERIALIZED
+                 (SELECT d.sent_at, d.message_hash, d.resolved_at FROM own.dead_letters d WHERE d.status = 'replayed')
+             SELECT p.message_hash FROM own.processed_messages p
+             LEFT JOIN letters d ON d.sent_at = p.sent_at AND d.message_hash = p.message_hash
+             LEFT JOIN events e ON e.message_sent_at = p.sent_at AND e.event_id = p.message_hash
+             WHERE p.outcome = 'loaded' AND (p.sent_at >= :horizon OR p.sent_at = 'epoch' AND p.received_at >= :horizon)
+             AND coalesce(d.resolved_at, p.processed_at) > :pruned AND coalesce(d.resolved_at, p.processed_at) < :until
+             AND e.event_id IS NULL",
+        ),
     },
     Rule {
         name: "loaded_with_unreplayed_letter",
         broken_by: "is recorded as loaded, but has a dead letter that is not replayed",
         sql: "SELECT message_hash FROM own.processed_messages p JOIN own.dead_letters d USING (sent_at, message_hash)
               WHERE p.outcome = 'loaded' AND d.status <> 'replayed'",
+        distributed: Some(
+            "WITH letters AS MATERIALIZED
+                 (SELECT d.sent_at, d.message_hash FROM own.dead_letters d WHERE d.status <> 'replayed')
+             SELECT p.message_hash FROM own.processed_messages p JOIN letters d USING (sent_at, message_hash)
+             WHERE p.outcome = 'loaded'",
+        ),
     },
     Rule {
         name: "dead_lettered_without_letter",
@@ -63,12 +94,25 @@ pub const RULES: [Rule; 22] = [
               AND (p.sent_at >= h.retained_since OR p.sent_at = 'epoch' AND p.received_at >= h.retained_since)
               AND NOT EXISTS (SELECT FROM own.dead_letters d
                               WHERE d.sent_at = p.sent_at AND d.message_hash = p.message_hash)",
+        distributed: Some(
+            "WITH letters AS MATERIALIZED (SELECT d.sent_at, d.message_hash FROM own.dead_letters d)
+             SELECT p.message_hash FROM own.processed_messages p LEFT JOIN letters d USING (sent_at, message_hash)
+             WHERE p.outcome = 'dead_lettered' AND p.processed_at < :until AND d.message_hash IS NULL
+             AND (p.sent_at >= :horizon OR p.sent_at = 'epoch' AND p.received_at >= :horizon)",
+        ),
     },
     Rule {
         name: "dead_lettered_with_replayed_letter",
         broken_by: "is recorded as dead-lettered, but its dead letter is replayed or absorbed",
         sql: "SELECT message_hash FROM own.processed_messages p JOIN own.dead_letters d USING (sent_at, message_hash)
               WHERE p.outcome = 'dead_lettered' AND d.status IN ('replayed', 'absorbed')",
+        distributed: Some(
+            "WITH letters AS MATERIALIZED
+                 (SELECT d.sent_at, d.message_hash FROM own.dead_letters d
+                  WHERE d.status IN ('replayed', 'absorbed') AND d.resolved_at < :until)
+             SELECT p.message_hash FROM own.processed_messages p JOIN letters d USING (sent_at, message_hash)
+             WHERE p.outcome = 'dead_lettered'",
+        ),
     },
     Rule {
         name: "dead_lettered_with_row",
@@ -76,6 +120,7 @@ pub const RULES: [Rule; 22] = [
         sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'dead_lettered'
               AND EXISTS (SELECT FROM logins.user_logins u
                           WHERE u.message_sent_at = p.sent_at AND u.message_hash = p.message_hash)",
+        distributed: None,
     },
     Rule {
         name: "dead_lettered_with_event",
@@ -83,6 +128,13 @@ pub const RULES: [Rule; 22] = [
         sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'dead_lettered'
               AND EXISTS (SELECT FROM own.outbox o
                           WHERE o.message_sent_at = p.sent_at AND o.event_id = p.message_hash)",
+        distributed: Some(
+            "WITH events AS MATERIALIZED
+                 (SELECT o.message_sent_at, o.event_id FROM own.outbox o WHERE o.created_at < :until)
+             SELECT p.message_hash FROM own.processed_messages p
+             JOIN events e ON e.message_sent_at = p.sent_at AND e.event_id = p.message_hash
+             WHERE p.outcome = 'dead_lettered'",
+        ),
     },
     Rule {
         name: "absorbed_with_row",
@@ -90,6 +142,7 @@ pub const RULES: [Rule; 22] = [
         sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'absorbed'
               AND EXISTS (SELECT FROM logins.user_logins u
                           WHERE u.message_sent_at = p.sent_at AND u.message_hash = p.message_hash)",
+        distributed: None,
     },
     Rule {
         name: "absorbed_with_event",
@@ -97,17 +150,31 @@ pub const RULES: [Rule; 22] = [
         sql: "SELECT message_hash FROM own.processed_messages p WHERE outcome = 'absorbed'
               AND EXISTS (SELECT FROM own.outbox o
                           WHERE o.message_sent_at = p.sent_at AND o.event_id = p.message_hash)",
+        distributed: Some(
+            "WITH events AS MATERIALIZED
+                 (SELECT o.message_sent_at, o.event_id FROM own.outbox o WHERE o.created_at < :until)
+             SELECT p.message_hash FROM own.processed_messages p
+             JOIN events e ON e.message_sent_at = p.sent_at AND e.event_id = p.message_hash
+             WHERE p.outcome = 'absorbed'",
+        ),
     },
     Rule {
         name: "absorbed_with_unabsorbed_letter",
         broken_by: "is recorded as absorbed, but has a dead letter that says something else",
         sql: "SELECT message_hash FROM own.processed_messages p JOIN own.dead_letters d USING (sent_at, message_hash)
               WHERE p.outcome = 'absorbed' AND d.status <> 'absorbed'",
+        distributed: Some(
+            "WITH letters AS MATERIALIZED
+                 (SELECT d.sent_at, d.message_hash FROM own.dead_letters d WHERE d.status <> 'absorbed')
+             SELECT p.message_hash FROM own.processed_messages p JOIN letters d USING (sent_at, message_hash)
+             WHERE p.outcome = 'absorbed'",
+        ),
     },
     Rule {
         name: "absorbed_by_itself",
         broken_by: "is recorded as absorbed by itself",
         sql: "SELECT message_hash FROM own.processed_messages WHERE absorbed_by = message_hash",
+        distributed: None,
     },
     Rule {
         name: "absorbed_by_nothing",
@@ -117,6 +184,18 @@ pub const RULES: [Rule; 22] = [
               AND NOT EXISTS (SELECT FROM own.processed_messages o
                               WHERE o.sent_at = p.absorbed_by_sent_at AND o.message_hash = p.absorbed_by
                                 AND o.outcome = 'loaded')",
+        distributed: Some(
+            "WITH absorbed AS MATERIALIZED
+                 (SELECT a.message_hash, a.absorbed_by, a.absorbed_by_sent_at FROM own.processed_messages a
+                  WHERE a.outcome = 'absorbed' AND a.absorbed_by_sent_at >= :horizon AND a.processed_at < :until),
+             owners AS MATERIALIZED
+                 (SELECT p.sent_at, p.message_hash FROM own.processed_messages p
+                  JOIN absorbed a ON p.sent_at = a.absorbed_by_sent_at AND p.message_hash = a.absorbed_by
+                  WHERE p.outcome = 'loaded')
+             SELECT a.message_hash FROM absorbed a
+             WHERE NOT EXISTS (SELECT 1 FROM owners o
+                               WHERE o.sent_at = a.absorbed_by_sent_at AND o.message_hash = a.absorbed_by)",
+        ),
     },
     Rule {
         name: "identity_of_unloaded",
@@ -125,20 +204,40 @@ pub const RULES: [Rule; 22] = [
               WHERE owner_sent_at >= h.retained_since
               AND NOT EXISTS (SELECT FROM own.processed_messages p
                               WHERE p.sent_at = i.owner_sent_at AND p.message_hash = i.owner AND p.outcome = 'loaded')",
+        distributed: Some(
+            "WITH keys AS MATERIALIZED
+                 (SELECT i.owner_sent_at, i.owner FROM own.identities i
+                  WHERE i.owner_sent_at >= :horizon AND i.claimed_at < :until),
+             owners AS MATERIALIZED
+                 (SELECT p.sent_at, p.message_hash FROM own.processed_messages p
+                  JOIN keys k ON p.sent_at = k.owner_sent_at AND p.message_hash = k.owner WHERE p.outcome = 'loaded')
+             SELECT DISTINCT k.owner FROM keys k
+             WHERE NOT EXISTS (SELECT 1 FROM owners o WHERE o.sent_at = k.owner_sent_at AND o.message_hash = k.owner)",
+        ),
     },
     Rule {
         name: "recorded_twice",
         broken_by: "is recorded more than once",
         sql: "SELECT message_hash FROM own.processed_messages GROUP BY message_hash HAVING count(*) > 1",
+        distributed: None,
     },
     Rule {
         name: "recorded_without_time",
         broken_by: "is recorded without its SentTimestamp, although every queue gives one",
         sql: "SELECT message_hash FROM own.processed_messages p, own.horizon h WHERE sent_at = 'epoch'
               AND p.received_at >= h.retained_since
-              AND NOT EXISTS (SELECT FROM own.queues WHERE time_basis = 'none')
+              AND NOT EXISTS (SELECT 1 FROM own.queues WHERE time_basis = 'none')
               AND NOT EXISTS (SELECT FROM own.dead_letters d WHERE d.sent_at = p.sent_at
                               AND d.message_hash = p.message_hash AND d.code = 'older_than_memory')",
+        distributed: Some(
+            "WITH letters AS MATERIALIZED
+                 (SELECT d.sent_at, d.message_hash FROM own.dead_letters d WHERE d.code = 'older_than_memory'),
+             untimed AS MATERIALIZED
+                 (SELECT p.message_hash FROM own.processed_messages p LEFT JOIN letters d USING (sent_at, message_hash)
+                  WHERE p.sent_at = 'epoch' AND p.received_at >= :horizon AND p.processed_at < :until AND d.message_hash IS NULL)
+             SELECT u.message_hash FROM untimed u
+             WHERE NOT EXISTS (SELECT 1 FROM own.queues WHERE time_basis = 'none')",
+        ),
     },
     Rule {
         name: "row_without_claim",
@@ -147,17 +246,20 @@ pub const RULES: [Rule; 22] = [
               WHERE message_hash IS NOT NULL AND message_sent_at >= h.retained_since
               AND NOT EXISTS (SELECT FROM own.processed_messages p
                               WHERE p.sent_at = u.message_sent_at AND p.message_hash = u.message_hash)",
+        distributed: None,
     },
     Rule {
         name: "row_twice",
         broken_by: "has more than one row in user_logins",
         sql: "SELECT message_hash FROM logins.user_logins WHERE message_hash IS NOT NULL
               GROUP BY message_hash HAVING count(*) > 1",
+        distributed: None,
     },
     Rule {
         name: "row_without_time",
         broken_by: "has a row in user_logins that does not say when it was sent",
         sql: "SELECT message_hash FROM logins.user_logins WHERE message_hash IS NOT NULL AND message_sent_at IS NULL",
+        distributed: None,
     },
     Rule {
         name: "letter_without_claim",
@@ -165,12 +267,29 @@ pub const RULES: [Rule; 22] = [
         sql: "SELECT message_hash FROM own.dead_letters d, own.horizon h WHERE d.sent_at >= h.retained_since
               AND NOT EXISTS (SELECT FROM own.processed_messages p
                               WHERE p.sent_at = d.sent_at AND p.message_hash = d.message_hash)",
+        distributed: Some(
+            "WITH letters AS MATERIALIZED
+                 (SELECT d.sent_at, d.message_hash FROM own.dead_letters d
+                  WHERE d.sent_at >= :horizon AND d.dead_lettered_at < :until),
+             claims AS MATERIALIZED
+                 (SELECT p.sent_at, p.message_hash FROM own.processed_messages p
+                  JOIN letters d ON d.sent_at = p.sent_at AND d.message_hash = p.message_hash)
+             SELECT d.message_hash FROM letters d
+             WHERE NOT EXISTS (SELECT 1 FROM claims c WHERE c.sent_at = d.sent_at AND c.message_hash = d.message_hash)",
+        ),
     },
     Rule {
         name: "letter_resolved_otherwise",
         broken_by: "has a dead letter that is replayed or absorbed, but is recorded as something else",
         sql: "SELECT message_hash FROM own.dead_letters d JOIN own.processed_messages p USING (sent_at, message_hash)
               WHERE d.status = 'replayed' AND p.outcome = 'absorbed' OR d.status = 'absorbed' AND p.outcome = 'loaded'",
+        distributed: Some(
+            "WITH letters AS MATERIALIZED
+                 (SELECT d.sent_at, d.message_hash, d.status FROM own.dead_letters d
+                  WHERE d.status IN ('replayed', 'absorbed') AND d.resolved_at < :until)
+             SELECT p.message_hash FROM own.processed_messages p JOIN letters d USING (sent_at, message_hash)
+             WHERE d.status = 'replayed' AND p.outcome = 'absorbed' OR d.status = 'absorbed' AND p.outcome = 'loaded'",
+        ),
     },
     Rule {
         name: "event_without_claim",
@@ -178,17 +297,49 @@ pub const RULES: [Rule; 22] = [
         sql: "SELECT event_id FROM own.outbox o, own.horizon h WHERE o.message_sent_at >= h.retained_since
               AND NOT EXISTS (SELECT FROM own.processed_messages p
                               WHERE p.sent_at = o.message_sent_at AND p.message_hash = o.event_id)",
+        distributed: Some(
+            "WITH events AS MATERIALIZED
+                 (SELECT o.message_sent_at, o.event_id FROM own.outbox o
+                  WHERE o.message_sent_at >= :horizon AND o.created_at < :until),
+             claims AS MATERIALIZED
+                 (SELECT p.sent_at, p.message_hash FROM own.processed_messages p
+                  JOIN events e ON e.message_sent_at = p.sent_at AND e.event_id = p.message_hash)
+             SELECT e.event_id FROM events e
+             WHERE NOT EXISTS (SELECT 1 FROM claims c WHERE c.sent_at = e.message_sent_at AND c.message_hash = e.event_id)",
+        ),
     },
     Rule {
         name: "event_twice",
         broken_by: "has more than one event in outbox",
         sql: "SELECT event_id FROM own.outbox GROUP BY event_id HAVING count(*) > 1",
+        distributed: None,
     },
 ];
 
 /// A statement with the schemas in the place of `own.` and `logins.`.
 fn qualified(sql: &str, schemas: &Schemas) -> String {
     sql.replace("own.", &format!("{}.", schemas.own)).replace("logins.", &format!("{}.", schemas.logins))
+}
+
+impl Distributed {
+    /// Reads what is known of tables of which everything that began before `until` has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]
+    pub async fn read(transaction: &Transaction, until: String) -> Result<Self, DatabaseError> {
+        let sql = "SELECT (SELECT pg_catalog.quote_literal(h.retained_since) FROM own.horizon h),
+                          (SELECT pg_catalog.quote_literal(coalesce(max(g.written_until), '-infinity')) FROM own.outbox_pruned g)";
+        let row = transaction.query_one("read the horizon", &qualified(sql, transaction.schemas()), &[]).await?;
+        Ok(Self { until, horizon: row.get(0), pruned: row.get(1) })
+    }
+
+    fn written_into(&self, sql: &str) -> String {
+        let of = |literal: &str| format!("{literal}::timestamptz");
+        sql.replace(":until", &of(&self.until))
+            .replace(":horizon", &of(&self.horizon))
+            .replace(":pruned", &of(&self.pruned))
+    }
 }
 
 /// The messages that break a rule.
@@ -205,11 +356,20 @@ pub struct Breaks {
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn breaks(transaction: &Transaction, rule: &Rule, most: u32) -> Result<Breaks, DatabaseError> {
+pub async fn breaks(
+    transaction: &Transaction,
+    rule: &Rule,
+    distributed: Option<&Distributed>,
+    most: u32,
+) -> Result<Breaks, DatabaseError> {
+    let sql = match distributed.zip(rule.distributed) {
+        Some((known, sql)) => known.written_into(sql),
+        None => rule.sql.to_owned(),
+    };
     let sql = format!(
         "SELECT count(*) OVER (), pg_catalog.encode(message_hash, 'hex') FROM ({}) AS broken (message_hash)
          ORDER BY message_hash LIMIT $1",
-        qualified(rule.sql, transaction.schemas())
+        qualified(&sql, transaction.schemas())
     );
     let rows = transaction.query(rule.name, &sql, &[&i64::from(most)]).await?;
     let total = rows.first().map_or(0, |row| row.get::<_, i64>(0));

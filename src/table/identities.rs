@@ -46,12 +46,14 @@ pub async fn claim(
         "INSERT INTO {own}.identities (hash, owner_sent_at, owner, login_hash)
          SELECT pg_catalog.unnest($1::bytea[]), pg_catalog.unnest($2::timestamptz[]), pg_catalog.unnest($3::bytea[]), pg_catalog.unnest($4::bytea[])
          WHERE EXISTS (SELECT FROM {own}.turnstile_keys WHERE purpose = 'hash' AND check_value = $5)
-         ON CONFLICT (hash) DO NOTHING"
+         ON CONFLICT (hash) DO NOTHING RETURNING hash"
     );
     let check_value = &check_value.as_bytes()[..];
+    // Of the rows that came back, and not of those that the server counts: for a distributed table Citus counts those that
+    // it was given.
     let claimed =
-        transaction.execute("claim identities", &sql, &[&hashes, &sent, &owners, &logins, &check_value]).await?;
-    if claimed == wanted.len() as u64 {
+        transaction.query("claim identities", &sql, &[&hashes, &sent, &owners, &logins, &check_value]).await?;
+    if claimed.len() == wanted.len() {
         let owned = |(message, identity): &(MessageKey, LoginIdentity)| {
             (identity.hash, Owner { message: *message, login: identity.login })
         };

@@ -93,13 +93,14 @@ pub async fn try_detach(session: &LoneSession, place: Place<'_>) -> Result<(), D
 /// For how long a lock on a whole table is waited for, since everybody waits behind: 50 ms.
 pub const SHORT: Limits = Limits { statement: Duration::ZERO, lock: Duration::from_millis(50) };
 
-/// Whether partitions can be detached beside writers: since PostgreSQL 14.
+/// Whether partitions can be detached beside writers: since PostgreSQL 14, and not those of distributed tables.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
 pub async fn can_be_detached(session: &LoneSession) -> Result<bool, DatabaseError> {
-    let sql = "SELECT pg_catalog.current_setting('server_version_num')::integer >= 140000";
+    let sql = "SELECT pg_catalog.current_setting('server_version_num')::integer >= 140000
+                      AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
     Ok(session.query_one("ask what the server is", sql, &[]).await?.get(0))
 }
 

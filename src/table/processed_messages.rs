@@ -267,15 +267,15 @@ pub struct Lately {
 ///
 /// [`DatabaseError`]
 pub async fn lately(transaction: &Transaction, most: i64) -> Result<Lately, DatabaseError> {
+    let own = &transaction.schemas().own;
     let sql = format!(
-        "WITH edge AS (
-             SELECT greatest('1970-01-01Z', (SELECT sent_at FROM {own}.processed_messages
-                                             ORDER BY sent_at DESC OFFSET $1::bigint LIMIT 1)) AS after)
-         SELECT after, (SELECT count(*) FROM {own}.processed_messages WHERE sent_at > after) FROM edge",
-        own = transaction.schemas().own
+        "SELECT greatest('1970-01-01Z', (SELECT sent_at FROM {own}.processed_messages ORDER BY sent_at DESC OFFSET $1::bigint LIMIT 1))"
     );
-    let row = transaction.query_one("count late messages", &sql, &[&most]).await?;
-    Ok(Lately { after: row.get(0), messages: u64::try_from(row.get::<_, i64>(1)).unwrap_or(0) })
+    let after: OffsetDateTime = transaction.query_one("look for late messages", &sql, &[&most]).await?.get(0);
+    // Two statements: of a distributed table, one cannot count what another part of it found.
+    let sql = format!("SELECT count(*) FROM {own}.processed_messages WHERE sent_at > $1");
+    let messages: i64 = transaction.query_one("count late messages", &sql, &[&after]).await?.get(0);
+    Ok(Lately { after, messages: u64::try_from(messages).unwrap_or(0) })
 }
 
 /// How many messages were sent in a span of time, counted no further than to a limit.

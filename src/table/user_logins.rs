@@ -24,7 +24,7 @@ pub async fn copy(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<()
     let copied = transaction
         .copy("copy logins", &columns.copy_into(&table), columns.types(), &logins.values(&columns))
         .await
-        .map_err(|error| of_rows(transaction, error, rows))?;
+        .map_err(|error| of_rows(transaction, error, rows).of_a_copy())?;
     super::insist_on_all(transaction, "user_logins", copied, rows.len())
         .map_err(|error| of_rows(transaction, error, rows))
 }
@@ -47,10 +47,14 @@ async fn insert_rows(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result
     // From here on nobody can make another kind of table of it.
     touch(transaction).await?;
     // The key of a partitioned table holds the day as well. It is not named: whatever else keeps a row out, that row is missed.
-    let key = match is_partitioned(transaction).await? {
+    let kind = kind(transaction).await?;
+    let key = match kind.is_partitioned {
         true => String::new(),
         false => format!("({SENT_AT}, {MESSAGE_HASH})"),
     };
+    if kind.is_partitioned && kind.may_be_distributed {
+        insist_on_partitions(transaction, rows).await?;
+    }
     let sql =
         format!("{} ON CONFLICT {key} DO NOTHING RETURNING {SENT_AT}, {MESSAGE_HASH}", columns.insert_into(&table));
     let arrays = login_columns::arrays(&columns, stream, rows);
@@ -66,12 +70,43 @@ async fn insert_rows(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result
     Ok(new)
 }
 
-async fn is_partitioned(transaction: &Transaction) -> Result<bool, DatabaseError> {
-    let sql =
-        "SELECT c.relkind = 'p' FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+/// What kind of table it is.
+struct Kind {
+    is_partitioned: bool,
+    /// Whether the server has the extension `citus`.
+    may_be_distributed: bool,
+}
+
+async fn kind(transaction: &Transaction) -> Result<Kind, DatabaseError> {
+    let sql = "SELECT c.relkind = 'p', EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')
+               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = $1 AND c.relname = 'user_logins'";
     let row = transaction.query_one("look at the table", sql, &[&transaction.schemas().logins.name()]).await?;
-    Ok(row.get(0))
+    Ok(Kind { is_partitioned: row.get(0), may_be_distributed: row.get(1) })
+}
+
+/// Where a worker refuses a row, Citus does not pass on what by: that the table has no partition for it must be asked before.
+async fn insist_on_partitions(transaction: &Transaction, rows: &[LoginRow<'_>]) -> Result<(), DatabaseError> {
+    let given = rows.iter().filter(|row| row.login.day().is_none());
+    let days: Vec<Date> = given.map(LoginRow::day).collect::<HashSet<_>>().into_iter().collect();
+    let sql = r"SELECT count(*) FROM pg_catalog.unnest($1::date[]) AS day
+               WHERE NOT EXISTS (
+                   SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+                   CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound) AS e
+                   WHERE i.inhparent = $2::text::pg_catalog.regclass AND (e.bound = 'DEFAULT' OR
+                       coalesce(pg_catalog.substring(e.bound, 'FROM \(''([^'']*)''\)')::date, '-infinity') <= day
+                       AND coalesce(pg_catalog.substring(e.bound, 'TO \(''([^'']*)''\)')::date, 'infinity') > day))";
+    let attempted = "look for partitions";
+    let table = format!("{}.user_logins", transaction.schemas().logins);
+    let lacking: i64 = transaction.query_one(attempted, sql, &[&days, &table]).await?.get(0);
+    match lacking {
+        0 => Ok(()),
+        _ => Err(transaction.broken_with_remedy(
+            attempted,
+            format!("user_logins has no partition for {lacking} of the days of these logins"),
+            "run `turnstile migrate`, which makes the partitions that are missing",
+        )),
+    }
 }
 
 async fn insist(transaction: &Transaction, keys: &[MessageKey]) -> Result<(), DatabaseError> {

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub(crate) mod bodies;
+pub(crate) mod cluster;
 #[cfg(feature = "traces")]
 pub(crate) mod collector;
 pub(crate) mod evidence;

@@ -37,10 +37,18 @@ impl TestDatabase {
     /// A database with Turnstile's tables, and the tests' keys registered in them. Where the server is ours it is a copy of
     /// one that was migrated: that takes a fifth of the time.
     pub(crate) async fn with_tables() -> Self {
-        let SharedServer::ThrowAway(server) = SERVER.get_or_init(SharedServer::start).await else {
-            let made = Self::empty().await;
-            migrate_at(&made.url).await;
-            return made;
+        let server = match SERVER.get_or_init(SharedServer::start).await {
+            SharedServer::ThrowAway(server) => server,
+            SharedServer::Named(_) => {
+                let made = Self::empty().await;
+                migrate_at(&made.url).await;
+                return made;
+            }
+            SharedServer::Cluster(cluster) => {
+                let made = Self::empty().await;
+                cluster.make_tables(&made.url).await;
+                return made;
+            }
         };
         let template = TEMPLATE.get_or_init(async || {
             let template = Self::empty().await;
@@ -72,7 +80,7 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     /// On a server that somebody else runs, nothing of ours stays. Ours goes as a whole.
     fn drop(&mut self) {
-        let Some(SharedServer::Named(server)) = SERVER.get() else { return };
+        let Some(server @ (SharedServer::Named(_) | SharedServer::Cluster(_))) = SERVER.get() else { return };
         let name = &self.name;
         // A thread of its own, because the test's runtime cannot be waited for from inside.
         thread::scope(|scope| {

@@ -8,6 +8,7 @@ use stand_ins::postgres::{Options, Postgres};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
+use super::cluster::Cluster;
 use super::postgres::connect;
 use super::wait_until;
 
@@ -15,6 +16,8 @@ use super::wait_until;
 pub(crate) enum SharedServer {
     /// One that somebody else runs. Its user must be allowed to create databases.
     Named(Named),
+    /// Several that somebody else runs, over which the tables are distributed.
+    Cluster(Cluster),
     /// One that lives as long as this value.
     ThrowAway(Box<Postgres>),
 }
@@ -23,6 +26,9 @@ impl SharedServer {
     /// Takes the server that `DATABASE_URL` names, or starts one: durable, as in production, because `turnstile run`
     /// refuses to load into a server that is not.
     pub(crate) async fn start() -> Self {
+        if let Some(cluster) = Cluster::named() {
+            return Self::Cluster(cluster);
+        }
         match env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
             Some(url) => Self::Named(Named::new(url).expect("a PostgreSQL URL in DATABASE_URL")),
             None => match Postgres::start(for_many()).await {
@@ -39,11 +45,21 @@ impl SharedServer {
         match self {
             Self::ThrowAway(server) => server.create_database(name, None).await.expect("a new database"),
             Self::Named(server) => {
-                // template0, because somebody else's server may have put things into template1.
-                let statement = format!("CREATE DATABASE {name} TEMPLATE template0");
-                connect(&server.url).await.batch_execute(&statement).await.expect("a new database");
+                server.create_database(name).await;
                 server.url_of(name)
             }
+            Self::Cluster(cluster) => cluster.create_database(name).await,
+        }
+    }
+}
+
+impl SharedServer {
+    /// Drops a database, unless the whole server goes.
+    pub(crate) async fn drop_database(&self, name: &str) {
+        match self {
+            Self::ThrowAway(_) => {}
+            Self::Named(server) => server.drop_database(name).await,
+            Self::Cluster(cluster) => cluster.drop_database(name).await,
         }
     }
 }
@@ -96,13 +112,27 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    fn new(url: String) -> Option<Self> {
+    pub(crate) fn new(url: String) -> Option<Self> {
         let around_database = around_database(&url)?;
         Some(Self { url, around_database })
     }
 
-    fn url_of(&self, database: &str) -> String {
+    pub(crate) fn url_of(&self, database: &str) -> String {
         format!("{}{database}{}", self.around_database.0, self.around_database.1)
+    }
+
+    /// Creates an empty database.
+    pub(crate) async fn create_database(&self, name: &str) {
+        // template0, because somebody else's server may have put things into template1.
+        let statement = format!("CREATE DATABASE {name} TEMPLATE template0");
+        connect(&self.url).await.batch_execute(&statement).await.expect("a new database");
+    }
+
+    /// Where it listens.
+    pub(crate) fn place(&self) -> (String, u16) {
+        let config: tokio_postgres::Config = self.url.parse().expect("a URL");
+        let [tokio_postgres::config::Host::Tcp(host)] = config.get_hosts() else { panic!("one host in the URL") };
+        (host.clone(), config.get_ports().first().copied().unwrap_or(5432))
     }
 
     /// Drops a database and its connections.

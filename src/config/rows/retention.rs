@@ -1,6 +1,6 @@
-//! What retention takes.
+//! What retention takes, and what tables that grow are made of.
 
-use crate::config::kinds::{Span, Word};
+use crate::config::kinds::{Span, Switch, Whole, Word};
 use crate::config::setting::{Default, OPTIONS, Setting};
 use crate::table::time_partitions::Period;
 
@@ -41,4 +41,29 @@ pub static PARTITION: Setting<Word<Period>> = Setting {
     is_secret: false,
     meaning: "Partition user_logins and processed_messages by time, beside running loaders; what stands there becomes the first \
               partition. daily pays from some 20 million logins a day on",
+};
+
+/// Whether the tables are to be distributed.
+pub static DISTRIBUTE: Setting<Switch> = Setting {
+    flag: Some("distribute"),
+    variable: None,
+    commands: &["migrate"],
+    heading: OPTIONS,
+    kind: Switch,
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "Distribute user_logins, processed_messages and identities over the workers of a Citus cluster. Loaders wait while rows are \
+              moved. docs/SCALE.md says when it pays",
+};
+
+/// Over how many shards.
+pub static SHARDS: Setting<Whole<u32>> = Setting {
+    flag: Some("shards"),
+    variable: None,
+    commands: &["migrate"],
+    heading: OPTIONS,
+    kind: Whole(1..=1024),
+    default: Default::Found("4 for each worker"),
+    is_secret: false,
+    meaning: "Into how many shards --distribute divides each table. A login costs the more the more there are",
 };

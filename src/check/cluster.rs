@@ -1,0 +1,140 @@
+//! What a cluster of servers says of itself, judged: where tables are distributed, a commit is kept only if each of them keeps it.
+
+use super::Judgement;
+use crate::table::distribution::{Node, Said, Standing, TABLES};
+
+/// Connections that a session keeps to each worker, so that not every transaction opens new ones.
+const CACHED_CONNECTIONS: i64 = 16;
+
+/// How old a prepared transaction may be, in seconds.
+const PREPARED_FOR: f64 = 120.0;
+
+const DISTRIBUTE: &str = "run `turnstile migrate --distribute`";
+
+/// Whether all tables are distributed that should be, together, and in two phases.
+pub(super) fn tables(standing: Option<&Standing>) -> Judgement {
+    let Some(standing) = standing else { return Judgement::ok("all tables stand on this server") };
+    let Standing { distributed, are_colocated, shards, over, in_one_phase, .. } = standing;
+    match distributed.len() {
+        0 => return Judgement::ok("the server has the extension citus, and no table is distributed"),
+        some if some < TABLES.len() => {
+            return Judgement::error(
+                format!("only some tables are distributed: {}", distributed.join(", ")),
+                "undistribute them with undistribute_table, or distribute all with `turnstile migrate --distribute`",
+            );
+        }
+        _ => {}
+    }
+    if !are_colocated {
+        return Judgement::error(
+            "the tables are not co-located: what one message leaves is on several servers",
+            "undistribute them with undistribute_table, and run `turnstile migrate --distribute`",
+        );
+    }
+    if !in_one_phase.is_empty() {
+        return Judgement::error(
+            format!(
+                "a crash between the servers may part what is written to {} from its claim",
+                in_one_phase.join(", ")
+            ),
+            format!("{DISTRIBUTE} again, which makes their triggers"),
+        );
+    }
+    let found = format!("{} tables in {shards} shards over {over} servers, co-located", distributed.len());
+    match standing.forces_generic_plans {
+        false => Judgement::ok(found),
+        true => Judgement::error(
+            format!("{found}; plan_cache_mode is force_generic_plan, and Citus has no such plans"),
+            "let plan_cache_mode be auto for this role and database",
+        ),
+    }
+}
+
+/// Whether every server keeps its commits.
+pub(super) fn nodes(standing: Option<&Standing>) -> Judgement {
+    let nodes: &[Node] = standing.map_or(&[], |standing| &standing.nodes);
+    if nodes.is_empty() {
+        return Judgement::ok("no other server holds any of the tables");
+    }
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    let coordinator_waits =
+        nodes.iter().any(|node| node.is_coordinator && node.said.as_ref().is_some_and(|said| said.has_standbys));
+    for Node { name, is_coordinator, said } in nodes {
+        let Some(Said { durability, has_standbys, max_prepared, oldest_prepared }) = said else {
+            errors.push((format!("{name} does not answer"), "bring it back".to_owned()));
+            continue;
+        };
+        errors
+            .extend(durability.problems().into_iter().map(|lacks| (format!("{name}: {}", lacks.found), lacks.remedy)));
+        if !is_coordinator && *max_prepared == 0 {
+            let remedy = "set max_prepared_transactions on it, and start it again".to_owned();
+            errors.push((format!("{name} can prepare no transaction"), remedy));
+        }
+        if coordinator_waits && !has_standbys {
+            warnings.push((
+                format!("{name} waits for no standby, and the coordinator does: what it holds is lost with it"),
+                "set synchronous_standby_names on each server of the cluster".to_owned(),
+            ));
+        }
+        if *oldest_prepared > PREPARED_FOR {
+            warnings.push((
+                format!("{name} has had a transaction prepared for {oldest_prepared:.0} s: its rows cannot be seen, and its claims are waited for"),
+                "look whether the coordinator's maintenance daemon runs: its log says why it does not end it".to_owned(),
+            ));
+        }
+    }
+    let joined = |found: Vec<(String, String)>| {
+        let (found, mut remedies): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        remedies.dedup();
+        (found.join("; "), remedies.join("; "))
+    };
+    match (errors.is_empty(), warnings.is_empty()) {
+        (true, true) => {
+            Judgement::ok(format!("{} servers keep what they commit, and no transaction is left prepared", nodes.len()))
+        }
+        (false, _) => {
+            let (found, remedy) = joined(errors);
+            Judgement::error(found, remedy)
+        }
+        (true, false) => {
+            let (found, remedy) = joined(warnings);
+            Judgement::warning(found, remedy)
+        }
+    }
+}
+
+/// Whether transactions over several servers end in time and have what they need; `lanes` are those of this loader.
+pub(super) fn transactions(standing: Option<&Standing>, lanes: usize) -> Judgement {
+    let Some(standing) = standing.filter(|standing| !standing.distributed.is_empty()) else {
+        return Judgement::ok("none is spread over several servers");
+    };
+    let Standing { shards, over, cached_connections, recovery_interval, .. } = standing;
+    if *recovery_interval <= 0 {
+        return Judgement::error(
+            "citus.recover_2pc_interval is off: what a crash leaves prepared is never brought to its end",
+            "set citus.recover_2pc_interval = 5s on the coordinator",
+        );
+    }
+    // Each transaction has at most one connection for each shard of a worker.
+    let each = (shards + over - 1) / (*over).max(1);
+    let lanes = standing.lanes.max(i64::try_from(lanes).unwrap_or(i64::MAX));
+    let needed = lanes.saturating_mul(each);
+    let said = standing.nodes.iter().filter(|node| !node.is_coordinator).filter_map(|node| node.said.as_ref());
+    let fewest = said.map(|said| said.max_prepared).min().unwrap_or(0);
+    let found = format!("up to {needed} are prepared at once on a worker, which allows {fewest}");
+    if fewest < needed {
+        return Judgement::warning(found, format!("set max_prepared_transactions = {needed} or more on each worker"));
+    }
+    if *cached_connections < CACHED_CONNECTIONS {
+        return Judgement::warning(
+            format!(
+                "{found}; citus.max_cached_conns_per_worker is {cached_connections}: most transactions open new connections"
+            ),
+            format!("set citus.max_cached_conns_per_worker = {CACHED_CONNECTIONS} on the coordinator"),
+        );
+    }
+    Judgement::ok(format!(
+        "{found}; what a crash leaves is looked for every {:.1} s",
+        *recovery_interval as f64 / 1000.0
+    ))
+}
