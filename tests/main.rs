@@ -64,6 +64,7 @@ mod carried;
 mod archive;
 mod audit;
 mod retention;
+mod citus;
 mod comparison;
 
 // What operators look at.

@@ -28,6 +28,11 @@ impl Cluster {
 
     /// Makes a database of this name on every server, and a cluster of them; gives its URL on the coordinator.
     pub(crate) async fn create_database(&self, name: &str) -> String {
+        self.create_database_by_way_of(name, None).await
+    }
+
+    /// The same; the coordinator reaches the first worker at this place, where one is given.
+    pub(crate) async fn create_database_by_way_of(&self, name: &str, first: Option<(String, u16)>) -> String {
         for server in self.servers() {
             server.create_database(name).await;
             connect(&server.url_of(name))
@@ -39,20 +44,21 @@ impl Cluster {
         let url = self.coordinator.url_of(name);
         let client = connect(&url).await;
         let (host, port) = self.coordinator.place();
+        let is_led = first.is_some();
         let mut sql = format!("SELECT citus_set_coordinator_host('{host}', {port})");
-        for worker in &self.workers {
-            let (host, port) = worker.place();
+        let places = first.into_iter().chain(self.workers.iter().map(Named::place).skip(usize::from(is_led)));
+        for (host, port) in places {
             sql += &format!("; SELECT citus_add_node('{host}', {port})");
         }
         client.batch_execute(&sql).await.expect("a cluster of the servers");
         url
     }
 
-    /// Makes Turnstile's tables in it, distributed.
-    pub(crate) async fn make_tables(&self, url: &str) {
+    /// Makes Turnstile's tables in it, distributed over so many shards.
+    pub(crate) async fn make_tables(&self, url: &str, shards: Option<u32>) {
         let database = pool(url, 1, Duration::from_secs(60));
         migrate(&database).await;
-        distribute(&database, None, Duration::from_secs(60)).await.expect("distributed tables");
+        distribute(&database, shards, Duration::from_secs(60)).await.expect("distributed tables");
     }
 
     /// Drops it on every server.

@@ -46,7 +46,7 @@ impl TestDatabase {
             }
             SharedServer::Cluster(cluster) => {
                 let made = Self::empty().await;
-                cluster.make_tables(&made.url).await;
+                cluster.make_tables(&made.url, None).await;
                 return made;
             }
         };

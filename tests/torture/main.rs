@@ -18,6 +18,7 @@
 mod support;
 
 mod chain;
+mod cluster;
 mod deck;
 mod kills;
 mod soak;
@@ -49,6 +50,8 @@ enum What {
     Kills(kills::Args),
     /// Kill loaders and relays from end to end, crash the server, and compare both ends
     Chain(chain::Args),
+    /// Kill servers of a Citus cluster while loaders load, or cut transactions between them
+    Cluster(cluster::Args),
     /// Let loaders run among faults for hours, and see whether they grow
     Soak(soak::Args),
 }
@@ -67,6 +70,7 @@ async fn main() -> ExitCode {
     let report = match args.what {
         What::Kills(args) => kills::run(&args, seed).await,
         What::Chain(args) => chain::run(&args, seed).await,
+        What::Cluster(args) => cluster::run(&args, seed).await,
         What::Soak(args) => soak::run(&args, seed).await,
     };
     println!("{report}");

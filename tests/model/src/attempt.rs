@@ -211,7 +211,7 @@ impl Client<'_> {
         let resumes = self.resumes.has(claim) && (is_locked || any);
         match self.replays || resumes && record.is_claimed() {
             true => record.claimed == Claimed::DeadLettered,
-            false => !record.is_claimed(),
+            false => !record.is_claimed() || self.world.has(Mutant::PreparedNotWaitedFor) && database.hides(claim),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::hash::{Hash, Hasher};
 
 use crate::set::Set;
-use crate::world::{CLAIMS, Claim, IDENTITIES, Identity, KEYS, MESSAGES, Message, message_of};
+use crate::world::{CLAIMS, Claim, IDENTITIES, Identity, KEYS, MESSAGES, Message, Quirk, World, message_of};
 
 /// What is committed, and what servers may still commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,8 @@ pub struct Database {
     pub key_replaced: bool,
     /// Transactions whose COMMIT was sent and whose client is gone, in some order that does not matter.
     orphans: Vec<Transaction>,
+    /// Transactions that are committed, of which a worker has not heard yet.
+    in_doubt: Vec<Transaction>,
 }
 
 /// Who owns which hash of `identities`.
@@ -260,6 +262,32 @@ impl Database {
         }
     }
 
+    /// The same over several servers, where the tables stand on such: the coordinator decides, and the workers keep what the
+    /// transaction holds on them until they hear of it.
+    pub fn commit_in(&mut self, world: &World, transaction: Transaction) {
+        self.commit(transaction);
+        let on_workers = Transaction { letters: Set::default(), ..transaction };
+        if world.shows(Quirk::Distributed) && !on_workers.is_empty() {
+            self.in_doubt.push(on_workers);
+            self.in_doubt.sort_unstable();
+        }
+    }
+
+    /// Transactions that are committed, and keep others waiting still.
+    pub fn in_doubt(&self) -> &[Transaction] {
+        &self.in_doubt
+    }
+
+    /// A worker hears that a transaction is committed.
+    pub fn settle(&mut self, prepared: usize) {
+        self.in_doubt.remove(prepared);
+    }
+
+    /// Whether nobody can see yet that this is claimed.
+    pub fn hides(&self, claim: Claim) -> bool {
+        self.in_doubt.iter().any(|transaction| transaction.messages.has(claim))
+    }
+
     /// The client is gone after it sent COMMIT: the server will decide by itself. One that wrote nothing decides
     /// nothing.
     pub fn orphan(&mut self, transaction: Transaction) {
@@ -270,10 +298,10 @@ impl Database {
     }
 
     /// The server decides about an orphan.
-    pub fn decide(&mut self, orphan: usize, commits: bool) {
+    pub fn decide(&mut self, world: &World, orphan: usize, commits: bool) {
         let orphan = self.orphans.remove(orphan);
         if commits {
-            self.commit(orphan);
+            self.commit_in(world, orphan);
         }
     }
 

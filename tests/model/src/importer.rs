@@ -166,7 +166,7 @@ pub fn make(world: &World, state: &mut State, step: Move) {
         Move::Begins => begin(world, state),
         Move::Claims => claim(world, state),
         Move::Commits => {
-            state.database.commit(state.importer.sent());
+            state.database.commit_in(world, state.importer.sent());
             state.importer.is_committed();
         }
         Move::Deletes(message) => {
@@ -180,7 +180,7 @@ pub fn make(world: &World, state: &mut State, step: Move) {
             state.importer.attempt = Attempt::default();
         }
         Move::LosesAnswer => {
-            state.database.commit(state.importer.sent());
+            state.database.commit_in(world, state.importer.sent());
             state.importer.attempt = Attempt::default();
         }
         Move::Crashes => state.importer.start_again(),

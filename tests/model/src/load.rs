@@ -139,7 +139,7 @@ pub fn sent(world: &World, lane: &Lane) -> Transaction {
 pub fn commit(world: &World, state: &mut State, lane: usize) {
     let State { database, lanes, .. } = state;
     let lane = &mut lanes[lane];
-    database.commit(sent(world, lane));
+    database.commit_in(world, sent(world, lane));
     if world.has(Mutant::ClaimInALaterTransaction) {
         let none = Set::default();
         database.commit(Transaction { rows: none, events: none, ..lane.attempt.transaction });
@@ -166,7 +166,11 @@ pub fn cut_off(world: &World, state: &mut State, lane: usize) {
 /// The server committed, and the client does not learn it.
 pub fn lose_answer(world: &World, state: &mut State, lane: usize) {
     let State { database, lanes, .. } = state;
-    database.commit(sent(world, &lanes[lane]));
+    let committed = match world.has(Mutant::OnePhase) {
+        true => Transaction { events: Set::default(), ..sent(world, &lanes[lane]) },
+        false => sent(world, &lanes[lane]),
+    };
+    database.commit_in(world, committed);
     doubt(world, &mut lanes[lane]);
 }
 

@@ -100,6 +100,10 @@ pub enum Mutant {
     HashKeyNotChecked,
     /// A new hash key is registered without waiting for those who claim under the old one.
     HashKeyWithoutLock,
+    /// What a transaction wrote on a worker is committed there before the coordinator has committed, which may end in between.
+    OnePhase,
+    /// Nobody waits for what is committed on the coordinator and cannot be seen on a worker yet.
+    PreparedNotWaitedFor,
     /// An import deletes from the dead-letter queue what it has written, and then commits.
     ImportDeletesBeforeCommit,
     /// An import writes letters without claiming their messages.

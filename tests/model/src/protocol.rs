@@ -49,6 +49,8 @@ pub enum Action {
     OrphanCommits(usize),
     /// The server aborts an orphan.
     OrphanAborts(usize),
+    /// A worker hears that a transaction is committed.
+    WorkerHears(usize),
     /// A message that nobody keeps hidden is visible again.
     VisibilityTimeout(Message),
     /// Fault: a message is visible again although a lane has it in hand.
@@ -72,7 +74,11 @@ impl Action {
             | Self::ReceiveReplyLost(_)
             | Self::DeliveredAfterDelete(_)
             | Self::DeliveredAfterRetention(_) => true,
-            Self::Operator(_) | Self::OrphanCommits(_) | Self::OrphanAborts(_) | Self::VisibilityTimeout(_) => false,
+            Self::Operator(_)
+            | Self::OrphanCommits(_)
+            | Self::OrphanAborts(_)
+            | Self::WorkerHears(_)
+            | Self::VisibilityTimeout(_) => false,
         }
     }
 }
@@ -158,6 +164,7 @@ impl Explorable for World {
         for orphan in 0..state.database.orphans().len() {
             actions.extend([Action::OrphanCommits(orphan), Action::OrphanAborts(orphan)]);
         }
+        actions.extend((0..state.database.in_doubt().len()).map(Action::WorkerHears));
         let in_flight = |message: &Message| state.queue.place(*message) == Place::InFlight;
         let forgotten = self.messages().filter(in_flight).filter(|message| !lane::is_leased(state, *message));
         actions.extend(forgotten.map(Action::VisibilityTimeout));
@@ -196,8 +203,9 @@ impl Model for World {
             Action::Replay(step) => replay::make(self, &mut next, step),
             Action::Importer(step) => importer::make(self, &mut next, step),
             Action::Operator(step) => operator::make(self, &mut next, step),
-            Action::OrphanCommits(orphan) => next.database.decide(orphan, true),
-            Action::OrphanAborts(orphan) => next.database.decide(orphan, false),
+            Action::OrphanCommits(orphan) => next.database.decide(self, orphan, true),
+            Action::OrphanAborts(orphan) => next.database.decide(self, orphan, false),
+            Action::WorkerHears(prepared) => next.database.settle(prepared),
             Action::VisibilityTimeout(message) | Action::LeaseLost(message) => next.queue.show(message),
             Action::ReceiveReplyLost(message) => {
                 next.queue.receive(message);

@@ -107,7 +107,7 @@ pub fn make(world: &World, state: &mut State, step: Move) {
         }
         Move::Claims | Move::ReadsOwners => take(world, state),
         Move::Commits => {
-            state.database.commit(state.replay.attempt.transaction);
+            state.database.commit_in(world, state.replay.attempt.transaction);
             state.replay.end();
         }
         Move::IsCutOff => {

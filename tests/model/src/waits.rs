@@ -44,9 +44,12 @@ pub fn waits_for(world: &World, state: &State, me: Party) -> Option<Holder> {
     if reads || reads_dirty || locks_nothing || passes {
         return None;
     }
+    let is_kept = |transactions: &[Transaction]| transactions.iter().any(|transaction| transaction.holds(lock));
+    let waits_for_doubt = !world.has(Mutant::PreparedNotWaitedFor);
     let rival = |party: &Party| *party != me && keeps(world, state, *party, lock);
     let rival = parties().find(rival).map(Holder::Party);
-    rival.or_else(|| state.database.orphans().iter().any(|orphan| orphan.holds(lock)).then_some(Holder::Orphan))
+    let by_server = || is_kept(state.database.orphans()) || waits_for_doubt && is_kept(state.database.in_doubt());
+    rival.or_else(|| by_server().then_some(Holder::Orphan))
 }
 
 /// Whether this is a lane, and has a message in hand that was sent back.

@@ -151,6 +151,9 @@ pub enum Quirk {
     OutlivesRetention,
     /// A delivery lacks the SentTimestamp that the queue gives with the others.
     LacksSentTimestamp,
+    /// The tables stand on several servers. What is committed keeps others from what it holds on the workers until the
+    /// second phase has come to them; that takes as long as it takes, and nobody sees it before.
+    Distributed,
     /// The unique key of `user_logins` is there. Elsewhere the claims must carry the promise alone.
     RowsAreUnique,
 }

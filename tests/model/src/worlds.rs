@@ -303,6 +303,17 @@ const FROM_A_FILE_AND_RETENTION: World = World {
     ..LOADING
 };
 
+/// Tables over several servers, whose transactions end in two phases.
+pub const DISTRIBUTED: World = World {
+    name: "tables over several servers, a login that is sent twice, a replay",
+    sent: &[malformed(0, 0), login(0, 0)],
+    faults: 2,
+    replays: 1,
+    duties: &[Duty::Upgrade],
+    quirks: &[Quirk::Distributed],
+    ..BY_KEY
+};
+
 const EVERYTHING: World = World {
     name: "everything that can change, in flight",
     sent: &[malformed(0, 0), login(0, 0)],
@@ -323,7 +334,7 @@ const EVERYTHING: World = World {
 };
 
 /// Every one.
-pub const ALL: [World; 35] = [
+pub const ALL: [World; 36] = [
     REFUSED_ROW,
     SENT_TWICE,
     CONTRADICTION,
@@ -358,5 +369,6 @@ pub const ALL: [World; 35] = [
     REDRIVEN_AND_REPLAYED,
     FROM_A_FILE,
     FROM_A_FILE_AND_RETENTION,
+    DISTRIBUTED,
     EVERYTHING,
 ];

@@ -75,6 +75,9 @@ mutants! {
     absorbing_in_one_statement_is_found: AbsorbedInOneStatement, SENT_TWICE, 1, [DELETED, AGREE, REST];
     a_message_absorbed_by_itself_is_found: SelfTakenForAnother, NO_TIMES, 1, [ABSORBED, PLACES, AGREE, OWNER, REST];
     a_key_that_absorbs_any_login_is_found: KeyAbsorbsAnyLogin, CONTRADICTION, 1, [SAME];
+    one_phase_over_several_servers_is_found: OnePhase, DISTRIBUTED, 1, [EVENT];
+    not_waiting_for_what_is_prepared_is_found: PreparedNotWaitedFor, DISTRIBUTED, 1,
+        [TWICE, KEY, PLACES, AGREE, PLAN, ABSORBED, OWNER, REST];
     absorbing_by_what_is_not_committed_is_found: AbsorbedByUncommitted, SENT_TWICE, 1, [ABSORBED];
     a_replay_without_identity_is_found: ReplayWithoutIdentity, REPLAY_AND_RESEND, 1, [KEY];
     a_replay_by_another_scheme_is_found: ReplayByAnotherScheme, REPLAY_AND_RESEND, 1, [KEY];

@@ -91,6 +91,11 @@ impl PostgresProxy {
         &self.url
     }
 
+    /// Where it listens.
+    pub(crate) fn place(&self) -> (String, u16) {
+        (self.door.address.ip().to_string(), self.door.address.port())
+    }
+
     /// From now on `plan` decides at each request; counting begins again.
     pub(crate) fn arm(&self, plan: impl FnMut(Asked) -> Option<Cut> + Send + 'static) {
         *self.judge.lock().unwrap() = Judge { plan: Some(Box::new(plan)), ..Judge::default() };

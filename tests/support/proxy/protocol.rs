@@ -57,6 +57,12 @@ pub(crate) enum Kind {
     Startup,
     /// A simple query that begins with COMMIT.
     Commit,
+    /// PREPARE TRANSACTION: the first phase of a transaction over several servers.
+    PrepareTransaction,
+    /// COMMIT PREPARED: the second.
+    CommitPrepared,
+    /// ROLLBACK PREPARED: the second of one that failed.
+    RollbackPrepared,
     /// Another simple query.
     Query,
     /// Messages of the extended protocol up to Sync, with parameters among them.
@@ -127,9 +133,14 @@ impl Request {
 }
 
 fn kind_of_query(sql: &str) -> Kind {
-    match sql.trim_start().get(..6) {
-        Some(word) if word.eq_ignore_ascii_case("commit") => Kind::Commit,
-        Some(_) | None => Kind::Query,
+    let mut words = sql.split_whitespace().map(str::to_ascii_uppercase);
+    let (first, second) = (words.next(), words.next());
+    match (first.as_deref(), second.as_deref()) {
+        (Some("PREPARE"), Some("TRANSACTION")) => Kind::PrepareTransaction,
+        (Some("COMMIT"), Some("PREPARED")) => Kind::CommitPrepared,
+        (Some("ROLLBACK"), Some("PREPARED")) => Kind::RollbackPrepared,
+        (Some(word), _) if word.starts_with("COMMIT") => Kind::Commit,
+        _ => Kind::Query,
     }
 }
 

@@ -88,7 +88,12 @@ fn cut(asked: Asked, random: &mut StdRng) -> Option<Cut> {
         // The server does not answer it.
         Kind::CopyData => (&ALL[..3], ONE_COPY_IN),
         Kind::Sync => (ALL, ONE_COPY_IN),
-        Kind::Commit | Kind::Query | Kind::Bind => (ALL, ONE_REQUEST_IN),
+        Kind::Commit
+        | Kind::PrepareTransaction
+        | Kind::CommitPrepared
+        | Kind::RollbackPrepared
+        | Kind::Query
+        | Kind::Bind => (ALL, ONE_REQUEST_IN),
     };
     if random.random_range(0..one_in) > 0 {
         return None;
