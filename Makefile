@@ -15,7 +15,7 @@ MODEL := --manifest-path tests/model/Cargo.toml --target-dir target/model
 SCALE := --manifest-path benches/scale/Cargo.toml --target-dir target/scale
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test model torture chain soak upgrade evidence conformance containers instances manifests bench scale settings metrics codes screens screenshots browser pages duckdb fuzz lint fmt
+.PHONY: help setup demo test model torture chain soak citus upgrade evidence conformance containers instances manifests bench scale settings metrics codes screens screenshots browser pages duckdb fuzz lint fmt
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,13 @@ chain: setup ## Kill KILLS (60) loaders and relays from end to end over EVENTS (
 
 soak: setup ## Let loaders run among faults for HOURS (1), and see that they do not grow
 	$(TORTURE) soak --hours $(HOURS)
+
+citus: setup ## Test distributed tables on the cluster of TURNSTILE_CITUS; TURNSTILE_CITUS_CRASH kills its servers (docs/GUARANTEES.md)
+	@test -n "$$TURNSTILE_CITUS" || { echo "TURNSTILE_CITUS: name the coordinator and the workers by their URLs, with commas between them"; exit 1; }
+	$(CARGO) test --locked --test main -- citus:: --ignored --test-threads=1
+	$(TORTURE) cluster --cuts
+	$(TORTURE) cluster --cuts --twins
+	test -z "$$TURNSTILE_CITUS_CRASH" || $(TORTURE) cluster --crashes 24
 
 upgrade: setup ## Run the last release and this one side by side
 	TURNSTILE_LAST_RELEASE=$$(scripts/last-release) && export TURNSTILE_LAST_RELEASE && \

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
+use turnstile::database::Transaction;
 use turnstile::distribution::{DistributeError, Spread, distribute};
 use turnstile::message::SentAt;
 use turnstile::retention::partition;
 use turnstile::table::time_partitions::Period;
 
+use crate::check::Installation;
 use crate::support::cluster::Cluster;
 use crate::support::loading::{destination, load, load_into, migrate};
 use crate::support::postgres::{TestDatabase, connect, pool};
@@ -138,10 +140,11 @@ async fn what_is_written_to_one_shard_and_to_the_coordinator_ends_in_two_phases(
     led.tables.client.batch_execute("DROP TRIGGER end_in_two_phases ON dead_letters").await.unwrap();
     by_hand(&led.tables, "fourth").await;
     assert_ne!(committed.load(Ordering::SeqCst), 0, "the trigger is not needed");
-    let checked = led.tables.turnstile(&["check"]).await;
+    let installation = Installation::new(&led.tables.url).await;
+    let checked = installation.check(&[]).await;
     assert!(checked.stdout.contains("may part what is written to dead_letters from its claim"), "{}", checked.stdout);
     distribute(&led.tables.database, None, PATIENT).await.unwrap();
-    let checked = led.tables.turnstile(&["check"]).await;
+    let checked = installation.check(&[]).await;
     assert!(!checked.stdout.contains("may part"), "{}", checked.stdout);
     led.tables.assert_promise().await;
     led.ends().await;
@@ -158,6 +161,25 @@ async fn by_hand(tables: &Tables, of: &str) {
     for number in 0..LOGINS {
         tables.client.batch_execute(&one.replace("{}", &format!("{of} {number}"))).await.unwrap();
     }
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make citus"]
+async fn a_batch_does_not_wait_for_another_with_other_messages_in_the_same_shards() {
+    let tables = Tables::new().await;
+    let other = pool(&tables.url, 2, PATIENT);
+    let holding = async |transaction: &Transaction| {
+        let claim = "INSERT INTO turnstile.processed_messages
+                (sent_at, message_hash, outcome, message_id, body_hash, received_at)
+            SELECT now(), sha256(convert_to(n::text, 'UTF8')), 'loaded', '', sha256(''), now() FROM generate_series(1, 100) AS n
+            ON CONFLICT DO NOTHING RETURNING message_hash";
+        assert_eq!(transaction.query("claim", claim, &[]).await?.len(), 100);
+        // In all shards, while the first holds its claims there.
+        load(&other, logins(&tables.judge, 0..LOGINS), 1).await.unwrap();
+        Ok(())
+    };
+    tables.database.without_effect(holding).await.unwrap();
+    assert_eq!(tables.count("user_logins").await, i64::from(LOGINS));
 }
 
 #[tokio::test]

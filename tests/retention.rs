@@ -15,10 +15,12 @@ use turnstile::retention::{Refusal, RetainError, RetainSettings, Retained, parti
 use turnstile::table::leaving::Keep;
 use turnstile::table::time_partitions::{Parent, Period};
 
+use crate::support::cluster::Cluster;
 use crate::support::postgres::connect;
 use crate::support::tables::Tables;
 use crate::support::verdicts::QUEUE_ARN;
 use crate::support::verdicts::{batch, judge_of, login, message};
+use turnstile::distribution::distribute;
 
 /// All partitions of tests begin here, one a month; the first holds whatever is older.
 const FIRST: OffsetDateTime = datetime!(2025-01-01 0:00 UTC);
@@ -47,8 +49,13 @@ async fn run(tables: &Tables, how: RetainSettings) -> Retained {
 
 /// Partitioned tables, monthly since [`FIRST`].
 pub(super) async fn months() -> Tables {
-    let tables = Tables::new().await;
+    let is_cluster = Cluster::named().is_some();
+    // Tables are partitioned first, and distributed then.
+    let tables = if is_cluster { Tables::of_one_server().await } else { Tables::new().await };
     since_first(&tables).await;
+    if is_cluster {
+        distribute(&tables.database, None, Duration::from_secs(60)).await.unwrap();
+    }
     tables
 }
 

@@ -1,7 +1,7 @@
 //! What a cluster of servers says of itself, judged: where tables are distributed, a commit is kept only if each of them keeps it.
 
 use super::Judgement;
-use crate::table::distribution::{Node, Said, Standing, TABLES};
+use crate::table::distribution::{Node, Standing, TABLES};
 
 /// Connections that a session keeps to each worker, so that not every transaction opens new ones.
 const CACHED_CONNECTIONS: i64 = 16;
@@ -57,13 +57,8 @@ pub(super) fn nodes(standing: Option<&Standing>) -> Judgement {
         return Judgement::ok("no other server holds any of the tables");
     }
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-    let coordinator_waits =
-        nodes.iter().any(|node| node.is_coordinator && node.said.as_ref().is_some_and(|said| said.has_standbys));
-    for Node { name, is_coordinator, said } in nodes {
-        let Some(Said { durability, has_standbys, max_prepared, oldest_prepared }) = said else {
-            errors.push((format!("{name} does not answer"), "bring it back".to_owned()));
-            continue;
-        };
+    let coordinator_waits = nodes.iter().any(|node| node.is_coordinator && node.has_standbys);
+    for Node { name, is_coordinator, durability, has_standbys, max_prepared, oldest_prepared } in nodes {
         errors
             .extend(durability.problems().into_iter().map(|lacks| (format!("{name}: {}", lacks.found), lacks.remedy)));
         if !is_coordinator && *max_prepared == 0 {
@@ -119,8 +114,8 @@ pub(super) fn transactions(standing: Option<&Standing>, lanes: usize) -> Judgeme
     let each = (shards + over - 1) / (*over).max(1);
     let lanes = standing.lanes.max(i64::try_from(lanes).unwrap_or(i64::MAX));
     let needed = lanes.saturating_mul(each);
-    let said = standing.nodes.iter().filter(|node| !node.is_coordinator).filter_map(|node| node.said.as_ref());
-    let fewest = said.map(|said| said.max_prepared).min().unwrap_or(0);
+    let workers = standing.nodes.iter().filter(|node| !node.is_coordinator);
+    let fewest = workers.map(|node| node.max_prepared).min().unwrap_or(0);
     let found = format!("up to {needed} are prepared at once on a worker, which allows {fewest}");
     if fewest < needed {
         return Judgement::warning(found, format!("set max_prepared_transactions = {needed} or more on each worker"));
@@ -137,4 +132,89 @@ pub(super) fn transactions(standing: Option<&Standing>, lanes: usize) -> Judgeme
         "{found}; what a crash leaves is looked for every {:.1} s",
         *recovery_interval as f64 / 1000.0
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Level;
+    use crate::database::durability::Durability;
+
+    fn node(name: &str, is_coordinator: bool) -> Node {
+        let on = || "on".to_owned();
+        let durability = Durability { fsync: on(), synchronous_commit: on(), full_page_writes: on() };
+        let name = name.to_owned();
+        Node { name, is_coordinator, durability, has_standbys: true, max_prepared: 100, oldest_prepared: 0.0 }
+    }
+
+    fn sound() -> Standing {
+        Standing {
+            distributed: TABLES.map(|table| table.name.to_owned()).to_vec(),
+            are_colocated: true,
+            shards: 8,
+            over: 2,
+            in_one_phase: Vec::new(),
+            cached_connections: 16,
+            recovery_interval: 5_000,
+            forces_generic_plans: false,
+            lanes: 4,
+            nodes: vec![node("c:5432", true), node("w1:5432", false), node("w2:5432", false)],
+        }
+    }
+
+    fn levels(standing: &Standing) -> [Level; 3] {
+        let standing = Some(standing);
+        [tables(standing).level, nodes(standing).level, transactions(standing, 2).level]
+    }
+
+    #[test]
+    fn tables_of_one_server_and_a_sound_cluster_are_fine() {
+        let fine = [Level::Ok; 3];
+        assert_eq!([tables(None).level, nodes(None).level, transactions(None, 64).level], fine);
+        assert_eq!(levels(&sound()), fine);
+        let unused = Standing { distributed: Vec::new(), nodes: Vec::new(), recovery_interval: 0, ..sound() };
+        assert_eq!(levels(&unused), fine);
+    }
+
+    #[test]
+    fn what_is_distributed_by_halves_or_ends_in_one_phase_is_an_error() {
+        for (broken, word) in [
+            (Standing { distributed: vec!["identities".to_owned()], ..sound() }, "only some tables"),
+            (Standing { are_colocated: false, ..sound() }, "not co-located"),
+            (Standing { in_one_phase: vec!["outbox".to_owned()], ..sound() }, "outbox from its claim"),
+            (Standing { forces_generic_plans: true, ..sound() }, "force_generic_plan"),
+        ] {
+            let judged = tables(Some(&broken));
+            assert_eq!(judged.level, Level::Error, "{word}");
+            assert!(judged.found.contains(word), "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn each_server_is_judged_and_named() {
+        type Change = fn(&mut Node);
+        for (change, level, word) in [
+            ((|node| node.durability.fsync = "off".to_owned()) as Change, Level::Error, "w1:5432: fsync is off"),
+            (|node| node.max_prepared = 0, Level::Error, "w1:5432 can prepare no transaction"),
+            (|node| node.has_standbys = false, Level::Warning, "w1:5432 waits for no standby"),
+            (|node| node.oldest_prepared = 121.0, Level::Warning, "prepared for 121 s"),
+        ] {
+            let mut standing = sound();
+            change(&mut standing.nodes[1]);
+            let judged = nodes(Some(&standing));
+            assert_eq!(judged.level, level, "{word}");
+            assert!(judged.found.contains(word), "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn transactions_must_end_and_have_room() {
+        let level = |standing: Standing, lanes| transactions(Some(&standing), lanes).level;
+        assert_eq!(level(Standing { recovery_interval: -1, ..sound() }, 2), Level::Error);
+        assert_eq!(level(Standing { cached_connections: 1, ..sound() }, 2), Level::Warning);
+        // 25 lanes with four shards on a worker.
+        assert_eq!(level(sound(), 25), Level::Ok);
+        assert_eq!(level(sound(), 26), Level::Warning);
+        assert_eq!(level(Standing { lanes: 26, ..sound() }, 2), Level::Warning);
+    }
 }

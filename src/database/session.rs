@@ -48,6 +48,12 @@ impl Beginnings {
 /// create something in a schema of somebody else's search path is called by a statement of ours.
 const SEARCH_PATH: &str = "pg_catalog, pg_temp";
 
+/// Where tables are distributed, the shards are written to one after the other, always in the same order: then two batches
+/// with the same messages wait for each other as they do on one server, and two with different ones do not wait. Written to
+/// side by side, a shard would be kept from all other batches until the commit. A server without Citus takes it, and does
+/// nothing with it.
+const SHARDS_IN_ORDER: &str = "sequential";
+
 /// One statement for all of them.
 fn settings(call_timeout: Duration) -> String {
     let mut calls: Vec<String> =
@@ -56,6 +62,7 @@ fn settings(call_timeout: Duration) -> String {
     // A commit is believed only as long as no warning came with it.
     calls.push(local("client_min_messages", "'warning'"));
     calls.push(local("synchronous_commit", &waits_for_the_disk()));
+    calls.push(local("citus.multi_shard_modify_mode", &format!("'{SHARDS_IN_ORDER}'")));
     format!("SELECT {}, {}", statements_of_others(), calls.join(", "))
 }
 

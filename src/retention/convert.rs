@@ -11,7 +11,7 @@ use crate::failpoint::{RetainStep, around};
 use crate::table::conversion;
 pub use crate::table::conversion::Found as Obstacle;
 use crate::table::time_partitions::{self, Parent, Period};
-use crate::table::{partitioning, retired_partitions};
+use crate::table::{distribution, partitioning, retired_partitions};
 
 /// What became of the tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub enum ConvertError {
     /// Somebody has the lock.
     #[error("another `turnstile migrate --partition`, `turnstile retain` or `turnstile archive` is at work")]
     Busy,
+    /// It is spread over several servers.
+    #[error("{0} is distributed over the workers of a cluster, and cannot be partitioned there")]
+    Distributed(Parent),
     /// Something would not go along.
     #[error("{} cannot be partitioned while it has: {}", .0, named(.1))]
     Obstacles(Parent, Vec<Obstacle>),
@@ -50,6 +53,10 @@ impl ConvertError {
         match self {
             Self::Database(error) => error.remedy().to_owned(),
             Self::Busy => "wait until it has ended: pg_locks shows who holds an advisory lock".to_owned(),
+            Self::Distributed(parent) => format!(
+                "take it back with SELECT undistribute_table('{parent}'), and the others with it; then run `turnstile migrate --partition … \
+                 --distribute`, which partitions first"
+            ),
             Self::Obstacles(..) => "drop it, or give rows their date, and run the same again; what was dropped can be made \
                                     again afterwards, unless a partitioned table cannot have it: a unique index must contain \
                                     the column that the table is partitioned by"
@@ -79,6 +86,9 @@ pub async fn partition(database: &Database, period: Period, patience: Duration) 
         if conversion::is_partitioned(&session, parent).await? {
             partitioning::set_period(&session, parent, period).await?;
             continue;
+        }
+        if distribution::is_distributed(&session, parent).await? {
+            return Err(ConvertError::Distributed(parent));
         }
         let obstacles = conversion::obstacles(&session, parent).await?;
         if !obstacles.is_empty() {

@@ -6,6 +6,7 @@
 
 use super::conversion::Found;
 use super::partitions::{Place, SHORT};
+use super::time_partitions::Parent;
 use crate::database::durability::Durability;
 use crate::database::schemas::Schemas;
 use crate::database::{DatabaseError, LoneSession, Transaction};
@@ -89,6 +90,16 @@ pub async fn standing(session: &LoneSession) -> Result<Vec<&'static str>, Databa
         }
     }
     Ok(standing)
+}
+
+/// Whether a table that can be partitioned is distributed.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn is_distributed(session: &LoneSession, parent: Parent) -> Result<bool, DatabaseError> {
+    let is_cluster = cluster(session).await?.is_some();
+    Ok(is_cluster && standing(session).await?.contains(&parent.as_str()))
 }
 
 /// What keeps this table from being distributed.
@@ -179,6 +190,27 @@ fn as_text(place: &str) -> String {
     format!("'{}'", place.replace('\'', "''"))
 }
 
+/// What says how much room a relation takes, on whichever servers it stands: an expression of its oid.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn size_of(transaction: &Transaction, oid: &str) -> Result<String, DatabaseError> {
+    let here = format!("pg_catalog.pg_total_relation_size({oid})");
+    Ok(match is_cluster(transaction).await? {
+        false => here,
+        true => format!(
+            "CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_dist_partition dist WHERE dist.logicalrelid = {oid}::pg_catalog.regclass)
+                  THEN citus_total_relation_size({oid}::pg_catalog.regclass, false) ELSE {here} END"
+        ),
+    })
+}
+
+async fn is_cluster(transaction: &Transaction) -> Result<bool, DatabaseError> {
+    let has = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
+    Ok(transaction.query_one("look for a cluster", has, &[]).await?.get(0))
+}
+
 /// Since when transactions run that have not ended on this server, as a literal: each that began before has; nothing where the
 /// tables are not distributed.
 ///
@@ -187,8 +219,7 @@ fn as_text(place: &str) -> String {
 /// [`DatabaseError`]
 pub async fn ended_until(transaction: &Transaction) -> Result<Option<String>, DatabaseError> {
     let attempted = "look for running transactions";
-    let has = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
-    if !transaction.query_one(attempted, has, &[]).await?.get::<_, bool>(0) {
+    if !is_cluster(transaction).await? {
         return Ok(None);
     }
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = $1::text::pg_catalog.regclass),
@@ -231,13 +262,6 @@ pub struct Node {
     pub name: String,
     /// Whether it is the coordinator.
     pub is_coordinator: bool,
-    /// What it says of itself; none: it does not answer.
-    pub said: Option<Said>,
-}
-
-/// What a server says of itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Said {
     /// Whether it keeps its commits.
     pub durability: Durability,
     /// Whether its commits wait for a standby.
@@ -281,8 +305,7 @@ impl Standing {
     /// [`DatabaseError`]
     pub async fn read(transaction: &Transaction) -> Result<Option<Self>, DatabaseError> {
         let attempted = "look at the cluster";
-        let has = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
-        if !transaction.query_one(attempted, has, &[]).await?.get::<_, bool>(0) {
+        if !is_cluster(transaction).await? {
             return Ok(None);
         }
         let schemas = transaction.schemas();
@@ -336,15 +359,17 @@ async fn nodes(transaction: &Transaction) -> Result<(Vec<Node>, i64), DatabaseEr
         transaction.schemas().own
     );
     let rows = transaction.query("ask the servers of the cluster", &sql, &[]).await?;
+    if let Some(silent) = rows.iter().find(|row| !row.get::<_, bool>(2)) {
+        let name: String = silent.get(0);
+        return Err(transaction.unsettled("ask the servers of the cluster", format!("{name} does not answer")));
+    }
     let node = |row: &tokio_postgres::Row| Node {
         name: row.get(0),
         is_coordinator: row.get(1),
-        said: row.get::<_, bool>(2).then(|| Said {
-            durability: Durability { fsync: row.get(3), synchronous_commit: row.get(4), full_page_writes: row.get(5) },
-            has_standbys: row.get(6),
-            max_prepared: row.get(7),
-            oldest_prepared: row.get(8),
-        }),
+        durability: Durability { fsync: row.get(3), synchronous_commit: row.get(4), full_page_writes: row.get(5) },
+        has_standbys: row.get(6),
+        max_prepared: row.get(7),
+        oldest_prepared: row.get(8),
     };
     let lanes = rows.first().map_or(0, |row| row.get(9));
     Ok((rows.iter().map(node).collect(), lanes))

@@ -70,8 +70,9 @@ const OURS: &str = "WITH RECURSIVE ours AS (
 ///
 /// [`DatabaseError`]
 pub async fn sizes(seen: &Transaction, tables: &[&'static str]) -> Result<Vec<(String, u64)>, DatabaseError> {
-    let sql = "SELECT root::text, sum(pg_catalog.pg_total_relation_size(oid))::bigint FROM ours GROUP BY root";
-    let rows = Catalogues { transaction: seen, tables: tables.to_vec() }.ask(sql, &[]).await?;
+    let size = super::distribution::size_of(seen, "oid").await?;
+    let sql = format!("SELECT root::text, sum({size})::bigint FROM ours GROUP BY root");
+    let rows = Catalogues { transaction: seen, tables: tables.to_vec() }.ask(&sql, &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0))).collect())
 }
 

@@ -18,7 +18,7 @@ use turnstile::table::dead_letters::Filter;
 use turnstile::table::operator_actions::Said;
 use turnstile::verdict::{Content, Judge};
 
-use super::loading::{counts, introduce, load};
+use super::loading::{counts, introduce, load, migrate};
 use super::postgres::{TestDatabase, connect, pool};
 use super::program::{self, keyring_in, write_keyring};
 use super::verdicts::{invalid_version, judge, keyring, login, message};
@@ -44,6 +44,15 @@ impl Tables {
     /// Tables with nothing in them.
     pub(crate) async fn new() -> Self {
         Self::with_deadline(CALL_TIMEOUT).await
+    }
+
+    /// The same, not distributed also where the tests have a cluster.
+    pub(crate) async fn of_one_server() -> Self {
+        let test = TestDatabase::empty().await;
+        migrate(&pool(test.url(), 1, CALL_TIMEOUT)).await;
+        let mut tables = Self::at(test.url(), CALL_TIMEOUT).await;
+        tables._test = Some(test);
+        tables
     }
 
     /// The same, where a call to the database may take so long.

@@ -14,14 +14,16 @@ use rand::{RngExt, SeedableRng};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use turnstile::audit::comparison::Discrepancies;
+use turnstile::audit::journal::Kind as Sort;
 
 use crate::Outcome;
 use crate::support::cluster::Cluster;
 use crate::support::program::Loader;
 use crate::support::proxy::{Cut, Kind, Moment, PostgresProxy};
 use crate::support::site::Site;
+use crate::support::verdicts::login;
 use crate::support::wait_for;
-use crate::world::queue_faults;
+use crate::world::{EVENT_ID, queue_faults};
 
 /// How many loaders.
 const LOADERS: usize = 2;
@@ -30,6 +32,8 @@ const BACKLOG: usize = 3_000;
 const SENT_AT_ONCE: usize = 500;
 /// One of so many messages is malformed.
 const ONE_MALFORMED_IN: usize = 50;
+/// One of so many logins is sent a second time.
+const ONE_TWIN_IN: usize = 20;
 const SENDER_PAUSE: Duration = Duration::from_millis(20);
 /// How long what is left may take in the end.
 const DRAIN: Duration = Duration::from_secs(3_600);
@@ -56,9 +60,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 4)]
     shards: u32,
 
-    /// By which key two messages bring the same login
-    #[arg(long, default_value = "message-id")]
-    identity: String,
+    /// Load by the producer's keys; one login of twenty is sent twice
+    #[arg(long)]
+    twins: bool,
 
     /// How many messages a batch holds
     #[arg(long, default_value_t = 50)]
@@ -91,6 +95,7 @@ pub(crate) async fn run(args: &Args, seed: u64) -> Box<dyn Outcome> {
         seed,
         took: since.elapsed(),
         messages: args.messages,
+        twins: args.twins,
         killed,
         cuts: cuts.into_iter().map(|((kind, cut), count)| (format!("{kind:?}, {:?}", cut.moment), count)).collect(),
         doubt,
@@ -127,14 +132,17 @@ impl Siege<'_> {
     /// Sends, loads and kills until everything is loaded; gives what was killed, and how many transactions were in doubt when the
     /// queue was empty.
     async fn run(mut self) -> (BTreeMap<String, u32>, i64) {
-        let (site, messages) = (self.site, self.args.messages);
+        let (site, messages, args) = (self.site, self.args.messages, self.args);
         let sent = CancellationToken::new();
         let sending = async {
             let mut left = messages;
             while left > 0 {
                 if site.depth() < BACKLOG {
                     let some = SENT_AT_ONCE.min(left);
-                    site.fill(some - some / ONE_MALFORMED_IN, some / ONE_MALFORMED_IN);
+                    match args.twins {
+                        true => site.fill_keyed(keyed(messages - left, some)),
+                        false => site.fill(some - some / ONE_MALFORMED_IN, some / ONE_MALFORMED_IN),
+                    }
                     left -= some;
                 }
                 tokio::time::sleep(SENDER_PAUSE).await;
@@ -180,10 +188,21 @@ impl Siege<'_> {
     fn loader(&self, number: usize) -> Loader {
         let batch_size = self.args.batch_size.to_string();
         let mut command = self.site.command(&["run", "--wait", "1s", "--lanes", "2", "--database-timeout", "10s"]);
-        command.args(["--batch-size", &batch_size, "--identity", &self.args.identity, "--max-attempts", "2"]);
+        let identity = if self.args.twins { EVENT_ID } else { "message-id" };
+        command.args(["--batch-size", &batch_size, "--identity", identity, "--max-attempts", "2"]);
         command.env("TURNSTILE_VISIBILITY_TIMEOUT", "20s").env("TURNSTILE_WAIT_FOR_DATABASE", "2m");
         self.site.start(command, &format!("loader-{number}"))
     }
+}
+
+/// Logins with their keys, of which one of [`ONE_TWIN_IN`] has that of the login before.
+fn keyed(from: usize, some: usize) -> impl Iterator<Item = (String, String, Sort)> {
+    (from..from + some).map(|n| {
+        let event = if n.is_multiple_of(ONE_TWIN_IN) { n + 1 } else { n };
+        let body =
+            login(&format!("user {event}"), "ios").replacen('{', &format!("{{\"event_id\":\"event {event}\","), 1);
+        (format!("event {event}"), body, Sort::Login)
+    })
 }
 
 fn last_lines(site: &Site, loader: usize) -> String {
@@ -206,12 +225,13 @@ async fn in_doubt(client: &Client) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// Claims, and the distinct among them; rows; letters; events.
-async fn counts(client: &Client) -> [i64; 5] {
+/// Claims, and the distinct among them; rows; letters; events; absorbed messages.
+async fn counts(client: &Client) -> [i64; 6] {
     let sql = "SELECT count(*), count(DISTINCT message_hash) FROM processed_messages";
     let claims = client.query_one(sql, &[]).await.unwrap();
-    let mut counts = [claims.get(0), claims.get(1), 0, 0, 0];
-    for (count, table) in counts[2..].iter_mut().zip(["user_logins", "dead_letters", "outbox"]) {
+    let mut counts = [claims.get(0), claims.get(1), 0, 0, 0, 0];
+    let absorbed = "processed_messages WHERE outcome = 'absorbed'";
+    for (count, table) in counts[2..].iter_mut().zip(["user_logins", "dead_letters", "outbox", absorbed]) {
         *count = client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0);
     }
     counts
@@ -221,35 +241,40 @@ struct Report {
     seed: u64,
     took: Duration,
     messages: usize,
+    twins: bool,
     killed: BTreeMap<String, u32>,
     cuts: Vec<(String, u64)>,
     doubt: i64,
     audit: String,
     audit_held: bool,
-    counts: [i64; 5],
+    counts: [i64; 6],
     discrepancies: Discrepancies,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, took, messages, killed, cuts, doubt, audit, counts, discrepancies, .. } = self;
-        let [claims, distinct, rows, letters, events] = counts;
+        let [claims, distinct, rows, letters, events, absorbed] = counts;
         writeln!(f, "# Distributed tables, seed {seed}\n")?;
         writeln!(f, "{messages} messages in {} s. Killed: {killed:?}. Cut: {cuts:?}.", took.as_secs())?;
         writeln!(f, "In doubt when the queue was empty: {doubt}.")?;
-        writeln!(f, "{claims} claims ({distinct} messages), {rows} rows, {letters} letters, {events} events.\n")?;
+        writeln!(
+            f,
+            "{claims} claims ({distinct} messages), {rows} rows, {letters} letters, {events} events, {absorbed} absorbed.\n"
+        )?;
         writeln!(f, "{discrepancies}\n\n{audit}")
     }
 }
 
 impl Outcome for Report {
     fn promise_held(&self) -> bool {
-        let [claims, distinct, rows, letters, events] = self.counts;
+        let [claims, distinct, rows, letters, events, absorbed] = self.counts;
         let messages = i64::try_from(self.messages).unwrap();
         self.audit_held
             && self.discrepancies.none()
             && (claims, distinct) == (messages, messages)
             && rows == events
-            && rows + letters == messages
+            && rows + letters + absorbed == messages
+            && (absorbed > 0) == self.twins
     }
 }
