@@ -21,6 +21,8 @@ pub struct Attempt {
     pub old: Set,
     /// Which of them it took: messages that nobody had recorded, or letters that a replay may resolve.
     pub new: Set,
+    /// Which of those have keys from before the horizon, as it was read after the claims.
+    pub old_keys: Set,
     /// The keys that nobody owned when it began to claim keys, if a mutant reads no later.
     pub unowned: Set,
     /// The server's side of it.
@@ -100,11 +102,11 @@ impl Transaction {
 /// Most of the time most lanes have none: half of a run would be spent on hashing empty ones.
 impl Hash for Attempt {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { stage, todo, batch, old, new, unowned, transaction } = self;
+        let Self { stage, todo, batch, old, new, old_keys, unowned, transaction } = self;
         let is_none = *self == Self::default();
         is_none.hash(state);
         if !is_none {
-            (stage, todo, batch, old, new, unowned, transaction).hash(state);
+            (stage, todo, batch, old, new, old_keys, unowned, transaction).hash(state);
         }
     }
 }
@@ -202,6 +204,20 @@ impl Client<'_> {
         looks && claimed.iter().any(is_old)
     }
 
+    /// The logins that it would load under keys which may have been removed: the horizon is read after the claims, for which
+    /// retention waits before it removes any.
+    fn with_old_keys(&self, attempt: &Attempt, database: &Database) -> Set {
+        let blind = match self.replays {
+            true => self.world.has(Mutant::ReplayUnderOldKeys),
+            false => self.world.has(Mutant::OldKeysClaimed),
+        };
+        let is_old = |claim: &Claim| {
+            let has_key = self.key(*claim).is_some();
+            has_key && self.world.has_old_key(message_of(*claim), database.horizon)
+        };
+        (attempt.new & self.logins).iter().filter(|claim| !blind && is_old(claim)).collect()
+    }
+
     /// A loader takes what nobody has recorded, a replay what is dead-lettered; and so does a loader where the letter is open
     /// and its message was sent back.
     fn is_for_the_taking(&self, attempt: &Attempt, claim: Claim, database: &Database) -> bool {
@@ -222,6 +238,9 @@ impl Client<'_> {
     fn after(&self, attempt: &mut Attempt, database: &Database, uncommitted: &Owners) -> Progress {
         if attempt.stage == Stage::Messages && self.has_claimed_what_is_old(attempt, database) {
             return Progress::RunsAgain;
+        }
+        if attempt.stage == Stage::Messages {
+            attempt.old_keys = self.with_old_keys(attempt, database);
         }
         let keys_first = self.world.has(Mutant::KeysBeforeMessages) && !self.replays;
         match attempt.stage {
@@ -250,7 +269,7 @@ impl Client<'_> {
 
     /// Whether as many identities came back as were given: then there is no owner to read.
     fn got_every_key(&self, attempt: &Attempt) -> bool {
-        (attempt.new & self.logins).iter().all(|claim| {
+        (attempt.new & (self.logins - attempt.old_keys)).iter().all(|claim| {
             let owner = self.key(claim).map(|key| attempt.transaction.owners[key]);
             owner.is_none_or(|owner| owner == Some(Owner::of(message_of(claim))))
         })
@@ -282,6 +301,10 @@ impl Client<'_> {
             return Some(Outcome::DeadLettered(reason));
         }
         let Some(identity) = self.key(claim) else { return Some(Outcome::Loaded) };
+        if attempt.old_keys.has(claim) {
+            let stays = self.replays || attempt.transaction.letters.has(claim);
+            return Some(if stays { Outcome::None } else { Outcome::DeadLettered(Reason::OlderThanMemory) });
+        }
         let (me, mine) = (message_of(claim), attempt.transaction.owners[identity]);
         let is_free = mine.is_none() && attempt.unowned.has(identity);
         if is_free || self.world.has(Mutant::OwnerNotRead) && mine.is_some() {
@@ -313,7 +336,7 @@ impl Client<'_> {
             return (attempt.new & self.logins) | attempt.new.iter().filter(decodes).collect();
         }
         let leads = |claim: &Claim| self.leader(attempt, *claim).is_none_or(|leader| leader == *claim);
-        (attempt.new & self.logins).iter().filter(leads).collect()
+        (attempt.new & (self.logins - attempt.old_keys)).iter().filter(leads).collect()
     }
 
     /// The first message of a batch with the same key, new or not: what a mutant groups by.

@@ -92,6 +92,14 @@ pub enum Mutant {
     PruneWithinRetention,
     /// Identities are removed while the queue can still deliver messages that carry their keys.
     IdentityPrunedWithinRetention,
+    /// Logins are loaded whose keys carry a time from before the horizon.
+    OldKeysClaimed,
+    /// Replay loads such logins.
+    ReplayUnderOldKeys,
+    /// Keys with a time of their own are removed, and the horizon moves after.
+    KeysDroppedBeforeHorizon,
+    /// They are removed beside transactions that may have read the horizon before it moved.
+    KeysDroppedWithoutWaiting,
     /// Replay takes letters of messages older than memory as it takes all others.
     ReplayOfTheForgotten,
     /// Each message is claimed under the time that this delivery of it gives.

@@ -37,6 +37,8 @@ pub enum Move {
     PrunesClaim(Claim),
     /// An identity is removed.
     PrunesIdentity(Identity),
+    /// An identity is removed whose own time is before the horizon.
+    DropsKey(Identity),
 }
 
 /// What the operator can do now, if the world lets it.
@@ -75,6 +77,8 @@ pub fn moves(world: &World, state: &State, moves: &mut Vec<Action>) {
                 let can = |time: &Message| can_clear(world, state, *time);
                 world.messages().filter(can).map(Move::ClearsLetters).for_each(&mut add);
                 world.messages().filter(|time| can_drop(world, state, *time)).map(Move::DropsClaims).for_each(&mut add);
+                let can = |identity: &Identity| can_drop_key(world, state, *identity);
+                (0..IDENTITIES).filter(can).map(Move::DropsKey).for_each(&mut add);
             }
             Duty::PruneClaims => {
                 let can = |message: &Message| can_prune_claim(world, state, *message);
@@ -135,6 +139,7 @@ pub fn make(world: &World, state: &mut State, step: Move) {
                 state.queue.forget(claim);
             }
         }
+        Move::DropsKey(identity) => state.database.forget(identity),
         Move::PrunesIdentity(identity) => {
             state.database.forget(identity);
             let messages = world.messages_with(identity % KEYS);
@@ -208,6 +213,18 @@ fn can_prune_claim(world: &World, state: &State, message: Message) -> bool {
 fn can_prune_identity(world: &World, state: &State, identity: Identity) -> bool {
     let past = || world.messages_with(identity % KEYS).iter().all(|message| is_past(state, message));
     state.database.owners[identity].is_some() && (world.has(Mutant::IdentityPrunedWithinRetention) || past())
+}
+
+/// Only what is older than the horizon, and beside no transaction that may have read it before it moved: whoever claims a message
+/// after that does not load it under such a key.
+fn can_drop_key(world: &World, state: &State, identity: Identity) -> bool {
+    let carriers = world.messages_with(identity % KEYS);
+    let horizon = state.database.horizon;
+    let is_old = carriers.first().is_some_and(|first| world.has_old_key(first, horizon))
+        || world.shows(Quirk::DatedKeys) && world.has(Mutant::KeysDroppedBeforeHorizon);
+    let holds = |transaction: &crate::database::Transaction| carriers.iter().any(|one| transaction.holds_message(one));
+    let waits = everything(state).any(holds) && !world.has(Mutant::KeysDroppedWithoutWaiting);
+    state.database.owners[identity].is_some() && is_old && !waits
 }
 
 fn is_needed(world: &World, state: &State, claim: Claim) -> bool {

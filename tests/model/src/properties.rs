@@ -4,7 +4,7 @@ use crate::database::{Claimed, Letter, Reason, Record};
 use crate::exploration::is_at_rest;
 use crate::protocol::State;
 use crate::waits::{any_circle, any_runs_in_vain};
-use crate::world::{Body, Duty, KEYS, Message, World, message_of};
+use crate::world::{Body, Duty, KEYS, Message, Quirk, World, message_of};
 
 /// Of a state of a world.
 type Condition = fn(&World, &State) -> bool;
@@ -32,9 +32,10 @@ fn no_message_is_loaded_twice(world: &World, state: &State) -> bool {
 }
 
 /// Where all lanes, at all times, have one scheme; and of keys that are remembered. What a replay loads of a key that
-/// retention has forgotten, or that a new hash key has, is told beforehand (docs/PROTOCOL.md).
+/// retention has forgotten, or that a new hash key has, is told beforehand (docs/PROTOCOL.md). Keys with a time of their own are
+/// never forgotten.
 fn no_key_is_loaded_twice(world: &World, state: &State) -> bool {
-    let may_forget = world.replays > 0 || world.allows(Duty::ReplaceHashKey);
+    let may_forget = world.replays > 0 && !world.shows(Quirk::DatedKeys) || world.allows(Duty::ReplaceHashKey);
     !world.has_one_scheme()
         || (0..KEYS)
             .filter(|key| !may_forget || !state.database.forgotten.has(*key))
@@ -52,7 +53,8 @@ fn no_good_login_is_dead_lettered(world: &World, state: &State) -> bool {
             (Letter::None, _) => true,
             (_, Reason::Contradicts) => is_contradicted(world, state, message),
             (_, Reason::Redriven) => true,
-            (_, Reason::Refused | Reason::OlderThanMemory) => false,
+            (_, Reason::OlderThanMemory) => world.has_old_key(message, state.database.horizon),
+            (_, Reason::Refused) => false,
         })
     })
 }

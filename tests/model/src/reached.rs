@@ -2,7 +2,7 @@
 //! by doing nothing.
 
 use crate::attempt::{Attempt, Lock, Stage};
-use crate::database::{Claimed, Letter, Outcome, Reason, Transaction};
+use crate::database::{Claimed, Letter, Outcome, Reason, Record, Transaction};
 use crate::exploration::{Sometimes, is_at_rest};
 use crate::lane::Lane;
 use crate::load::outcomes;
@@ -13,7 +13,7 @@ use crate::waits::{Holder, Party, parties, waits_for, wanted};
 use crate::world::{Basis, Body, Duty, KEYS, LANES, MESSAGES, Message, Quirk, Scheme, Start, World, message_of};
 
 /// What is reached in some state.
-pub(crate) const SOMETIMES: [Sometimes<World>; 52] = [
+pub(crate) const SOMETIMES: [Sometimes<World>; 55] = [
     (
         "everything is at rest and every fault has struck",
         |_| true,
@@ -261,6 +261,23 @@ pub(crate) const SOMETIMES: [Sometimes<World>; 52] = [
             attempt.stage == Stage::Owners && !keys(&attempt.transaction) && !state.database.forgotten.is_empty()
         },
     ),
+    ("a key with a time of its own is forgotten", dates_keys, |_, state| !state.database.forgotten.is_empty()),
+    (
+        "a good login is a letter because its key is older than memory",
+        |world| dates_keys(world) && !has_malformed(world),
+        |_, state| {
+            let old = |record: &Record| record.reason == Reason::OlderThanMemory && record.letter == Letter::Open;
+            (MESSAGES..2 * MESSAGES).any(|claim| old(state.database.record(claim)))
+        },
+    ),
+    (
+        "a replay leaves a letter whose key is older than memory",
+        |world| dates_keys(world) && replays_keys(world),
+        |_, state| {
+            let Attempt { stage, old_keys, .. } = &state.replay.attempt;
+            *stage == Stage::Record && !old_keys.is_empty()
+        },
+    ),
     ("a message is imported", imports, |_, state| {
         state.database.records().any(|record| record.reason == Reason::Redriven && record.letter == Letter::Open)
     }),
@@ -398,6 +415,10 @@ fn imports(world: &World) -> bool {
 
 fn retains(world: &World) -> bool {
     world.allows(Duty::Retain)
+}
+
+fn dates_keys(world: &World) -> bool {
+    retains(world) && world.shows(Quirk::DatedKeys)
 }
 
 fn reopens(world: &World) -> bool {

@@ -156,6 +156,9 @@ pub enum Quirk {
     Distributed,
     /// The unique key of `user_logins` is there. Elsewhere the claims must carry the promise alone.
     RowsAreUnique,
+    /// Keys carry a time of their own (`--identity-time`): each is as old as the first message that carries it. Retention removes
+    /// them behind the horizon.
+    DatedKeys,
 }
 
 impl World {
@@ -216,6 +219,12 @@ impl World {
             Scheme::Field => Some(if replaced { KEYS + key } else { key }),
             Scheme::OtherField => Some(KEYS + key),
         }
+    }
+
+    /// Whether a message carries a key whose own time is before the horizon.
+    pub fn has_old_key(&self, message: Message, horizon: usize) -> bool {
+        let first = self.messages_with(self.sent[message].key).first();
+        self.shows(Quirk::DatedKeys) && first.is_some_and(|first| first < horizon)
     }
 
     /// The messages that carry a key.

@@ -199,6 +199,24 @@ pub const RETENTION: World = World {
     duties: &[Duty::Retain, Duty::PruneIdentities],
     ..BY_KEY
 };
+/// Keys that carry their own time, and leave behind the horizon.
+pub const DATED_KEYS: World = World {
+    name: "keys with a time of their own are forgotten behind the horizon",
+    sent: &[login(0, 0), login(0, 0)],
+    faults: 2,
+    duties: &[Duty::Retain],
+    quirks: &[Quirk::DatedKeys],
+    ..BY_KEY
+};
+/// The same, beside letters whose messages are younger than their keys.
+pub const DATED_KEYS_AND_LETTERS: World = World {
+    name: "keys with a time of their own are forgotten beside letters",
+    sent: &[login(0, 0), malformed(0, 0)],
+    faults: 1,
+    replays: 1,
+    duties: &[Duty::Retain, Duty::Upgrade, Duty::Requeue(1)],
+    ..DATED_KEYS
+};
 /// Retention where its rule does not hold.
 pub const OUTLIVED: World = World {
     name: "the horizon moves past what is still delivered or held",
@@ -334,7 +352,7 @@ const EVERYTHING: World = World {
 };
 
 /// Every one.
-pub const ALL: [World; 36] = [
+pub const ALL: [World; 38] = [
     REFUSED_ROW,
     SENT_TWICE,
     CONTRADICTION,
@@ -357,6 +375,8 @@ pub const ALL: [World; 36] = [
     SWITCHED_KEYS,
     RETENTION,
     RETENTION_AND_LETTERS,
+    DATED_KEYS,
+    DATED_KEYS_AND_LETTERS,
     OUTLIVED,
     OUTLIVED_LETTER,
     FORGOTTEN_KEYS,

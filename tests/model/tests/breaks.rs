@@ -94,6 +94,10 @@ mutants! {
     resolved_letters_that_are_kept_are_found: ResolvedLettersKept, RETENTION_AND_LETTERS, 1, [AGREE];
     pruning_within_the_retention_is_found: PruneWithinRetention, NO_TIMES_AND_LETTERS, 1, [TWICE, PLACES, AGREE, PLAN, REST];
     identities_pruned_within_the_retention_are_found: IdentityPrunedWithinRetention, RETENTION, 1, [KEY];
+    a_login_under_an_old_key_is_found: OldKeysClaimed, DATED_KEYS, 1, [KEY];
+    a_replay_under_an_old_key_is_found: ReplayUnderOldKeys, DATED_KEYS_AND_LETTERS, 1, [KEY];
+    keys_dropped_before_the_horizon_are_found: KeysDroppedBeforeHorizon, DATED_KEYS, 1, [KEY];
+    keys_dropped_beside_others_are_found: KeysDroppedWithoutWaiting, DATED_KEYS, 1, [KEY];
     a_replay_of_the_forgotten_is_found: ReplayOfTheForgotten, OUTLIVED, 1, [TWICE, KEY];
     a_time_by_the_delivery_is_found: TimeOfTheDelivery, MISSING_TIMES, 2, [TWICE, KEY, PLACES, AGREE, REST];
     a_hash_key_that_is_not_checked_is_found: HashKeyNotChecked, NEW_HASH_KEY, 1, [KEY];
