@@ -106,7 +106,7 @@ fn identifying(criterion: &mut Criterion) {
     });
     group.bench_function("field", |bencher| {
         let identifier = identifier("field:/user_id");
-        bencher.iter(|| identifier.key(black_box(&message.body), &message.attributes).is_ok());
+        bencher.iter(|| identifier.key(black_box(&message.body), &message.attributes, None).is_ok());
     });
     group.bench_function("limit: serde_json into that field, and keyed BLAKE3 of it", |bencher| {
         bencher.iter(|| {

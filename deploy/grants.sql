@@ -111,7 +111,7 @@ GRANT INSERT (sent_at, message_hash, outcome, message_id, body_hash, received_at
     ON turnstile.processed_messages TO turnstile_loader;
 
 -- Claims the keys of their logins, and reads whose they are.
-GRANT INSERT (hash, owner_sent_at, owner, login_hash), SELECT (hash, owner_sent_at, owner, login_hash)
+GRANT INSERT (key_time, hash, owner_sent_at, owner, login_hash), SELECT (key_time, hash, owner_sent_at, owner, login_hash)
     ON turnstile.identities TO turnstile_loader;
 
 -- Inserts logins. The message that brought one must be named, but in an adopted table.
@@ -235,7 +235,7 @@ GRANT SELECT (sent_at, message_hash, outcome, absorbed_by, received_at, processe
     ON turnstile.processed_messages TO turnstile_operator;
 
 -- … which claims its key as a loader's does, under what its queue's loaders noted and with the keys of the tables, …
-GRANT INSERT (hash, owner_sent_at, owner, login_hash), SELECT (hash, owner_sent_at, owner, login_hash)
+GRANT INSERT (key_time, hash, owner_sent_at, owner, login_hash), SELECT (key_time, hash, owner_sent_at, owner, login_hash)
     ON turnstile.identities TO turnstile_operator;
 GRANT SELECT (arn, scheme, scheme_since, time_basis) ON turnstile.queues TO turnstile_operator;
 GRANT SELECT (key_id, purpose, mask, check_value, registered_at) ON turnstile.turnstile_keys TO turnstile_operator;

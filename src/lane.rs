@@ -253,7 +253,7 @@ impl<Q: Queue> Lane<Q> {
         self.watch.is(LaneState::Loading);
         let in_hand = self.in_hand(&received);
         let seen = TimeBasis::of_first(received.messages.iter().map(|message| &message.delivery));
-        let basis = self.destination.time_basis(seen, giving_up);
+        let basis = self.destination.time_basis(seen, self.judge.identifier.identity(), giving_up);
         let basis = match lease::hold(&self.queue, &in_hand, limits.visibility_timeout, received.since, basis).await {
             Ok(basis) => basis,
             Err(error) => return self.give_back(error, &in_hand, Sum::default(), span).await,
@@ -345,7 +345,7 @@ impl<Q: Queue> Lane<Q> {
             }
             // Not released: a program that is started again and again would use up the receives of healthy messages,
             // and the queue's own redrive would take them.
-            LoadError::Stopped(_) => {
+            LoadError::Stopped(_) | LoadError::NoSentTimestamp => {
                 spans::processed(span, sum);
                 spans::failed(span, "stopped", None);
                 Err(error.into())

@@ -145,12 +145,22 @@ impl Tally {
     }
 }
 
+/// What keys that carry their own time are not claimed beside.
+pub const NO_SENT_TIMESTAMP: &str =
+    "the queue gives no SentTimestamp, and a key under --identity-time is held against that of its message";
+
+/// What to do about it.
+pub const GIVE_SENT_TIMESTAMPS: &str = "leave --identity-time out, or load from a queue that gives SentTimestamps";
+
 /// Why a batch was not loaded to its end. What is not recorded comes again.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No message is at fault and no pause helps.
     #[error("the database cannot be loaded into: {0}")]
     Stopped(DatabaseError),
+    /// Keys carry their own time, and the queue does not say when messages were sent.
+    #[error("{NO_SENT_TIMESTAMP}")]
+    NoSentTimestamp,
     /// The loader was told to end while the database could not be reached.
     #[error("told to end before the database had recorded the batch")]
     GaveUp,
@@ -161,6 +171,7 @@ impl LoadError {
     pub fn remedy(&self) -> Option<&str> {
         match self {
             Self::Stopped(error) => Some(error.remedy()),
+            Self::NoSentTimestamp => Some(GIVE_SENT_TIMESTAMPS),
             Self::GaveUp => None,
         }
     }

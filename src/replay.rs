@@ -25,7 +25,7 @@ use crate::database::{Database, DatabaseError, Patience, Transaction, persist};
 use crate::decode::Form;
 use crate::failpoint::{Step, around};
 use crate::mask::Masker;
-use crate::message::{MessageKey, QueueIdentity};
+use crate::message::{MessageKey, NO_TIME, QueueIdentity};
 use crate::retry::Class;
 use crate::seal::{BodyOpener, BodySealer, HashKey};
 use crate::table::dead_letters::{self, Filter, Sealed, Status, Version};
@@ -34,7 +34,7 @@ use crate::table::plan_id::PlanId;
 use crate::table::replay_plan_letters::{self, Compared, Left, Locked};
 pub use crate::table::replay_plan_letters::{Fate, Obstacle};
 use crate::table::replay_plans::{self, Plan, State};
-use crate::table::{dead_letter_revisions, identities, outbox, processed_messages, queues, user_logins};
+use crate::table::{dead_letter_revisions, horizon, identities, outbox, processed_messages, queues, user_logins};
 use crate::verdict::LoginIdentity;
 
 /// How many letters are replayed in one transaction. It bounds memory: a body is at most 1 MiB, and stands there twice
@@ -265,6 +265,9 @@ impl Replay {
         let claimed = around(Step::ReplayClaim, processed_messages::mark_loaded(transaction, &of_logins)).await?;
         logins.retain(|login| is_claimed(login.letter, &claimed, &mut fates));
 
+        if !run.plan.force {
+            leave_older(transaction, &mut logins, &mut fates).await?;
+        }
         self.decide(transaction, &mut logins, &mut fates).await?;
         let rows: Vec<LoginRow<'_>> = logins.iter().map(LoginAgain::row).collect();
         let new = around(Step::Rows, user_logins::insert(transaction, &rows)).await?;
@@ -291,7 +294,7 @@ impl Replay {
         let owners = around(Step::Identities, claiming).await?;
         let (mut absorbed, mut contradicting) = (Vec::new(), Vec::new());
         logins.retain(|LoginAgain { letter, identity, .. }| {
-            let Some((identity, owner)) = identity.and_then(|one| Some((one, owners.get(&one.hash)?))) else {
+            let Some((identity, owner)) = identity.and_then(|one| Some((one, owners.get(&one.key)?))) else {
                 return true;
             };
             match (owner.message == letter.key, owner.login == identity.login) {
@@ -319,6 +322,25 @@ impl Replay {
             left.iter().map(|left| (left.key, Version::of(left.revision))).collect();
         dead_letters::take_open(transaction, &wanted).await
     }
+}
+
+/// Leaves those whose keys carry a time from before the horizon, which is read after their claims are theirs: another login may have
+/// been loaded under such a key, and its claim be gone.
+async fn leave_older(
+    transaction: &Transaction,
+    logins: &mut Vec<LoginAgain<'_>>,
+    fates: &mut Vec<(MessageKey, Fate)>,
+) -> Result<(), DatabaseError> {
+    if logins.iter().all(|login| login.identity.is_none_or(|identity| identity.key.at == NO_TIME)) {
+        return Ok(());
+    }
+    let horizon = horizon::retained_since(transaction).await?;
+    let is_older =
+        |login: &mut LoginAgain<'_>| login.identity.is_some_and(|identity| identity.key.is_older_than(horizon));
+    let older: Vec<MessageKey> = logins.extract_if(.., is_older).map(|login| login.letter.key).collect();
+    processed_messages::correct(transaction, &[], &older).await?;
+    fates.extend(older.into_iter().map(|key| (key, Fate::StaysOpen(Obstacle::OlderThanMemory))));
+    Ok(())
 }
 
 /// What was foreseen for the letters of a plan beside what became of them.

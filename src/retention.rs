@@ -25,7 +25,7 @@ pub use self::convert::{ConvertError, Converted, Obstacle, partition};
 pub struct RetainSettings {
     /// How long logins, claims and resolved letters are kept.
     pub keep: Keep,
-    /// How long the keys of logins are; no shorter.
+    /// How long the keys of logins are, those apart that carry a time of their own; no shorter.
     pub identity_memory: Keep,
     /// Whether partitions are only detached, and wait for an archive.
     pub for_archive: bool,
@@ -225,7 +225,10 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         };
         match until {
             Some(until) if self.retire_before(until, &partitions).await? == Came::InTheWay => Ok(()),
-            Some(_) | None => self.forget_identities().await,
+            Some(_) | None => {
+                self.forget_identities().await?;
+                self.forget_dated_identities().await
+            }
         }
     }
 
@@ -433,6 +436,19 @@ impl<T: FnMut(&Gone)> Retaining<T> {
             let some = first..pages.min(first + PAGES_AT_ONCE);
             first = some.end;
             self.done.identities += leaving::remove_identities(&self.session, some, claimed_before, since).await?;
+        }
+        Ok(())
+    }
+
+    /// Keys whose own time is before the horizon: nobody who reads it where it stands now claims one of them again.
+    async fn forget_dated_identities(&mut self) -> Result<(), RetainError> {
+        if self.settings.dry_run || !self.wait_for_claimants().await? {
+            return Ok(());
+        }
+        let mut from = OffsetDateTime::UNIX_EPOCH;
+        while let Some((removed, last)) = leaving::remove_dated_identities(&self.session, from).await? {
+            self.done.identities += removed;
+            from = last;
         }
         Ok(())
     }

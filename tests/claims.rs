@@ -7,7 +7,7 @@ use turnstile::database::Database;
 use turnstile::discard::{Becomes, change};
 use turnstile::load::{Contradictions, LoadError, Tally};
 use turnstile::mask::MaskKind;
-use turnstile::message::{Attributes, ReceivedMessage, SentAt, TimeBasis};
+use turnstile::message::{Attributes, Identity, ReceivedMessage, SentAt, TimeBasis};
 use turnstile::replay::{Obstacle, Report};
 use turnstile::table::operator_actions::Said;
 use turnstile::verdict::{Content, Judge, Verdict};
@@ -431,9 +431,9 @@ async fn what_the_first_messages_of_a_queue_show_of_its_time_holds_for_every_loa
     for (queue, first) in [("arn:aws:sqs:eu:1:a", TimeBasis::SentTimestamp), ("arn:aws:sqs:eu:1:b", TimeBasis::None)] {
         let destination = || destination_of(queue, &tables.database, 1, Contradictions::default());
         destination().introduce(&"message-id".parse().unwrap(), &never).await.unwrap();
-        assert_eq!(destination().time_basis(first, &never).await.unwrap(), first);
+        assert_eq!(destination().time_basis(first, &Identity::MessageId, &never).await.unwrap(), first);
         for later in [TimeBasis::SentTimestamp, TimeBasis::None] {
-            assert_eq!(destination().time_basis(later, &never).await.unwrap(), first, "{queue}");
+            assert_eq!(destination().time_basis(later, &Identity::MessageId, &never).await.unwrap(), first, "{queue}");
         }
     }
 }

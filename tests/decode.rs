@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use turnstile::decode::{Decoded, Rejection, decode};
 use turnstile::login::Value;
-use turnstile::message::{IdentityMissing, RawBody};
+use turnstile::message::{KeyTime, NoKey, RawBody};
 use turnstile::stream::LOGIN;
 
 use crate::support::bodies::{damaged_login, fixtures};
@@ -45,7 +45,9 @@ fn every_rejection() -> Vec<Rejection> {
         Rejection::NotAnObject,
         Rejection::NotAnEvent,
         Rejection::InvalidDay,
-        Rejection::from(IdentityMissing),
+        Rejection::from(NoKey::Missing),
+        Rejection::from(NoKey::WithoutTime(KeyTime::Uuidv7)),
+        Rejection::from(NoKey::Ahead),
         Rejection::RefusedByDatabase { sqlstate: "22P05".to_owned(), constraint: None },
         Rejection::Contradicts { owner: turnstile::message::MessageHash::from_bytes([7; 32]) },
         Rejection::OlderThanMemory,
@@ -73,8 +75,16 @@ fn every_fixture_gets_the_code_that_its_name_says() {
 }
 
 /// What no login says by itself.
-const MADE_BY_THE_LOADER: [&str; 6] =
-    ["identity_missing", "refused_by_database", "contradicts", "older_than_memory", "not_requeued", "redriven"];
+const MADE_BY_THE_LOADER: [&str; 8] = [
+    "identity_missing",
+    "identity_without_time",
+    "identity_ahead",
+    "refused_by_database",
+    "contradicts",
+    "older_than_memory",
+    "not_requeued",
+    "redriven",
+];
 const OF_EVENTS: [&str; 3] = ["not_an_event", "invalid_mask", "invalid_day"];
 
 #[test]

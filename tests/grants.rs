@@ -20,7 +20,7 @@ use turnstile::discard::{Becomes, change};
 use turnstile::keys;
 use turnstile::load::LoadError;
 use turnstile::mask::MaskKind;
-use turnstile::message::{MessageId, Original, ProducerContext, TimeBasis};
+use turnstile::message::{Identity, MessageId, Original, ProducerContext, TimeBasis};
 use turnstile::relay::again::{self, Bound, Change, ReplayError};
 use turnstile::replay::Replay;
 use turnstile::table::dead_letters;
@@ -430,7 +430,7 @@ pub(crate) async fn do_all_that_a_loader_does(roles: &Roles, name: &str) -> Resu
     for scheme in ["message-id", SCHEME] {
         destination.introduce(&scheme.parse().unwrap(), &token).await.map_err(of_load)?;
     }
-    destination.time_basis(TimeBasis::SentTimestamp, &token).await.map_err(of_load)?;
+    destination.time_basis(TimeBasis::SentTimestamp, &Identity::MessageId, &token).await.map_err(of_load)?;
     outbox::extend(&loader).await?;
     time_partitions::extend(&loader).await?;
 
@@ -461,7 +461,7 @@ async fn loads(loader: &Database, batch: Batch) -> Result<(), DatabaseError> {
 fn of_load(error: LoadError) -> DatabaseError {
     match error {
         LoadError::Stopped(error) => error,
-        LoadError::GaveUp => panic!("nobody told it to end"),
+        LoadError::GaveUp | LoadError::NoSentTimestamp => panic!("nobody told it to end"),
     }
 }
 

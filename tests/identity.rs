@@ -6,28 +6,28 @@ use proptest::prelude::*;
 use turnstile::decode::decode;
 use turnstile::keyring::Keyring;
 use turnstile::message::{
-    Attributes, Identity, IdentityHash, IdentityMissing, MessageHash, MessageHasher, MessageId, QueueIdentity, RawBody,
+    Attributes, Identity, IdentityKey, MessageHash, MessageHasher, MessageId, NoKey, QueueIdentity, RawBody,
 };
 use turnstile::stream::{Field, Kind, LOGIN, Limit, Stream};
 
-use crate::support::verdicts::{QUEUE_ARN, keyring};
+use crate::support::verdicts::{QUEUE_ARN, SENT_AT, keyring};
 
 fn attributes() -> Attributes {
     Attributes::from_iter([("Order".to_owned(), b"17".to_vec()), ("Void".to_owned(), Vec::new())])
 }
 
-fn key_with(keyring: &Keyring, scheme: &str, queue: &str, body: &str) -> Result<Option<IdentityHash>, IdentityMissing> {
+fn key_with(keyring: &Keyring, scheme: &str, queue: &str, body: &str) -> Result<Option<IdentityKey>, NoKey> {
     let identifier = keyring.identifier(scheme.parse().unwrap(), &QueueIdentity::new(queue));
-    identifier.key(&RawBody::new(body), &attributes())
+    identifier.key(&RawBody::new(body), &attributes(), Some(SENT_AT))
 }
 
-fn key(scheme: &str, body: &str) -> Result<Option<IdentityHash>, IdentityMissing> {
+fn key(scheme: &str, body: &str) -> Result<Option<IdentityKey>, NoKey> {
     key_with(&keyring(), scheme, QUEUE_ARN, body)
 }
 
 /// The bytes, because a hash of a key cannot be printed.
-fn by_field(pointer: &str, body: &str) -> Result<[u8; 32], IdentityMissing> {
-    key(&format!("field:{pointer}"), body).map(|key| *key.unwrap().as_bytes())
+fn by_field(pointer: &str, body: &str) -> Result<[u8; 32], NoKey> {
+    key(&format!("field:{pointer}"), body).map(|key| *key.unwrap().hash.as_bytes())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -72,7 +72,7 @@ fn another_scheme_queue_or_keyring_makes_another_key_of_the_same_text() {
         key_with(&keyring(), "field:/id", other_queue, body),
         key_with(&Keyring::generate().unwrap(), "field:/id", QUEUE_ARN, body),
     ];
-    let keys = keys.map(|key| *key.unwrap().unwrap().as_bytes());
+    let keys = keys.map(|key| *key.unwrap().unwrap().hash.as_bytes());
     for (at, one) in keys.iter().enumerate() {
         assert!(keys.iter().skip(at + 1).all(|other| other != one), "{at}");
     }
@@ -84,7 +84,7 @@ fn stored_hashes_stay_what_they_are() {
     assert_eq!(message(QUEUE_ARN, "17").to_string(), MESSAGE);
     let body = r#"{"id": "17"}"#;
     for (scheme, stored) in [("content", CONTENT), ("field:/id", FIELD), ("attribute:Order", ATTRIBUTE)] {
-        assert_eq!(hex(key(scheme, body).unwrap().unwrap().as_bytes()), stored, "{scheme}");
+        assert_eq!(hex(key(scheme, body).unwrap().unwrap().hash.as_bytes()), stored, "{scheme}");
     }
 }
 
@@ -192,10 +192,10 @@ fn a_message_without_the_field_or_attribute_has_no_key() {
         ("/id", "not JSON"),
         ("/id", ""),
     ] {
-        assert_eq!(by_field(pointer, body), Err(IdentityMissing), "{pointer} in {body}");
+        assert_eq!(by_field(pointer, body), Err(NoKey::Missing), "{pointer} in {body}");
     }
     for attribute in ["attribute:Nothing", "attribute:Void"] {
-        assert!(matches!(key(attribute, "{}"), Err(IdentityMissing)), "{attribute}");
+        assert!(matches!(key(attribute, "{}"), Err(NoKey::Missing)), "{attribute}");
     }
 }
 

@@ -24,6 +24,7 @@ mod keyring;
 // One transaction: claims, rows, events, dead letters.
 mod load;
 mod claims;
+mod key_time;
 mod trouble;
 mod stored;
 mod outbox;

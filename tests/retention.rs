@@ -1,6 +1,7 @@
 //! What is old leaves in order, and nothing is loaded twice, lost or kept waiting for it, whenever a run of it ends.
 
 mod conversion;
+mod dated_keys;
 #[cfg(feature = "failpoints")]
 mod killed;
 

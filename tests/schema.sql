@@ -190,24 +190,26 @@ turnstile.horizon CONSTRAINT horizon_pkey PRIMARY KEY (one)
 CREATE UNIQUE INDEX horizon_pkey ON turnstile.horizon USING btree (one)
 turnstile.horizon TRIGGER keep_horizon
 COMMENT turnstile.horizon One row: since when every claim is kept.
-COMMENT turnstile.horizon.retained_since Claims of messages sent before this time may be gone: such a message is not loaded, but dead-lettered as older_than_memory. It moves before claims are removed, and never back.
+COMMENT turnstile.horizon.retained_since Claims of messages sent before this time, and of keys that carry such a time, may be gone: such a message is not loaded, but dead-lettered as older_than_memory. It moves before claims are removed, and never back.
 
 turnstile.identities.hash bytea NOT NULL
 turnstile.identities.owner_sent_at timestamp with time zone NOT NULL
 turnstile.identities.owner bytea NOT NULL
 turnstile.identities.login_hash bytea NOT NULL
 turnstile.identities.claimed_at timestamp with time zone NOT NULL DEFAULT now()
+turnstile.identities.key_time timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone
 turnstile.identities CONSTRAINT identities_hash_check CHECK ((octet_length(hash) = 32))
 turnstile.identities CONSTRAINT identities_login_hash_check CHECK ((octet_length(login_hash) = 32))
 turnstile.identities CONSTRAINT identities_owner_check CHECK ((octet_length(owner) = 32))
-turnstile.identities CONSTRAINT identities_pkey PRIMARY KEY (hash)
-CREATE UNIQUE INDEX identities_pkey ON turnstile.identities USING btree (hash)
+turnstile.identities CONSTRAINT identities_pkey PRIMARY KEY (key_time, hash)
+CREATE UNIQUE INDEX identities_pkey ON turnstile.identities USING btree (key_time, hash)
 COMMENT turnstile.identities One row per key that a producer gave to a login which was loaded, under every --identity but message-id: what makes a login that is sent twice one login.
 COMMENT turnstile.identities.hash Hash over queue, identity scheme and key, keyed by the keyring's hash key: nobody can try keys without it.
 COMMENT turnstile.identities.owner_sent_at The sent_at of the message that owns the key.
 COMMENT turnstile.identities.owner The message_hash of the loaded message that owns the key.
 COMMENT turnstile.identities.login_hash Hash of that message's decoded login, keyed by the keyring's hash key: tells the same login again from another login under the same key.
 COMMENT turnstile.identities.claimed_at Start of the transaction that claimed the key, by the database's clock.
+COMMENT turnstile.identities.key_time The time that the key itself carries, under --identity-time; 1970-01-01 where the scheme reads none.
 
 turnstile.loader_pauses.id bigint NOT NULL
 turnstile.loader_pauses.queue text
@@ -410,7 +412,7 @@ turnstile.queues CONSTRAINT queues_time_basis_check CHECK ((time_basis = ANY (AR
 CREATE UNIQUE INDEX queues_pkey ON turnstile.queues USING btree (arn)
 COMMENT turnstile.queues One row per queue that was ever loaded from: what a claim of its messages is made of. Written by turnstile run, read by replay and check.
 COMMENT turnstile.queues.arn The queue's ARN.
-COMMENT turnstile.queues.scheme The --identity of the loader that was started last.
+COMMENT turnstile.queues.scheme The --identity of the loader that was started last, behind its --identity-time where that is set: uuidv7:field:/id.
 COMMENT turnstile.queues.scheme_since Since when that is the scheme: keys are remembered under it since then.
 COMMENT turnstile.queues.time_basis What messages are claimed under: their SentTimestamp (sent_timestamp), or one constant time, because the queue gives no SentTimestamp (none). Set once, by the first message.
 COMMENT turnstile.queues.since When the first loader was started.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Judgement;
 use crate::lease::LONGEST_RETRY_DELAY;
-use crate::message::Identity;
+use crate::load::{GIVE_SENT_TIMESTAMPS, NO_SENT_TIMESTAMP};
+use crate::message::{Identity, TimeBasis};
 use crate::queue::sqs::{ConnectError, QueueFacts, SqsQueue};
 use crate::retry::pause_before_redelivery;
 use crate::table::queues::QueueRecord;
@@ -90,15 +91,19 @@ pub(super) fn deduplication(identity: &Identity, facts: &QueueFacts) -> Judgemen
 /// Under which scheme the logins of the queue were remembered so far.
 pub(super) fn remembered(scheme: &Identity, record: Option<&QueueRecord>) -> Judgement {
     let Some(record) = record else { return Judgement::ok("none: this is the first loader of the queue") };
-    let (before, since) = (&record.scheme, record.scheme_since.date());
-    match before == scheme {
-        true => Judgement::ok(format!("under --identity {before}, since {since}")),
+    let (before, since) = (record.scheme.as_flags(), record.scheme_since.date());
+    if scheme.key_time().is_some() && record.time_basis == Some(TimeBasis::None) {
+        return Judgement::error(NO_SENT_TIMESTAMP, GIVE_SENT_TIMESTAMPS);
+    }
+    match record.scheme == *scheme {
+        true => Judgement::ok(format!("under {before}, since {since}")),
         false => Judgement::warning(
             format!(
-                "keys are remembered under --identity {before} since {since}, and this is {scheme}: a login that was loaded \
-                 before is loaded again if it is sent again"
+                "keys are remembered under {before} since {since}, and this is {}: a login that was loaded before is loaded \
+                 again if it is sent again",
+                scheme.as_flags()
             ),
-            format!("use --identity {before}, unless that is meant"),
+            format!("use {before}, unless that is meant"),
         ),
     }
 }

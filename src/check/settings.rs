@@ -55,7 +55,7 @@ pub(super) fn identity(identity: &Identity) -> Judgement {
             "content: equal bodies are one login for ever, and login events carry neither time nor id",
             "use --identity message-id, or field:/json/pointer where every body carries an id of its own",
         ),
-        Identity::Field(_) if is_guessable(&scheme) => Judgement::warning(
+        Identity::Field(..) if is_guessable(&scheme) => Judgement::warning(
             format!(
                 "{scheme}: a user, a device or an address logs in more than once, and every login but the first would be \
                  absorbed or contradict it; and its values can be guessed: they are hashed with the keyring's hash key, \
@@ -63,7 +63,7 @@ pub(super) fn identity(identity: &Identity) -> Judgement {
             ),
             "name a field that holds an id of the event, or use --identity message-id",
         ),
-        Identity::MessageId | Identity::Field(_) | Identity::Attribute(_) => Judgement::ok(scheme),
+        Identity::MessageId | Identity::Field(..) | Identity::Attribute(..) => Judgement::ok(scheme),
     }
 }
 

@@ -13,6 +13,7 @@ use super::kinds::{Kind, Switch};
 use super::setting::{Default, Row, Setting};
 use super::{Mistakes, rows, values};
 use crate::failpoint;
+use crate::message::Identity;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,16 @@ impl Given {
             (false, true, false) => Some(LevelFilter::DEBUG),
             _ => mistakes.note("--log-level, --quiet and --verbose", "exclude each other", "give one of them"),
         }
+    }
+
+    /// By which key a login is known, and how that carries its time; what is wrong with it is noted.
+    pub fn identity(&self, mistakes: &mut Mistakes) -> Option<Identity> {
+        let identity = self.read(&rows::IDENTITY, mistakes);
+        let Some(time) = self.optional(&rows::IDENTITY_TIME, mistakes)? else { return identity };
+        let identity = identity?;
+        let problem = format!("is of keys that a producer gives, and --identity is {identity}");
+        let remedy = "give --identity field:/json/pointer or attribute:NAME, or leave this out";
+        identity.with_key_time(time).or_else(|| mistakes.note(self.name_of(&rows::IDENTITY_TIME), problem, remedy))
     }
 
     /// Reads a setting that must have a value; what is wrong with it is noted.

@@ -111,6 +111,7 @@ pub const ALL: &[&dyn Row] = &[
     &MASK,
     &BODY,
     &IDENTITY,
+    &IDENTITY_TIME,
     &CONTRADICTIONS,
     &LANES,
     &BATCH_SIZE,

@@ -52,7 +52,7 @@ impl RunSettings {
     /// The settings that were given; mistakes are noted.
     pub fn read(given: &Given, mistakes: &mut Mistakes) -> Option<Self> {
         let body = given.read(&rows::BODY, mistakes);
-        let identity = given.read(&rows::IDENTITY, mistakes);
+        let identity = given.identity(mistakes);
         let contradictions = given.read(&rows::CONTRADICTIONS, mistakes);
         let queue = given.queue(mistakes);
         let lanes = given.read(&rows::LANES, mistakes);

@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 /// The verdict; a mutant claims a login under its key, and all else under its message.
 pub(super) fn verdict(verdict: Verdict) -> Verdict {
     mutated(Mutant::ClaimUnderTheKey, verdict, |verdict| match verdict.identity {
-        Some(identity) => Verdict { hash: MessageHash::from_bytes(*identity.hash.as_bytes()), ..verdict },
+        Some(identity) => Verdict { hash: MessageHash::from_bytes(*identity.key.hash.as_bytes()), ..verdict },
         None => verdict,
     })
 }

@@ -10,6 +10,7 @@ use crate::batch::{Batch, DeadLetterRow, Entry};
 use crate::database::{DatabaseError, Transaction};
 use crate::decode::Rejection;
 use crate::failpoint::{Mutant, Step, around, diverted, mutated, unless};
+use crate::message::NO_TIME;
 use crate::retry::Class;
 use crate::table::identities::{self, Owner};
 use crate::table::processed_messages::{self, Claimed};
@@ -59,7 +60,7 @@ async fn record_as_claimed(
     way: Way,
 ) -> Result<Recorded, DatabaseError> {
     let record = async |transaction: &Transaction| {
-        destination.record_claimed(transaction, entries, claimed, way, &mut Laps::default()).await
+        destination.record_claimed(transaction, entries, claimed, NO_TIME, way, &mut Laps::default()).await
     };
     destination.database.transaction(record).await
 }

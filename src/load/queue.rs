@@ -15,14 +15,24 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// [`LoadError`]
+    /// [`LoadError`], also where the scheme cannot be used with what the queue says of time: then nothing is recorded.
     pub async fn introduce(&self, scheme: &Identity, give_up: &CancellationToken) -> Result<(), LoadError> {
         let before = until_it_holds(give_up, || {
-            self.database.transaction(async move |transaction| queues::begin(transaction, &self.queue, scheme).await)
+            self.database.transaction(async move |transaction| {
+                let record = queues::read(transaction, &self.queue).await?;
+                match record.and_then(|record| record.time_basis).map_or(Ok(()), |basis| suits(scheme, basis)) {
+                    Ok(()) => queues::begin(transaction, &self.queue, scheme).await.map(Ok),
+                    Err(refused) => Ok(Err(refused)),
+                }
+            })
         });
-        if let Some(before) = before.await?.filter(|before| before.scheme != *scheme) {
+        let before = before.await??;
+        let Some(before) = before else { return Ok(()) };
+        if before.scheme != *scheme {
             tracing::warn!(
-                before = %before.scheme, now = %scheme, queue = self.queue.as_str(),
+                before = before.scheme.as_flags(),
+                now = scheme.as_flags(),
+                queue = self.queue.as_str(),
                 "another --identity was in force for this queue: logins are remembered by the keys of this one from now on \
                  only, and one that was sent before may be loaded once more if it is sent again"
             );
@@ -34,8 +44,13 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// [`LoadError`]
-    pub async fn time_basis(&self, seen: TimeBasis, give_up: &CancellationToken) -> Result<TimeBasis, LoadError> {
+    /// [`LoadError`], also where the scheme cannot be used with it.
+    pub async fn time_basis(
+        &self,
+        seen: TimeBasis,
+        scheme: &Identity,
+        give_up: &CancellationToken,
+    ) -> Result<TimeBasis, LoadError> {
         let settle = || {
             until_it_holds(give_up, move || {
                 let settle = async move |transaction: &Transaction| {
@@ -44,7 +59,16 @@ impl Destination {
                 self.database.transaction(settle)
             })
         };
-        self.time_basis.get_or_try_init(settle).await.copied()
+        let basis = *self.time_basis.get_or_try_init(settle).await?;
+        suits(scheme, basis).map(|()| basis)
+    }
+}
+
+/// Keys that carry their own time are held against the time of their message.
+fn suits(scheme: &Identity, basis: TimeBasis) -> Result<(), LoadError> {
+    match (scheme.key_time(), basis) {
+        (Some(_), TimeBasis::None) => Err(LoadError::NoSentTimestamp),
+        (Some(_), TimeBasis::SentTimestamp) | (None, _) => Ok(()),
     }
 }
 

@@ -51,7 +51,7 @@ struct Decided<'e> {
     loaded: Vec<&'e Entry>,
     /// With the messages that had brought their logins.
     absorbed: Vec<(MessageKey, MessageKey)>,
-    /// Logins that are dead letters, because others were loaded under their keys.
+    /// Logins that are dead letters, because others were or may have been loaded under their keys.
     buried: Vec<(&'e Entry, Rejection)>,
     /// How many brought another login under a key that was taken.
     contradicting: u64,
@@ -126,16 +126,20 @@ impl Destination {
         let is_older = |entry: &Entry| entry.is_older_than(horizon) && claimed.holds(&entry.key);
         match entries.iter().any(is_older) {
             true => Ok(Attempt::Older(horizon, claimed)),
-            false => self.record_claimed(transaction, entries, &claimed, way, laps).await.map(Attempt::Recorded),
+            false => {
+                self.record_claimed(transaction, entries, &claimed, horizon, way, laps).await.map(Attempt::Recorded)
+            }
         }
     }
 
-    /// Records what was claimed, and makes sure of the claims that were there before.
+    /// Records what was claimed, and makes sure of the claims that were there before. The horizon must have been read after the
+    /// claims were made.
     pub(super) async fn record_claimed(
         &self,
         transaction: &Transaction,
         entries: &[Entry],
         claimed: &Claimed,
+        horizon: OffsetDateTime,
         way: Way,
         laps: &mut Laps,
     ) -> Result<Recorded, DatabaseError> {
@@ -144,13 +148,14 @@ impl Destination {
         let (new, repeated): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(is_new);
         let repeated: Vec<MessageKey> = repeated.into_iter().map(|entry| entry.key).collect();
         mutants::claim_keys_of_all(self, transaction, entries).await?;
-        let Decided { loaded, absorbed, mut buried, mut contradicting } = self.decide(transaction, &new).await?;
+        let Decided { loaded, absorbed, mut buried, mut contradicting } =
+            self.decide(transaction, &new, horizon).await?;
         laps.end(Phase::Claim);
         let logins: Vec<LoginRow<'_>> = loaded.iter().filter_map(|entry| entry.login_row()).collect();
         let corrected: Vec<MessageKey> = buried.iter().map(|(entry, _)| entry.key).collect();
         // The letter of a message that came back stays what it was.
-        let unmoved = buried.extract_if(.., |(entry, _)| resumed.contains(&entry.key)).count() as u64;
-        contradicting -= unmoved;
+        let unmoved: Vec<_> = buried.extract_if(.., |(entry, _)| resumed.contains(&entry.key)).collect();
+        contradicting -= unmoved.iter().filter(|(_, why)| matches!(why, Rejection::Contradicts { .. })).count() as u64;
         let contradictions = buried.iter().map(|(entry, rejection)| entry.as_dead_letter(rejection));
         let letters = new.iter().filter_map(|entry| entry.dead_letter_row()).chain(contradictions).collect();
         let letters: Vec<DeadLetterRow<'_>> = mutants::letters(letters);
@@ -168,7 +173,7 @@ impl Destination {
             dead_lettered: letters.len() as u64,
             absorbed: absorbed.len() as u64,
             contradicting,
-            redelivered: repeated.len() as u64 + unmoved,
+            redelivered: (repeated.len() + unmoved.len()) as u64,
             repeated_in_batch: entries.iter().map(|entry| entry.repeats.len() as u64).sum(),
         };
         // How long a login took that was a dead letter meanwhile says nothing of the loader.
@@ -185,26 +190,39 @@ impl Destination {
         })
     }
 
-    /// Claims the keys of new logins, and lets their owners decide.
-    async fn decide<'e>(&self, transaction: &Transaction, new: &[&'e Entry]) -> Result<Decided<'e>, DatabaseError> {
-        let keyed = |entry: &&&Entry| entry.identity.map(|identity| (entry.key, identity));
-        let wanted: Vec<(MessageKey, LoginIdentity)> = new.iter().filter_map(|entry| keyed(&entry)).collect();
+    /// Claims the keys of new logins, and lets their owners decide. A key that carries a time from before the horizon is not
+    /// claimed: it may have been, and its claim be gone.
+    async fn decide<'e>(
+        &self,
+        transaction: &Transaction,
+        new: &[&'e Entry],
+        horizon: OffsetDateTime,
+    ) -> Result<Decided<'e>, DatabaseError> {
+        let is_older = |entry: &&&Entry| entry.identity.is_some_and(|identity| identity.key.is_older_than(horizon));
+        let (older, new): (Vec<&Entry>, Vec<&Entry>) = new.iter().partition(is_older);
+        let buried: Vec<_> = older.into_iter().map(|entry| (entry, Rejection::OlderThanMemory)).collect();
+        if !buried.is_empty() {
+            let logins = buried.len();
+            tracing::warn!(%horizon, logins, "keys are older than what the tables remember: their logins become dead letters");
+        }
+        let keyed = |entry: &&Entry| entry.identity.map(|identity| (entry.key, identity));
+        let wanted: Vec<(MessageKey, LoginIdentity)> = new.iter().filter_map(keyed).collect();
         if wanted.is_empty() {
-            let is_login = |entry: &&&Entry| entry.login_row().is_some();
-            return Ok(Decided { loaded: new.iter().filter(is_login).copied().collect(), ..Decided::default() });
+            let is_login = |entry: &&Entry| entry.login_row().is_some();
+            return Ok(Decided { loaded: new.into_iter().filter(is_login).collect(), buried, ..Decided::default() });
         }
         let claiming = identities::claim(transaction, self.hash_key, &wanted);
         let claiming = around(Step::Identities, claiming);
         let owners = traced(statement("INSERT", "identities", wanted.len()), claiming).await?;
-        let mut decided = Decided::default();
+        let mut decided = Decided { buried, ..Decided::default() };
         for entry in new.iter().filter(|entry| entry.login_row().is_some()) {
-            let identity = entry.identity.and_then(|identity| Some((identity, owners.get(&identity.hash)?)));
-            let identity = identity.filter(|(_, owner)| mutants::is_of_another(new, entry, owner));
+            let identity = entry.identity.and_then(|identity| Some((identity, owners.get(&identity.key)?)));
+            let identity = identity.filter(|(_, owner)| mutants::is_of_another(&new, entry, owner));
             let Some((identity, owner)) = identity else {
                 decided.loaded.push(entry);
                 continue;
             };
-            let is_contradicting = mutants::is_contradicting(new, &identity, owner);
+            let is_contradicting = mutants::is_contradicting(&new, &identity, owner);
             decided.contradicting += u64::from(is_contradicting);
             match is_contradicting && self.contradictions == Contradictions::DeadLetter {
                 true => decided.buried.push((entry, Rejection::Contradicts { owner: owner.message.hash })),

@@ -442,6 +442,8 @@ label! {
         AbsorbedByNothing = "absorbed_by_nothing",
         /// A key of a message that is not loaded.
         IdentityOfUnloaded = "identity_of_unloaded",
+        /// A key that stands twice.
+        IdentityTwice = "identity_twice",
         /// A message that is recorded twice.
         RecordedTwice = "recorded_twice",
         /// A message without its time.

@@ -9,14 +9,14 @@ use super::judge::{Identifiers, LoginAgain, NoLogin, Opened};
 use super::{CHUNK, PATIENCE, Replay};
 use crate::database::{DatabaseError, Transaction, persist};
 use crate::failpoint::{Step, around};
-use crate::message::{IdentityHash, LoginHash, MessageKey};
+use crate::message::{IdentityKey, LoginHash, MessageKey, NO_TIME};
 use crate::table::dead_letter_revisions::{self, NewRevision};
 use crate::table::dead_letters::{self, Filter, Sealed, Status, Version};
 use crate::table::operator_actions::{self, Said};
 use crate::table::plan_id::PlanId;
 use crate::table::replay_plan_letters::{self, Fate, Foreseen, Obstacle};
 use crate::table::replay_plans::{self, Draft, Plan, State};
-use crate::table::{identities, processed_messages};
+use crate::table::{horizon, identities, processed_messages};
 use crate::verdict::LoginIdentity;
 
 /// Of how many keys it is remembered that a letter of the plan brings them: of more, what is foreseen may be wrong.
@@ -36,7 +36,7 @@ pub struct Wanted {
 }
 
 /// Keys that letters of the plan bring, each with the login that brings it first.
-type Brought = HashMap<IdentityHash, (MessageKey, LoginHash)>;
+type Brought = HashMap<IdentityKey, (MessageKey, LoginHash)>;
 
 /// A letter as it is foreseen.
 struct Looked {
@@ -137,8 +137,14 @@ impl Replay {
         }
         let keys: Vec<MessageKey> = letters.iter().map(|letter| letter.key).collect();
         let claimed = processed_messages::dead_lettered(transaction, &keys).await?;
-        let wanted: Vec<IdentityHash> =
-            looked.iter().filter_map(|letter| letter.identity.map(|identity| identity.hash)).collect();
+        let are_dated = |letter: &Looked| letter.identity.is_some_and(|identity| identity.key.at != NO_TIME);
+        let horizon = match looked.iter().any(are_dated) {
+            true => horizon::retained_since(transaction).await?,
+            false => NO_TIME,
+        };
+        let is_older = |identity: LoginIdentity| identity.key.is_older_than(horizon) && !look.wanted.draft.force;
+        let wanted: Vec<IdentityKey> =
+            looked.iter().filter_map(|letter| letter.identity.map(|identity| identity.key)).collect();
         let owners = match wanted.is_empty() {
             true => HashMap::new(),
             false => identities::owners(transaction, &wanted).await?,
@@ -151,9 +157,13 @@ impl Replay {
                 continue;
             }
             let Some(identity) = letter.identity else { continue };
-            let owner = owners.get(&identity.hash).map(|owner| (owner.message, owner.login));
-            let owner = owner.or_else(|| look.brought.get(&identity.hash).copied());
-            let owner = owner.unwrap_or_else(|| *brought.entry(identity.hash).or_insert((key, identity.login)));
+            if is_older(identity) {
+                letter.foreseen.fate = Fate::StaysOpen(Obstacle::OlderThanMemory);
+                continue;
+            }
+            let owner = owners.get(&identity.key).map(|owner| (owner.message, owner.login));
+            let owner = owner.or_else(|| look.brought.get(&identity.key).copied());
+            let owner = owner.unwrap_or_else(|| *brought.entry(identity.key).or_insert((key, identity.login)));
             letter.foreseen.fate = match (owner.0 == key, owner.1 == identity.login) {
                 (true, _) => Fate::Replayed,
                 (false, true) => Fate::Absorbed,
@@ -200,7 +210,7 @@ fn remember(brought: &mut Brought, looked: &[Looked]) {
     let loaded = looked.iter().filter(|letter| letter.foreseen.fate == Fate::Replayed);
     for letter in loaded.take(KEYS_REMEMBERED.saturating_sub(brought.len())) {
         if let Some(identity) = letter.identity {
-            brought.entry(identity.hash).or_insert((letter.foreseen.key, identity.login));
+            brought.entry(identity.key).or_insert((letter.foreseen.key, identity.login));
         }
     }
 }

@@ -101,8 +101,8 @@ impl Replay {
             obstacle: Obstacle::Rejected(rejection.code().to_owned()),
         };
         let login = self.form.read(self.masker.stream(), body).map_err(rejected)?.login;
-        let key = identifier.key(body, attributes).map_err(|missing| rejected(missing.into()))?;
-        let identity = key.map(|hash| LoginIdentity { hash, login: identifier.login(&login) });
+        let key = identifier.key(body, attributes, Some(letter.sent_at)).map_err(|no_key| rejected(no_key.into()))?;
+        let identity = key.map(|key| LoginIdentity { key, login: identifier.login(&login) });
         Ok(LoginAgain { letter, identity, login: self.masker.mask(login) })
     }
 }

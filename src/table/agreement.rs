@@ -36,10 +36,10 @@ pub const LOADED_WITHOUT_EVENT: &str = "loaded_without_event";
 
 /// Every rule. Together they say: a message recorded as loaded has one row, one event and no unresolved dead letter; one
 /// recorded as dead-lettered has one dead letter that is open or discarded, no row, no event and no key; one recorded as
-/// absorbed has nothing, and was absorbed by one that is loaded; a key belongs to a message that is loaded; no message is
+/// absorbed has nothing, and was absorbed by one that is loaded; a key belongs to a message that is loaded, and stands once; no message is
 /// recorded twice; and nothing stands in a table for a message that is not recorded. What was sent before the horizon may be gone
 /// from every table, and so may events that were pruned. The time of a claim under the constant time is when it was received.
-pub const RULES: [Rule; 22] = [
+pub const RULES: [Rule; 23] = [
     Rule {
         name: "loaded_without_row",
         broken_by: "is recorded as loaded, but has no row in user_logins",
@@ -214,6 +214,12 @@ pub const RULES: [Rule; 22] = [
              SELECT DISTINCT k.owner FROM keys k
              WHERE NOT EXISTS (SELECT 1 FROM owners o WHERE o.sent_at = k.owner_sent_at AND o.message_hash = k.owner)",
         ),
+    },
+    Rule {
+        name: "identity_twice",
+        broken_by: "owns a key that stands under two times",
+        sql: "SELECT DISTINCT owner FROM own.identities WHERE hash IN
+                  (SELECT hash FROM own.identities GROUP BY hash HAVING count(*) > 1)",
     },
     Rule {
         name: "recorded_twice",

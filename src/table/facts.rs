@@ -34,7 +34,7 @@ pub type UniqueKey = (&'static str, &'static [&'static str]);
 /// Every key on which the promise rests.
 pub const UNIQUE_KEYS: [UniqueKey; 8] = [
     ("processed_messages", &["sent_at", "message_hash"]),
-    ("identities", &["hash"]),
+    ("identities", &["key_time", "hash"]),
     ("dead_letters", &["sent_at", "message_hash"]),
     (LOGINS, &["message_sent_at", "message_hash"]),
     ("outbox", &["position"]),

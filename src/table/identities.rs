@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 
 use crate::database::{DatabaseError, Transaction};
-use crate::message::{IdentityHash, LoginHash, MessageKey};
+use crate::message::{IdentityHash, IdentityKey, LoginHash, MessageKey};
 use crate::seal::CheckValue;
 use crate::verdict::LoginIdentity;
 
@@ -23,7 +23,7 @@ pub struct Owner {
 /// says who owns each of them then.
 ///
 /// Where another transaction is claiming the same key, this waits until it ends: then the key is either taken or free.
-/// The claims are made in the order of the keys' hashes, whatever the order of `wanted`. A message that finds its key owned
+/// The claims are made in the order of the keys, by time and hash, whatever the order of `wanted`. A message that finds its key owned
 /// by itself is its owner; of two in one call the first is.
 ///
 /// # Errors
@@ -34,49 +34,65 @@ pub async fn claim(
     transaction: &Transaction,
     check_value: CheckValue,
     wanted: &[(MessageKey, LoginIdentity)],
-) -> Result<HashMap<IdentityHash, Owner>, DatabaseError> {
+) -> Result<HashMap<IdentityKey, Owner>, DatabaseError> {
     let mut in_order: Vec<&(MessageKey, LoginIdentity)> = wanted.iter().collect();
-    in_order.sort_by_key(|(message, identity)| (identity.hash, *message));
-    let hashes: Vec<&[u8]> = in_order.iter().map(|(_, identity)| &identity.hash.as_bytes()[..]).collect();
+    in_order.sort_by_key(|(message, identity)| (identity.key, *message));
+    let (times, hashes) = columns(in_order.iter().map(|(_, identity)| &identity.key));
     let sent: Vec<OffsetDateTime> = in_order.iter().map(|(message, _)| message.sent_at).collect();
     let owners: Vec<&[u8]> = in_order.iter().map(|(message, _)| &message.hash.as_bytes()[..]).collect();
     let logins: Vec<&[u8]> = in_order.iter().map(|(_, identity)| &identity.login.as_bytes()[..]).collect();
     let own = &transaction.schemas().own;
     let sql = format!(
-        "INSERT INTO {own}.identities (hash, owner_sent_at, owner, login_hash)
-         SELECT pg_catalog.unnest($1::bytea[]), pg_catalog.unnest($2::timestamptz[]), pg_catalog.unnest($3::bytea[]), pg_catalog.unnest($4::bytea[])
-         WHERE EXISTS (SELECT FROM {own}.turnstile_keys WHERE purpose = 'hash' AND check_value = $5)
-         ON CONFLICT (hash) DO NOTHING RETURNING hash"
+        "INSERT INTO {own}.identities (key_time, hash, owner_sent_at, owner, login_hash)
+         SELECT pg_catalog.unnest($1::timestamptz[]), pg_catalog.unnest($2::bytea[]), pg_catalog.unnest($3::timestamptz[]), pg_catalog.unnest($4::bytea[]),
+                pg_catalog.unnest($5::bytea[])
+         WHERE EXISTS (SELECT FROM {own}.turnstile_keys WHERE purpose = 'hash' AND check_value = $6)
+         ON CONFLICT (key_time, hash) DO NOTHING RETURNING hash"
     );
     let check_value = &check_value.as_bytes()[..];
     // Of the rows that came back, and not of those that the server counts: for a distributed table Citus counts those that
     // it was given.
-    let claimed =
-        transaction.query("claim identities", &sql, &[&hashes, &sent, &owners, &logins, &check_value]).await?;
+    let claimed = transaction
+        .query("claim identities", &sql, &[&times, &hashes, &sent, &owners, &logins, &check_value])
+        .await?;
     if claimed.len() == wanted.len() {
         let owned = |(message, identity): &(MessageKey, LoginIdentity)| {
-            (identity.hash, Owner { message: *message, login: identity.login })
+            (identity.key, Owner { message: *message, login: identity.login })
         };
         return Ok(wanted.iter().map(owned).collect());
     }
     // A later statement: it sees what others committed while the first one waited.
-    let owners = owners_of(transaction, &hashes).await?;
-    match wanted.iter().filter(|(_, identity)| !owners.contains_key(&identity.hash)).count() {
+    let owners = owners_of(transaction, &times, &hashes).await?;
+    match wanted.iter().filter(|(_, identity)| !owners.contains_key(&identity.key)).count() {
         0 => Ok(owners),
         _ => Err(unowned(transaction, check_value).await?),
     }
 }
 
-async fn owners_of(transaction: &Transaction, hashes: &[&[u8]]) -> Result<HashMap<IdentityHash, Owner>, DatabaseError> {
+/// The columns of keys, as parameters of a statement.
+fn columns<'k>(keys: impl IntoIterator<Item = &'k IdentityKey>) -> (Vec<OffsetDateTime>, Vec<&'k [u8]>) {
+    keys.into_iter().map(|key| (key.at, &key.hash.as_bytes()[..])).unzip()
+}
+
+async fn owners_of(
+    transaction: &Transaction,
+    times: &[OffsetDateTime],
+    hashes: &[&[u8]],
+) -> Result<HashMap<IdentityKey, Owner>, DatabaseError> {
+    // One look at the primary key for each pair, whatever the server reckons the table to hold.
     let sql = format!(
-        "SELECT owner_sent_at, owner, hash, login_hash FROM {}.identities WHERE hash = ANY($1::bytea[])",
+        "SELECT i.owner_sent_at, i.owner, i.key_time, i.hash, i.login_hash
+         FROM unnest($1::timestamptz[], $2::bytea[]) AS wanted (key_time, hash)
+         CROSS JOIN LATERAL (
+             SELECT o.owner_sent_at, o.owner, o.key_time, o.hash, o.login_hash
+             FROM {}.identities o WHERE o.key_time = wanted.key_time AND o.hash = wanted.hash LIMIT 1) i",
         transaction.schemas().own
     );
-    let rows = transaction.query("read owners", &sql, &[&hashes]).await?;
+    let rows = transaction.query("read owners", &sql, &[&times, &hashes]).await?;
     let owner = |row: &Row| {
-        let (hash, login) = (super::bytes_from(transaction, row.get(2))?, super::bytes_from(transaction, row.get(3))?);
+        let (hash, login) = (super::bytes_from(transaction, row.get(3))?, super::bytes_from(transaction, row.get(4))?);
         let owner = Owner { message: super::key_from(transaction, row)?, login: LoginHash::from_bytes(login) };
-        Ok((IdentityHash::from_bytes(hash), owner))
+        Ok((IdentityKey { at: row.get(2), hash: IdentityHash::from_bytes(hash) }, owner))
     };
     rows.iter().map(owner).collect()
 }
@@ -88,10 +104,10 @@ async fn owners_of(transaction: &Transaction, hashes: &[&[u8]]) -> Result<HashMa
 /// [`DatabaseError`]
 pub async fn owners(
     transaction: &Transaction,
-    keys: &[IdentityHash],
-) -> Result<HashMap<IdentityHash, Owner>, DatabaseError> {
-    let hashes: Vec<&[u8]> = keys.iter().map(|hash| &hash.as_bytes()[..]).collect();
-    owners_of(transaction, &hashes).await
+    keys: &[IdentityKey],
+) -> Result<HashMap<IdentityKey, Owner>, DatabaseError> {
+    let (times, hashes) = columns(keys);
+    owners_of(transaction, &times, &hashes).await
 }
 
 /// Why a key could not be claimed and has no owner.

@@ -60,7 +60,8 @@ pub async fn clock(session: &LoneSession) -> Result<OffsetDateTime, DatabaseErro
 const LETTER_IS_OLD: &str = "(d.sent_at < $1 AND d.sent_at <> '1970-01-01 00:00:00Z'
                               OR d.sent_at = '1970-01-01 00:00:00Z' AND d.received_at < $1)";
 
-/// Open letters of messages that were sent before this: each needs its claim, and its row a partition, to be replayed.
+/// Open letters of messages that were sent before this: each needs its claim, and its row a partition, to be replayed. Those under
+/// the constant time that are older than memory keep their claims.
 ///
 /// # Errors
 ///
@@ -68,7 +69,8 @@ const LETTER_IS_OLD: &str = "(d.sent_at < $1 AND d.sent_at <> '1970-01-01 00:00:
 pub async fn open_letters(session: &LoneSession, before: OffsetDateTime) -> Result<Option<Needed>, DatabaseError> {
     let sql = format!(
         "SELECT count(*), pg_catalog.min(CASE d.sent_at WHEN '1970-01-01 00:00:00Z' THEN d.received_at ELSE d.sent_at END)
-         FROM {}.dead_letters d WHERE d.status = 'open' AND d.code <> 'older_than_memory' AND {LETTER_IS_OLD}",
+         FROM {}.dead_letters d WHERE d.status = 'open' AND {LETTER_IS_OLD}
+           AND (d.code <> 'older_than_memory' OR d.sent_at <> '1970-01-01 00:00:00Z')",
         session.schemas().own
     );
     needed(session, "look for open letters", &sql, &[&before]).await
@@ -167,8 +169,8 @@ pub async fn remove_events(session: &LoneSession, up_to: i64, before: OffsetDate
     Ok(count(&session.query_one("remove old events", &sql, &[&before, &up_to]).await?))
 }
 
-/// Removes keys that were claimed before one time and whose messages were sent before another, from these pages of the table;
-/// where a queue gives no such time, the claim of the key says it.
+/// Removes keys without a time of their own that were claimed before one time and whose messages were sent before another, from
+/// these pages of the table; where a queue gives no such time, the claim of the key says it.
 /// Gives their number.
 ///
 /// # Errors
@@ -183,7 +185,7 @@ pub async fn remove_identities(
     let sql = format!(
         "WITH gone AS (
              DELETE FROM {}.identities WHERE ctid >= '({},0)'::tid AND ctid < '({},0)'::tid
-                AND claimed_at < $1 AND owner_sent_at < $2
+                AND key_time = '1970-01-01 00:00:00Z' AND claimed_at < $1 AND owner_sent_at < $2
                 AND (owner_sent_at <> '1970-01-01 00:00:00Z' OR claimed_at < $2) RETURNING 1
          )
          SELECT count(*) FROM gone",
@@ -192,6 +194,32 @@ pub async fn remove_identities(
         pages.end
     );
     Ok(count(&session.query_one("remove old keys", &sql, &[&claimed_before, &sent_before]).await?))
+}
+
+/// Removes keys whose own time is before the horizon, the oldest first, from this time on. Gives their number and the time of the
+/// last, from which it goes on; to be called until it gives none.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn remove_dated_identities(
+    session: &LoneSession,
+    from: OffsetDateTime,
+) -> Result<Option<(u64, OffsetDateTime)>, DatabaseError> {
+    let sql = format!(
+        "WITH first AS (
+             SELECT i.key_time, i.hash FROM {own}.identities i
+             WHERE i.key_time >= $1 AND i.key_time > '1970-01-01 00:00:00Z'
+               AND i.key_time < (SELECT h.retained_since FROM {own}.horizon h)
+             ORDER BY i.key_time, i.hash LIMIT {AT_ONCE}
+         ), gone AS (
+             DELETE FROM {own}.identities i USING first f WHERE i.key_time = f.key_time AND i.hash = f.hash RETURNING i.key_time
+         )
+         SELECT count(*), pg_catalog.max(key_time) FROM gone",
+        own = session.schemas().own
+    );
+    let row = session.query_one("remove keys from before the horizon", &sql, &[&from]).await?;
+    Ok(row.get::<_, Option<OffsetDateTime>>(1).map(|last| (count(&row), last)))
 }
 
 /// How many pages `identities` has.

@@ -115,8 +115,8 @@ const USES: [Use; 9] = [
     },
     Use {
         table: "identities",
-        inserted: Inserted::Columns(&["hash", "owner_sent_at", "owner", "login_hash"]),
-        selected: &["hash", "owner_sent_at", "owner", "login_hash"],
+        inserted: Inserted::Columns(&["key_time", "hash", "owner_sent_at", "owner", "login_hash"]),
+        selected: &["key_time", "hash", "owner_sent_at", "owner", "login_hash"],
         updated: &[],
     },
     Use {

@@ -25,7 +25,7 @@ use crate::stream::Stream;
 /// Where a body of this form is wrong, for the rejection that reading it gave. The same body always gives the same fault;
 /// one for the rejection of another body means nothing.
 ///
-/// None for what no body says by itself: [`Rejection::IdentityMissing`] and what the loader makes.
+/// None for what no body says by itself: what is wrong with its key, and what the loader makes.
 ///
 /// Of the text, the piece is: all of an empty body; the bytes that are no character; a byte order mark; the bracket that is
 /// one too deep; the character at which the parser stopped; the end of a body that ends too early; what follows the JSON
@@ -60,6 +60,8 @@ pub fn locate(form: &Form, stream: &'static Stream, body: &RawBody, rejection: &
         Rejection::NotAnEvent => body.value(body.not_of_an_event()?),
         Rejection::InvalidDay => body.value(Pointer::OfData(stream.day)),
         Rejection::IdentityMissing
+        | Rejection::IdentityWithoutTime(_)
+        | Rejection::IdentityAhead
         | Rejection::RefusedByDatabase { .. }
         | Rejection::Contradicts { .. }
         | Rejection::OlderThanMemory

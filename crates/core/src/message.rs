@@ -1,16 +1,19 @@
 //! What the queue holds, what makes two deliveries of it the same message, and two messages the same login.
 
+mod identity;
+mod key_time;
 mod pointer;
 mod producer;
 mod requeue;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use time::OffsetDateTime;
 
+pub use self::identity::{Identity, NoIdentity, NoKey};
+pub use self::key_time::{KeyTime, NoKeyTime};
 pub use self::pointer::JsonPointer;
 pub(crate) use self::pointer::escaped_step;
 pub use self::producer::ProducerContext;
@@ -305,6 +308,22 @@ impl IdentityHash {
     }
 }
 
+/// The key of a login's claim in `identities`. Keys are ordered as claims are made: by time, then by hash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdentityKey {
+    /// The time in the producer's key, or [`NO_TIME`] where the scheme reads none.
+    pub at: OffsetDateTime,
+    /// The producer's key.
+    pub hash: IdentityHash,
+}
+
+impl IdentityKey {
+    /// Whether the key's own time is before this: then its claim may be gone.
+    pub fn is_older_than(&self, horizon: OffsetDateTime) -> bool {
+        self.at != NO_TIME && self.at < horizon
+    }
+}
+
 /// A keyed hash of a decoded login: equal for the same login, however its body spells it. Never printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LoginHash([u8; 32]);
@@ -336,76 +355,6 @@ impl BodyHash {
         &self.0
     }
 }
-
-/// The scheme that says by which key two messages bring the same login (`--identity`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Identity {
-    /// None but the SQS MessageId: a redelivery is the same message; two equal logins are two logins.
-    #[default]
-    MessageId,
-    /// The body's bytes: equal bodies are one login, for ever.
-    Content,
-    /// The field of the body that a JSON pointer (RFC 6901) names.
-    Field(JsonPointer),
-    /// The message attribute of this name, or the FIFO `MessageDeduplicationId`.
-    Attribute(String),
-}
-
-impl Identity {
-    /// The message attribute that must be asked for at the queue, if the scheme needs one.
-    pub fn attribute(&self) -> Option<&str> {
-        match self {
-            Self::Attribute(name) => Some(name),
-            Self::MessageId | Self::Content | Self::Field(_) => None,
-        }
-    }
-
-    /// The producer's key in a message; none under [`Identity::MessageId`].
-    fn key<'m>(&self, body: &'m RawBody, attributes: &'m Attributes) -> Result<Option<Cow<'m, [u8]>>, IdentityMissing> {
-        let key = match self {
-            Self::MessageId => return Ok(None),
-            Self::Content => Some(Cow::Borrowed(body.as_bytes())),
-            Self::Field(pointer) => pointer.find(body.as_bytes()).map(Cow::Owned),
-            Self::Attribute(name) => attributes.get(name).filter(|value| !value.is_empty()).map(Cow::Borrowed),
-        };
-        key.map(Some).ok_or(IdentityMissing)
-    }
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MessageId => f.write_str("message-id"),
-            Self::Content => f.write_str("content"),
-            Self::Field(pointer) => write!(f, "field:{pointer}"),
-            Self::Attribute(name) => write!(f, "attribute:{name}"),
-        }
-    }
-}
-
-/// A text names no identity scheme.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not an identity")]
-pub struct NoIdentity;
-
-impl FromStr for Identity {
-    type Err = NoIdentity;
-
-    fn from_str(text: &str) -> Result<Self, NoIdentity> {
-        match text.split_once(':') {
-            None if text == "message-id" => Ok(Self::MessageId),
-            None if text == "content" => Ok(Self::Content),
-            Some(("field", pointer)) => JsonPointer::parse(pointer).map(Self::Field).ok_or(NoIdentity),
-            Some(("attribute", name)) if !name.is_empty() => Ok(Self::Attribute(name.to_owned())),
-            None | Some(_) => Err(NoIdentity),
-        }
-    }
-}
-
-/// A message does not carry what its identity scheme names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the message does not carry the identity that --identity names")]
-pub struct IdentityMissing;
 
 /// The name under which a queue's messages are told from another queue's: its ARN.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -494,14 +443,21 @@ impl Identifier {
         &self.identity
     }
 
-    /// The producer's key of a message with this body and these attributes; none under [`Identity::MessageId`].
+    /// The producer's key of a message with this body and these attributes, which was sent at this time,
+    /// where its queue says so; none under [`Identity::MessageId`].
     ///
     /// # Errors
     ///
-    /// [`IdentityMissing`] when the message does not carry what the scheme names.
-    pub fn key(&self, body: &RawBody, attributes: &Attributes) -> Result<Option<IdentityHash>, IdentityMissing> {
-        let hash = |key: Cow<'_, [u8]>| IdentityHash(*frame(&mut self.keys.clone(), &key).finalize().as_bytes());
-        self.identity.key(body, attributes).map(|key| key.map(hash))
+    /// [`NoKey`]
+    pub fn key(
+        &self,
+        body: &RawBody,
+        attributes: &Attributes,
+        sent_at: Option<OffsetDateTime>,
+    ) -> Result<Option<IdentityKey>, NoKey> {
+        let hash = |key: &[u8]| IdentityHash(*frame(&mut self.keys.clone(), key).finalize().as_bytes());
+        let key = self.identity.key(body, attributes, sent_at)?;
+        Ok(key.map(|key| IdentityKey { at: key.at, hash: hash(&key.bytes) }))
     }
 
     /// The hash of a login: of its values, and not of the text that spelled them.

@@ -7,7 +7,7 @@ use std::fmt;
 pub use self::advice::Advice;
 use crate::decode::MAX_DEPTH;
 use crate::login::AppVersion;
-use crate::message::{IdentityMissing, MessageHash};
+use crate::message::{KeyTime, MessageHash, NoKey};
 use crate::stream::Field;
 
 /// Makes the reasons of rows `Name(what it names) => ("code", "words")`; the words are a format, as `write!` takes it.
@@ -106,6 +106,12 @@ rejections! {
     /// The message does not carry what `--identity` names.
     IdentityMissing =>
         ("identity_missing", "the message does not carry the identity that --identity names"),
+    /// The key is none that carries its own time, under `--identity-time`.
+    IdentityWithoutTime(kind: KeyTime) =>
+        ("identity_without_time", "the identity that --identity names is not a {}", kind.name()),
+    /// The time in the key is more than a day after the message was sent.
+    IdentityAhead =>
+        ("identity_ahead", "the time in the identity is more than a day after the message was sent"),
     /// The database refused the row. Made by the loader.
     RefusedByDatabase {
         /// PostgreSQL's five-character code.
@@ -122,11 +128,11 @@ rejections! {
         /// The message that was loaded.
         owner: MessageHash,
     } => ("contradicts", "another login was loaded under the same key, from the message {owner}"),
-    /// The message was sent before the time since which the tables remember all messages, so that nobody can say whether
-    /// it was loaded. Made by the loader.
+    /// The message was sent before the time since which the tables remember all messages, or its key carries such a time, so that
+    /// nobody can say whether it was loaded. Made by the loader.
     OlderThanMemory => (
         "older_than_memory",
-        "the message is older than what the tables remember: it may have been loaded before"
+        "the message or its key is older than what the tables remember: it may have been loaded before"
     ),
     /// The message says that an operator sent it back to its queue, and cannot be believed. Made by the loader.
     NotRequeued => (
@@ -168,6 +174,8 @@ impl Rejection {
             | Self::NotAnEvent
             | Self::InvalidDay
             | Self::IdentityMissing
+            | Self::IdentityWithoutTime(_)
+            | Self::IdentityAhead
             | Self::RefusedByDatabase { .. }
             | Self::Contradicts { .. }
             | Self::OlderThanMemory
@@ -179,9 +187,13 @@ impl Rejection {
 
 impl std::error::Error for Rejection {}
 
-impl From<IdentityMissing> for Rejection {
-    fn from(_: IdentityMissing) -> Self {
-        Self::IdentityMissing
+impl From<NoKey> for Rejection {
+    fn from(no_key: NoKey) -> Self {
+        match no_key {
+            NoKey::Missing => Self::IdentityMissing,
+            NoKey::WithoutTime(kind) => Self::IdentityWithoutTime(kind),
+            NoKey::Ahead => Self::IdentityAhead,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::fault::{self, Fault};
 use crate::login::MaskedLogin;
 use crate::mask::Masker;
 use crate::message::{
-    Attributes, BodyHash, Delivery, Identifier, IdentityHash, LoginHash, MessageHash, Original, ProducerContext,
+    Attributes, BodyHash, Delivery, Identifier, IdentityKey, LoginHash, MessageHash, Original, ProducerContext,
     RawBody, ReceivedMessage, RequeueNote, SentAt,
 };
 use crate::seal::{BodySealer, SealedBody};
@@ -45,7 +45,7 @@ pub enum Content {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LoginIdentity {
     /// The key.
-    pub hash: IdentityHash,
+    pub key: IdentityKey,
     /// The login.
     pub login: LoginHash,
 }
@@ -82,11 +82,11 @@ impl Judge {
         let read = self
             .form
             .read(self.masker.stream(), &body)
-            .and_then(|decoded| self.identifier.key(&body, &attributes).map(|key| (decoded, key)).map_err(Into::into));
+            .and_then(|decoded| Ok((decoded, self.identifier.key(&body, &attributes, delivery.sent_at.of_queue())?)));
         let read = if says_so && !is_requeued { Err(Rejection::NotRequeued) } else { read };
         let (content, identity, unknown_keys) = match read {
             Ok((Decoded { login, unknown_keys }, key)) => {
-                let identity = key.map(|hash| LoginIdentity { hash, login: self.identifier.login(&login) });
+                let identity = key.map(|key| LoginIdentity { key, login: self.identifier.login(&login) });
                 (Content::Login(self.masker.mask(login)), identity, unknown_keys)
             }
             Err(rejection) => {

@@ -128,7 +128,7 @@ impl Args {
         let keyring = given.keyring(&mut mistakes);
         let queue = given.optional(&rows::FROM_QUEUE, &mut mistakes);
         let limit = given.optional(&rows::IMPORT_LIMIT, &mut mistakes);
-        let identity = given.read(&rows::IDENTITY, &mut mistakes);
+        let identity = given.identity(&mut mistakes);
         let body = given.read(&rows::BODY, &mut mistakes);
         let visibility_timeout = given.read(&rows::VISIBILITY_TIMEOUT, &mut mistakes);
         let from = match (&self.file, queue) {

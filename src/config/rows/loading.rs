@@ -11,7 +11,7 @@ use crate::decode::Form;
 use crate::keyring::Keyring;
 use crate::load::Contradictions;
 use crate::mask::MaskKind;
-use crate::message::Identity;
+use crate::message::{Identity, KeyTime};
 use crate::queue::MAX_WAIT;
 use crate::queue::sqs::QueueAddress;
 use crate::storm::MaxRejectionRate;
@@ -292,7 +292,7 @@ pub static IDENTITY: Setting<Text<Identity>> = Setting {
     kind: Text::of(
         "SCHEME",
         "give message-id, content, field:/json/pointer (a pointer starts with /) or attribute:NAME",
-        parsed,
+        scheme,
     )
     .beginning(&["message-id", "field:/", "attribute:", "content"]),
     default: Default::Is("message-id"),
@@ -300,6 +300,28 @@ pub static IDENTITY: Setting<Text<Identity>> = Setting {
     meaning: "The key by which a login that is sent twice is recognised and loaded once: message-id (none: each \
               message is a login of its own), field:/json/pointer (an id in the body), attribute:NAME (a message attribute, \
               or MessageDeduplicationId), content (the whole body: equal bodies are one login for ever)",
+};
+
+/// A scheme as it is typed; what is recorded of a queue may have a time before it, which is a setting of its own.
+fn scheme(text: &str) -> Result<Identity, String> {
+    match parsed::<Identity>(text)? {
+        timed if timed.key_time().is_some() => {
+            Err("says how keys carry their time, too: --identity-time says that".to_owned())
+        }
+        scheme => Ok(scheme),
+    }
+}
+
+/// How keys carry their time.
+pub static IDENTITY_TIME: Setting<Word<KeyTime>> = Setting {
+    flag: Some("identity-time"),
+    variable: Some("TURNSTILE_IDENTITY_TIME"),
+    commands: &["run", "check", "config show", "dead-letters import"],
+    heading: IDENTITY_HEADING,
+    kind: Word::of("KIND", &["uuidv7", "ulid"]),
+    default: Default::Unset,
+    is_secret: false,
+    meaning: "What the keys are, if each carries the time at which it was made: uuidv7 or ulid. No such key is loaded twice, for ever:               one that is older than the tables remember becomes a dead letter. Only with --identity field: or attribute:, and a               queue that gives SentTimestamps",
 };
 
 /// What the bodies are.
@@ -363,7 +385,7 @@ pub static CONTRADICTIONS: Setting<Word<Contradictions>> = Setting {
     kind: Word::of("WHAT", &["dead-letter", "absorb"]),
     default: Default::Is("dead-letter"),
     is_secret: false,
-    meaning: "What becomes of a different login under a key that is taken: dead-letter (its body is \
+    meaning: "What another login under a taken key becomes: dead-letter (its body is \
               kept), or absorb (it counts as the same login sent twice, and its body is lost)",
 };
 

@@ -27,7 +27,7 @@ pub static IDENTITY_MEMORY: Setting<Span> = Setting {
     default: Default::Found("as long as --keep"),
     is_secret: false,
     meaning: "How long the keys that producers give to logins are remembered: the same key is loaded once within that time. No \
-              shorter than --keep",
+              shorter than --keep. Keys under --identity-time leave with the horizon, and are never loaded again",
 };
 
 /// How tables are partitioned.

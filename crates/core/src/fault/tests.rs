@@ -5,12 +5,20 @@ use proptest::prelude::*;
 use super::*;
 use crate::decode::EVENT_TYPE;
 use crate::mask::Unmasker;
-use crate::message::{IdentityMissing, MessageHash};
+use crate::message::{KeyTime, MessageHash, NoKey};
 use crate::stream::{LOGIN, Limit};
 
 /// Codes of rejections that are no matter of the body.
-const MADE_BY_OTHERS: [&str; 6] =
-    ["identity_missing", "redriven", "refused_by_database", "contradicts", "older_than_memory", "not_requeued"];
+const MADE_BY_OTHERS: [&str; 8] = [
+    "identity_missing",
+    "identity_without_time",
+    "identity_ahead",
+    "redriven",
+    "refused_by_database",
+    "contradicts",
+    "older_than_memory",
+    "not_requeued",
+];
 
 fn event_form() -> Form {
     Form::Event(Unmasker::new(Vec::new()))
@@ -237,7 +245,9 @@ fn the_parser_stops_at_the_character_that_it_does_not_expect() {
 #[test]
 fn what_is_no_matter_of_the_body_has_no_place() {
     let others = [
-        Rejection::from(IdentityMissing),
+        Rejection::from(NoKey::Missing),
+        Rejection::from(NoKey::WithoutTime(KeyTime::Ulid)),
+        Rejection::from(NoKey::Ahead),
         Rejection::Redriven,
         Rejection::RefusedByDatabase { sqlstate: "22P05".to_owned(), constraint: None },
         Rejection::Contradicts { owner: MessageHash::from_bytes([7; 32]) },

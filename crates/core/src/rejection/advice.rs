@@ -92,6 +92,18 @@ const ADVICE: [Advice; Rejection::CODES.len()] = [
         "if --identity is wrong, correct it, restart the loaders and replay these; else have the sender corrected",
     ),
     of(
+        "identity_without_time",
+        "has a key that is none of those that --identity-time names",
+        "a producer that makes its ids another way, as UUIDs of version 4, or an --identity that names the wrong place",
+        "if a setting is wrong, correct it, restart the loaders and replay these; else have the sender corrected",
+    ),
+    of(
+        "identity_ahead",
+        "has a key whose time is more than a day after the message was sent",
+        "a producer whose clock is wrong, or ids that were made up",
+        "have the producer's clock corrected and the logins sent again under new ids; then discard these",
+    ),
+    of(
         "refused_by_database",
         "is a login, but the table refuses it",
         "a constraint or trigger of an adopted table",
@@ -106,8 +118,8 @@ const ADVICE: [Advice; Rejection::CODES.len()] = [
     ),
     of(
         "older_than_memory",
-        "was sent before the horizon: it may have been loaded, and its claim removed since",
-        "a queue that was read very late, or a horizon that is too recent",
+        "was sent before the horizon, or has a key whose own time is before it: it may have been loaded, and its claim removed since",
+        "a queue that was read very late, a producer that sends what it made long ago, or a horizon that is too recent",
         "look up which of them were loaded, and discard those; replay the others with --force",
     ),
     of(
