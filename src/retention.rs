@@ -136,7 +136,7 @@ pub async fn retain(
 ) -> Result<Retained, RetainError> {
     let session = database.lone_session().await?;
     let tables = partitioning::read(&session).await?;
-    for parent in Parent::ALL {
+    for parent in Parent::OF_MESSAGES {
         if !tables.iter().any(|table| table.parent == parent && table.since.is_some()) {
             return Err(RetainError::NotPartitioned(parent));
         }
@@ -247,7 +247,8 @@ impl<T: FnMut(&Gone)> Retaining<T> {
     }
 
     /// Whether a partition stays although its time leaves: rows may say a day before that of their message, whose claim stays;
-    /// and the claims under the constant time may be too many to be moved.
+    /// the claims under the constant time may be too many to be moved; and the keys that carry no time are never moved: what
+    /// else stands beside them is removed row by row.
     async fn is_wanted(&mut self, partition: &Partition, until: OffsetDateTime) -> Result<bool, DatabaseError> {
         match partition.parent {
             Parent::UserLogins => {
@@ -257,6 +258,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
             Parent::ProcessedMessages => {
                 Ok(is_first_of_claims(partition) && !self.can_move_timeless(&partition.name).await?)
             }
+            Parent::Identities => Ok(holds_constant_time(partition)),
         }
     }
 
@@ -348,7 +350,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
                 rows,
                 reckoned: false,
                 bytes: partition.bytes,
-                for_archive: self.settings.for_archive,
+                for_archive: self.is_for_archive(partition.parent),
             };
             self.gone(gone);
             return Ok(Came::ToItsEnd);
@@ -357,13 +359,14 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         if !retired_partitions::try_lock(&self.session).await? {
             return Err(self.session.passed_round("lock retention").into());
         }
-        let note = retired_partitions::note(&self.session, partition, self.settings.for_archive);
+        let for_archive = self.is_for_archive(partition.parent);
+        let note = retired_partitions::note(&self.session, partition, for_archive);
         around(RetainStep::Note, note).await?;
         let noted = Retired {
             parent: partition.parent,
             name: partition.name.clone(),
             until: partition.until,
-            for_archive: self.settings.for_archive,
+            for_archive,
             is_detached: false,
         };
         self.go(&noted, Some(partition)).await
@@ -376,7 +379,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         }
         let Retired { parent, name, .. } = noted;
         // A later run may ask for the archive.
-        let for_archive = noted.for_archive || self.settings.for_archive;
+        let for_archive = noted.for_archive || self.is_for_archive(*parent);
         let schemas = self.session.schemas().clone();
         let place = parent.place(&schemas, name);
         let came = match partition.map(|partition| (partition.state, partition.since)) {
@@ -415,6 +418,10 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         Ok(Came::ToItsEnd)
     }
 
+    fn is_for_archive(&self, parent: Parent) -> bool {
+        self.settings.for_archive && parent.is_archived()
+    }
+
     /// The first partition of the claims, in which those under the constant time stand that never leave.
     async fn detach_first(&mut self, name: &str) -> Result<Came, DatabaseError> {
         let detach = || time_partitions::try_detach_first_claims(&self.session, name);
@@ -430,12 +437,13 @@ impl<T: FnMut(&Gone)> Retaining<T> {
             return Ok(());
         };
         let claimed_before = leaving::older_than(&self.session, self.settings.identity_memory).await?;
-        let pages = leaving::pages_of_identities(&self.session).await?;
+        let Some((table, pages)) = leaving::undated_identities(&self.session).await? else { return Ok(()) };
         let mut first = 0;
         while first < pages {
             let some = first..pages.min(first + PAGES_AT_ONCE);
             first = some.end;
-            self.done.identities += leaving::remove_identities(&self.session, some, claimed_before, since).await?;
+            let removing = leaving::remove_identities(&self.session, &table, some, claimed_before, since);
+            self.done.identities += removing.await?;
         }
         Ok(())
     }
@@ -475,8 +483,11 @@ fn end_of_whole_time(partitions: &[Partition], limit: OffsetDateTime) -> Option<
 
 /// Whether claims under the constant time stand in it.
 fn is_first_of_claims(partition: &Partition) -> bool {
-    let holds = partition.since.is_none_or(|since| since < OffsetDateTime::UNIX_EPOCH + time::Duration::DAY);
-    partition.parent == Parent::ProcessedMessages && holds
+    partition.parent == Parent::ProcessedMessages && holds_constant_time(partition)
+}
+
+fn holds_constant_time(partition: &Partition) -> bool {
+    partition.since.is_none_or(|since| since < OffsetDateTime::UNIX_EPOCH + time::Duration::DAY)
 }
 
 /// How many pages of the keys one statement goes through.

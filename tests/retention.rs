@@ -67,9 +67,14 @@ async fn since_first(tables: &Tables) {
         DECLARE name text;
         BEGIN
             FOR name IN SELECT i.inhrelid::regclass::text FROM pg_inherits i
-                        WHERE i.inhparent IN ('turnstile.processed_messages'::regclass, 'public.user_logins'::regclass) LOOP
+                        WHERE i.inhparent IN ('turnstile.processed_messages'::regclass, 'turnstile.identities'::regclass,
+                                              'public.user_logins'::regclass) LOOP
                 EXECUTE 'DROP TABLE ' || name;
             END LOOP;
+            IF EXISTS (SELECT FROM turnstile.partitioning WHERE parent = 'identities') THEN
+                CREATE TABLE turnstile.identities_first PARTITION OF turnstile.identities
+                    FOR VALUES FROM (MINVALUE) TO ('2025-01-01 00:00:00Z');
+            END IF;
         END $$;
         CREATE TABLE turnstile.processed_messages_first PARTITION OF turnstile.processed_messages
             FOR VALUES FROM (MINVALUE) TO ('2025-01-01 00:00:00Z');

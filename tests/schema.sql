@@ -365,11 +365,11 @@ turnstile.partitioning.parent text NOT NULL
 turnstile.partitioning.period text NOT NULL
 turnstile.partitioning.made_until timestamp with time zone NOT NULL
 turnstile.partitioning.since timestamp with time zone
-turnstile.partitioning CONSTRAINT partitioning_parent_check CHECK ((parent = ANY (ARRAY['processed_messages'::text, 'user_logins'::text])))
+turnstile.partitioning CONSTRAINT partitioning_parent_check CHECK ((parent = ANY (ARRAY['processed_messages'::text, 'user_logins'::text, 'identities'::text])))
 turnstile.partitioning CONSTRAINT partitioning_period_check CHECK ((period = ANY (ARRAY['monthly'::text, 'daily'::text])))
 turnstile.partitioning CONSTRAINT partitioning_pkey PRIMARY KEY (parent)
 CREATE UNIQUE INDEX partitioning_pkey ON turnstile.partitioning USING btree (parent)
-COMMENT turnstile.partitioning The tables that are partitioned by time, processed_messages by sent_at and user_logins by create_date, and those that are being made so. Written by turnstile migrate --partition.
+COMMENT turnstile.partitioning The tables that are partitioned by time, processed_messages by sent_at, user_logins by create_date and identities by key_time, and those that are being made so. Written by turnstile migrate --partition.
 COMMENT turnstile.partitioning.parent The table.
 COMMENT turnstile.partitioning.period How much time a new partition holds: a month or a day, in UTC.
 COMMENT turnstile.partitioning.made_until Until when there are partitions without a gap, as last seen. While since is NULL, the end of what is to be the first one.

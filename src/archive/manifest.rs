@@ -140,7 +140,7 @@ impl Manifest {
 
     /// The table that the rows belonged to.
     pub fn parent(&self) -> Option<Parent> {
-        self.table.parse().ok()
+        self.table.parse().ok().filter(|parent: &Parent| parent.is_archived())
     }
 
     /// The name under which it is stored.

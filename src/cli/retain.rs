@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[command(after_long_help = "\
 For the owner of the tables, once a day. `turnstile migrate --partition` comes first, once. Partitions are made for some time \
 ahead; then what is older than --keep leaves, whole partitions at a time: the events, the logins, and last the claims. Before \
-any of it the horizon moves: a message that was sent before it and comes all the same becomes a dead letter (older_than_memory) \
-and is not loaded. A time stays while one of its letters is open, or one of its events has not come to every sink. Loaders go \
+any of it the horizon moves: a message that was sent before it, or whose key carries such a time, becomes a dead letter \
+(older_than_memory) and is not loaded. A time stays while one of its letters is open, or one of its events has not come to every sink. Loaders go \
 on meanwhile. What a run leaves half done, the next one ends.")]
 pub struct Args {
     /// Only say what would leave, and what keeps it

@@ -68,7 +68,7 @@ impl ConvertError {
     }
 }
 
-/// Partitions both tables where they are not, and says how much time the next partitions hold where they are. Waits for at most
+/// Partitions the tables where they are not, the keys of producers only if those carry their time, and says how much time the next partitions hold where they are. Waits for at most
 /// `patience` for those who are in the way, for each of three locks on each table; a loader waits for none of it for longer than
 /// 50 ms at a time.
 ///
@@ -85,6 +85,9 @@ pub async fn partition(database: &Database, period: Period, patience: Duration) 
     for parent in Parent::ALL {
         if conversion::is_partitioned(&session, parent).await? {
             partitioning::set_period(&session, parent, period).await?;
+            continue;
+        }
+        if parent == Parent::Identities && !conversion::keys_carry_time(&session).await? {
             continue;
         }
         if distribution::is_distributed(&session, parent).await? {

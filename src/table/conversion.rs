@@ -30,7 +30,7 @@ pub async fn obstacles(session: &LoneSession, parent: Parent) -> Result<Vec<Foun
         .query("look for what is in the way", include_str!("conversion/obstacles.sql"), &[&table, &parent.column()])
         .await?;
     let mut found: Vec<Found> = rows.iter().map(|row| Found { kind: row.get(0), name: row.get(1) }).collect();
-    // A date is what rows are sorted by; claims have their time by NOT NULL.
+    // A date is what rows are sorted by; claims and keys have their time by NOT NULL.
     if parent == Parent::UserLogins {
         let sql = format!("SELECT count(*) FROM {table} WHERE create_date IS NULL");
         let without: i64 = session.query_one("look for rows without a date", &sql, &[]).await?.get(0);
@@ -49,6 +49,20 @@ pub async fn obstacles(session: &LoneSession, parent: Parent) -> Result<Vec<Foun
 pub async fn is_partitioned(session: &LoneSession, parent: Parent) -> Result<bool, DatabaseError> {
     let sql = "SELECT c.relkind = 'p' FROM pg_catalog.pg_class c WHERE c.oid = $1::text::pg_catalog.regclass";
     Ok(session.query_one("look at a table", sql, &[&whole(session, parent).partition()]).await?.get(0))
+}
+
+/// Whether keys carry a time of their own, or will: otherwise none could leave by it.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn keys_carry_time(session: &LoneSession) -> Result<bool, DatabaseError> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {own}.queues q WHERE q.scheme ~ '^(uuidv7|ulid):')
+             OR EXISTS (SELECT FROM {own}.identities i WHERE i.key_time > '1970-01-01 00:00:00Z')",
+        own = session.schemas().own
+    );
+    Ok(session.query_one("ask whether keys carry their time", &sql, &[]).await?.get(0))
 }
 
 /// Until when the first partition is to last: the first end of a period that is at least a week away, so that there is time to
@@ -175,13 +189,13 @@ pub async fn try_swap(session: &LoneSession, parent: Parent, cut: OffsetDateTime
     let old = format!("{}{suffix}", parent.as_str());
     let drop_key = match parent {
         Parent::UserLogins => format!("DROP INDEX IF EXISTS {schema}.user_logins_message_key;"),
-        Parent::ProcessedMessages => String::new(),
+        Parent::ProcessedMessages | Parent::Identities => String::new(),
     };
     let unique = match parent {
         Parent::UserLogins => format!(
             "CREATE UNIQUE INDEX user_logins_message_key ON {schema}.user_logins (message_sent_at, message_hash, create_date);"
         ),
-        Parent::ProcessedMessages => String::new(),
+        Parent::ProcessedMessages | Parent::Identities => String::new(),
     };
     let sql = include_str!("conversion/swap.sql")
         .replace("{table}", &whole(session, parent).partition())
@@ -212,7 +226,7 @@ fn written(parent: Parent, cut: OffsetDateTime) -> String {
     let day = cut.date();
     match parent {
         Parent::UserLogins => day.to_string(),
-        Parent::ProcessedMessages => format!("{day} 00:00:00Z"),
+        Parent::ProcessedMessages | Parent::Identities => format!("{day} 00:00:00Z"),
     }
 }
 

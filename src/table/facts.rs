@@ -250,7 +250,7 @@ impl TableFacts {
     ///
     /// [`DatabaseError`]
     pub async fn of_time(transaction: &Transaction) -> Result<Vec<ByTime>, DatabaseError> {
-        Catalogues { transaction, tables: vec!["processed_messages", LOGINS] }.by_time().await
+        Catalogues { transaction, tables: vec!["processed_messages", "identities", LOGINS] }.by_time().await
     }
 
     /// Reads what a relay relies on besides: tables, unique indexes, owners, and what may keep rows out.
@@ -418,7 +418,7 @@ impl Catalogues<'_> {
                  {BOUNDS}
                  WHERE i.inhparent = p.oid
              ) AS w ON true
-             WHERE p.relname = p.root AND p.relkind = 'p' AND p.relname IN ('user_logins', 'processed_messages')
+             WHERE p.relname = p.root AND p.relkind = 'p' AND p.relname IN ('user_logins', 'processed_messages', 'identities')
              ORDER BY p.relname, w.until"
         );
         let mut tables: Vec<ByTime> = Vec::new();

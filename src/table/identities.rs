@@ -10,6 +10,9 @@ use crate::message::{IdentityHash, IdentityKey, LoginHash, MessageKey};
 use crate::seal::CheckValue;
 use crate::verdict::LoginIdentity;
 
+/// The name of the table.
+pub const TABLE: &str = "identities";
+
 /// Whose a key is.
 #[derive(Clone, Copy)]
 pub struct Owner {

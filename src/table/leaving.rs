@@ -170,7 +170,7 @@ pub async fn remove_events(session: &LoneSession, up_to: i64, before: OffsetDate
 }
 
 /// Removes keys without a time of their own that were claimed before one time and whose messages were sent before another, from
-/// these pages of the table; where a queue gives no such time, the claim of the key says it.
+/// these pages of their table; where a queue gives no such time, the claim of the key says it.
 /// Gives their number.
 ///
 /// # Errors
@@ -178,20 +178,19 @@ pub async fn remove_events(session: &LoneSession, up_to: i64, before: OffsetDate
 /// [`DatabaseError`]
 pub async fn remove_identities(
     session: &LoneSession,
+    table: &str,
     pages: std::ops::Range<i64>,
     claimed_before: OffsetDateTime,
     sent_before: OffsetDateTime,
 ) -> Result<u64, DatabaseError> {
     let sql = format!(
         "WITH gone AS (
-             DELETE FROM {}.identities WHERE ctid >= '({},0)'::tid AND ctid < '({},0)'::tid
+             DELETE FROM {table} WHERE ctid >= '({},0)'::tid AND ctid < '({},0)'::tid
                 AND key_time = '1970-01-01 00:00:00Z' AND claimed_at < $1 AND owner_sent_at < $2
                 AND (owner_sent_at <> '1970-01-01 00:00:00Z' OR claimed_at < $2) RETURNING 1
          )
          SELECT count(*) FROM gone",
-        session.schemas().own,
-        pages.start,
-        pages.end
+        pages.start, pages.end
     );
     Ok(count(&session.query_one("remove old keys", &sql, &[&claimed_before, &sent_before]).await?))
 }
@@ -222,17 +221,22 @@ pub async fn remove_dated_identities(
     Ok(row.get::<_, Option<OffsetDateTime>>(1).map(|last| (count(&row), last)))
 }
 
-/// How many pages `identities` has.
+/// The table in which the keys stand that carry no time, `identities` or its first partition, and how many pages it has; none where
+/// there are no such keys.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn pages_of_identities(session: &LoneSession) -> Result<i64, DatabaseError> {
+pub async fn undated_identities(session: &LoneSession) -> Result<Option<(String, i64)>, DatabaseError> {
     let sql = format!(
-        "SELECT pg_catalog.pg_relation_size('{}.identities') / pg_catalog.current_setting('block_size')::bigint",
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
+                pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint
+         FROM (SELECT i.tableoid FROM {}.identities i WHERE i.key_time = '1970-01-01 00:00:00Z' LIMIT 1) AS one
+         JOIN pg_catalog.pg_class c ON c.oid = one.tableoid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
         session.schemas().own
     );
-    Ok(session.query_one("measure the keys", &sql, &[]).await?.get(0))
+    let rows = session.query("measure the keys", &sql, &[]).await?;
+    Ok(rows.first().map(|row| (row.get(0), row.get(1))))
 }
 
 fn count(row: &tokio_postgres::Row) -> u64 {

@@ -18,17 +18,31 @@ pub enum Parent {
     UserLogins,
     /// The claims, by `sent_at`.
     ProcessedMessages,
+    /// The keys of producers, by `key_time`: where they carry one.
+    Identities,
 }
 
 impl Parent {
-    /// Both, in the order in which their rows leave.
-    pub const ALL: [Self; 2] = [Self::UserLogins, Self::ProcessedMessages];
+    /// Every one, in the order in which their rows leave.
+    pub const ALL: [Self; 3] = [Self::UserLogins, Self::ProcessedMessages, Self::Identities];
+
+    /// Those that must be partitioned before anything leaves.
+    pub const OF_MESSAGES: [Self; 2] = [Self::UserLogins, Self::ProcessedMessages];
+
+    /// Whether an archive keeps its rows.
+    pub fn is_archived(self) -> bool {
+        match self {
+            Self::UserLogins | Self::ProcessedMessages => true,
+            Self::Identities => false,
+        }
+    }
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UserLogins => "user_logins",
             Self::ProcessedMessages => "processed_messages",
+            Self::Identities => "identities",
         }
     }
 
@@ -37,6 +51,7 @@ impl Parent {
         match self {
             Self::UserLogins => "create_date",
             Self::ProcessedMessages => "sent_at",
+            Self::Identities => "key_time",
         }
     }
 
@@ -44,7 +59,7 @@ impl Parent {
     pub fn schema(self, schemas: &Schemas) -> &Schema {
         match self {
             Self::UserLogins => &schemas.logins,
-            Self::ProcessedMessages => &schemas.own,
+            Self::ProcessedMessages | Self::Identities => &schemas.own,
         }
     }
 
@@ -53,11 +68,12 @@ impl Parent {
         Place { schema: self.schema(schemas), parent: self.as_str(), name }
     }
 
-    /// The columns of its key: the time of a message and its hash.
+    /// The columns of its key: the time of a message or of a producer's key, and its hash.
     pub fn key(self) -> [&'static str; 2] {
         match self {
             Self::UserLogins => ["message_sent_at", "message_hash"],
             Self::ProcessedMessages => ["sent_at", "message_hash"],
+            Self::Identities => ["key_time", "hash"],
         }
     }
 }
@@ -129,7 +145,7 @@ pub struct Partition {
     pub bytes: u64,
 }
 
-/// The partitions of both tables, the oldest first; none of a table that is not partitioned by time. A partition that somebody
+/// The partitions of all tables, the oldest first; none of a table that is not partitioned by time. A partition that somebody
 /// else has made of another form, and one of a constant time, are not among them.
 ///
 /// # Errors
@@ -146,7 +162,7 @@ pub async fn read(session: &LoneSession) -> Result<Vec<Partition>, DatabaseError
          JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
          {BOUNDS}
          WHERE p.relkind = 'p' AND c.relkind = 'r' AND b.until IS NOT NULL AND b.until > '1970-01-02 00:00:00Z'
-           AND (p.relname = 'processed_messages' AND n.nspname = $1 OR p.relname = 'user_logins' AND n.nspname = $2)
+           AND (p.relname IN ('processed_messages', 'identities') AND n.nspname = $1 OR p.relname = 'user_logins' AND n.nspname = $2)
          ORDER BY b.until, p.relname DESC"
     );
     let rows = session.query("read the partitions", &sql, &[&own.name(), &logins.name()]).await?;
@@ -216,9 +232,10 @@ pub async fn last_message(session: &LoneSession, place: Place<'_>) -> Result<Opt
 /// [`DatabaseError`]
 pub async fn has_default(session: &LoneSession) -> Result<bool, DatabaseError> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_partitioned_table t
-                   WHERE t.partdefid <> 0 AND t.partrelid IN (pg_catalog.to_regclass($1), pg_catalog.to_regclass($2)))";
-    let [logins, claims] = Parent::ALL.map(|parent| parent.place(session.schemas(), parent.as_str()).partition());
-    Ok(session.query_one("look for a default partition", sql, &[&logins, &claims]).await?.get(0))
+                   WHERE t.partdefid <> 0
+                     AND t.partrelid = ANY (SELECT pg_catalog.to_regclass(name) FROM pg_catalog.unnest($1::text[]) AS name))";
+    let tables = Parent::ALL.map(|parent| parent.place(session.schemas(), parent.as_str()).partition());
+    Ok(session.query_one("look for a default partition", sql, &[&tables.as_slice()]).await?.get(0))
 }
 
 /// Whether a table of this name stands there, partition or not.

@@ -39,8 +39,8 @@ pub static PARTITION: Setting<Word<Period>> = Setting {
     kind: Word::of("PERIOD", &["monthly", "daily"]),
     default: Default::Unset,
     is_secret: false,
-    meaning: "Partition user_logins and processed_messages by time, beside running loaders; what stands there becomes the first \
-              partition. daily pays from some 20 million logins a day on",
+    meaning: "Partition user_logins and processed_messages by time, and identities if its keys carry their time, beside running \
+              loaders; what stands there becomes the first partition. daily pays from some 20 million logins a day on",
 };
 
 /// Whether the tables are to be distributed.
