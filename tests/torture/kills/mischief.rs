@@ -72,7 +72,7 @@ impl Mischief {
             Self::Raise | Self::RaiseOddly | Self::Drop | Self::Sleep => &[],
             Self::SetSequenceBack => &["SQLSTATE 23505", "outbox_position_seq"],
             Self::DropIndexOfMessages => &["SQLSTATE 42P10", ".processed_messages (sent_at, message_hash)"],
-            Self::DropIndexOfIdentities => &["SQLSTATE 42P10", ".identities (hash)"],
+            Self::DropIndexOfIdentities => &["SQLSTATE 42P10", ".identities (key_time, hash)"],
         }
     }
 }
@@ -178,7 +178,7 @@ impl Mischiefs {
             Mischief::DropIndexOfMessages => {
                 self.drop_key(mischief, "processed_messages", "sent_at, message_hash").await
             }
-            Mischief::DropIndexOfIdentities => self.drop_key(mischief, "identities", "hash").await,
+            Mischief::DropIndexOfIdentities => self.drop_key(mischief, "identities", "key_time, hash").await,
         }
     }
 
