@@ -239,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn a_time_in_the_keys_is_another_scheme_and_needs_the_time_of_the_messages() {
+        let scheme: Identity = "uuidv7:field:/event_id".parse().unwrap();
+        let scheme_since = time::macros::datetime!(2026-03-01 12:00 UTC);
+        let record =
+            |scheme: &str, time_basis| Some(QueueRecord { scheme: scheme.parse().unwrap(), scheme_since, time_basis });
+        let judged = |record: Option<QueueRecord>| remembered(&scheme, record.as_ref());
+        assert_eq!(judged(record("uuidv7:field:/event_id", Some(TimeBasis::SentTimestamp))).level, Level::Ok);
+        assert_eq!(judged(record("uuidv7:field:/event_id", Some(TimeBasis::None))).level, Level::Error);
+        let other = judged(record("field:/event_id", None));
+        assert_eq!(other.level, Level::Warning);
+        let flags = "this is --identity field:/event_id --identity-time uuidv7";
+        assert!(other.found.contains(flags), "{other:?}");
+    }
+
+    #[test]
     fn a_queue_that_keeps_clear_bodies_on_disk_is_warned_of() {
         assert_eq!(encryption(false).level, Level::Warning);
         assert_eq!(encryption(true).level, Level::Ok);
