@@ -186,7 +186,7 @@ impl Replay {
                 Ok(()) => continue,
                 Err(error) if error.class() == Class::OfTheRows => error,
                 // Only what is loaded by force can be so old, and it may be one letter of many.
-                Err(error) if run.plan.force && error.lacks_partition_of(identities::TABLE) => error,
+                Err(error) if run.plan.force && error.may_lack_partition_of(identities::TABLE) => error,
                 // Fewer at once take less time, and wait for fewer.
                 Err(error) if error.class() == Class::Contended && keys.len() > 1 => error,
                 Err(error) => return Err(error),

@@ -438,10 +438,7 @@ impl<T: FnMut(&Gone)> Retaining<T> {
         };
         let claimed_before = leaving::older_than(&self.session, self.settings.identity_memory).await?;
         let Some((table, pages)) = leaving::undated_identities(&self.session).await? else { return Ok(()) };
-        let mut first = 0;
-        while first < pages {
-            let some = first..pages.min(first + PAGES_AT_ONCE);
-            first = some.end;
+        for some in pages {
             let removing = leaving::remove_identities(&self.session, &table, some, claimed_before, since);
             self.done.identities += removing.await?;
         }
@@ -489,9 +486,6 @@ fn is_first_of_claims(partition: &Partition) -> bool {
 fn holds_constant_time(partition: &Partition) -> bool {
     partition.since.is_none_or(|since| since < OffsetDateTime::UNIX_EPOCH + time::Duration::DAY)
 }
-
-/// How many pages of the keys one statement goes through.
-const PAGES_AT_ONCE: i64 = 500;
 
 impl Refusal {
     fn oldest(&self) -> Option<OffsetDateTime> {

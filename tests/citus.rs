@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
+use turnstile::audit::audit;
 use turnstile::database::Transaction;
 use turnstile::distribution::{DistributeError, Spread, distribute};
 use turnstile::message::SentAt;
@@ -15,6 +16,7 @@ use turnstile::retention::partition;
 use turnstile::table::time_partitions::Period;
 
 use crate::check::Installation;
+use crate::grants::Roles;
 use crate::support::cluster::Cluster;
 use crate::support::loading::{destination, load, load_into, migrate};
 use crate::support::postgres::{TestDatabase, connect, pool};
@@ -238,4 +240,23 @@ async fn a_login_for_which_there_is_no_partition_stops_the_line_and_is_no_dead_l
     let client = connect(test.url()).await;
     let letters: i64 = client.query_one("SELECT count(*) FROM dead_letters", &[]).await.unwrap().get(0);
     assert_eq!(letters, 0);
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make citus"]
+async fn the_roles_of_the_grants_load_and_audit_over_all_servers() {
+    let test = TestDatabase::with_tables().await;
+    let roles = Roles::granted(test.url()).await;
+    let loader = pool(&roles.loader_url, 2, PATIENT);
+    let messages = [message("m1", &login("user", "ios"), 1), message("m2", "no login", 9)];
+    let outcome = load(&loader, batch(&judge(), messages), 1).await.unwrap();
+    assert_eq!((outcome.tally.loaded, outcome.tally.dead_lettered), (1, 1));
+    let audit = audit(&pool(&roles.auditor_url, 1, PATIENT), PATIENT, |_| {}).await.unwrap();
+    assert!(audit.holds(), "{:?}", audit.broken);
+    assert_eq!((audit.counts.rows, audit.counts.open), (1, 1));
+    let checked = Installation::new(&roles.loader_url).await.check(&[]).await;
+    for line in ["distributed tables", "servers of the cluster", "distributed transactions", "grants on user_logins"] {
+        let found = checked.stdout.lines().find(|found| found.contains(line)).unwrap_or_default();
+        assert!(found.starts_with("ok "), "{found}");
+    }
 }

@@ -220,6 +220,7 @@ pub const RULES: [Rule; 23] = [
         broken_by: "owns a key that stands under two times",
         sql: "SELECT DISTINCT owner FROM own.identities WHERE hash IN
                   (SELECT hash FROM own.identities GROUP BY hash HAVING count(*) > 1)",
+        distributed: None,
     },
     Rule {
         name: "recorded_twice",

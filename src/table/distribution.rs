@@ -191,22 +191,23 @@ fn as_text(place: &str) -> String {
 }
 
 /// What says how much room a relation takes, on whichever servers it stands: an expression of its oid.
-///
-/// # Errors
-///
-/// [`DatabaseError`]
-pub async fn size_of(transaction: &Transaction, oid: &str) -> Result<String, DatabaseError> {
+pub fn size_of(is_cluster: bool, oid: &str) -> String {
     let here = format!("pg_catalog.pg_total_relation_size({oid})");
-    Ok(match is_cluster(transaction).await? {
+    match is_cluster {
         false => here,
         true => format!(
             "CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_dist_partition dist WHERE dist.logicalrelid = {oid}::pg_catalog.regclass)
                   THEN citus_total_relation_size({oid}::pg_catalog.regclass, false) ELSE {here} END"
         ),
-    })
+    }
 }
 
-async fn is_cluster(transaction: &Transaction) -> Result<bool, DatabaseError> {
+/// Whether the server has the extension `citus`.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn is_cluster(transaction: &Transaction) -> Result<bool, DatabaseError> {
     let has = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
     Ok(transaction.query_one("look for a cluster", has, &[]).await?.get(0))
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::distribution;
 use super::login_columns::{LoginColumns, MESSAGE_HASH};
 use super::time_partitions::BOUNDS;
 use crate::database::{DatabaseError, Transaction};
@@ -70,7 +71,7 @@ const OURS: &str = "WITH RECURSIVE ours AS (
 ///
 /// [`DatabaseError`]
 pub async fn sizes(seen: &Transaction, tables: &[&'static str]) -> Result<Vec<(String, u64)>, DatabaseError> {
-    let size = super::distribution::size_of(seen, "oid").await?;
+    let size = distribution::size_of(distribution::is_cluster(seen).await?, "oid");
     let sql = format!("SELECT root::text, sum({size})::bigint FROM ours GROUP BY root");
     let rows = Catalogues { transaction: seen, tables: tables.to_vec() }.ask(&sql, &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), u64::try_from(row.get::<_, i64>(1)).unwrap_or(0))).collect())

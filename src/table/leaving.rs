@@ -1,8 +1,12 @@
 //! What still needs the rows of a time that is to leave, and what leaves beside the partitions. Reads several tables, as
 //! [`low_water`](super::low_water) does: what one says of a time must be true of the others.
 
+use std::ops::Range;
+
 use time::OffsetDateTime;
 
+use super::distribution;
+use super::time_partitions::Parent;
 use crate::database::{DatabaseError, LoneSession};
 
 /// How long rows are kept, in the calendar's units.
@@ -126,6 +130,9 @@ pub async fn claimants(session: &LoneSession) -> Result<Vec<String>, DatabaseErr
 /// How many rows one statement removes, so that it holds none of them for long.
 const AT_ONCE: i64 = 5_000;
 
+/// How many pages of the keys one statement goes through.
+const PAGES_AT_ONCE: i64 = 500;
+
 /// Removes letters that are resolved and whose messages were sent before this, with what was edited of them. Gives their
 /// number; to be called until it gives none.
 ///
@@ -179,7 +186,7 @@ pub async fn remove_events(session: &LoneSession, up_to: i64, before: OffsetDate
 pub async fn remove_identities(
     session: &LoneSession,
     table: &str,
-    pages: std::ops::Range<i64>,
+    pages: Range<i64>,
     claimed_before: OffsetDateTime,
     sent_before: OffsetDateTime,
 ) -> Result<u64, DatabaseError> {
@@ -221,13 +228,17 @@ pub async fn remove_dated_identities(
     Ok(row.get::<_, Option<OffsetDateTime>>(1).map(|last| (count(&row), last)))
 }
 
-/// The table in which the keys stand that carry no time, `identities` or its first partition, and how many pages it has; none where
-/// there are no such keys.
+/// The table in which the keys stand that carry no time, `identities` or its first partition, and its pages, some at a time; none
+/// where there are no such keys. Of a distributed table each shard has its own pages, and all of them are taken at once.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn undated_identities(session: &LoneSession) -> Result<Option<(String, i64)>, DatabaseError> {
+pub async fn undated_identities(session: &LoneSession) -> Result<Option<(String, Vec<Range<i64>>)>, DatabaseError> {
+    if distribution::is_distributed(session, Parent::Identities).await? {
+        let table = format!("{}.identities", session.schemas().own);
+        return Ok(Some((table, vec![0..i64::from(u32::MAX)])));
+    }
     let sql = format!(
         "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
                 pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint
@@ -236,7 +247,11 @@ pub async fn undated_identities(session: &LoneSession) -> Result<Option<(String,
         session.schemas().own
     );
     let rows = session.query("measure the keys", &sql, &[]).await?;
-    Ok(rows.first().map(|row| (row.get(0), row.get(1))))
+    Ok(rows.first().map(|row| {
+        let pages: i64 = row.get(1);
+        let some = (0..pages).step_by(PAGES_AT_ONCE as usize).map(|first| first..pages.min(first + PAGES_AT_ONCE));
+        (row.get(0), some.collect())
+    }))
 }
 
 fn count(row: &tokio_postgres::Row) -> u64 {

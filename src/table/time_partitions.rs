@@ -7,6 +7,7 @@ use std::str::FromStr;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 
+use super::distribution;
 use super::partitions::Place;
 use crate::database::schemas::{Schema, Schemas};
 use crate::database::{Database, DatabaseError, LoneSession, Transaction};
@@ -153,11 +154,12 @@ pub struct Partition {
 /// [`DatabaseError`]
 pub async fn read(session: &LoneSession) -> Result<Vec<Partition>, DatabaseError> {
     let Schemas { own, logins } = session.schemas();
+    let size = distribution::size_of(distribution::cluster(session).await?.is_some(), "c.oid");
     // PostgreSQL 13 has no column inhdetachpending.
     let sql = format!(
         "SELECT p.relname::text, c.relname::text,
                 coalesce((pg_catalog.to_jsonb(i) ->> 'inhdetachpending')::boolean, false),
-                pg_catalog.pg_total_relation_size(c.oid), b.since, b.until
+                {size}, b.since, b.until
          FROM pg_catalog.pg_class p JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
          JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
          {BOUNDS}
