@@ -360,4 +360,19 @@ GRANT INSERT (sink, position, event_id, code, next_at, subject, attempts, status
       DELETE
     ON turnstile.relay_failures TO turnstile_relay;
 
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus') THEN
+        -- Where tables are distributed (docs/SCALE.md), the coordinator writes the defaults of columns itself.
+        GRANT INSERT (processed_at) ON turnstile.processed_messages TO turnstile_loader;
+        GRANT INSERT (claimed_at) ON turnstile.identities TO turnstile_loader, turnstile_operator;
+        -- An audit asks only for what was decided on all servers when it began.
+        GRANT SELECT (processed_at) ON turnstile.processed_messages TO turnstile_auditor;
+        GRANT SELECT (claimed_at) ON turnstile.identities TO turnstile_auditor;
+        GRANT SELECT (dead_lettered_at, resolved_at) ON turnstile.dead_letters TO turnstile_auditor;
+        GRANT SELECT (created_at) ON turnstile.outbox TO turnstile_auditor;
+    END IF;
+END
+$$;
+
 COMMIT;
