@@ -5,6 +5,7 @@ mod heartbeat;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval_at};
 
@@ -19,6 +20,7 @@ use crate::outage::Outage;
 use crate::queue::Queue;
 use crate::retry::Class;
 use crate::shutdown::Shutdown;
+use crate::table::distribution::Standing;
 use crate::table::facts::TableFacts;
 use crate::table::{horizon, outbox, time_partitions};
 use crate::telemetry::Report;
@@ -237,6 +239,17 @@ async fn look_at_time(database: &Database) {
             }
         }),
         Err(error) => tracing::debug!(%error, "the horizon and the partitions could not be read"),
+    }
+    match database.snapshot(Standing::read).await {
+        Ok(standing) => {
+            let nodes = standing.iter().flat_map(|standing| &standing.nodes);
+            let oldest = nodes.map(|node| node.oldest_prepared).filter(|age| *age > 0.0).reduce(f64::max);
+            database.metrics().count(|figures| match oldest {
+                Some(age) => figures.oldest_prepared.set((), OffsetDateTime::now_utc().unix_timestamp() as f64 - age),
+                None => figures.oldest_prepared.clear(()),
+            });
+        }
+        Err(error) => tracing::debug!(%error, "the servers of the cluster could not be asked"),
     }
 }
 

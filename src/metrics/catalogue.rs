@@ -208,6 +208,11 @@ catalogue! {
     ///
     /// Loaders keep more than seven ready, and stop on a day that has none.
     partition_days: Value = "partition_days_ahead",
+    /// When the oldest transaction was prepared that has not ended, on any server of a cluster; absent while there is none, and where
+    /// no table is distributed.
+    ///
+    /// It keeps others from its messages. A crash leaves some, which the coordinator brings to their end.
+    oldest_prepared: Value = "oldest_prepared_timestamp_seconds",
     /// Connections of the pool to the database.
     ///
     /// If all that `--database-connections` allows are used for long, see how long they are waited for.

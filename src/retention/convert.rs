@@ -53,10 +53,9 @@ impl ConvertError {
         match self {
             Self::Database(error) => error.remedy().to_owned(),
             Self::Busy => "wait until it has ended: pg_locks shows who holds an advisory lock".to_owned(),
-            Self::Distributed(parent) => format!(
-                "take it back with SELECT undistribute_table('{parent}'), and the others with it; then run `turnstile migrate --partition … \
-                 --distribute`, which partitions first"
-            ),
+            Self::Distributed(_) => "call undistribute_table for each distributed table, and run `turnstile migrate` with --partition and \
+                                     --distribute, which partitions first"
+                .to_owned(),
             Self::Obstacles(..) => "drop it, or give rows their date, and run the same again; what was dropped can be made \
                                     again afterwards, unless a partitioned table cannot have it: a unique index must contain \
                                     the column that the table is partitioned by"
