@@ -237,7 +237,7 @@ pub async fn remove_dated_identities(
 pub async fn undated_identities(session: &LoneSession) -> Result<Option<(String, Vec<Range<i64>>)>, DatabaseError> {
     if distribution::is_distributed(session, Parent::Identities).await? {
         let table = format!("{}.identities", session.schemas().own);
-        return Ok(Some((table, vec![0..i64::from(u32::MAX)])));
+        return Ok(Some((table, std::iter::once(0..i64::from(u32::MAX)).collect())));
     }
     let sql = format!(
         "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
