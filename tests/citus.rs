@@ -12,7 +12,7 @@ use turnstile::audit::audit;
 use turnstile::database::Transaction;
 use turnstile::distribution::{DistributeError, Spread, distribute};
 use turnstile::message::SentAt;
-use turnstile::retention::partition;
+use turnstile::retention::{RetainSettings, partition, retain};
 use turnstile::table::time_partitions::Period;
 
 use crate::check::Installation;
@@ -259,4 +259,23 @@ async fn the_roles_of_the_grants_load_and_audit_over_all_servers() {
         let found = checked.stdout.lines().find(|found| found.contains(line)).unwrap_or_default();
         assert!(found.starts_with("ok "), "{found}");
     }
+}
+
+#[cfg(feature = "archive")]
+#[tokio::test]
+#[ignore = "needs a cluster: make citus"]
+async fn months_leave_distributed_tables_and_are_archived() {
+    let tables = crate::retention::months().await;
+    crate::retention::one_a_month(&tables).await;
+    let settings = RetainSettings { for_archive: true, ..crate::retention::how() };
+    let retained = retain(&tables.database, settings, |_| {}).await.unwrap();
+    assert_eq!((retained.gone.len(), retained.events), (8, 4));
+    assert_eq!(tables.counts().await, [2, 2, 0, 2]);
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    tables.turnstile(&["archive", "--to", to]).await.assert_said(0, &["user_logins", "processed_messages"]);
+    tables.turnstile(&["archive", "verify", "--from", to, "--deep"]).await.assert_said(0, &[]);
+    let left = "SELECT count(*) FROM pg_class WHERE relname ~ '^(user_logins|processed_messages)_(first|20250[123])$'";
+    assert_eq!(tables.client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+    tables.assert_promise().await;
 }

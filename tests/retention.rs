@@ -30,7 +30,7 @@ const FIRST: OffsetDateTime = datetime!(2025-01-01 0:00 UTC);
 const KEPT_SINCE: OffsetDateTime = datetime!(2025-04-01 0:00 UTC);
 
 /// Keeps all that was sent since [`KEPT_SINCE`], whenever the test runs.
-fn how() -> RetainSettings {
+pub(super) fn how() -> RetainSettings {
     let days = (OffsetDateTime::now_utc() - KEPT_SINCE).whole_days();
     let keep = Keep { months: 0, days: i32::try_from(days).unwrap() };
     RetainSettings {
@@ -97,7 +97,7 @@ async fn load_body(tables: &Tables, id: &str, body: &str, sent_at: OffsetDateTim
 }
 
 /// One login in each of the first months of the past.
-async fn one_a_month(tables: &Tables) {
+pub(super) async fn one_a_month(tables: &Tables) {
     for (number, user) in ["before", "january", "february", "march", "april", "may"].iter().enumerate() {
         load_at(tables, user, month(number) - time::Duration::days(10)).await;
     }

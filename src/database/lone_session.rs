@@ -84,6 +84,32 @@ impl LoneSession {
         answer.map_err(|error| DatabaseError::from_driver(Phase::Working(attempted), &error))
     }
 
+    /// Runs the statements of a transaction one after the other, `BEGIN` first and `COMMIT` last, each within these limits; after an
+    /// error it is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`]; see [`DatabaseError::gave_way`]
+    pub async fn run_all_within(
+        &self,
+        attempted: &'static str,
+        statements: &[String],
+        limits: Limits,
+    ) -> Result<(), DatabaseError> {
+        let Limits { statement, lock } = limits;
+        self.run(attempted, &session::limits(statement, lock)).await?;
+        let mut ran = Ok(());
+        for sql in statements {
+            ran = self.run(attempted, sql).await;
+            if ran.is_err() {
+                self.roll_back().await?;
+                break;
+            }
+        }
+        let reset = self.run(attempted, &session::limits(Duration::ZERO, Duration::ZERO)).await;
+        ran.and(reset)
+    }
+
     /// Runs a statement that stands in no transaction, as some do that change tables, and gives it up at its limits.
     ///
     /// # Errors

@@ -273,22 +273,21 @@ pub async fn try_detach_first_claims(session: &LoneSession, name: &str) -> Resul
     let place = Parent::ProcessedMessages.place(session.schemas(), name);
     let timeless = Parent::ProcessedMessages.place(session.schemas(), TIMELESS);
     let (parent, first, timeless) = (place.parent(), place.partition(), timeless.partition());
-    let sql = format!(
-        "BEGIN;
-         LOCK TABLE {parent} IN ACCESS EXCLUSIVE MODE;
-         ALTER TABLE {parent} DETACH PARTITION {first};
-         CREATE TABLE {timeless} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES);
-         INSERT INTO {timeless} SELECT * FROM {first} WHERE sent_at = '1970-01-01 00:00:00Z';
-         ALTER TABLE {parent} ATTACH PARTITION {timeless}
-             FOR VALUES FROM ('1970-01-01 00:00:00Z') TO ('1970-01-02 00:00:00Z');
-         DELETE FROM {first} WHERE sent_at = '1970-01-01 00:00:00Z';
-         COMMIT"
-    );
-    let done = session.run_within("detach the first claims", &sql, super::partitions::SHORT).await;
-    if done.is_err() {
-        session.roll_back().await?;
-    }
-    done
+    // One by one: what changes a distributed table must stand alone.
+    let statements = [
+        "BEGIN".to_owned(),
+        format!("LOCK TABLE {parent} IN ACCESS EXCLUSIVE MODE"),
+        format!("ALTER TABLE {parent} DETACH PARTITION {first}"),
+        format!("CREATE TABLE {timeless} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES)"),
+        format!("INSERT INTO {timeless} SELECT * FROM {first} WHERE sent_at = '1970-01-01 00:00:00Z'"),
+        format!(
+            "ALTER TABLE {parent} ATTACH PARTITION {timeless}
+             FOR VALUES FROM ('1970-01-01 00:00:00Z') TO ('1970-01-02 00:00:00Z')"
+        ),
+        format!("DELETE FROM {first} WHERE sent_at = '1970-01-01 00:00:00Z'"),
+        "COMMIT".to_owned(),
+    ];
+    session.run_all_within("detach the first claims", &statements, super::partitions::SHORT).await
 }
 
 /// The partition of the claims under the constant time, once the first partition has left.
