@@ -26,6 +26,9 @@ pub struct Audit {
     /// Until when events may be gone, because every sink had them: the events of logins that were loaded by then are not
     /// asked for. Nothing where none ever went.
     pub pruned_until: Option<OffsetDateTime>,
+    /// Where tables are distributed: what began before this is decided on every server, and rules over several servers ask for
+    /// nothing later.
+    pub decided_until: Option<OffsetDateTime>,
     /// The rules that are broken, and by which messages.
     pub broken: Vec<(&'static Rule, Breaks)>,
 }
@@ -41,7 +44,7 @@ impl Audit {
     fn also_in(mut self, earlier: &Self) -> Self {
         let is_the_same = |now: &Breaks, before: &Breaks| {
             let all_named = |breaks: &Breaks| breaks.total <= u64::from(NAMED_PER_RULE);
-            !all_named(now) && !all_named(before) || now.first.iter().any(|hash| before.first.contains(hash))
+            !all_named(now) || !all_named(before) || now.first.iter().any(|hash| before.first.contains(hash))
         };
         self.broken.retain(|(rule, now)| {
             let before = earlier.broken.iter().find(|(other, _)| other.name == rule.name);
@@ -65,36 +68,30 @@ pub async fn audit(
     mut progress: impl FnMut(usize),
 ) -> Result<Audit, DatabaseError> {
     let found = look_once(database, deadline, &mut progress).await?;
-    if found.until.is_none() || found.audit.holds() {
-        return Ok(found.audit);
+    if found.decided_until.is_none() || found.holds() {
+        return Ok(found);
     }
     // Servers have no snapshot in common: what changed between two looks at them may seem broken. What is broken stays broken.
     let again = look_once(database, deadline, &mut progress).await?;
-    Ok(again.audit.also_in(&found.audit))
-}
-
-/// What was found, and until when, where the tables are distributed.
-struct Found {
-    audit: Audit,
-    until: Option<String>,
+    Ok(again.also_in(&found))
 }
 
 async fn look_once(
     database: &Database,
     deadline: Duration,
     progress: &mut impl FnMut(usize),
-) -> Result<Found, DatabaseError> {
+) -> Result<Audit, DatabaseError> {
     let until = settle(database, deadline).await?;
     loop {
-        let look = async |seen: &Transaction| look(seen, until.clone(), progress).await;
+        let look = async |seen: &Transaction| look(seen, until, progress).await;
         let audit = database.snapshot_within(deadline, look).await?;
         if audit.broken.iter().all(|(rule, _)| rule.name != LOADED_WITHOUT_EVENT) {
-            return Ok(Found { audit, until });
+            return Ok(audit);
         }
         // A snapshot does not keep a partition from being dropped before it has looked at it: then it misses events of which it
         // does not see that they were pruned.
         if database.snapshot(outbox_pruned::written_until).await? == audit.pruned_until {
-            return Ok(Found { audit, until });
+            return Ok(audit);
         }
     }
 }
@@ -103,7 +100,7 @@ async fn look_once(
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Waits until what is committed can be seen on every server, where the tables are distributed; gives the time for [`Distributed`].
-async fn settle(database: &Database, patience: Duration) -> Result<Option<String>, DatabaseError> {
+async fn settle(database: &Database, patience: Duration) -> Result<Option<OffsetDateTime>, DatabaseError> {
     let Some(until) = database.snapshot(distribution::ended_until).await? else { return Ok(None) };
     let latest = Instant::now() + patience;
     loop {
@@ -113,7 +110,7 @@ async fn settle(database: &Database, patience: Duration) -> Result<Option<String
             _ if Instant::now() < latest => Ok(false),
             doubtful => Err(seen.broken_with_remedy(
                 "wait for prepared transactions",
-                format!("{doubtful} are committed, and what they wrote on workers is not to be seen yet: nothing is proven"),
+                format!("{doubtful} are committed, and what they wrote on workers cannot be seen yet: nothing is proven"),
                 "run the same again; set citus.recover_2pc_interval to 5s on the coordinator, which brings them to their end",
             )),
         }
@@ -127,7 +124,7 @@ async fn settle(database: &Database, patience: Duration) -> Result<Option<String
 
 async fn look(
     seen: &Transaction,
-    until: Option<String>,
+    until: Option<OffsetDateTime>,
     progress: &mut impl FnMut(usize),
 ) -> Result<Audit, DatabaseError> {
     let distributed = match until {
@@ -135,7 +132,8 @@ async fn look(
         None => None,
     };
     let counts = agreement::count(seen).await?;
-    let mut audit = Audit { counts, pruned_until: outbox_pruned::written_until(seen).await?, broken: Vec::new() };
+    let pruned_until = outbox_pruned::written_until(seen).await?;
+    let mut audit = Audit { counts, pruned_until, decided_until: until, broken: Vec::new() };
     for (done, rule) in RULES.iter().enumerate() {
         progress(done);
         let breaks = agreement::breaks(seen, rule, distributed.as_ref(), NAMED_PER_RULE).await?;
@@ -144,4 +142,25 @@ async fn look(
         }
     }
     Ok(audit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(total: u64, first: &[&str]) -> Audit {
+        let breaks = Breaks { total, first: first.iter().map(|hash| (*hash).to_owned()).collect() };
+        Audit { counts: Counts::default(), pruned_until: None, decided_until: None, broken: vec![(&RULES[0], breaks)] }
+    }
+
+    #[test]
+    fn what_was_broken_in_two_looks_is_broken_and_what_passed_is_not() {
+        let holds = |now: Audit, before: &Audit| now.also_in(before).holds();
+        assert!(holds(found(1, &["b"]), &found(1, &["a"])), "two that passed");
+        assert!(!holds(found(1, &["a"]), &found(2, &["a", "b"])), "one that stayed");
+        // More than are named: the one that stayed may not have been among these.
+        assert!(!holds(found(1, &["z"]), &found(150, &["a"])));
+        assert!(!holds(found(150, &["a"]), &found(1, &["z"])));
+        assert!(holds(found(1, &["a"]), &Audit { broken: Vec::new(), ..found(1, &[]) }));
+    }
 }

@@ -23,7 +23,7 @@ pub struct Spread {
     pub shards: Option<u32>,
 }
 
-/// Why they could not be distributed. They are as they were.
+/// Why they could not be distributed. They are as they were, but for [`Remainder`](Self::Remainder).
 #[derive(Debug, thiserror::Error)]
 pub enum DistributeError {
     /// The database refuses.
@@ -50,6 +50,9 @@ pub enum DistributeError {
     /// Somebody held a table all along.
     #[error("the tables are not distributed yet: transactions hold them for too long")]
     InTheWay(InTheWay),
+    /// They are distributed, and somebody held what was to follow.
+    #[error("the tables are distributed, and {} could not be locked to finish the work", .0.partition)]
+    Remainder(InTheWay),
 }
 
 fn named(found: &[Found]) -> String {
@@ -73,7 +76,7 @@ impl DistributeError {
                                     distributed table has no triggers, and each unique index of it contains the column that it \
                                     is distributed by"
                 .to_owned(),
-            Self::InTheWay(in_the_way) => {
+            Self::InTheWay(in_the_way) | Self::Remainder(in_the_way) => {
                 format!("run the same again once they have ended{}", in_the_way.named())
             }
         }
@@ -120,12 +123,12 @@ pub async fn distribute(
     } else if standing.len() < TABLES.len() {
         return Err(DistributeError::Half(standing));
     } else if again_until(until, || distribution::try_mend(&session)).await? == Came::InTheWay {
-        return Err(DistributeError::InTheWay(InTheWay::of(&session, CLAIMS.place(session.schemas())).await?));
+        return Err(DistributeError::Remainder(InTheWay::of(&session, CLAIMS.place(session.schemas())).await?));
     }
     // Also where they were distributed before: a run may have been cut off here.
     for table in TABLES {
         if again_until(until, || distribution::try_clear(&session, table)).await? == Came::InTheWay {
-            return Err(DistributeError::InTheWay(InTheWay::of(&session, CLAIMS.place(session.schemas())).await?));
+            return Err(DistributeError::Remainder(InTheWay::of(&session, table.place(session.schemas())).await?));
         }
     }
     Ok(spread)

@@ -249,7 +249,10 @@ async fn look_at_time(database: &Database) {
                 None => figures.oldest_prepared.clear(()),
             });
         }
-        Err(error) => tracing::debug!(%error, "the servers of the cluster could not be asked"),
+        Err(error) => {
+            database.metrics().count(|figures| figures.oldest_prepared.clear(()));
+            tracing::debug!(%error, "the servers of the cluster could not be asked");
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn tables(standing: Option<&Standing>) -> Judgement {
         some if some < TABLES.len() => {
             return Judgement::error(
                 format!("only some tables are distributed: {}", distributed.join(", ")),
-                "undistribute them with undistribute_table, or distribute all with `turnstile migrate --distribute`",
+                "undistribute them with undistribute_table, and run `turnstile migrate --distribute`",
             );
         }
         _ => {}
@@ -45,7 +45,7 @@ pub(super) fn tables(standing: Option<&Standing>) -> Judgement {
         false => Judgement::ok(found),
         true => Judgement::error(
             format!("{found}; plan_cache_mode is force_generic_plan, and Citus has no such plans"),
-            "let plan_cache_mode be auto for this role and database",
+            "set plan_cache_mode = auto for this role and database",
         ),
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn nodes(standing: Option<&Standing>) -> Judgement {
         }
         if *oldest_prepared > PREPARED_FOR {
             warnings.push((
-                format!("{name} has had a transaction prepared for {oldest_prepared:.0} s: its rows cannot be seen, and its claims are waited for"),
+                format!("{name} has had a transaction prepared for {oldest_prepared:.0} s: its rows cannot be seen, and batches with its messages wait"),
                 "look whether the coordinator's maintenance daemon runs: its log says why it does not end it".to_owned(),
             ));
         }

@@ -73,7 +73,10 @@ fn say_counts(audit: &Audit) -> Result<(), Failure> {
         "dead_letters        {letters} ({open} open, {replayed} replayed, {absorbed} absorbed, {discarded} discarded)"
     ))?;
     let pruned = audit.pruned_until.map(|until| format!(" (those written until {} may be pruned)", exact(until)));
-    say(&format!("outbox              {}{}", counts.events, pruned.unwrap_or_default()))
+    say(&format!("outbox              {}{}", counts.events, pruned.unwrap_or_default()))?;
+    audit.decided_until.map_or(Ok(()), |until| {
+        say(&format!("what began after {} is not proven: a transaction has run since then, or may have", exact(until)))
+    })
 }
 
 fn say_broken(rule: &Rule, breaks: &Breaks) -> Result<(), Failure> {

@@ -28,5 +28,6 @@ pub fn audit_json(audit: &Audit) -> serde_json::Value {
         },
         "outbox": counts.events,
         "pruned_until": audit.pruned_until.map(exact),
+        "decided_until": audit.decided_until.map(exact),
     })
 }

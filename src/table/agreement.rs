@@ -3,6 +3,8 @@
 //! The one room that reads several tables at once. Every rule is a statement over whole tables (hash or merge
 //! anti-joins of the server, by the key that all of them carry), so that no table has to fit into anyone's memory.
 
+use time::OffsetDateTime;
+
 use crate::database::schemas::Schemas;
 use crate::database::{DatabaseError, Transaction};
 use crate::message::MessageHash;
@@ -26,7 +28,7 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distributed {
     /// Each transaction that began before has ended, on every server.
-    pub until: String,
+    until: String,
     horizon: String,
     pruned: String,
 }
@@ -334,11 +336,13 @@ impl Distributed {
     /// # Errors
     ///
     /// [`DatabaseError`]
-    pub async fn read(transaction: &Transaction, until: String) -> Result<Self, DatabaseError> {
+    pub async fn read(transaction: &Transaction, until: OffsetDateTime) -> Result<Self, DatabaseError> {
         let sql = "SELECT (SELECT pg_catalog.quote_literal(h.retained_since) FROM own.horizon h),
-                          (SELECT pg_catalog.quote_literal(coalesce(max(g.written_until), '-infinity')) FROM own.outbox_pruned g)";
-        let row = transaction.query_one("read the horizon", &qualified(sql, transaction.schemas()), &[]).await?;
-        Ok(Self { until, horizon: row.get(0), pruned: row.get(1) })
+                          (SELECT pg_catalog.quote_literal(coalesce(max(g.written_until), '-infinity')) FROM own.outbox_pruned g),
+                          pg_catalog.quote_literal($1::timestamptz)";
+        let sql = qualified(sql, transaction.schemas());
+        let row = transaction.query_one("read the horizon", &sql, &[&until]).await?;
+        Ok(Self { horizon: row.get(0), pruned: row.get(1), until: row.get(2) })
     }
 
     fn written_into(&self, sql: &str) -> String {

@@ -4,6 +4,8 @@
 //! What grows with every login is distributed. What has an order (events), and what people work on (dead letters, their plans,
 //! what was done), stays on the coordinator.
 
+use time::OffsetDateTime;
+
 use super::conversion::Found;
 use super::partitions::{Place, SHORT};
 use super::time_partitions::Parent;
@@ -130,9 +132,14 @@ pub async fn obstacles(session: &LoneSession, table: Distributed) -> Result<Vec<
 /// [`DatabaseError`]; see [`DatabaseError::gave_way`]
 pub async fn try_distribute(session: &LoneSession, shards: u32) -> Result<(), DatabaseError> {
     let places = TABLES.map(|table| table.place(session.schemas()).partition());
+    let own = &session.schemas().own;
+    let beside = BESIDE.map(|table| format!("{own}.{table}"));
+    // All locks before any row is moved: what cannot be had is found out at once.
     let mut sql = format!(
-        "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE;
+        "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE;
+         LOCK TABLE {} IN ACCESS EXCLUSIVE MODE;
          SET LOCAL citus.multi_shard_modify_mode = 'sequential'; SET LOCAL citus.shard_count = {shards};",
+        beside.join(", "),
         places.join(", ")
     );
     let claims = as_text(&CLAIMS.place(session.schemas()).partition());
@@ -212,31 +219,31 @@ pub async fn is_cluster(transaction: &Transaction) -> Result<bool, DatabaseError
     Ok(transaction.query_one("look for a cluster", has, &[]).await?.get(0))
 }
 
-/// Since when transactions run that have not ended on this server, as a literal: each that began before has; nothing where the
+/// Since when transactions run that have not ended on this server: each that began before has; nothing where the
 /// tables are not distributed. Where this role may not see since when others run, those of the last two minutes may: a batch takes
 /// no longer.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`]
-pub async fn ended_until(transaction: &Transaction) -> Result<Option<String>, DatabaseError> {
+pub async fn ended_until(transaction: &Transaction) -> Result<Option<OffsetDateTime>, DatabaseError> {
     let attempted = "look for running transactions";
     if !is_cluster(transaction).await? {
         return Ok(None);
     }
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = $1::text::pg_catalog.regclass),
-                      (SELECT pg_catalog.quote_literal(least(pg_catalog.min(a.xact_start), CASE
+                      (SELECT least(pg_catalog.min(a.xact_start), CASE
                            WHEN pg_catalog.bool_or(a.query = '<insufficient privilege>')
-                           THEN pg_catalog.clock_timestamp() - '2 min'::interval ELSE pg_catalog.clock_timestamp() END))
+                           THEN pg_catalog.clock_timestamp() - '2 min'::interval ELSE pg_catalog.clock_timestamp() END)
                        FROM pg_catalog.pg_stat_activity a
                        WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
-                         AND a.backend_type = 'client backend')";
+                         AND coalesce(a.backend_type, 'client backend') = 'client backend')";
     let claims = CLAIMS.place(transaction.schemas()).partition();
     let row = transaction.query_one(attempted, sql, &[&claims]).await?;
     Ok(row.get::<_, bool>(0).then(|| row.get(1)))
 }
 
-/// How many transactions are committed on this server and not yet on every worker: what they wrote there is not to be seen,
+/// How many transactions are committed on this server and not yet on every worker: what they wrote there cannot be seen,
 /// until the coordinator's maintenance daemon brings them to their end.
 ///
 /// # Errors

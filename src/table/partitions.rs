@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::distribution;
 use crate::database::schemas::Schema;
 use crate::database::{DatabaseError, Limits, LoneSession};
 
@@ -77,7 +78,7 @@ pub async fn drop_detached(session: &LoneSession, place: Place<'_>, patience: Du
 /// [`DatabaseError`]; see [`DatabaseError::gave_way`]
 pub async fn try_drop_attached(session: &LoneSession, place: Place<'_>) -> Result<(), DatabaseError> {
     let sql = format!("DROP TABLE {}", place.partition());
-    session.run_within("drop a partition", &sql, SHORT).await
+    session.run_within("drop a partition", &sql, short(session).await?).await
 }
 
 /// Detaches a partition as PostgreSQL 13 can. It locks the whole table, and is tried for 50 ms only.
@@ -87,13 +88,29 @@ pub async fn try_drop_attached(session: &LoneSession, place: Place<'_>) -> Resul
 /// [`DatabaseError`]; see [`DatabaseError::gave_way`]
 pub async fn try_detach(session: &LoneSession, place: Place<'_>) -> Result<(), DatabaseError> {
     let sql = format!("ALTER TABLE {} DETACH PARTITION {}", place.parent(), place.partition());
-    session.run_within("detach a partition", &sql, SHORT).await
+    session.run_within("detach a partition", &sql, short(session).await?).await
 }
 
 /// For how long a lock on a whole table is waited for, since everybody waits behind: 50 ms.
 pub const SHORT: Limits = Limits { statement: Duration::ZERO, lock: Duration::from_millis(50) };
 
-/// Whether partitions can be detached beside writers: since PostgreSQL 14, and not those of distributed tables.
+/// The same where what holds the lock may stand on another server, which is waited for as long as the statement may take: 2 s.
+const SHORT_ELSEWHERE: Limits = Limits { statement: Duration::from_secs(2), lock: SHORT.lock };
+
+/// For how long a partition's lock is waited for, on whichever server it is held.
+///
+/// # Errors
+///
+/// [`DatabaseError`]
+pub async fn short(session: &LoneSession) -> Result<Limits, DatabaseError> {
+    Ok(match distribution::cluster(session).await? {
+        None => SHORT,
+        Some(_) => SHORT_ELSEWHERE,
+    })
+}
+
+/// Whether partitions can be detached beside writers: since PostgreSQL 14, and not where the server has the extension
+/// `citus`.
 ///
 /// # Errors
 ///

@@ -287,7 +287,8 @@ pub async fn try_detach_first_claims(session: &LoneSession, name: &str) -> Resul
         format!("DELETE FROM {first} WHERE sent_at = '1970-01-01 00:00:00Z'"),
         "COMMIT".to_owned(),
     ];
-    session.run_all_within("detach the first claims", &statements, super::partitions::SHORT).await
+    let limits = super::partitions::short(session).await?;
+    session.run_all_within("detach the first claims", &statements, limits).await
 }
 
 /// The partition of the claims under the constant time, once the first partition has left.

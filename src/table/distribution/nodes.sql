@@ -4,7 +4,7 @@ RETURNS TABLE (node text, is_coordinator boolean, said jsonb, in_doubt bigint, l
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
-    SELECT n.nodename || ':' || n.nodeport, n.groupid = 0, CASE WHEN a.success THEN a.result::jsonb END,
+    SELECT coalesce(n.nodename || ':' || n.nodeport, 'the coordinator'), coalesce(n.groupid, 0) = 0, CASE WHEN a.success THEN a.result::jsonb END,
            CASE WHEN a.success THEN (SELECT count(*) FROM jsonb_array_elements_text(a.result::jsonb -> 'prepared') AS p (gid)
                                      JOIN pg_dist_transaction t ON t.gid = p.gid) END,
            (SELECT coalesce(sum(jsonb_array_length(l.lanes)), 0)::bigint FROM {own}.loaders l
@@ -19,8 +19,8 @@ BEGIN
             'prepared', coalesce((SELECT jsonb_agg(gid) FROM pg_prepared_xacts WHERE database = current_database()), '[]'),
             'oldest_prepared', coalesce((SELECT extract(epoch FROM max(now() - prepared)) FROM pg_prepared_xacts
                                          WHERE database = current_database()), 0))
-    $command$) AS a JOIN pg_dist_node n ON n.nodeid = a.nodeid
-    ORDER BY n.groupid;
+    $command$) AS a LEFT JOIN pg_dist_node n ON n.nodeid = a.nodeid
+    ORDER BY coalesce(n.groupid, 0);
 END
 $$;
 
