@@ -86,14 +86,12 @@ pub async fn partition(database: &Database, period: Period, patience: Duration) 
             partitioning::set_period(&session, parent, period).await?;
             continue;
         }
-        if parent == Parent::Identities && !conversion::keys_carry_time(&session).await? {
+        let is_distributed = distribution::is_distributed(&session, parent).await?;
+        // Where keys carry their time only since they are distributed, they leave one by one.
+        if parent == Parent::Identities && (is_distributed || !conversion::keys_carry_time(&session).await?) {
             continue;
         }
-        if distribution::is_distributed(&session, parent).await? {
-            // Keys that carry their time since then leave one by one.
-            if parent == Parent::Identities {
-                continue;
-            }
+        if is_distributed {
             return Err(ConvertError::Distributed(parent));
         }
         let obstacles = conversion::obstacles(&session, parent).await?;

@@ -58,8 +58,8 @@ pub async fn is_partitioned(session: &LoneSession, parent: Parent) -> Result<boo
 /// [`DatabaseError`]
 pub async fn keys_carry_time(session: &LoneSession) -> Result<bool, DatabaseError> {
     let sql = format!(
-        "SELECT EXISTS (SELECT FROM {own}.queues q WHERE q.scheme ~ '^(uuidv7|ulid):')
-             OR EXISTS (SELECT FROM {own}.identities i WHERE i.key_time > '1970-01-01 00:00:00Z')",
+        "SELECT EXISTS (SELECT 1 FROM {own}.queues q WHERE q.scheme ~ '^(uuidv7|ulid):')
+             OR EXISTS (SELECT 1 FROM {own}.identities i WHERE i.key_time > '1970-01-01 00:00:00Z')",
         own = session.schemas().own
     );
     Ok(session.query_one("ask whether keys carry their time", &sql, &[]).await?.get(0))
