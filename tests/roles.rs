@@ -305,8 +305,8 @@ async fn no_role_gets_further_than_its_grants() {
     may_run(&roles.operator_url, &OF_RELAYS_AND_OPERATORS).await;
     may_run(&roles.relay_url, &OF_RELAYS_AND_OPERATORS).await;
     may_run(&roles.relay_url, &OF_RELAYS).await;
-    drop(test);
     roles.drop().await;
+    drop(test);
 }
 
 /// Fails unless the server refuses the statement for want of a privilege.
@@ -326,8 +326,9 @@ async fn a_row_that_no_message_brought_cannot_be_passed_off_as_an_older_one() {
         let error = loader.batch_execute(&forged).await.expect_err(&forged);
         assert_eq!(error.code(), Some(&SqlState::NOT_NULL_VIOLATION), "{forged}");
     }
-    drop((loader, test));
+    drop(loader);
     roles.drop().await;
+    drop(test);
 }
 
 /// An account of the server that has no role of Turnstile, and one that will own the tables.
