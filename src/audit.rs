@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::database::{Database, DatabaseError, Transaction};
+use crate::detach::{Came, until_so};
 use crate::table::agreement::{self, Breaks, Counts, Distributed, LOADED_WITHOUT_EVENT, RULES, Rule};
 use crate::table::{distribution, outbox_pruned};
 
@@ -57,6 +58,9 @@ impl Audit {
 /// Holds the tables to every rule of [`RULES`], in one snapshot: loaders may go on meanwhile, and their batches are seen
 /// whole or not at all. As with any long snapshot, the server cleans up no row that is deleted meanwhile.
 ///
+/// Servers over which tables are distributed have no snapshot in common: there it waits until what is committed can be seen on all
+/// of them, and what seems broken is looked at twice.
+///
 /// `deadline` is that of each statement; `progress` is told how many rules are done.
 ///
 /// # Errors
@@ -71,7 +75,7 @@ pub async fn audit(
     if found.decided_until.is_none() || found.holds() {
         return Ok(found);
     }
-    // Servers have no snapshot in common: what changed between two looks at them may seem broken. What is broken stays broken.
+    // What changed between two looks at servers may seem broken. What is broken stays broken.
     let again = look_once(database, deadline, &mut progress).await?;
     Ok(again.also_in(&found))
 }
@@ -96,29 +100,24 @@ async fn look_once(
     }
 }
 
-/// How often workers are asked whether a transaction has come to its end.
-const ASK_EVERY: Duration = Duration::from_millis(200);
-
 /// Waits until what is committed can be seen on every server, where the tables are distributed; gives the time for [`Distributed`].
 async fn settle(database: &Database, patience: Duration) -> Result<Option<OffsetDateTime>, DatabaseError> {
     let Some(until) = database.snapshot(distribution::ended_until).await? else { return Ok(None) };
-    let latest = Instant::now() + patience;
-    loop {
-        let look = async |seen: &Transaction| {
-            match distribution::in_doubt(seen).await? {
-            0 => Ok(true),
-            _ if Instant::now() < latest => Ok(false),
-            doubtful => Err(seen.broken_with_remedy(
-                "wait for prepared transactions",
-                format!("{doubtful} are committed, and what they wrote on workers cannot be seen yet: nothing is proven"),
-                "run the same again; set citus.recover_2pc_interval to 5s on the coordinator, which brings them to their end",
-            )),
-        }
-        };
-        if database.snapshot(look).await? {
-            return Ok(Some(until));
-        }
-        tokio::time::sleep(ASK_EVERY).await;
+    let is_settled = || database.snapshot(async |seen: &Transaction| Ok(distribution::in_doubt(seen).await? == 0));
+    if until_so(Instant::now() + patience, is_settled).await? == Came::InTheWay {
+        database.snapshot(insist_on_settled).await?;
+    }
+    Ok(Some(until))
+}
+
+async fn insist_on_settled(seen: &Transaction) -> Result<(), DatabaseError> {
+    match distribution::in_doubt(seen).await? {
+        0 => Ok(()),
+        doubtful => Err(seen.broken_with_remedy(
+            "wait for prepared transactions",
+            format!("{doubtful} are committed, and what they wrote on workers cannot be seen yet: nothing is proven"),
+            "run the same again; set citus.recover_2pc_interval to 5s on the coordinator, which brings them to their end",
+        )),
     }
 }
 

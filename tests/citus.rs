@@ -68,13 +68,11 @@ impl Led {
 #[tokio::test]
 #[ignore = "needs a cluster: make citus"]
 async fn loaders_go_on_while_their_tables_are_distributed_under_them() {
-    let test = TestDatabase::empty().await;
-    let database = pool(test.url(), 2, PATIENT);
-    migrate(&database).await;
-    let tables = Tables::at(test.url(), PATIENT).await;
+    let tables = Tables::of_one_server().await;
+    let database = &tables.database;
     let (stop, loaded) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
     let loader = {
-        let (stop, loaded, database) = (stop.clone(), loaded.clone(), pool(test.url(), 2, PATIENT));
+        let (stop, loaded, database) = (stop.clone(), loaded.clone(), pool(&tables.url, 2, PATIENT));
         tokio::spawn(async move {
             while !stop.is_cancelled() {
                 let number = loaded.load(Ordering::SeqCst);
@@ -89,14 +87,14 @@ async fn loaders_go_on_while_their_tables_are_distributed_under_them() {
         wait_until("the loader loads", async || loaded.load(Ordering::SeqCst) >= until).await;
     };
     some_more().await;
-    let spread = distribute(&database, Some(4), PATIENT).await.unwrap();
+    let spread = distribute(database, Some(4), PATIENT).await.unwrap();
     assert_eq!(spread.shards, Some(4));
     some_more().await;
     stop.cancel();
     loader.await.unwrap();
     let all = i64::try_from(loaded.load(Ordering::SeqCst)).unwrap();
     assert_eq!(tables.counts().await, [all, all, 0, all]);
-    assert_eq!(distribute(&database, None, PATIENT).await.unwrap(), Spread { shards: None, ..spread });
+    assert_eq!(distribute(database, None, PATIENT).await.unwrap(), Spread { shards: None, ..spread });
     tables.assert_promise().await;
 }
 
@@ -219,11 +217,10 @@ async fn a_row_that_a_worker_refuses_is_a_dead_letter_and_its_neighbours_land() 
 #[tokio::test]
 #[ignore = "needs a cluster: make citus"]
 async fn a_login_for_which_there_is_no_partition_stops_the_line_and_is_no_dead_letter() {
-    let test = TestDatabase::empty().await;
-    let database = pool(test.url(), 2, PATIENT);
-    migrate(&database).await;
-    partition(&database, Period::Monthly, PATIENT).await.unwrap();
-    distribute(&database, Some(2), PATIENT).await.unwrap();
+    let tables = Tables::of_one_server().await;
+    let database = &tables.database;
+    partition(database, Period::Monthly, PATIENT).await.unwrap();
+    distribute(database, Some(2), PATIENT).await.unwrap();
     database.mark_sharded(true);
     let sent_in = |days: i64| {
         let mut one = message(&format!("in {days} days"), &login("user", "ios"), 1);
@@ -231,15 +228,13 @@ async fn a_login_for_which_there_is_no_partition_stops_the_line_and_is_no_dead_l
             SentAt::Queue(OffsetDateTime::from_unix_timestamp(1_790_000_000).unwrap() + time::Duration::days(days));
         batch(&judge(), [one])
     };
-    load(&database, sent_in(0), 1).await.unwrap();
+    load(database, sent_in(0), 1).await.unwrap();
     // The claims have a partition for it, and the logins do not.
-    connect(test.url()).await.batch_execute("CREATE TABLE turnstile.later PARTITION OF processed_messages FOR VALUES FROM ('2040-01-01') TO ('2060-01-01')").await.unwrap();
-    let refused = load_into(&destination(&database, 1), sent_in(7_300), &CancellationToken::new()).await;
+    tables.client.batch_execute("CREATE TABLE turnstile.later PARTITION OF processed_messages FOR VALUES FROM ('2040-01-01') TO ('2060-01-01')").await.unwrap();
+    let refused = load_into(&destination(database, 1), sent_in(7_300), &CancellationToken::new()).await;
     let Err(error) = refused else { panic!("it was loaded") };
     assert!(error.to_string().contains("no partition"), "{error}");
-    let client = connect(test.url()).await;
-    let letters: i64 = client.query_one("SELECT count(*) FROM dead_letters", &[]).await.unwrap().get(0);
-    assert_eq!(letters, 0);
+    assert_eq!(tables.count("dead_letters").await, 0);
 }
 
 #[tokio::test]

@@ -99,6 +99,9 @@ pub(super) fn shortcoming_of_encoding(encoding: &str) -> Option<Shortcoming> {
     })
 }
 
+/// Whether the server has the extension `citus`, as a statement asks.
+pub const HAS_CITUS: &str = "EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
+
 impl Database {
     /// Asks the server what it is; a standby and an old server answer too.
     ///
@@ -106,7 +109,8 @@ impl Database {
     ///
     /// [`DatabaseError`]
     pub async fn server_facts(&self) -> Result<ServerFacts, DatabaseError> {
-        let sql = "SELECT pg_catalog.current_setting('server_version'),
+        let sql = format!(
+            "SELECT pg_catalog.current_setting('server_version'),
                           pg_catalog.current_setting('server_version_num')::integer,
                           pg_catalog.pg_is_in_recovery(), current_user::text,
                           pg_catalog.current_setting('is_superuser') = 'on',
@@ -118,9 +122,10 @@ impl Database {
                            FROM pg_catalog.pg_stat_database),
                           pg_catalog.current_setting('default_transaction_read_only') = 'on',
                           pg_catalog.current_setting('server_encoding'),
-                          EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
+                          {HAS_CITUS}"
+        );
         let ask = async |seen: &Transaction| {
-            let row = seen.query_one("ask what the server is", sql, &[]).await?;
+            let row = seen.query_one("ask what the server is", &sql, &[]).await?;
             let asked_at = OffsetDateTime::now_utc();
             let clock = seen.clock().await?;
             Ok((row, clock, asked_at, OffsetDateTime::now_utc()))

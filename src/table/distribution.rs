@@ -11,6 +11,7 @@ use super::partitions::{Place, SHORT};
 use super::time_partitions::Parent;
 use crate::database::durability::Durability;
 use crate::database::schemas::Schemas;
+use crate::database::server::HAS_CITUS;
 use crate::database::{DatabaseError, LoneSession, Transaction};
 
 /// A table that grows with every login.
@@ -64,8 +65,8 @@ pub struct Cluster {
 /// [`DatabaseError`]
 pub async fn cluster(session: &LoneSession) -> Result<Option<Cluster>, DatabaseError> {
     let attempted = "look at the cluster";
-    let has = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
-    if !session.query_one(attempted, has, &[]).await?.get::<_, bool>(0) {
+    let has = format!("SELECT {HAS_CITUS}");
+    if !session.query_one(attempted, &has, &[]).await?.get::<_, bool>(0) {
         return Ok(None);
     }
     let sql = "SELECT count(*) FILTER (WHERE n.shouldhaveshards AND n.isactive AND n.noderole = 'primary'),
@@ -215,8 +216,8 @@ pub fn size_of(is_cluster: bool, oid: &str) -> String {
 ///
 /// [`DatabaseError`]
 pub async fn is_cluster(transaction: &Transaction) -> Result<bool, DatabaseError> {
-    let has = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
-    Ok(transaction.query_one("look for a cluster", has, &[]).await?.get(0))
+    let has = format!("SELECT {HAS_CITUS}");
+    Ok(transaction.query_one("look for a cluster", &has, &[]).await?.get(0))
 }
 
 /// Since when transactions run that have not ended on this server: each that began before has; nothing where the

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::distribution;
 use crate::database::schemas::Schema;
+use crate::database::server::HAS_CITUS;
 use crate::database::{DatabaseError, Limits, LoneSession};
 
 /// A partition, by name.
@@ -116,9 +117,8 @@ pub async fn short(session: &LoneSession) -> Result<Limits, DatabaseError> {
 ///
 /// [`DatabaseError`]
 pub async fn can_be_detached(session: &LoneSession) -> Result<bool, DatabaseError> {
-    let sql = "SELECT pg_catalog.current_setting('server_version_num')::integer >= 140000
-                      AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')";
-    Ok(session.query_one("ask what the server is", sql, &[]).await?.get(0))
+    let sql = format!("SELECT pg_catalog.current_setting('server_version_num')::integer >= 140000 AND NOT {HAS_CITUS}");
+    Ok(session.query_one("ask what the server is", &sql, &[]).await?.get(0))
 }
 
 /// Who is in the way, for people: transactions that hold a lock on the table or on this partition, the oldest first.

@@ -6,6 +6,7 @@ use time::Date;
 
 use super::login_columns::{self, LoginColumns, LoginRows, MESSAGE_HASH, SENT_AT, Value, stored};
 use crate::batch::LoginRow;
+use crate::database::server::HAS_CITUS;
 use crate::database::{DatabaseError, Transaction};
 use crate::login::MaskedLogin;
 use crate::message::MessageKey;
@@ -78,10 +79,12 @@ struct Kind {
 }
 
 async fn kind(transaction: &Transaction) -> Result<Kind, DatabaseError> {
-    let sql = "SELECT c.relkind = 'p', EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')
+    let sql = format!(
+        "SELECT c.relkind = 'p', {HAS_CITUS}
                FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = $1 AND c.relname = 'user_logins'";
-    let row = transaction.query_one("look at the table", sql, &[&transaction.schemas().logins.name()]).await?;
+               WHERE n.nspname = $1 AND c.relname = 'user_logins'"
+    );
+    let row = transaction.query_one("look at the table", &sql, &[&transaction.schemas().logins.name()]).await?;
     Ok(Kind { is_partitioned: row.get(0), may_be_distributed: row.get(1) })
 }
 

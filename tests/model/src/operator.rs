@@ -215,8 +215,8 @@ fn can_prune_identity(world: &World, state: &State, identity: Identity) -> bool 
     state.database.owners[identity].is_some() && (world.has(Mutant::IdentityPrunedWithinRetention) || past())
 }
 
-/// Only what is older than the horizon, and beside no transaction that may have read it before it moved: whoever claims a message
-/// after that does not load it under such a key.
+/// A key goes once it is older than the horizon, and no transaction runs any more that read the horizon before it moved. Later ones
+/// load nothing under such a key.
 fn can_drop_key(world: &World, state: &State, identity: Identity) -> bool {
     let carriers = world.messages_with(identity % KEYS);
     let horizon = state.database.horizon;
